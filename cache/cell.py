@@ -1,0 +1,183 @@
+"""Where a cell lies, and how it is read: one split of one data set through one model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.errors import CellCorruptError, CellMissingError, CellStaleError
+from cache.fingerprint import fingerprint as fingerprint_of
+from cache.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class CellAddress:
+    """The place of a cell.
+
+    Attributes
+    ----------
+    store : Path
+        The Zarr store, ``<data set>/<model>.zarr``.
+    split : str
+        The group inside it.
+    """
+
+    store: Path
+    split: str
+
+    @property
+    def path(self) -> Path:
+        """The whole cell's group, there only when the cell is whole."""
+        return self.store / self.split
+
+    @property
+    def partial(self) -> Path:
+        """Where the cell is built; DVC and readers ignore the ending."""
+        return self.store.with_name(f"{self.store.stem}.{self.split}.partial")
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A whole cell, open for reading.
+
+    Attributes
+    ----------
+    address : CellAddress
+    manifest : Manifest
+    """
+
+    address: CellAddress
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, address: CellAddress, fingerprint: str | None = None) -> Cell:
+        """Open a whole cell.
+
+        Parameters
+        ----------
+        address : CellAddress
+        fingerprint : str, optional
+            Of the key that the caller means; any other cell is refused.
+
+        Raises
+        ------
+        CellMissingError
+            When the cell is absent or not whole.
+        CellStaleError
+            When it holds the answer to another question.
+        CellCorruptError
+            When its description is damaged.
+        """
+        try:
+            manifest = Manifest.read(address.path / "zarr.json")
+        except (FileNotFoundError, NotADirectoryError):
+            partial = address.partial.exists()
+            raise CellMissingError(
+                str(address),
+                "the cell is not whole" if partial else "there is no such cell",
+                expected="a whole cell",
+                found=f"an unfinished one at {address.partial}" if partial else "nothing",
+                remedy="run `dvc repro`: extraction goes on where it stopped",
+            ) from None
+        if fingerprint is not None and manifest.fingerprint != fingerprint:
+            raise CellStaleError(
+                str(address),
+                "the cell was made for other inputs",
+                expected=f"fingerprint {fingerprint[:12]}",
+                found=f"fingerprint {manifest.fingerprint[:12]}",
+                remedy="run `dvc repro`: the cell is computed again",
+            )
+        return cls(address, manifest)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The stored type, little-endian."""
+        return np.dtype(self.manifest.dtype).newbyteorder("<")
+
+    def read(self) -> NDArray[np.floating]:
+        """All rows at once, in the stored type.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            Read straight from the chunk files into place: chunks span all columns and are
+            neither compressed nor sharded, so a chunk is a run of whole rows.
+
+        Raises
+        ------
+        CellCorruptError
+            When a chunk file is absent or of another size.
+        """
+        values = np.empty((self.manifest.rows, self.manifest.columns), self.dtype)
+        for chunk in range(self.manifest.chunks):
+            self._read_into(chunk, values[self.rows_of(chunk)])
+        return values
+
+    def chunks(self) -> Iterator[tuple[slice, NDArray[np.floating]]]:
+        """Rows chunk by chunk: (slice of rows, ndarray of shape (n_rows, n_features))."""
+        for chunk in range(self.manifest.chunks):
+            rows = self.rows_of(chunk)
+            values = np.empty((rows.stop - rows.start, self.manifest.columns), self.dtype)
+            self._read_into(chunk, values)
+            yield rows, values
+
+    def rows_of(self, chunk: int) -> slice:
+        """The rows that a chunk holds."""
+        start = chunk * self.manifest.chunk_rows
+        return slice(start, min(start + self.manifest.chunk_rows, self.manifest.rows))
+
+    def labels(self) -> NDArray[np.int64]:
+        """Ndarray of shape (n_samples,): index of each sample's class."""
+        return np.asarray(self._array("label"), dtype=np.int64)
+
+    def ids(self) -> list[str]:
+        """Each sample's id, in order."""
+        return [str(name) for name in self._array("id")]
+
+    def _array(self, name: str) -> NDArray[np.generic]:
+        import zarr  # half a second: only who reads labels or ids pays it
+
+        array = zarr.open_array(self.address.path / name, mode="r")
+        return np.asarray(array[:])
+
+    def _read_into(self, chunk: int, values: NDArray[np.floating]) -> None:
+        path = self.address.path / chunk_name(chunk)
+        size = self.manifest.chunk_rows * self.manifest.columns * self.dtype.itemsize
+        try:
+            with open(path, "rb", buffering=0) as file:
+                found = path.stat().st_size
+                if (
+                    found == size
+                    and file.readinto(values.reshape(-1).view(np.uint8)) == values.nbytes
+                ):
+                    return
+        except FileNotFoundError:
+            found = 0
+        raise CellCorruptError(
+            str(path),
+            "a chunk of the cell is absent or cut short",
+            expected=f"{size} bytes",
+            found=f"{found} bytes",
+            remedy="delete the cell's folder and run `dvc repro`, or `dvc checkout` it",
+        )
+
+
+def chunk_name(chunk: int) -> str:
+    """A chunk's path inside its cell (Zarr v3's default encoding; one chunk spans all columns)."""
+    return f"embedding/c/{chunk}/0"
+
+
+def is_current(address: CellAddress, key: object) -> bool:
+    """Whether a whole cell for exactly `key` lies at `address`."""
+    try:
+        Cell.open(address, fingerprint_of(key))
+    except (CellMissingError, CellStaleError, CellCorruptError):
+        return False
+    return True

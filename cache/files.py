@@ -1,0 +1,95 @@
+"""Bytes on disk: digests, and writes that are whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cache.errors import DiskFullError, ProbelineError
+
+_BLOCK = 1 << 20
+
+
+def sha256_bytes(data: bytes | memoryview) -> str:
+    """SHA-256 of `data`, as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def explain_disk_errors(path: Path) -> Iterator[None]:
+    """Turn "no space", "quota" and "may not write" into errors that say what to do.
+
+    Raises
+    ------
+    DiskFullError
+        On ENOSPC and EDQUOT.
+    ProbelineError
+        On EACCES, EPERM and EROFS.
+    """
+    try:
+        yield
+    except ProbelineError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFullError(
+                str(path),
+                "the disk is full",
+                found=error.strerror or "",
+                remedy="free some space and run the same command again: "
+                "what was committed is kept and is not computed again",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise ProbelineError(
+                str(path),
+                "may not be written",
+                found=error.strerror or "",
+                remedy="make the folder writable for this user",
+            ) from error
+        raise
+
+
+def fsync_directory(path: Path) -> None:
+    """Make renames and new names inside `path` survive a power loss."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_durably(path: Path, data: bytes | memoryview) -> None:
+    """Write `data` to `path` so that a reader finds all of it or the former file.
+
+    Temporary file in the same folder, fsync, rename, fsync of the folder. The temporary name ends
+    in ``.partial``, which DVC and the readers ignore.
+
+    Raises
+    ------
+    DiskFullError
+        When the disk is full; the temporary file is removed.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with explain_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
+        fsync_directory(path.parent)

@@ -1,0 +1,49 @@
+"""A name for everything that can change a number: SHA-256 of canonical JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cache.files import sha256_bytes
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces, so that equal values have equal text.
+
+    Raises
+    ------
+    ValueError
+        On NaN and infinity, which have no JSON.
+    TypeError
+        On anything that JSON can't hold.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def fingerprint(value: object) -> str:
+    """SHA-256 of `value`'s canonical JSON, as 64 hexadecimal digits."""
+    return sha256_bytes(canonical_json(value).encode())
+
+
+def differences(
+    found: Mapping[str, Any], expected: Mapping[str, Any], prefix: str = ""
+) -> list[str]:
+    """The dotted keys at which two nested mappings differ, each with both values."""
+    lines = []
+    for name in sorted(found.keys() | expected.keys()):
+        old, new = found.get(name), expected.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            lines.append(f"{prefix}{name}: {_short(old)} -> {_short(new)}")
+    return lines
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    is_digest = len(text) == 66 and all(c in '"0123456789abcdef' for c in text)
+    return f"{text[1:13]}…" if is_digest else text

@@ -1,0 +1,73 @@
+"""An append-only list of what has been committed; it survives a torn last line."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from cache.files import explain_disk_errors
+
+
+class Journal:
+    """Lines of JSON, each durable before `append` returns.
+
+    Parameters
+    ----------
+    path : Path
+        The journal's file; made if absent. What follows the last whole line (a crash tore it) is
+        cut off.
+
+    Attributes
+    ----------
+    entries : list of dict
+        What the journal holds.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.entries: list[dict[str, Any]] = []
+        with explain_disk_errors(path):
+            # Unbuffered: after a failed write nothing is left over that a later one could repeat.
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._end = 0
+        for line in path.read_bytes().splitlines(keepends=True):
+            entry = _parse(line)
+            if entry is None:
+                break
+            self.entries.append(entry)
+            self._end += len(line)
+        os.ftruncate(self._handle, self._end)
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Add one line and wait until the disk has it.
+
+        Raises
+        ------
+        DiskFullError
+            When the disk is full. The torn line is cut off.
+        """
+        line = json.dumps(entry).encode() + b"\n"
+        with explain_disk_errors(self.path):
+            try:
+                if os.write(self._handle, line) != len(line):
+                    os.write(self._handle, b"\n")  # a full disk: this raises what it means
+                os.fsync(self._handle)
+            except OSError:
+                os.ftruncate(self._handle, self._end)
+                raise
+        self._end += len(line)
+        self.entries.append(entry)
+
+    def close(self) -> None:
+        """Close the file; what was appended stays."""
+        os.close(self._handle)
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if line.endswith(b"\n") and isinstance(entry, dict) else None

@@ -1,0 +1,96 @@
+"""One writer per cell: an advisory lock that dies with its owner."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from cache.errors import CellLockedError
+from cache.files import explain_disk_errors
+
+
+class Lock:
+    """Exclusive lock on a file, held until `release` or the end of the process.
+
+    ``flock`` is given back by the kernel when its owner dies, by ``kill -9`` too, so a dead
+    owner's lock needs no guess about its age. The file's text (host, process) only names the
+    owner to whoever is refused.
+
+    Raises
+    ------
+    CellLockedError
+        When a live process holds it; names that process.
+    """
+
+    def __init__(self, path: Path, place: str) -> None:
+        self.path = path
+        while True:
+            with explain_disk_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = os.read(handle, 4096).decode(errors="replace")
+                os.close(handle)
+                raise CellLockedError(
+                    place,
+                    "is being written by another process",
+                    found=_describe(owner),
+                    remedy="wait until it ends, or stop it, then run this again",
+                ) from None
+            # The owner before us may have removed the file between our open and our lock: then
+            # we hold a lock on a file that nobody else will find.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), os.stat(path)):
+                    break
+            os.close(handle)
+        self._handle = handle
+        owner = json.dumps({"host": socket.gethostname(), "process": os.getpid()})
+        with explain_disk_errors(path):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, owner.encode(), 0)
+
+    def release(self) -> None:
+        """Remove the lock file and let the next process in."""
+        if self._handle >= 0:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+            os.close(self._handle)
+            self._handle = -1
+
+    def __enter__(self) -> Lock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+@contextlib.contextmanager
+def exclusively(folder: Path) -> Iterator[None]:
+    """Wait for, and hold, the right to change a folder's list of names for a moment."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _describe(text: str) -> str:
+    try:
+        owner = json.loads(text)
+        return f"process {owner['process']} on {owner['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "a process that has not yet written its name"

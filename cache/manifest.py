@@ -1,0 +1,151 @@
+"""What a cell says of itself: the attributes of its Zarr group, digests of all its files included."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cache.errors import CellCorruptError
+from cache.files import sha256_bytes
+from cache.fingerprint import fingerprint
+
+FORMAT = 1
+"""Version of the cell's layout on disk; part of every key."""
+
+_NO_DIGEST = "0" * 64
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The frozen description of one whole cell.
+
+    Attributes
+    ----------
+    key : mapping
+        Everything that can change the cell's numbers. Its fingerprint is the cell's identity.
+    rows, columns : int
+        Samples and features.
+    dtype : str
+        Type stored on disk, "float16" or "float32".
+    chunk_rows : int
+        Rows of one chunk file; the last chunk is padded with NaN.
+    digests : mapping of str to str
+        SHA-256 of every file of the cell by its path inside it, this manifest's file excepted.
+    remarks : tuple of str
+        What a reader should know, e.g. why the cell is stored in float32.
+    """
+
+    key: Mapping[str, Any]
+    rows: int
+    columns: int
+    dtype: str
+    chunk_rows: int
+    digests: Mapping[str, str]
+    remarks: tuple[str, ...] = ()
+    format: int = field(default=FORMAT)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the key."""
+        return fingerprint(self.key)
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunk files."""
+        return -(-self.rows // self.chunk_rows)
+
+    def to_bytes(self, members: Mapping[str, Any]) -> bytes:
+        """The group's ``zarr.json``: this manifest, and the metadata of the arrays inside.
+
+        Parameters
+        ----------
+        members : mapping
+            The parsed ``zarr.json`` of each array by name (Zarr's consolidated metadata: readers
+            then open the group with one read).
+
+        Notes
+        -----
+        The file carries the digest of its own bytes, taken with 64 zeros in the digest's place,
+        so that a flipped bit in it is found too.
+        """
+        attributes = {"probeline": {**asdict(self), "self": _NO_DIGEST}}
+        blank = _group(attributes, members)
+        return blank.replace(_self_entry(_NO_DIGEST), _self_entry(sha256_bytes(blank)))
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Read the manifest from a group's ``zarr.json``, and check its own digest.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is none.
+        CellCorruptError
+            When it is not what was written, or of another format.
+        """
+        data = path.read_bytes()
+        try:
+            document = json.loads(data)
+            found = dict(document["attributes"]["probeline"])
+            own = found.pop("self")
+            blank = data.replace(_self_entry(own), _self_entry(_NO_DIGEST))
+            intact = sha256_bytes(blank) == own and found["format"] == FORMAT
+            manifest = cls(**{**found, "remarks": tuple(found["remarks"])})
+        except (ValueError, KeyError, TypeError) as error:
+            raise _corrupt(path, f"not a cell's description ({error})") from error
+        if not intact:
+            raise _corrupt(path, f"format {manifest.format} with a digest that does not match")
+        return manifest
+
+
+def root_group(store: Path, building: Mapping[str, Path] | None = None) -> bytes:
+    """``zarr.json`` of the store that holds a model's splits as groups.
+
+    It repeats the groups' metadata (consolidated), because ``xarray.open_zarr(store, group=...)``
+    looks for that at the root.
+
+    Parameters
+    ----------
+    store : Path
+    building : mapping of str to Path, optional
+        Groups about to be renamed into `store`, by name, and where they lie now.
+    """
+    groups = {path.parent.name: path.parent for path in store.glob("*/zarr.json")}
+    members: dict[str, Any] = {}
+    for name, path in sorted({**groups, **(building or {})}.items()):
+        group = json.loads((path / "zarr.json").read_bytes())
+        inside = group.pop("consolidated_metadata")["metadata"]
+        members[name] = group
+        members |= {f"{name}/{array}": metadata for array, metadata in inside.items()}
+    return _group({}, members)
+
+
+def _group(attributes: Mapping[str, Any], members: Mapping[str, Any]) -> bytes:
+    document = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": dict(attributes),
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": dict(members),
+        },
+    }
+    return json.dumps(document, sort_keys=True, indent=1, ensure_ascii=False).encode()
+
+
+def _self_entry(digest: str) -> bytes:
+    return f'"self": "{digest}"'.encode()
+
+
+def _corrupt(path: Path, found: str) -> CellCorruptError:
+    return CellCorruptError(
+        str(path),
+        "the cell's description is damaged",
+        expected=f"a group description of format {FORMAT} whose own digest matches",
+        found=found,
+        remedy="delete the cell's folder; the next `dvc repro` computes it again",
+    )

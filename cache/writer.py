@@ -1,0 +1,361 @@
+"""How a cell is written: chunk by chunk, each committed durably, then renamed into place whole.
+
+While it is built, a cell lies in ``<model>.<split>.partial/``:
+
+- ``lock``           who builds it
+- ``layout.json``    what it will be: key, shape, dtype
+- ``journal.jsonl``  a line per committed chunk: digest, column moments
+- ``cell/``          the Zarr group itself
+
+A chunk counts as committed when its journal line is on disk, which is written only after the
+chunk's file is. Whatever happens in between, the next run starts at the first chunk without one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.cell import CellAddress, chunk_name, is_current
+from cache.errors import NonFiniteError
+from cache.files import (
+    explain_disk_errors,
+    fsync_directory,
+    sha256_bytes,
+    sha256_file,
+    write_durably,
+)
+from cache.fingerprint import canonical_json
+from cache.journal import Journal
+from cache.lock import Lock, exclusively
+from cache.manifest import FORMAT, Manifest, root_group
+from cache.precision import Moments, columns_drowned_in_float16, overflows_float16
+
+CHUNK_BYTES = 16 << 20
+"""Largest float16 chunk: raw chunks of this size read as fast as ``np.load``."""
+
+MIN_CHUNK_ROWS = 256
+MAX_CHUNK_ROWS = 4096
+
+
+def chunk_rows_for(rows: int, columns: int) -> int:
+    """Rows per chunk: a power of two, so that batches of a power of two never straddle a border.
+
+    At most `CHUNK_BYTES`, and about sixteen chunks or more where the split is large enough, so
+    that a killed run loses little.
+    """
+    size = MAX_CHUNK_ROWS
+    while size > MIN_CHUNK_ROWS and (size * columns * 2 > CHUNK_BYTES or rows < 16 * size):
+        size //= 2
+    return size
+
+
+class CellWriter:
+    """Builds one cell, resuming what an earlier process committed.
+
+    Parameters
+    ----------
+    address : CellAddress
+    key : mapping
+        Everything that can change the numbers; a partial cell with another key is discarded.
+    ids : sequence of str
+        One id per row, in order.
+    labels : ndarray of shape (n_samples,)
+        Class index of each row.
+    columns : int
+        Features per row.
+    dtype : {"float16", "float32"}
+        Preferred stored type. A float16 cell whose values overflow, or whose columns drown in
+        float16's step, starts again in float32 and says so in its remarks.
+
+    Raises
+    ------
+    CellLockedError
+        When another live process is building the same cell.
+    """
+
+    def __init__(
+        self,
+        address: CellAddress,
+        *,
+        key: Mapping[str, Any],
+        ids: Sequence[str],
+        labels: NDArray[np.integer],
+        columns: int,
+        dtype: str = "float16",
+    ) -> None:
+        if len(ids) != len(labels):
+            raise ValueError(f"{len(ids)} ids but {len(labels)} labels for {address}")
+        self.address = address
+        self.key = key
+        self.rows = len(ids)
+        self.columns = columns
+        self.chunk_rows = chunk_rows_for(self.rows, columns)
+        self.chunks = -(-self.rows // self.chunk_rows)
+        self._ids, self._labels = ids, labels
+        self._lock = Lock(address.partial / "lock", str(address))
+        try:
+            self.finished = is_current(address, key)
+            """Whether another process finished this very cell before we had the lock."""
+            self._resume(dtype)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    @property
+    def missing(self) -> list[int]:
+        """Chunks not yet committed, in order."""
+        return [] if self.finished else [c for c in range(self.chunks) if c not in self._done]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader of the cell should know."""
+        return tuple(self._layout["remarks"])
+
+    @property
+    def seconds(self) -> float:
+        """What computing the committed chunks took, by all the runs that did it."""
+        return float(sum(entry["seconds"] for entry in self._done.values()))
+
+    def write(self, chunk: int, values: NDArray[np.floating], seconds: float = 0.0) -> None:
+        """Commit one chunk durably.
+
+        Parameters
+        ----------
+        chunk : int
+        values : ndarray of shape (n_rows_of_chunk, n_features), float32
+        seconds : float
+            What computing them took; kept in the journal for `seconds`.
+
+        Raises
+        ------
+        NonFiniteError
+            When a value is NaN or infinite; nothing is written.
+        DiskFullError
+            When the disk is full; what was committed stays.
+        """
+        expected = (self.rows_of(chunk).stop - self.rows_of(chunk).start, self.columns)
+        if values.shape != expected:
+            raise ValueError(f"{self.address} chunk {chunk}: {values.shape} is not {expected}")
+        self._require_finite(chunk, values)
+        if self._layout["dtype"] == "float16" and overflows_float16(values):
+            self._restart_in_float32("a value exceeds float16's range of 65,504")
+        padded = np.full((self.chunk_rows, self.columns), np.nan, self._layout["dtype"])
+        padded[: len(values)] = values
+        data = padded.astype(padded.dtype.newbyteorder("<"), copy=False).data.cast("B")
+        write_durably(self._cell / chunk_name(chunk), data)
+        entry = {
+            "chunk": chunk,
+            "rows": len(values),
+            "sha256": sha256_bytes(data),
+            "seconds": seconds,
+            "moments": Moments.of(values).encode(),
+        }
+        self._journal.append(entry)
+        self._done[chunk] = entry
+
+    def rows_of(self, chunk: int) -> slice:
+        """The rows that a chunk holds."""
+        start = chunk * self.chunk_rows
+        return slice(start, min(start + self.chunk_rows, self.rows))
+
+    def commit(self) -> bool:
+        """Rename the cell into place, replacing a stale one.
+
+        Returns
+        -------
+        bool
+            False when the columns turn out to need float32: every chunk is then missing again.
+
+        Raises
+        ------
+        ValueError
+            When chunks are missing.
+        """
+        if self.finished:
+            return True
+        if self.missing:
+            raise ValueError(f"{self.address}: chunks {self.missing} are missing")
+        if self._layout["dtype"] == "float16":
+            moments = [Moments.decode(e["rows"], e["moments"]) for e in self._done.values()]
+            drowned = columns_drowned_in_float16(reduce(Moments.merge, moments))
+            if drowned:
+                self._restart_in_float32(
+                    f"float16's step drowns the spread of {drowned} of {self.columns} columns"
+                )
+                return False
+        with explain_disk_errors(self.address.path):
+            self._seal()
+            self._swap_in()
+        self.finished = True
+        return True
+
+    def close(self) -> None:
+        """Let go of the lock; what was committed stays for the next run."""
+        if not self.finished:
+            self._journal.close()
+        self._lock.release()
+        with contextlib.suppress(OSError):  # not empty: the cell is unfinished
+            self.address.partial.rmdir()
+
+    def __enter__(self) -> CellWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def _cell(self) -> Path:
+        return self.address.partial / "cell"
+
+    def _resume(self, dtype: str) -> None:
+        """Take over what a former process committed, as far as it is whole and of this key."""
+        self._done: dict[int, dict[str, Any]] = {}
+        if self.finished:
+            return
+        fresh = {
+            "format": FORMAT,
+            "key": self.key,
+            "shape": [self.rows, self.columns],
+            "dtype": dtype,
+            "remarks": [],
+        }
+        path = self.address.partial / "layout.json"
+        try:
+            found = json.loads(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            found = None
+        # dtype and remarks may rightly differ: a fallback to float32 is remembered.
+        asked = ("format", "key", "shape")
+        if found is None or canonical_json([found.get(name) for name in asked]) != canonical_json(
+            [fresh[name] for name in asked]
+        ):
+            self._start(fresh)
+            return
+        self._layout = found
+        self._journal = Journal(self.address.partial / "journal.jsonl")
+        for entry in self._journal.entries:
+            chunk = self._cell / chunk_name(entry["chunk"])
+            # A power loss can leave a journal line whose chunk is cut short: believe the digest.
+            if chunk.is_file() and sha256_file(chunk) == entry["sha256"]:
+                self._done[entry["chunk"]] = entry
+
+    def _start(self, layout: dict[str, Any]) -> None:
+        """Empty the partial folder and begin with `layout`."""
+        self._layout = layout
+        self._done = {}
+        partial = self.address.partial
+        with explain_disk_errors(partial):
+            shutil.rmtree(self._cell, ignore_errors=True)
+            (partial / "journal.jsonl").unlink(missing_ok=True)
+            write_durably(partial / "layout.json", canonical_json(layout).encode())
+            self._journal = Journal(partial / "journal.jsonl")
+
+    def _restart_in_float32(self, why: str) -> None:
+        self._journal.close()
+        self._start({**self._layout, "dtype": "float32", "remarks": [f"stored in float32: {why}"]})
+
+    def _require_finite(self, chunk: int, values: NDArray[np.floating]) -> None:
+        if np.isfinite(values).all():
+            return
+        row, column = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        error = NonFiniteError(
+            str(self.address),
+            "a feature is not a finite number",
+            found=f"{values[row, column]} at row {self.rows_of(chunk).start + row}, "
+            f"column {column} of {self.columns}",
+            remedy="check the model's weights and the image; nothing of this chunk was stored",
+        )
+        error.row, error.column = self.rows_of(chunk).start + row, column
+        raise error
+
+    def _seal(self) -> None:
+        """Write all but the chunks, then the manifest with every file's digest; make it durable."""
+        self._write_metadata()
+        digests = {chunk_name(c): str(e["sha256"]) for c, e in self._done.items()}
+        members = {}
+        for path in sorted(self._cell.rglob("*")):
+            name = path.relative_to(self._cell).as_posix()
+            if path.is_dir():
+                fsync_directory(path)
+            elif name not in digests and name != "zarr.json":
+                digests[name] = sha256_file(path)
+                with open(path, "rb+") as file:
+                    os.fsync(file.fileno())
+                if path.name == "zarr.json":
+                    members[path.parent.name] = json.loads(path.read_bytes())
+        manifest = Manifest(
+            key=self.key,
+            rows=self.rows,
+            columns=self.columns,
+            dtype=self._layout["dtype"],
+            chunk_rows=self.chunk_rows,
+            digests=digests,
+            remarks=self.remarks,
+        )
+        write_durably(self._cell / "zarr.json", manifest.to_bytes(members))
+
+    def _write_metadata(self) -> None:
+        """The Zarr group: the metadata of the chunks that are there, labels and ids."""
+        import zarr  # half a second: only who writes pays it
+
+        for left_over in ("zarr.json", "embedding/zarr.json"):  # by a crash while sealing
+            (self._cell / left_over).unlink(missing_ok=True)
+        for name in ("label", "id"):
+            shutil.rmtree(self._cell / name, ignore_errors=True)
+        group = zarr.create_group(self._cell, zarr_format=3)
+        group.create_array(
+            "embedding",
+            shape=(self.rows, self.columns),
+            chunks=(self.chunk_rows, self.columns),
+            dtype=self._layout["dtype"],
+            # Not compressed: mantissas are noise, and raw chunks read four times as fast.
+            compressors=None,
+            # An absent chunk must never read as zeros, which look like features.
+            fill_value=np.nan,
+            dimension_names=["sample", "feature"],
+        )
+        labels = np.asarray(self._labels, dtype=np.int64)
+        ids = np.asarray(self._ids, dtype=np.dtypes.StringDType())
+        for name, values in (("label", labels), ("id", ids)):
+            array = group.create_array(
+                name,
+                shape=(self.rows,),
+                chunks=(max(self.rows, 1),),
+                dtype=values.dtype,
+                dimension_names=["sample"],
+            )
+            array[:] = values
+
+    def _swap_in(self) -> None:
+        """Rename the built cell into place. The stale one goes only now that the new is whole."""
+        store, partial = self.address.store, self.address.partial
+        store.mkdir(parents=True, exist_ok=True)
+        with exclusively(store):
+            # Before the rename: a store that names a group too many is mended by the next run,
+            # but one that lacks a whole group would hide it.
+            write_durably(store / "zarr.json", root_group(store, {self.address.split: self._cell}))
+            if self.address.path.exists():
+                shutil.rmtree(partial / "stale", ignore_errors=True)
+                os.replace(self.address.path, partial / "stale")
+            os.replace(self._cell, self.address.path)
+            fsync_directory(store)
+        self._journal.close()
+        shutil.rmtree(partial / "stale", ignore_errors=True)
+        for name in ("journal.jsonl", "layout.json"):
+            (partial / name).unlink(missing_ok=True)

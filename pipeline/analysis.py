@@ -1,0 +1,130 @@
+"""From the cube of scores to the statistics of the study, as a labelled data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pipeline.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
+from pipeline.cube import headline_variants
+from pipeline.study import Correlation
+
+_PAIR = ("coefficient", "predictor", "target")
+
+
+def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
+    """Correlate every (variant, data set) with every other, over models.
+
+    Parameters
+    ----------
+    cube : Dataset
+        See `pipeline.cube.to_cube`.
+    settings : Correlation
+
+    Returns
+    -------
+    Dataset
+        Dimensions coefficient, predictor and target, the latter two over score columns named
+        ``protocol/variant@data set``; variables value, low, high, n, families.
+    """
+    flat = cube["value"].sel(metric=settings.metric).stack(column=("variant", "dataset"))
+    scores = flat.transpose("model", "column").values
+    names = [f"{variant}@{dataset}" for variant, dataset in flat["column"].values]
+    variants = [str(variant) for variant, _ in flat["column"].values]
+    datasets = [str(dataset) for _, dataset in flat["column"].values]
+    n_test = cube["n_test"].sel(dataset=datasets).values.astype(np.float64)
+    found = correlate(scores, cube["family"].values.astype(str), n_test, settings.confidence)
+    roles = [str(cube["role"].sel(dataset=d).item()) for d in datasets]
+    return xr.Dataset(
+        {
+            "value": (_PAIR, found.value),
+            "low": (_PAIR, found.low),
+            "high": (_PAIR, found.high),
+            "n": (_PAIR[1:], found.n),
+            "families": (_PAIR[1:], found.families),
+        },
+        coords={"coefficient": list(COEFFICIENTS)}
+        | dict.fromkeys(("predictor", "target"), names)
+        | {
+            f"{axis}_{word}": (axis, values)
+            for axis in ("predictor", "target")
+            for word, values in (("variant", variants), ("dataset", datasets), ("role", roles))
+        },
+        attrs={
+            "metric": settings.metric,
+            "interval": f"{settings.confidence:.0%} delete-one-family jackknife on the atanh scale, "
+            f"t with G-1 degrees of freedom; withheld below {MIN_FAMILIES} families",
+            "withheld": f"coefficients with fewer than {MIN_MODELS} models",
+        },
+    )
+
+
+def predictor_summary(cube: xr.Dataset, correlations: xr.Dataset) -> list[dict[str, Any]]:
+    """For each protocol's headline on each in-domain data set: how well it ranks models elsewhere.
+
+    Returns
+    -------
+    list of dict
+        Keys protocol, dataset, target_protocol, coefficient, mean (over the out-of-domain data
+        sets, unweighted), lowest, highest, targets (number of data sets).
+    """
+    first = headline_variants(cube)
+    inside = [str(d) for d in cube["dataset"].values if cube["role"].sel(dataset=d) == "in_domain"]
+    outside = [str(d) for d in cube["dataset"].values if str(d) not in inside]
+    rows = []
+    for protocol, variant in first.items():
+        for target_protocol, target_variant in first.items():
+            for dataset in inside:
+                for coefficient in COEFFICIENTS:
+                    values = (
+                        correlations["value"]
+                        .sel(
+                            coefficient=coefficient,
+                            predictor=f"{variant}@{dataset}",
+                            target=[f"{target_variant}@{d}" for d in outside],
+                        )
+                        .values
+                    )
+                    values = values[np.isfinite(values)]
+                    if values.size:
+                        rows.append(
+                            {
+                                "protocol": protocol,
+                                "dataset": dataset,
+                                "target_protocol": target_protocol,
+                                "coefficient": coefficient,
+                                "mean": float(values.mean()),
+                                "lowest": float(values.min()),
+                                "highest": float(values.max()),
+                                "targets": int(values.size),
+                            }
+                        )
+    return rows
+
+
+def metrics(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
+    """The few numbers that ``dvc metrics`` tracks."""
+    first = headline_variants(cube)
+    value = cube["value"].sel(metric=correlations.attrs["metric"])
+    best: dict[str, Any] = {}
+    for protocol, variant in first.items():
+        mean = value.sel(variant=variant).mean("dataset", skipna=False)
+        if np.isfinite(mean).any():
+            winner = mean.idxmax("model", skipna=True)
+            best[protocol] = {
+                "best_model": str(winner.item()),
+                "mean_accuracy": round(float(mean.max()), 6),
+            }
+    spearman = {
+        f"{row['protocol']}@{row['dataset']} -> {row['target_protocol']}": round(row["mean"], 6)
+        for row in predictor_summary(cube, correlations)
+        if row["coefficient"] == "spearman"
+    }
+    return {
+        "scores": int(np.isfinite(cube["value"]).sum()),
+        "missing_cells": int(np.isnan(value).sum()),
+        "best": best,
+        "mean_out_of_domain_spearman": spearman,
+    }

@@ -1,0 +1,123 @@
+"""Model cards: what must be known of a model to name its cells, without importing torch.
+
+The key of a cell holds the digest of the weights actually loaded, and the transform that timm
+resolves. Both need torch once. A card remembers the answer under everything that it depends on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cache.errors import ProbelineError
+from cache.files import sha256_file, write_durably
+from cache.fingerprint import fingerprint
+from pipeline.environment import expand_path
+from pipeline.paths import CARDS
+from pipeline.study import Model
+
+if TYPE_CHECKING:
+    from pipeline.models import LoadedModel
+
+
+@dataclass(frozen=True)
+class Card:
+    """What cells' keys need of a model.
+
+    Attributes
+    ----------
+    weights : str
+        SHA-256 of the weights actually loaded.
+    transform : mapping
+        See `pipeline.transforms.Transform.to_dict`.
+    columns : int
+        Features per image.
+    parameters : int
+    """
+
+    weights: str
+    transform: Mapping[str, Any]
+    columns: int
+    parameters: int
+
+
+def find_card(name: str, entry: Model) -> Card | None:
+    """The card of a model, if it was made on this machine for this very entry; no torch.
+
+    Raises
+    ------
+    ProbelineError
+        When the entry names a checkpoint file that is not there.
+    """
+    path = _path(name, entry)
+    try:
+        return Card(**json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
+    """Remember a loaded model's card."""
+    card = Card(
+        weights=model.weights_digest,
+        transform=model.transform.to_dict(),
+        columns=model.columns,
+        parameters=model.parameters,
+    )
+    write_durably(_path(name, entry), json.dumps(asdict(card), indent=1).encode())
+    return card
+
+
+def _path(name: str, entry: Model) -> Path:
+    loading = entry.model_dump(
+        include={
+            "architecture",
+            "weights",
+            "arguments",
+            "checkpoint",
+            "feature",
+            "input_size",
+            "mean",
+            "std",
+            "interpolation",
+            "crop",
+        }
+    )
+    depends = {
+        "entry": loading,
+        "file": _file_digest(name, entry),
+        "torch": version("torch"),
+        "timm": version("timm"),
+    }
+    return CARDS / f"{fingerprint(depends)[:32]}.json"
+
+
+def _file_digest(name: str, entry: Model) -> str | None:
+    """SHA-256 of the checkpoint file, remembered by its size and time of change."""
+    if entry.weights.startswith(("random(", "pretrained")):
+        return None
+    place = f"params.yaml: models.{name}.weights"
+    path = expand_path(entry.weights, place)
+    try:
+        facts = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ProbelineError(
+            place,
+            "there is no such checkpoint",
+            found=str(path.absolute()),
+            remedy="correct `weights`, or put the file there",
+        ) from None
+    known = (
+        CARDS
+        / "files"
+        / f"{fingerprint([str(path.absolute()), facts.st_size, facts.st_mtime_ns])[:32]}"
+    )
+    if known.exists():
+        return known.read_text()
+    digest = sha256_file(path)
+    write_durably(known, digest.encode())
+    return digest

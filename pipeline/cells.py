@@ -1,0 +1,140 @@
+"""Which cells a study needs, and what each one's key is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from cache.cell import Cell, CellAddress
+from cache.errors import CellCorruptError, CellMissingError, CellStaleError, ProbelineError
+from cache.fingerprint import differences
+from cache.manifest import FORMAT
+from pipeline.cards import Card, find_card
+from pipeline.images import DECODER
+from pipeline.index import Index
+from pipeline.paths import SPLITS, cell_address
+from pipeline.study import Model, Study
+
+State = Literal["cached", "missing", "stale", "damaged"]
+
+
+def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -> dict[str, Any]:
+    """Everything that can change the numbers of a cell; names can't."""
+    return {
+        "format": FORMAT,
+        "samples": index.samples_digest(split),
+        "split": split,
+        "architecture": entry.architecture,
+        "arguments": entry.arguments,
+        "weights": card.weights,
+        "feature": entry.feature,
+        "transform": {"decoder": DECODER, **card.transform},
+        "precision": study.extraction.precision,
+        "storage": study.extraction.storage,
+    }
+
+
+@dataclass(frozen=True)
+class CellStatus:
+    """A needed cell (both splits of one data set through one model) and how it stands.
+
+    Attributes
+    ----------
+    dataset, model : str
+    state : {"cached", "missing", "stale", "damaged"}
+    detail : str
+        Why, in a few words.
+    """
+
+    dataset: str
+    model: str
+    state: State
+    detail: str = ""
+
+
+def split_state(address: CellAddress, key: Mapping[str, Any]) -> tuple[State, str]:
+    """How the cell at `address` stands to `key`."""
+    try:
+        found = Cell.open(address).manifest.key
+    except CellMissingError:
+        return "missing", "begun, not whole" if address.partial.exists() else ""
+    except CellCorruptError as error:
+        return "damaged", error.problem
+    changed = differences(found, key)
+    return ("stale", "; ".join(changed)) if changed else ("cached", "")
+
+
+def cell_status(study: Study, index: Index, model: str) -> CellStatus:
+    """How one needed cell stands, without importing torch.
+
+    Where the model's card is not known on this machine (a fresh clone with pulled embeddings),
+    the weights and the transform that the cell itself records are believed.
+    """
+    entry = study.models[model]
+    card = _card_or_none(model, entry)
+    for split in SPLITS:
+        address = cell_address(index.name, model, split)
+        try:
+            recorded = recorded_card(address)
+        except (CellMissingError, CellCorruptError) as error:
+            state: State = "damaged" if isinstance(error, CellCorruptError) else "missing"
+            return CellStatus(index.name, model, state, f"{split}: {error.problem}")
+        key = cell_key(study, index, split, entry, card or _with_overrides(recorded, entry))
+        state, detail = split_state(address, key)
+        if state != "cached":
+            return CellStatus(index.name, model, state, f"{split}: {detail}")
+    return CellStatus(index.name, model, "cached")
+
+
+def open_cells(study: Study, index: Index, model: str) -> tuple[Cell, Cell]:
+    """The train and val cell of one model on one data set, checked against the study.
+
+    Raises
+    ------
+    CellMissingError, CellStaleError, CellCorruptError
+        When either is not what the study asks for.
+    """
+    status = cell_status(study, index, model)
+    place = f"model {model} on data set {index.name}"
+    remedy = f"run `dvc repro` (or `python -m stages.extract {index.name}`)"
+    if status.state == "stale":
+        raise CellStaleError(
+            place,
+            "the cached embeddings answer another question",
+            found=status.detail,
+            remedy=remedy,
+        )
+    if status.state != "cached":
+        raise CellMissingError(
+            place, f"the embeddings are {status.state}", found=status.detail, remedy=remedy
+        )
+    train, val = (Cell.open(cell_address(index.name, model, split)) for split in SPLITS)
+    return train, val
+
+
+def recorded_card(address: CellAddress) -> Card:
+    """The card as a whole cell records it in its key."""
+    manifest = Cell.open(address).manifest
+    transform = {k: v for k, v in manifest.key["transform"].items() if k != "decoder"}
+    return Card(manifest.key["weights"], transform, manifest.columns, 0)
+
+
+def _with_overrides(card: Card, entry: Model) -> Card:
+    """`card` with what the entry demands of the transform in so many words."""
+    asked = {
+        "size": entry.input_size,
+        "crop": entry.crop,
+        "interpolation": entry.interpolation,
+        "mean": entry.mean,
+        "std": entry.std,
+    }
+    demanded = {name: value for name, value in asked.items() if value is not None}
+    return replace(card, transform={**card.transform, **demanded})
+
+
+def _card_or_none(name: str, entry: Model) -> Card | None:
+    try:
+        return find_card(name, entry)
+    except ProbelineError:  # the checkpoint file is not on this machine; its features are
+        return None

@@ -1,0 +1,88 @@
+"""The machine: read from the environment, never from params.yaml, so that it can't change a key."""
+
+from __future__ import annotations
+
+import os
+import string
+from pathlib import Path
+
+from cache.errors import ProbelineError
+from cache.writer import MIN_CHUNK_ROWS
+
+DEFAULTS = {"PROBELINE_SHARED": "../shared/data"}
+"""Variables that paths in params.yaml may name, with the folder used when they are not set."""
+
+
+def batch_size(default: int) -> int:
+    """Images per forward pass: ``PROBELINE_BATCH_SIZE``, a power of two.
+
+    A power of two up to the smallest chunk keeps batches inside chunks, so that a resumed run
+    forms the same batches as an uninterrupted one.
+    """
+    size = _whole_number("PROBELINE_BATCH_SIZE", default, at_least=1)
+    if size & (size - 1) or size > MIN_CHUNK_ROWS:
+        raise ProbelineError(
+            "environment variable PROBELINE_BATCH_SIZE",
+            "is not a usable batch size",
+            expected=f"a power of two from 1 to {MIN_CHUNK_ROWS}",
+            found=str(size),
+            remedy="set it to 32, 64, 128 …, or unset it",
+        )
+    return size
+
+
+def worker_count(default: int) -> int:
+    """Processes that decode images: ``PROBELINE_WORKERS``; 0 decodes in the main process."""
+    return _whole_number("PROBELINE_WORKERS", default, at_least=0)
+
+
+def cpu_count() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def requested_device() -> str:
+    """``PROBELINE_DEVICE``: auto (default), cpu, cuda, cuda:1 …"""
+    return os.environ.get("PROBELINE_DEVICE", "auto")
+
+
+def expand_path(text: str, place: str) -> Path:
+    """A path of params.yaml with ``$VARIABLES`` and ``~`` filled in.
+
+    Raises
+    ------
+    ProbelineError
+        When a variable is not set and has no default; names it.
+    """
+    try:
+        filled = string.Template(text).substitute({**DEFAULTS, **os.environ})
+    except KeyError as error:
+        raise ProbelineError(
+            place,
+            f"the environment variable {error.args[0]} is not set",
+            found=text,
+            remedy=f"export {error.args[0]}=FOLDER and run this again",
+        ) from None
+    except ValueError as error:
+        raise ProbelineError(
+            place,
+            "the path's $ is not followed by a variable's name",
+            found=f"{text} ({error})",
+            remedy="write $NAME, or $$ for a dollar sign",
+        ) from None
+    return Path(filled).expanduser()
+
+
+def _whole_number(name: str, default: int, *, at_least: int) -> int:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < at_least:
+        raise ProbelineError(
+            f"environment variable {name}",
+            "is not a usable number",
+            expected=f"a whole number of at least {at_least}",
+            found=repr(text),
+            remedy=f"unset it to use {default}",
+        )
+    return int(text)

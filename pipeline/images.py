@@ -1,0 +1,94 @@
+"""Bytes to pixels: every common kind of image file becomes the same kind of RGB image."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cache.errors import ProbelineError
+
+DECODER = "rgb-1"
+"""Names the rules below; part of every key, so that changing them changes the key."""
+
+MAX_PIXELS = 178_956_970
+"""Larger images are refused before they are decoded (decompression bombs); Pillow's own limit."""
+
+SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".jfif", ".avif"]
+)
+
+
+class BadImageError(ProbelineError, ValueError):
+    """A file that can't be decoded as an image."""
+
+
+def decode(data: bytes, place: str) -> Image.Image:
+    """Decode an image file to RGB, upright, 8 bits a channel.
+
+    EXIF orientation is applied. Palettes are resolved. Transparency is laid over white (a plain
+    conversion shows whatever colour hides under transparent pixels, often black on black).
+    16-bit grey is scaled, not clipped. CMYK is converted.
+
+    Parameters
+    ----------
+    data : bytes
+        The file's content.
+    place : str
+        Names the file in errors.
+
+    Raises
+    ------
+    BadImageError
+        When the file is empty, not an image, cut short, or larger than `MAX_PIXELS`.
+    """
+    if not data:
+        raise _bad(place, "the file is empty", "0 bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # our own limit below; harmless metadata oddities
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise _bad(
+                        place,
+                        "the image is too large",
+                        f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
+                    )
+                image.load()
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except BadImageError:
+        raise
+    except UnidentifiedImageError:
+        raise _bad(place, "is not an image", f"bytes that start with {data[:12]!r}") from None
+    except Image.DecompressionBombError as error:
+        raise _bad(place, "the image is too large", str(error)) from None
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
+        # Pillow's decoders raise all of these on damaged files.
+        raise _bad(place, "the image is damaged", f"{error} ({len(data)} bytes)") from None
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        # Grey files of more than 8 bits: full scale is 16 bits unless all fits into 8.
+        full = 255.0 if image.mode == "F" and values.max(initial=0) <= 255 else 65535.0
+        grey = np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        over = image.convert("RGBA")
+        white = Image.new("RGBA", over.size, "white")
+        return Image.alpha_composite(white, over).convert("RGB")
+    return image.convert("RGB")
+
+
+def _bad(place: str, problem: str, found: str) -> BadImageError:
+    return BadImageError(
+        place,
+        problem,
+        found=found,
+        remedy="replace or delete the file, then index the data set again",
+    )

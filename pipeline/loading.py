@@ -1,0 +1,77 @@
+"""Decode once for all models: batches of images, each in every geometry that some model wants."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.images import decode
+from pipeline.roots import Entry, Root
+from pipeline.transforms import Geometry
+
+AHEAD = 2
+"""Batches decoded ahead of the one in use; with the batch size, this bounds the memory."""
+
+Batch = dict[Geometry, NDArray[np.uint8]]
+"""For each geometry, an ndarray of shape (n_images, size, size, 3)."""
+
+
+class BatchLoader:
+    """Reads and decodes images in threads (Pillow's decoders and resizers release the GIL).
+
+    Parameters
+    ----------
+    root : Root
+    entries : sequence of Entry
+        The images, in order.
+    geometries : sequence of Geometry
+        Each decoded image is resized once for each of these.
+    workers : int
+        Threads; 0 decodes in the caller's.
+    """
+
+    def __init__(
+        self, root: Root, entries: Sequence[Entry], geometries: Sequence[Geometry], workers: int
+    ) -> None:
+        self._root, self._entries = root, entries
+        self._geometries, self._workers = geometries, workers
+
+    def batches(self, wanted: Sequence[slice]) -> Iterator[tuple[slice, Batch]]:
+        """The batches of these rows, in order.
+
+        Raises
+        ------
+        BadImageError
+            When an image can't be decoded; names it.
+        """
+        if self._workers == 0:
+            for rows in wanted:
+                yield rows, self._stack([self._load(i) for i in range(rows.start, rows.stop)])
+            return
+        with ThreadPoolExecutor(self._workers, "decode") as pool:
+            ahead: deque[tuple[slice, list[Future[Batch]]]] = deque()
+            try:
+                for rows in wanted:
+                    images = [pool.submit(self._load, i) for i in range(rows.start, rows.stop)]
+                    ahead.append((rows, images))
+                    if len(ahead) > AHEAD:
+                        yield self._finish(*ahead.popleft())
+                while ahead:
+                    yield self._finish(*ahead.popleft())
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _load(self, row: int) -> Batch:
+        entry = self._entries[row]
+        image = decode(self._root.read(entry), entry.path)
+        return {geometry: geometry.apply(image) for geometry in self._geometries}
+
+    def _finish(self, rows: slice, images: list[Future[Batch]]) -> tuple[slice, Batch]:
+        return rows, self._stack([image.result() for image in images])
+
+    def _stack(self, images: list[Batch]) -> Batch:
+        return {g: np.stack([image[g] for image in images]) for g in self._geometries}

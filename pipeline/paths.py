@@ -1,0 +1,45 @@
+"""Where everything lies, relative to the project's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cache.cell import CellAddress
+
+PARAMS = Path("params.yaml")
+STUDIES = Path("studies")
+DATA = Path("data")
+RAW = DATA / "raw"
+INDEX = DATA / "index"
+CARDS = DATA / "cards"
+EMBEDDINGS = DATA / "embeddings"
+PROVENANCE = DATA / "provenance"
+RESULTS = Path("results")
+SCORES_CSV = RESULTS / "scores.csv"
+SCORES_NC = RESULTS / "scores.nc"
+CORRELATION_NC = RESULTS / "correlation.nc"
+METRICS_JSON = RESULTS / "metrics.json"
+REPORT = Path("report") / "index.html"
+
+SPLITS = ("train", "val")
+"""Every data set has these two. Nothing is ever tuned on ``val``."""
+
+
+def index_path(dataset: str) -> Path:
+    """The data set's table of images."""
+    return INDEX / f"{dataset}.parquet"
+
+
+def cell_address(dataset: str, model: str, split: str) -> CellAddress:
+    """The place of one split's embeddings."""
+    return CellAddress(EMBEDDINGS / dataset / f"{model}.zarr", split)
+
+
+def provenance_path(dataset: str, model: str) -> Path:
+    """How and by what the embeddings were computed, and what that cost."""
+    return PROVENANCE / dataset / f"{model}.json"
+
+
+def record_path(protocol: str, dataset: str, model: str) -> Path:
+    """A protocol's outcome on one cell."""
+    return RESULTS / protocol / dataset / f"{model}.parquet"

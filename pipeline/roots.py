@@ -1,0 +1,113 @@
+"""Where image files lie: a folder, or an uncompressed tar file read in place."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cache.errors import ProbelineError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file inside a root.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the root, with ``/``.
+    offset, size : int
+        Where its bytes lie in the container, and how many they are.
+    """
+
+    path: str
+    offset: int
+    size: int
+
+
+class Root(Protocol):
+    """Something that holds files."""
+
+    def entries(self) -> list[Entry]:
+        """All regular files, sorted by path, hidden ones left out."""
+
+    def read(self, entry: Entry) -> bytes:
+        """A file's content."""
+
+
+class Folder:
+    """Files below a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def entries(self) -> list[Entry]:
+        """All regular files, sorted by path, hidden ones left out."""
+        found = []
+        for folder, folders, files in os.walk(self.path, followlinks=True):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for name in files:
+                path = Path(folder, name)
+                if not name.startswith(".") and path.is_file():
+                    relative = path.relative_to(self.path).as_posix()
+                    found.append(Entry(relative, 0, path.stat().st_size))
+        return sorted(found, key=lambda entry: entry.path)
+
+    def read(self, entry: Entry) -> bytes:
+        """A file's content."""
+        return (self.path / entry.path).read_bytes()
+
+
+class Tar:
+    """Members of an uncompressed tar file, read by offset without unpacking."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle = -1
+        self._owner = -1
+
+    def entries(self) -> list[Entry]:
+        """All regular files, sorted by path, hidden ones left out."""
+        try:
+            with tarfile.open(self.path, "r:") as archive:
+                members = [m for m in archive if m.isreg()]
+        except tarfile.TarError as error:
+            raise ProbelineError(
+                str(self.path),
+                "is not an uncompressed tar file",
+                found=str(error),
+                remedy="unpack it and name the folder, or repack it without compression",
+            ) from None
+        found = [Entry(m.name.removeprefix("./"), m.offset_data, m.size) for m in members]
+        visible = [e for e in found if not any(p.startswith(".") for p in e.path.split("/"))]
+        return sorted(visible, key=lambda entry: entry.path)
+
+    def read(self, entry: Entry) -> bytes:
+        """A file's content."""
+        if self._owner != os.getpid():  # a worker process opens its own handle
+            self._handle, self._owner = os.open(self.path, os.O_RDONLY), os.getpid()
+        return os.pread(self._handle, entry.size, entry.offset)
+
+
+def open_root(path: Path, place: str) -> Root:
+    """The root at `path`.
+
+    Raises
+    ------
+    ProbelineError
+        When nothing usable is there.
+    """
+    if path.is_dir():
+        return Folder(path)
+    if path.is_file() and path.suffix == ".tar":
+        return Tar(path)
+    raise ProbelineError(
+        place,
+        "there are no images at this path" if path.exists() else "this path does not exist",
+        expected="a folder, or an uncompressed .tar file",
+        found=str(path.absolute()),
+        remedy="correct `path` in params.yaml, or the environment variable that it names",
+    )

@@ -1,0 +1,162 @@
+"""From class scores to per-image outcomes, and from outcomes to metrics with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy import stats
+
+CONFIDENCE = 0.95
+BOOTSTRAP = 2_000
+"""Replicates of the stratified bootstrap behind the interval of mean per-class accuracy."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one variant of a protocol says of every test image.
+
+    Attributes
+    ----------
+    variant : str
+        Name of the settings, e.g. ``k20_euclidean_distance_none``.
+    predicted : ndarray of shape (n_test,), int32
+        Predicted label.
+    rank : ndarray of shape (n_test,), int32
+        Place of the true class among the classes sorted by score; 1 is a hit. Top-k accuracy is
+        the share of ranks up to k.
+    log_probability : ndarray of shape (n_test,), float32
+        Natural logarithm of the probability given to the true class.
+    seconds : float
+        Spent on this variant.
+    backend : str
+        What computed it.
+    seed : int or None
+        Of whatever was drawn.
+    details : dict
+        What was selected, and whether it converged.
+    """
+
+    variant: str
+    predicted: NDArray[np.int32]
+    rank: NDArray[np.int32]
+    log_probability: NDArray[np.float32]
+    seconds: float
+    backend: str
+    seed: int | None
+    details: dict[str, Any]
+
+
+def make_outcome(
+    variant: str,
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    *,
+    seconds: float,
+    backend: str,
+    seed: int | None = None,
+    details: dict[str, Any] | None = None,
+) -> Outcome:
+    """Judge class probabilities.
+
+    Equal probabilities are ordered by class index, as `numpy.argmax` does: the same rule for the
+    prediction and for the true class's rank.
+
+    Parameters
+    ----------
+    variant : str
+    probabilities : ndarray of shape (n_test, n_classes)
+    labels : ndarray of shape (n_test,)
+    seconds, backend, seed, details
+        See `Outcome`.
+    """
+    rows = np.arange(len(labels))
+    of_truth = probabilities[rows, labels][:, np.newaxis]
+    classes = np.arange(probabilities.shape[1])
+    ahead = (probabilities > of_truth) | (
+        (probabilities == of_truth) & (classes < labels[:, np.newaxis])
+    )
+    with np.errstate(divide="ignore"):  # a class without a vote: minus infinity, as it is
+        log_probability = np.log(of_truth[:, 0]).astype(np.float32)
+    return Outcome(
+        variant,
+        probabilities.argmax(axis=1).astype(np.int32),
+        (1 + ahead.sum(axis=1)).astype(np.int32),
+        log_probability,
+        seconds,
+        backend,
+        seed,
+        details or {},
+    )
+
+
+def score_rows(
+    outcome: Outcome, labels: NDArray[np.integer], n_classes: int, n_train: int
+) -> list[dict[str, Any]]:
+    """One row per metric: top1, top5 (with more than five classes), mean_per_class."""
+    hits = outcome.rank == 1
+    metrics = {"top1": _accuracy(hits)}
+    if n_classes > 5:
+        metrics["top5"] = _accuracy(outcome.rank <= 5)
+    metrics["mean_per_class"] = _mean_per_class(hits, labels)
+    return [
+        {
+            "variant": outcome.variant,
+            "metric": metric,
+            "value": value,
+            "ci_low": low,
+            "ci_high": high,
+            "n_train": n_train,
+            "n_test": len(labels),
+            "seed": outcome.seed,
+            "seconds": round(outcome.seconds, 4),
+            "backend": outcome.backend,
+            "details": outcome.details,
+        }
+        for metric, (value, low, high) in metrics.items()
+    ]
+
+
+def outcome_table(outcomes: list[Outcome]) -> pa.Table:
+    """All outcomes as one table: variant, sample, predicted, rank, log_probability."""
+    sizes = [len(o.predicted) for o in outcomes]
+    variants = pa.DictionaryArray.from_arrays(
+        pa.array(np.repeat(np.arange(len(outcomes)), sizes), pa.int32()),
+        pa.array([o.variant for o in outcomes]),
+    )
+    return pa.table(
+        {
+            "variant": variants,
+            "sample": np.concatenate([np.arange(n, dtype=np.int32) for n in sizes]),
+            "predicted": np.concatenate([o.predicted for o in outcomes]),
+            "rank": np.concatenate([o.rank for o in outcomes]),
+            "log_probability": np.concatenate([o.log_probability for o in outcomes]),
+        }
+    )
+
+
+def _accuracy(hits: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Share of hits with its exact (Clopper-Pearson) interval."""
+    interval = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, "exact")
+    return float(hits.mean()), float(interval.low), float(interval.high)
+
+
+def _mean_per_class(
+    hits: NDArray[np.bool_], labels: NDArray[np.integer]
+) -> tuple[float, float, float]:
+    """Mean of the classes' accuracies, over classes with test images.
+
+    Interval: percentiles of the bootstrap stratified by class. Redrawing a class's n images and
+    counting hits is a binomial draw, so no image is touched.
+    """
+    total = np.bincount(labels)
+    right = np.bincount(labels, weights=hits)[total > 0]
+    total = total[total > 0]
+    share = right / total
+    draws = np.random.default_rng(0).binomial(total, share, (BOOTSTRAP, len(total))) / total
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(draws.mean(axis=1), [tail, 1 - tail])
+    return float(share.mean()), float(low), float(high)

@@ -1,0 +1,162 @@
+"""params.yaml is the study: its schema."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Normalization = Literal["none", "zscore", "l2"]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len(set(values)) != len(values):
+        raise ValueError("a value is listed twice")
+    return values
+
+
+Distinct = AfterValidator(_distinct)
+
+
+class Section(BaseModel):
+    """A mapping of params.yaml: unknown keys and mistyped values are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Columns(Section):
+    """Which columns of a manifest hold what."""
+
+    path: str = "path"
+    label: str = "label"
+    split: str | None = "split"
+    group: str | None = None
+
+
+class Expected(Section):
+    """Counts that the index must find."""
+
+    train: int | None = Field(None, ge=1)
+    val: int | None = Field(None, ge=1)
+    classes: int | None = Field(None, ge=2)
+
+
+class Dataset(Section):
+    """Labelled images with a train and a val split."""
+
+    source: str = Field(pattern=r"^(folder|manifest|builtin:[a-z0-9_]+)$")
+    role: Literal["in_domain", "out_of_domain"]
+    path: str | None = None
+    manifest: str | None = None
+    columns: Columns = Columns()
+    filter: dict[str, str | int | list[str | int]] = {}
+    splits: dict[Literal["train", "val"], list[str]] = {
+        "train": ["train", "training"],
+        "val": ["val", "valid", "validation", "test"],
+    }
+    val_fraction: float = Field(0.2, gt=0, lt=1)
+    seed: int = Field(0, ge=0)
+    limit_per_class: int | None = Field(None, ge=1)
+    expected: Expected = Expected()
+    cluster: str | None = None
+    shift: str | None = None
+
+    @model_validator(mode="after")
+    def _sources_have_what_they_need(self) -> Self:
+        if not self.source.startswith("builtin:") and not self.path:
+            raise ValueError(f"a data set with `source: {self.source}` needs `path`")
+        if self.source == "manifest" and not self.manifest:
+            raise ValueError("a data set with `source: manifest` needs `manifest`, a CSV file")
+        return self
+
+
+class Checkpoint(Section):
+    """How a checkpoint's keys become the architecture's."""
+
+    entry: str = ""
+    strip_prefix: str = ""
+    rename: dict[str, str] = {}
+    drop: list[str] = []
+    missing: list[str] = []
+
+
+class Model(Section):
+    """One pre-trained model and the feature taken from it."""
+
+    architecture: str = Field(min_length=1)
+    weights: str = Field(pattern=r"^(random\(\d+\)|pretrained|.+\.(safetensors|pth|pt|tar|bin))$")
+    arguments: dict[str, Any] = {}
+    checkpoint: Checkpoint = Checkpoint()
+    feature: Literal["pooled"] = "pooled"
+    input_size: int | None = Field(None, ge=1)
+    mean: list[float] | None = Field(None, min_length=3, max_length=3)
+    std: list[Annotated[float, Field(gt=0)]] | None = Field(None, min_length=3, max_length=3)
+    interpolation: Interpolation | None = None
+    crop: float | None = Field(None, gt=0, le=1)
+    method: str = "unknown"
+    family: str = "unknown"
+    backbone: str = "unknown"
+    supervision: Literal["supervised", "self_supervised", "none", "unknown"] = "unknown"
+
+
+class Extraction(Section):
+    """How embeddings are computed and stored."""
+
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    storage: Literal["float16", "float32"] = "float16"
+
+
+class Knn(Section):
+    """k nearest neighbours; a variant for every combination."""
+
+    k: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), Distinct] = [20]
+    metric: Annotated[list[Literal["euclidean", "cosine"]], Field(min_length=1), Distinct] = [
+        "euclidean",
+        "cosine",
+    ]
+    weighting: Annotated[list[Literal["distance", "uniform"]], Field(min_length=1), Distinct] = [
+        "distance"
+    ]
+    normalization: Annotated[list[Literal["none", "zscore"]], Field(min_length=1), Distinct] = [
+        "none",
+        "zscore",
+    ]
+
+
+class Linear(Section):
+    """Multinomial logistic regression, C chosen on a hold-out of train."""
+
+    c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct] = [1.0]
+    normalization: Annotated[list[Normalization], Field(min_length=1), Distinct] = ["none"]
+    holdout_fraction: float = Field(0.2, gt=0, lt=1)
+    max_iterations: int = Field(1000, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+class Correlation(Section):
+    """Which scores are correlated, and how sure the intervals are."""
+
+    metric: Literal["top1", "mean_per_class"] = "top1"
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+class Report(Section):
+    """The report's words."""
+
+    title: str = "Probeline report"
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", max_length=100)]
+
+
+class Study(Section):
+    """All of params.yaml."""
+
+    datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
+    models: Annotated[dict[Name, Model], Field(min_length=1)]
+    extraction: Extraction
+    knn: Knn
+    linear: Linear
+    correlation: Correlation
+    report: Report

@@ -1,0 +1,62 @@
+"""What every stage has in common: its command line, its closing line, its errors."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import click
+
+from cache.errors import ProbelineError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Print a `ProbelineError` without a traceback and exit with status 1."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except ProbelineError as error:
+            print(_paint(error), file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print(
+                "\ninterrupted: what was committed is kept; run it again to go on", file=sys.stderr
+            )
+            sys.exit(130)
+
+    return wrapped
+
+
+class Tally:
+    """Counts cells and prints a stage's closing line: what was cached, computed, how long."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage, self._start = stage, time.monotonic()
+        self.cached = 0
+        self.computed = 0
+
+    def close(self) -> None:
+        """Print the line."""
+        seconds = time.monotonic() - self._start
+        print(f"{self._stage}: {self.cached} cached, {self.computed} computed, {seconds:.1f} s")
+
+
+def say(stage: str, text: str) -> None:
+    """A closing line for stages that have no cells."""
+    print(f"{stage}: {text}")
+
+
+def _paint(error: ProbelineError) -> str:
+    text = str(error)
+    if not sys.stderr.isatty() or "NO_COLOR" in os.environ:
+        return f"error: {text}"
+    return click.style("error: ", fg="red", bold=True) + text
