@@ -54,7 +54,8 @@ def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
         },
         attrs={
             "metric": settings.metric,
-            "interval": f"{settings.confidence:.0%} delete-one-family jackknife on the atanh scale, "
+            "interval": f"{settings.confidence:.0%} delete-one-family jackknife on the atanh "
+            f"scale, "
             f"t with G-1 degrees of freedom; withheld below {MIN_FAMILIES} families",
             "withheld": f"coefficients with fewer than {MIN_MODELS} models",
         },
@@ -62,7 +63,7 @@ def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
 
 
 def predictor_summary(cube: xr.Dataset, correlations: xr.Dataset) -> list[dict[str, Any]]:
-    """For each protocol's headline on each in-domain data set: how well it ranks models elsewhere.
+    """How well each protocol's headline, on each in-domain data set, ranks models elsewhere.
 
     Returns
     -------
@@ -117,14 +118,14 @@ def metrics(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
                 "best_model": str(winner.item()),
                 "mean_accuracy": round(float(mean.max()), 6),
             }
-    spearman = {
-        f"{row['protocol']}@{row['dataset']} -> {row['target_protocol']}": round(row["mean"], 6)
-        for row in predictor_summary(cube, correlations)
-        if row["coefficient"] == "spearman"
-    }
+    spearman: dict[str, Any] = {}
+    for row in predictor_summary(cube, correlations):
+        if row["coefficient"] == "spearman":
+            of_predictor = spearman.setdefault(f"{row['protocol']}_on_{row['dataset']}", {})
+            of_predictor[row["target_protocol"]] = round(row["mean"], 6)
     return {
         "scores": int(np.isfinite(cube["value"]).sum()),
-        "missing_cells": int(np.isnan(value).sum()),
+        "missing_cells": int(np.isnan(value.sel(variant=list(first.values()))).sum()),
         "best": best,
         "mean_out_of_domain_spearman": spearman,
     }

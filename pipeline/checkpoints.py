@@ -40,7 +40,8 @@ def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
         from safetensors.torch import load_file
 
         try:
-            return load_file(path)
+            tensors: StateDict = load_file(path)
+            return tensors
         except (SafetensorError, ValueError, OSError) as error:
             raise _damaged(path, place, error) from None
     try:

@@ -190,4 +190,5 @@ def _standardise(values: Floats) -> Floats:
     length = np.linalg.norm(centred, axis=0)
     noise = 1e-13 * np.linalg.norm(values, axis=0)
     length = np.where(length <= noise, np.nan, length)
-    return centred / length
+    standardised: Floats = centred / length
+    return standardised

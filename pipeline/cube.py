@@ -13,7 +13,7 @@ import xarray as xr
 
 from cache.files import explain_disk_errors
 from cache.records import read_record
-from pipeline.paths import record_path
+from pipeline.paths import PROTOCOLS, record_path
 from pipeline.study import Study
 
 COLUMNS = (
@@ -21,8 +21,6 @@ COLUMNS = (
     "n_train", "n_test", "seed", "seconds", "backend", "details",
 )  # fmt: skip
 """Of scores.csv, in order."""
-
-PROTOCOLS = ("knn", "linear")
 
 
 @dataclass(frozen=True)

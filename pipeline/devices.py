@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,10 @@ class Machine:
     ----------
     device : torch.device
     batch_size : int
-        Images per forward pass.
+        Images decoded together, and at most run together.
+    pixels : int
+        Pixels run together: large images go through in smaller batches, so that activations stay
+        in the caches of a CPU and in the memory of a GPU.
     workers : int
         Threads that decode images.
     name : str
@@ -29,6 +33,7 @@ class Machine:
 
     device: torch.device
     batch_size: int
+    pixels: int
     workers: int
     name: str
     memory: int
@@ -47,12 +52,29 @@ def this_machine() -> Machine:
         properties = torch.cuda.get_device_properties(device)
         return Machine(
             device,
-            batch_size(128),
+            batch_size(256),
+            256 * 224**2,
             worker_count(cpu_count()),
             properties.name,
             properties.total_memory // 2,
         )
-    return Machine(device, batch_size(32), worker_count(max(1, cpu_count() // 2)), "cpu", 4 << 30)
+    _keep_freed_memory()
+    return Machine(
+        device, batch_size(64), 8 * 224**2, worker_count(max(1, cpu_count() // 2)), "cpu", 4 << 30
+    )
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc not to return activations to the kernel after every layer.
+
+    Measured on 2 cores, MobileNetV2 at batches of 8: up to a third of the time went into the
+    kernel, which zeroed the same pages again and again.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        trim_threshold, mmap_threshold = -1, -3
+        libc.mallopt(trim_threshold, 1 << 30)
+        libc.mallopt(mmap_threshold, 32 << 20)  # the largest that glibc accepts
 
 
 def _device() -> torch.device:

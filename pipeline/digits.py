@@ -59,8 +59,9 @@ def _edges(digits: Images, rng: np.random.Generator) -> Images:
     """Only the strokes' outlines: the gradient's magnitude."""
     from scipy.ndimage import sobel
 
-    magnitude = np.hypot(sobel(digits, axis=1), sobel(digits, axis=2))
-    return magnitude / magnitude.max(axis=(1, 2), keepdims=True)
+    magnitude: Images = np.hypot(sobel(digits, axis=1), sobel(digits, axis=2))
+    strongest: Images = magnitude.max(axis=(1, 2), keepdims=True)
+    return magnitude / strongest
 
 
 def _photo(digits: Images, rng: np.random.Generator) -> Images:

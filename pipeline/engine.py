@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,7 +213,7 @@ class Writers:
             self._pending.pop(0).result()
         self._pending.append(self._pool.submit(write, *arguments))
 
-    def __enter__(self) -> Writers:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -42,7 +42,7 @@ def cpu_count() -> int:
 
 
 def requested_device() -> str:
-    """``PROBELINE_DEVICE``: auto (default), cpu, cuda, cuda:1 …"""
+    """``PROBELINE_DEVICE``: auto (default), cpu, cuda, or cuda:NUMBER."""
     return os.environ.get("PROBELINE_DEVICE", "auto")
 
 

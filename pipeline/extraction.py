@@ -41,7 +41,7 @@ def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
         missing = [n for n in group if cell_status(study, index, n).state != "cached"]
         loaded = {name: group[name] for name in missing}
         forwards = {
-            name: Forward(model, machine.device, study.extraction.precision)
+            name: Forward(model, machine, study.extraction.precision)
             for name, model in loaded.items()
         }
         written: dict[str, dict[str, Written]] = {name: {} for name in loaded}

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from pipeline.devices import Machine
 from pipeline.models import LoadedModel
 from pipeline.study import Extraction
 
@@ -22,7 +23,7 @@ class Forward:
     ----------
     model : LoadedModel
         Moved to `device`.
-    device : torch.device
+    machine : Machine
     precision : {"float32", "bfloat16", "float16"}
         Of the computation.
 
@@ -33,20 +34,21 @@ class Forward:
     """
 
     def __init__(
-        self, model: LoadedModel, device: torch.device, precision: str = Extraction().precision
+        self, model: LoadedModel, machine: Machine, precision: str = Extraction().precision
     ) -> None:
+        device = machine.device
         self._device, self._precision = device, precision
         self._module = model.module.to(device)
         # Convolutions run up to twice as fast on channels-last memory; the patch embedding of a
         # transformer is a single one and gains nothing.
         if sum(isinstance(m, nn.Conv2d) for m in self._module.modules()) > 1:
-            self._module = self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._module = self._module.to(memory_format=torch.channels_last)
         mean, std = (
             torch.tensor(v, device=device).view(1, 3, 1, 1) * 255
             for v in (model.transform.mean, model.transform.std)
         )
         self._mean, self._std = mean, std
-        self._largest = 1 << 30
+        self._largest = max(1, machine.pixels // model.transform.geometry.size**2)
         self.seconds = 0.0
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -14,10 +14,24 @@ DECODER = "rgb-1"
 """Names the rules below; part of every key, so that changing them changes the key."""
 
 MAX_PIXELS = 178_956_970
-"""Larger images are refused before they are decoded (decompression bombs); Pillow's own limit."""
+"""Larger images are refused before they are decoded (decompression bombs)."""
 
 SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".jfif", ".avif"]
+    [
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".bmp",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".jfif",
+        ".avif",
+    ]
 )
 
 

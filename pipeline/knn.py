@@ -126,6 +126,7 @@ def vote(
             weights = np.where(exact.any(axis=1, keepdims=True), exact, 1.0 / distances)
     queries = len(distances)
     cells = neighbor_labels + np.arange(queries)[:, np.newaxis] * n_classes
-    votes = np.bincount(cells.ravel(), weights.ravel(), queries * n_classes)
-    votes = votes.reshape(queries, n_classes)
-    return votes / votes.sum(axis=1, keepdims=True)
+    flat = np.bincount(cells.ravel(), weights.ravel(), queries * n_classes)
+    votes = flat.reshape(queries, n_classes)
+    shares: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
+    return shares

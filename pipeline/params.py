@@ -183,10 +183,11 @@ def _existing(location: list[int | str], document: CommentedMap, kind: str) -> l
     """The longest part of a location that the document really has (plus a missing key)."""
     node: Any = document
     for depth, part in enumerate(location):
-        if (isinstance(node, CommentedMap) and part in node) or (isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node)):
-            node = node[part]
-        else:
+        in_mapping = isinstance(node, CommentedMap) and part in node
+        in_list = isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node)
+        if not in_mapping and not in_list:
             return location[: depth + (kind == "missing")]
+        node = node[part]
     return location
 
 

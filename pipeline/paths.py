@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from cache.cell import CellAddress
 
@@ -21,8 +22,11 @@ CORRELATION_NC = RESULTS / "correlation.nc"
 METRICS_JSON = RESULTS / "metrics.json"
 REPORT = Path("report") / "index.html"
 
-SPLITS = ("train", "val")
+SPLITS: tuple[Literal["train"], Literal["val"]] = ("train", "val")
 """Every data set has these two. Nothing is ever tuned on ``val``."""
+
+PROTOCOLS = ("knn", "linear")
+"""Each has a section of that name in params.yaml, a stage, and a folder of records."""
 
 
 def index_path(dataset: str) -> Path:

@@ -1,10 +1,11 @@
-"""Progress: a bar with rate and remaining time on a terminal, a plain line now and then in a log."""
+"""Progress: a bar with rate and remaining time on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 import sys
 import time
 from types import TracebackType
+from typing import Self
 
 from tqdm import tqdm
 
@@ -52,7 +53,7 @@ class Progress:
             )
             self._next_line = now + LOG_SECONDS
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -17,25 +17,12 @@ from pipeline.index import read_index
 from pipeline.normalization import Features
 from pipeline.parallel import run_all
 from pipeline.paths import record_path
+from pipeline.records import record_key
 from pipeline.scoring import Outcome, outcome_table, score_rows
 from pipeline.study import Section, Study
 
-RECORD_FORMAT = 1
-"""Part of every record's key: raised when the protocols' numbers or their storage change."""
-
 Probe = Callable[[Features, NDArray[np.int64], Features, NDArray[np.int64], int], list[Outcome]]
 """(train, train labels, val, val labels, number of classes) -> outcomes, one per variant."""
-
-
-def record_key(protocol: str, settings: Section, train: Cell, val: Cell) -> dict[str, Any]:
-    """Everything that a protocol's record on one cell depends on."""
-    return {
-        "format": RECORD_FORMAT,
-        "protocol": protocol,
-        "settings": settings.model_dump(),
-        "train": train.manifest.fingerprint,
-        "val": val.manifest.fingerprint,
-    }
 
 
 def run_protocol(study: Study, protocol: str, settings: Section, probe: Probe) -> tuple[int, int]:

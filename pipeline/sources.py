@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -232,7 +233,7 @@ def _table(
     entries: list[Entry],
     classes: list[str],
     splits: list[str | None],
-    groups: list[str] | None = None,
+    groups: Sequence[str | None] | None = None,
 ) -> pd.DataFrame:
     return pd.DataFrame(
         {
@@ -241,6 +242,6 @@ def _table(
             "bytes": [e.size for e in entries],
             "class": classes,
             "split": pd.Series(splits, dtype=object),
-            "group": pd.Series(groups or [None] * len(entries), dtype=object),
+            "group": np.array(groups or [None] * len(entries), dtype=object),
         }
     )

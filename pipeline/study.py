@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Split = Literal["train", "val"]
 Normalization = Literal["none", "zscore", "l2"]
 
 
@@ -37,9 +38,9 @@ class Columns(Section):
 class Expected(Section):
     """Counts that the index must find."""
 
-    train: int | None = Field(None, ge=1)
-    val: int | None = Field(None, ge=1)
-    classes: int | None = Field(None, ge=2)
+    train: int | None = Field(default=None, ge=1)
+    val: int | None = Field(default=None, ge=1)
+    classes: int | None = Field(default=None, ge=2)
 
 
 class Dataset(Section):
@@ -51,7 +52,7 @@ class Dataset(Section):
     manifest: str | None = None
     columns: Columns = Columns()
     filter: dict[str, str | int | list[str | int]] = {}
-    splits: dict[Literal["train", "val"], list[str]] = {
+    splits: dict[Split, list[str]] = {
         "train": ["train", "training"],
         "val": ["val", "valid", "validation", "test"],
     }

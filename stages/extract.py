@@ -1,4 +1,4 @@
-"""Stage extract: run every model that misses a cell over a data set -> data/embeddings/<data set>."""
+"""Stage extract: run the models that miss a cell -> data/embeddings/<data set>/<model>.zarr."""
 
 from __future__ import annotations
 

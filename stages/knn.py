@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _require_enough_neighbors(study: Study) -> None:
-    """Before anything is computed: is there a k beyond some train split?"""
+    """Refuse a k beyond some train split before anything is computed."""
     for dataset in study.datasets:
         rows = len(read_index(dataset).split("train"))
         if max(study.knn.k) > rows:

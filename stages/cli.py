@@ -1,0 +1,151 @@
+"""The command line: look at a study, its data, its models and its cache.
+
+The stages themselves run through ``dvc repro``, or one by one as ``python -m stages.NAME``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from cache.errors import ProbelineError
+from cache.files import write_durably
+from pipeline.params import load_study, parse_study
+from pipeline.paths import PARAMS, STUDIES
+from stages._run import explain_errors
+from stages.cache_commands import cache
+from stages.table import print_table
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="probeline")
+@explain_errors
+def main() -> None:
+    """Evaluate pre-trained vision models on your images, from cached embeddings.
+
+    The study is params.yaml; `dvc repro` runs it.
+    """
+    _enter_project()
+
+
+main.add_command(cache)
+
+
+@main.command()
+@explain_errors
+def models() -> None:
+    """List the study's models."""
+    from pipeline.cards import find_card
+
+    rows = []
+    for name, entry in load_study().models.items():
+        try:
+            card = find_card(name, entry)
+            known = [f"{card.columns:,}", f"{card.parameters / 1e6:,.1f} M"] if card else ["", ""]
+        except ProbelineError as error:
+            known = ["", error.problem]
+        rows.append([name, entry.architecture, entry.weights, entry.family, entry.feature, *known])
+    print_table(
+        ["model", "architecture", "weights", "family", "feature", "dimensions", "parameters"], rows
+    )
+
+
+@main.command()
+@explain_errors
+def datasets() -> None:
+    """List the study's data sets."""
+    from pipeline.index import read_index
+
+    rows = []
+    for name, dataset in load_study().datasets.items():
+        try:
+            index = read_index(name)
+            counts = [f"{len(index.split(s)):,}" for s in ("train", "val")]
+            counts += [str(len(index.classes)), "; ".join(index.remarks)]
+        except ProbelineError as error:
+            counts = ["", "", "", error.problem]
+        rows.append([name, dataset.source, dataset.role, *counts])
+    print_table(["data set", "source", "role", "train", "val", "classes", "remarks"], rows)
+
+
+@main.command()
+@explain_errors
+def status() -> None:
+    """Say what is cached, what is missing and what is stale, and why."""
+    from pipeline.overview import study_overview
+
+    study = load_study()
+    overview = study_overview(study)
+    total = len(study.models)
+    print_table(
+        ["data set", "embeddings", *overview.protocols],
+        [
+            [d.name, *(f"{count}/{total}" for count in (d.cached, *d.records.values()))]
+            for d in overview.datasets
+        ],
+    )
+    todo = [line for d in overview.datasets for line in d.todo]
+    if todo:
+        click.echo("\nnot up to date:")
+        for line in todo:
+            click.echo(f"  {line}")
+        click.echo("\n`dvc repro` computes these and nothing else.")
+    else:
+        click.echo(f"\nall {total * len(study.datasets)} cells are cached and scored")
+
+
+@main.command()
+@click.argument("study", type=click.Path(path_type=Path))
+@explain_errors
+def use(study: Path) -> None:
+    """Make STUDY (e.g. studies/pacs.yaml) the study that `dvc repro` runs."""
+    try:
+        text = study.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProbelineError(
+            str(study),
+            "can't be read as a study",
+            expected=f"one of {', '.join(map(str, sorted(STUDIES.glob('*.yaml'))))}",
+            found=str(error),
+            remedy="name one of these, or your own file",
+        ) from None
+    parse_study(text, study)
+    replaced = _describe_current(text)
+    write_durably(PARAMS, text.encode())
+    click.echo(f"params.yaml is now {study}{replaced}; run `dvc repro`")
+
+
+def _describe_current(new: str) -> str:
+    """Say what `use` replaces; a study that lies nowhere else is kept."""
+    if not PARAMS.exists():
+        return ""
+    old = PARAMS.read_text(encoding="utf-8", errors="replace")
+    if old == new:
+        return " (as before)"
+    for path in sorted(STUDIES.glob("*.yaml")):
+        if path.read_text(encoding="utf-8", errors="replace") == old:
+            return f" (it was {path})"
+    kept = PARAMS.with_suffix(".previous.yaml")
+    write_durably(kept, old.encode())
+    return f" (your former study is kept as {kept})"
+
+
+def _enter_project() -> None:
+    """Work in the nearest folder, from here upwards, that holds the pipeline."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if (folder / "dvc.yaml").is_file():
+            os.chdir(folder)
+            return
+    raise ProbelineError(
+        str(Path.cwd()),
+        "is not inside a Probeline project",
+        expected="a folder with dvc.yaml and params.yaml, or one inside it",
+        remedy="change into the project's folder",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
