@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import CellCorruptError, CellMissingError, CellStaleError
+from cache.files import sha256_file
 from cache.fingerprint import fingerprint as fingerprint_of
 from cache.manifest import Manifest
+
+_REMEDY = "delete the cell's folder and run `dvc repro`, or `dvc checkout` it"
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,13 @@ class Cell:
         return slice(start, min(start + self.manifest.chunk_rows, self.manifest.rows))
 
     def labels(self) -> NDArray[np.int64]:
-        """Ndarray of shape (n_samples,): index of each sample's class."""
+        """Ndarray of shape (n_samples,): index of each sample's class.
+
+        Raises
+        ------
+        CellCorruptError
+            When they are not what was written; `ids` likewise.
+        """
         return np.asarray(self._array("label"), dtype=np.int64)
 
     def ids(self) -> list[str]:
@@ -142,6 +151,17 @@ class Cell:
         return [str(name) for name in self._array("id")]
 
     def _array(self, name: str) -> NDArray[np.generic]:
+        # Zarr reads an absent file as zeros or empty text, and does not see flipped bits.
+        for file, digest in self.manifest.digests.items():
+            path = self.address.path / file
+            if file.startswith(f"{name}/") and not (path.is_file() and sha256_file(path) == digest):
+                raise CellCorruptError(
+                    str(path),
+                    f"the cell's {name}s are damaged",
+                    expected="the bytes that were written",
+                    found="others" if path.is_file() else "no file",
+                    remedy=_REMEDY,
+                )
         import zarr  # half a second: only who reads labels or ids pays it
 
         array = zarr.open_array(self.address.path / name, mode="r")
@@ -155,7 +175,7 @@ class Cell:
                 found = path.stat().st_size
                 if (
                     found == size
-                    and file.readinto(values.reshape(-1).view(np.uint8)) == values.nbytes
+                    and file.readinto(values.reshape(-1).view(np.uint8).data) == values.nbytes
                 ):
                     return
         except FileNotFoundError:
@@ -165,7 +185,7 @@ class Cell:
             "a chunk of the cell is absent or cut short",
             expected=f"{size} bytes",
             found=f"{found} bytes",
-            remedy="delete the cell's folder and run `dvc repro`, or `dvc checkout` it",
+            remedy=_REMEDY,
         )
 
 

@@ -46,6 +46,7 @@ class ProbelineError(Exception):
         return (
             _rebuild,
             (type(self), self.place, self.problem, self.expected, self.found, self.remedy),
+            self.__dict__,  # a subclass's own attributes, too
         )
 
 

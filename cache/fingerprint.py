@@ -34,12 +34,15 @@ def differences(
 ) -> list[str]:
     """The dotted keys at which two nested mappings differ, each with both values."""
     lines = []
+    absent = object()
     for name in sorted(found.keys() | expected.keys()):
-        old, new = found.get(name), expected.get(name)
+        old, new = found.get(name, absent), expected.get(name, absent)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             lines += differences(old, new, f"{prefix}{name}.")
-        elif old != new:
-            lines.append(f"{prefix}{name}: {_short(old)} -> {_short(new)}")
+        elif old is absent or new is absent or canonical_json(old) != canonical_json(new):
+            # As text, like the fingerprint: it tells 1 from 1.0 and true, but not (1,) from [1].
+            texts = ["absent" if value is absent else _short(value) for value in (old, new)]
+            lines.append(f"{prefix}{name}: {' -> '.join(texts)}")
     return lines
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
-from cache.files import explain_disk_errors
+from cache.files import explain_disk_errors, fsync_directory
 
 
 class Journal:
-    """Lines of JSON, each durable before `append` returns.
+    """Lines of JSON, each durable before `append` returns, each with a check of its own content.
 
     Parameters
     ----------
     path : Path
-        The journal's file; made if absent. What follows the last whole line (a crash tore it) is
-        cut off.
+        The journal's file; made if absent. What follows the last whole line (a crash tore it, or
+        a bit flipped in it) is cut off.
 
     Attributes
     ----------
@@ -31,6 +32,7 @@ class Journal:
         with explain_disk_errors(path):
             # Unbuffered: after a failed write nothing is left over that a later one could repeat.
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            fsync_directory(path.parent)
         self._end = 0
         for line in path.read_bytes().splitlines(keepends=True):
             entry = _parse(line)
@@ -48,21 +50,24 @@ class Journal:
         DiskFullError
             When the disk is full. The torn line is cut off.
         """
-        line = json.dumps(entry).encode() + b"\n"
+        line = json.dumps({**entry, "check": _check(entry)}).encode() + b"\n"
         with explain_disk_errors(self.path):
             try:
-                if os.write(self._handle, line) != len(line):
-                    os.write(self._handle, b"\n")  # a full disk: this raises what it means
+                rest = memoryview(line)
+                while rest:  # a disk about to be full takes a part, then refuses
+                    rest = rest[os.write(self._handle, rest) :]
                 os.fsync(self._handle)
-            except OSError:
+            except BaseException:
                 os.ftruncate(self._handle, self._end)
                 raise
         self._end += len(line)
         self.entries.append(entry)
 
     def close(self) -> None:
-        """Close the file; what was appended stays."""
-        os.close(self._handle)
+        """Close the file; what was appended stays. Closing again does nothing."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -70,4 +75,9 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         entry = json.loads(line)
     except ValueError:
         return None
-    return entry if line.endswith(b"\n") and isinstance(entry, dict) else None
+    whole = line.endswith(b"\n") and isinstance(entry, dict) and "check" in entry
+    return entry if whole and entry.pop("check") == _check(entry) else None
+
+
+def _check(entry: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(entry).encode())

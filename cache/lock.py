@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from cache.errors import CellLockedError
 from cache.files import explain_disk_errors
@@ -31,9 +32,7 @@ class Lock:
     def __init__(self, path: Path, place: str) -> None:
         self.path = path
         while True:
-            with explain_disk_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = _open(path)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -53,19 +52,24 @@ class Lock:
             os.close(handle)
         self._handle = handle
         owner = json.dumps({"host": socket.gethostname(), "process": os.getpid()})
-        with explain_disk_errors(path):
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, owner.encode(), 0)
+        try:
+            with explain_disk_errors(path):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, owner.encode(), 0)
+        except BaseException:
+            self.release()  # nobody else could: the caller gets no lock to release
+            raise
 
     def release(self) -> None:
         """Remove the lock file and let the next process in."""
         if self._handle >= 0:
-            with contextlib.suppress(FileNotFoundError):
-                self.path.unlink()
-            os.close(self._handle)
-            self._handle = -1
+            try:
+                self.path.unlink(missing_ok=True)
+            finally:
+                os.close(self._handle)
+                self._handle = -1
 
-    def __enter__(self) -> Lock:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -86,6 +90,19 @@ def exclusively(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _open(path: Path) -> int:
+    for attempt in range(100):
+        with explain_disk_errors(path):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            except (FileNotFoundError, FileExistsError):
+                # The owner before us may remove the folder, too, between our two steps.
+                if attempt == 99:
+                    raise
+    raise AssertionError("unreachable")
 
 
 def _describe(text: str) -> str:

@@ -1,7 +1,8 @@
-"""What a cell says of itself: the attributes of its Zarr group, digests of all its files included."""
+"""What a cell says of itself: its Zarr group's attributes, digests of all its files included."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -92,12 +93,14 @@ class Manifest:
             found = dict(document["attributes"]["probeline"])
             own = found.pop("self")
             blank = data.replace(_self_entry(own), _self_entry(_NO_DIGEST))
-            intact = sha256_bytes(blank) == own and found["format"] == FORMAT
+            intact = sha256_bytes(blank) == own
             manifest = cls(**{**found, "remarks": tuple(found["remarks"])})
         except (ValueError, KeyError, TypeError) as error:
             raise _corrupt(path, f"not a cell's description ({error})") from error
         if not intact:
-            raise _corrupt(path, f"format {manifest.format} with a digest that does not match")
+            raise _corrupt(path, "a digest that does not match")
+        if manifest.format != FORMAT:
+            raise _corrupt(path, f"format {manifest.format}")
         return manifest
 
 
@@ -112,10 +115,20 @@ def root_group(store: Path, building: Mapping[str, Path] | None = None) -> bytes
     store : Path
     building : mapping of str to Path, optional
         Groups about to be renamed into `store`, by name, and where they lie now.
+
+    Notes
+    -----
+    A group whose own description is damaged is left out: readers refuse it anyway, and it must
+    not keep the others from being written. Writing it anew brings it back.
     """
-    groups = {path.parent.name: path.parent for path in store.glob("*/zarr.json")}
+    groups = dict(building or {})
+    for path in store.glob("*/zarr.json"):
+        with contextlib.suppress(CellCorruptError, FileNotFoundError):
+            if path.parent.name not in groups:
+                Manifest.read(path)
+                groups[path.parent.name] = path.parent
     members: dict[str, Any] = {}
-    for name, path in sorted({**groups, **(building or {})}.items()):
+    for name, path in sorted(groups.items()):
         group = json.loads((path / "zarr.json").read_bytes())
         inside = group.pop("consolidated_metadata")["metadata"]
         members[name] = group

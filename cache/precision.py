@@ -70,6 +70,7 @@ def columns_drowned_in_float16(moments: Moments) -> int:
     """
     deviation = np.sqrt(moments.m2 / moments.count)
     typical = np.sqrt(moments.mean**2 + deviation**2)
-    step = np.spacing(np.minimum(typical, 65504.0).astype(np.float16)).astype(np.float64)
+    # From 32,768 to the end of float16's range the step is the same; asking at the end overflows.
+    step = np.spacing(np.minimum(typical, 32768.0).astype(np.float16)).astype(np.float64)
     constant = deviation <= 1e-6 * typical
     return int(np.count_nonzero(~constant & (step / np.sqrt(12.0) > MAX_STEP * deviation)))

@@ -6,9 +6,10 @@ outcome answers and the scores computed from it, so that no second file can fall
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.errors import CellCorruptError
-from cache.files import write_durably
+from cache.files import sha256_bytes, write_durably
 from cache.fingerprint import fingerprint
 
-_KEY, _SCORES = b"probeline.key", b"probeline.scores"
+_KEY, _SCORES, _CHECK = b"probeline.key", b"probeline.scores", b"probeline.sha256"
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,19 @@ class Record:
     scores: list[dict[str, Any]]
 
     def outcomes(self) -> pa.Table:
-        """The outcome of every test image and variant."""
-        return pq.read_table(self.path)
+        """The outcome of every test image and variant.
+
+        Raises
+        ------
+        CellCorruptError
+            When they are not what was written.
+        """
+        with _damage_named(self.path):
+            table = pq.read_table(self.path, page_checksum_verification=True)
+            rows = pq.read_metadata(self.path).num_rows
+            if table.num_rows != rows:
+                raise ValueError(f"{table.num_rows} rows where {rows} were written")
+            return table
 
 
 def write_record(
@@ -61,8 +73,10 @@ def write_record(
         One row per variant and test image.
     """
     metadata = {_KEY: json.dumps(key).encode(), _SCORES: json.dumps(scores).encode()}
+    metadata[_CHECK] = _check(metadata, outcomes.schema)
     buffer = io.BytesIO()
-    pq.write_table(outcomes.replace_schema_metadata(metadata), buffer, compression="zstd")
+    table = outcomes.replace_schema_metadata(metadata)
+    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
     write_durably(path, buffer.getbuffer())
 
 
@@ -72,20 +86,17 @@ def read_record(path: Path) -> Record | None:
     Raises
     ------
     CellCorruptError
-        When the file is not a record.
+        When the file is not a record, or a damaged one.
     """
     if not path.exists():
         return None
-    try:
-        metadata = pq.read_schema(path).metadata
+    with _damage_named(path):
+        schema = pq.read_schema(path)
+        metadata = schema.metadata
+        expected = _check(metadata, schema)
+        if metadata.get(_CHECK, expected) != expected:  # absent from records of the first days
+            raise ValueError("key, scores or columns other than were written")
         return Record(path, json.loads(metadata[_KEY]), json.loads(metadata[_SCORES]))
-    except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
-        raise CellCorruptError(
-            str(path),
-            "is not a result record",
-            found=str(error),
-            remedy="delete the file; the next `dvc repro` computes it again",
-        ) from error
 
 
 def is_current_record(path: Path, key: Mapping[str, Any]) -> bool:
@@ -95,3 +106,26 @@ def is_current_record(path: Path, key: Mapping[str, Any]) -> bool:
     except CellCorruptError:
         return False
     return record is not None and fingerprint(record.key) == fingerprint(key)
+
+
+def _check(metadata: Mapping[bytes, bytes], schema: pa.Schema) -> bytes:
+    """What the pages' checksums do not cover; those guard the outcomes."""
+    columns = schema.to_string(show_field_metadata=False, show_schema_metadata=False)
+    parts = (metadata[_KEY], metadata[_SCORES], columns.encode())
+    return sha256_bytes(b"\n".join(parts)).encode()
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, KeyError, TypeError, ValueError, AttributeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's own; PyArrow's faults of the format carry no number
+        raise CellCorruptError(
+            str(path),
+            "is not a result record, or a damaged one",
+            expected="a Parquet file with Probeline's key and scores, and matching checksums",
+            found=str(error),
+            remedy="delete the file; the next `dvc repro` computes it again",
+        ) from error

@@ -21,12 +21,12 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.cell import CellAddress, chunk_name, is_current
+from cache.cell import Cell, CellAddress, chunk_name, is_current
 from cache.errors import NonFiniteError
 from cache.files import (
     explain_disk_errors,
@@ -96,6 +96,10 @@ class CellWriter:
     ) -> None:
         if len(ids) != len(labels):
             raise ValueError(f"{len(ids)} ids but {len(labels)} labels for {address}")
+        if not len(ids) or columns < 1:
+            raise ValueError(
+                f"{len(ids)} rows of {columns} columns for {address}: nothing to store"
+            )
         self.address = address
         self.key = key
         self.rows = len(ids)
@@ -140,13 +144,17 @@ class CellWriter:
         Raises
         ------
         NonFiniteError
-            When a value is NaN or infinite; nothing is written.
+            When a value is NaN or infinite, in float32 at least; nothing is written.
         DiskFullError
             When the disk is full; what was committed stays.
         """
+        if self.finished or chunk not in range(self.chunks):
+            raise ValueError(f"{self.address}: there is no chunk {chunk} to write")
         expected = (self.rows_of(chunk).stop - self.rows_of(chunk).start, self.columns)
         if values.shape != expected:
             raise ValueError(f"{self.address} chunk {chunk}: {values.shape} is not {expected}")
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float32, copy=False)
         self._require_finite(chunk, values)
         if self._layout["dtype"] == "float16" and overflows_float16(values):
             self._restart_in_float32("a value exceeds float16's range of 65,504")
@@ -208,7 +216,7 @@ class CellWriter:
         with contextlib.suppress(OSError):  # not empty: the cell is unfinished
             self.address.partial.rmdir()
 
-    def __enter__(self) -> CellWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -226,7 +234,10 @@ class CellWriter:
     def _resume(self, dtype: str) -> None:
         """Take over what a former process committed, as far as it is whole and of this key."""
         self._done: dict[int, dict[str, Any]] = {}
+        self._layout: dict[str, Any]
         if self.finished:
+            self._layout = {"remarks": list(Cell.open(self.address).manifest.remarks)}
+            self._tidy()
             return
         fresh = {
             "format": FORMAT,
@@ -235,11 +246,7 @@ class CellWriter:
             "dtype": dtype,
             "remarks": [],
         }
-        path = self.address.partial / "layout.json"
-        try:
-            found = json.loads(path.read_bytes())
-        except (FileNotFoundError, ValueError):
-            found = None
+        found = _read_layout(self.address.partial / "layout.json")
         # dtype and remarks may rightly differ: a fallback to float32 is remembered.
         asked = ("format", "key", "shape")
         if found is None or canonical_json([found.get(name) for name in asked]) != canonical_json(
@@ -261,10 +268,17 @@ class CellWriter:
         self._done = {}
         partial = self.address.partial
         with explain_disk_errors(partial):
-            shutil.rmtree(self._cell, ignore_errors=True)
-            (partial / "journal.jsonl").unlink(missing_ok=True)
+            self._tidy()
             write_durably(partial / "layout.json", canonical_json(layout).encode())
             self._journal = Journal(partial / "journal.jsonl")
+
+    def _tidy(self) -> None:
+        """Remove all but the lock: the cell, its journal, and what a crash left."""
+        for path in self.address.partial.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != "lock":
+                path.unlink()
 
     def _restart_in_float32(self, why: str) -> None:
         self._journal.close()
@@ -286,19 +300,20 @@ class CellWriter:
 
     def _seal(self) -> None:
         """Write all but the chunks, then the manifest with every file's digest; make it durable."""
-        self._write_metadata()
         digests = {chunk_name(c): str(e["sha256"]) for c, e in self._done.items()}
+        for path in list(self._cell.rglob("*")):
+            # Whatever else is there was left by a crash: temporary files, a former sealing.
+            if not path.is_dir() and path.relative_to(self._cell).as_posix() not in digests:
+                path.unlink()
         members = {}
-        for path in sorted(self._cell.rglob("*")):
-            name = path.relative_to(self._cell).as_posix()
+        for name, data in self._described().items():
+            digests[name] = sha256_bytes(data)
+            write_durably(self._cell / name, data)
+            if name.endswith("/zarr.json"):
+                members[name.removesuffix("/zarr.json")] = json.loads(data)
+        for path in self._cell.rglob("*"):
             if path.is_dir():
                 fsync_directory(path)
-            elif name not in digests and name != "zarr.json":
-                digests[name] = sha256_file(path)
-                with open(path, "rb+") as file:
-                    os.fsync(file.fileno())
-                if path.name == "zarr.json":
-                    members[path.parent.name] = json.loads(path.read_bytes())
         manifest = Manifest(
             key=self.key,
             rows=self.rows,
@@ -310,15 +325,15 @@ class CellWriter:
         )
         write_durably(self._cell / "zarr.json", manifest.to_bytes(members))
 
-    def _write_metadata(self) -> None:
-        """The Zarr group: the metadata of the chunks that are there, labels and ids."""
+    def _described(self) -> dict[str, bytes]:
+        """The arrays' metadata, labels and ids, as Zarr writes them: content by path in the cell.
+
+        Made in memory: on a full disk, Zarr's own threads would go on writing after the error.
+        """
         import zarr  # half a second: only who writes pays it
 
-        for left_over in ("zarr.json", "embedding/zarr.json"):  # by a crash while sealing
-            (self._cell / left_over).unlink(missing_ok=True)
-        for name in ("label", "id"):
-            shutil.rmtree(self._cell / name, ignore_errors=True)
-        group = zarr.create_group(self._cell, zarr_format=3)
+        files: dict[str, Any] = {}
+        group = zarr.create_group(zarr.storage.MemoryStore(files), zarr_format=3)
         group.create_array(
             "embedding",
             shape=(self.rows, self.columns),
@@ -341,12 +356,17 @@ class CellWriter:
                 dimension_names=["sample"],
             )
             array[:] = values
+        del files["zarr.json"]  # the group's own: the manifest takes its place
+        return {name: files[name].to_bytes() for name in sorted(files)}
 
     def _swap_in(self) -> None:
         """Rename the built cell into place. The stale one goes only now that the new is whole."""
         store, partial = self.address.store, self.address.partial
         store.mkdir(parents=True, exist_ok=True)
+        fsync_directory(store.parent)
         with exclusively(store):
+            for left_over in store.glob(".zarr.json.*.partial"):  # by a crash right here
+                left_over.unlink()
             # Before the rename: a store that names a group too many is mended by the next run,
             # but one that lacks a whole group would hide it.
             write_durably(store / "zarr.json", root_group(store, {self.address.split: self._cell}))
@@ -356,6 +376,13 @@ class CellWriter:
             os.replace(self._cell, self.address.path)
             fsync_directory(store)
         self._journal.close()
-        shutil.rmtree(partial / "stale", ignore_errors=True)
-        for name in ("journal.jsonl", "layout.json"):
-            (partial / name).unlink(missing_ok=True)
+        self._tidy()
+
+
+def _read_layout(path: Path) -> dict[str, Any] | None:
+    try:
+        layout = json.loads(path.read_bytes())
+        usable = layout["dtype"] in ("float16", "float32") and isinstance(layout["remarks"], list)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return layout if usable else None

@@ -72,23 +72,15 @@ def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
     return card
 
 
+def loading_part(entry: Model, *, without_feature: bool = False) -> dict[str, Any]:
+    """The part of an entry that loading depends on; words for tables and statistics are not."""
+    words = {"method", "family", "backbone", "supervision"}
+    return entry.model_dump(exclude=words | ({"feature"} if without_feature else set()))
+
+
 def _path(name: str, entry: Model) -> Path:
-    loading = entry.model_dump(
-        include={
-            "architecture",
-            "weights",
-            "arguments",
-            "checkpoint",
-            "feature",
-            "input_size",
-            "mean",
-            "std",
-            "interpolation",
-            "crop",
-        }
-    )
     depends = {
-        "entry": loading,
+        "entry": loading_part(entry),
         "file": _file_digest(name, entry),
         "torch": version("torch"),
         "timm": version("timm"),
@@ -98,19 +90,18 @@ def _path(name: str, entry: Model) -> Path:
 
 def _file_digest(name: str, entry: Model) -> str | None:
     """SHA-256 of the checkpoint file, remembered by its size and time of change."""
-    if entry.weights.startswith(("random(", "pretrained")):
+    if entry.weights_file is None:
         return None
     place = f"params.yaml: models.{name}.weights"
-    path = expand_path(entry.weights, place)
-    try:
-        facts = path.stat()
-    except (FileNotFoundError, NotADirectoryError):
+    path = expand_path(entry.weights_file, place)
+    if not path.is_file():
         raise ProbelineError(
             place,
             "there is no such checkpoint",
             found=str(path.absolute()),
             remedy="correct `weights`, or put the file there",
-        ) from None
+        )
+    facts = path.stat()
     known = (
         CARDS
         / "files"

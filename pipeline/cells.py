@@ -14,22 +14,36 @@ from pipeline.cards import Card, find_card
 from pipeline.images import DECODER
 from pipeline.index import Index
 from pipeline.paths import SPLITS, cell_address
-from pipeline.study import Model, Study
+from pipeline.study import Model, Split, Study
+from pipeline.transforms import VIEW_RULES
 
 State = Literal["cached", "missing", "stale", "damaged"]
 
 
+def needed_splits(study: Study) -> tuple[str, ...]:
+    """Train, val, and one more for each augmented view of train: ``train_view_1`` and so on."""
+    return (*SPLITS, *(f"train_view_{number + 1}" for number in range(study.extraction.views)))
+
+
+def samples_of(split: str) -> tuple[Split, int]:
+    """The split whose images a cell holds, and the number of its view (0: not augmented)."""
+    name, _, number = split.partition("_view_")
+    return ("val" if name == "val" else "train"), int(number or 0)
+
+
 def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -> dict[str, Any]:
     """Everything that can change the numbers of a cell; names can't."""
+    samples, view = samples_of(split)
+    augmented = {"view": {"number": view, **VIEW_RULES}} if view else {}
     return {
         "format": FORMAT,
-        "samples": index.samples_digest(split),
-        "split": split,
+        "samples": index.samples_digest(samples),
+        "split": samples,
         "architecture": entry.architecture,
         "arguments": entry.arguments,
         "weights": card.weights,
         "feature": entry.feature,
-        "transform": {"decoder": DECODER, **card.transform},
+        "transform": {"decoder": DECODER, **card.transform, **augmented},
         "precision": study.extraction.precision,
         "storage": study.extraction.storage,
     }
@@ -73,7 +87,7 @@ def cell_status(study: Study, index: Index, model: str) -> CellStatus:
     """
     entry = study.models[model]
     card = _card_or_none(model, entry)
-    for split in SPLITS:
+    for split in needed_splits(study):
         address = cell_address(index.name, model, split)
         try:
             recorded = recorded_card(address)
@@ -116,7 +130,7 @@ def open_cells(study: Study, index: Index, model: str) -> tuple[Cell, Cell]:
 def recorded_card(address: CellAddress) -> Card:
     """The card as a whole cell records it in its key."""
     manifest = Cell.open(address).manifest
-    transform = {k: v for k, v in manifest.key["transform"].items() if k != "decoder"}
+    transform = {k: v for k, v in manifest.key["transform"].items() if k not in ("decoder", "view")}
     return Card(manifest.key["weights"], transform, manifest.columns, 0)
 
 

@@ -96,7 +96,16 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
                 remedy="correct `checkpoint.entry`",
             )
         node = node[part]
+    if not isinstance(node, Mapping):
+        raise CheckpointError(
+            f"{place}: entry",
+            "this entry of the checkpoint is no dictionary of tensors",
+            expected="a dictionary",
+            found=f"{rules.entry}, a {type(node).__name__}",
+            remedy="correct `checkpoint.entry` (often state_dict or model)",
+        )
     state: StateDict = {}
+    origin: dict[str, str] = {}
     for key, value in node.items():
         if not isinstance(value, torch.Tensor):
             continue  # epochs, arguments and the like
@@ -105,7 +114,14 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
             continue
         for old, new in rules.rename.items():
             name = name.replace(old, new)
-        state[name] = value
+        if name in state:  # e.g. a momentum encoder renamed onto the base encoder
+            raise CheckpointError(
+                place,
+                "two keys of the checkpoint get the same name",
+                found=f"{origin[name]} and {key} both become {name}",
+                remedy="declare the one that is not the backbone's in `checkpoint.drop`",
+            )
+        state[name], origin[name] = value, str(key)
     if not state:
         raise CheckpointError(
             place,

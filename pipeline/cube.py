@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from cache.errors import ProbelineError
 from cache.files import explain_disk_errors
 from cache.records import read_record
 from pipeline.paths import PROTOCOLS, record_path
@@ -116,6 +117,30 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def read_netcdf(path: Path) -> xr.Dataset:
+    """Read a whole netCDF file.
+
+    Raises
+    ------
+    ProbelineError
+        When it is absent or damaged.
+    """
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as stored:
+            return stored.load()
+    except FileNotFoundError:
+        raise ProbelineError(
+            str(path), "is not made yet", remedy="run `dvc repro`, which makes it"
+        ) from None
+    except (OSError, ValueError, KeyError) as error:
+        raise ProbelineError(
+            str(path),
+            "is damaged, or no netCDF file",
+            found=str(error).split("\n")[0][:200],
+            remedy="delete it and run `dvc repro`",
+        ) from None
 
 
 def headline_variants(cube: xr.Dataset) -> Mapping[str, str]:

@@ -10,16 +10,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.errors import NonFiniteError, ProbelineError
+from cache.errors import NonFiniteError
 from cache.writer import CellWriter
+from pipeline.cells import samples_of
 from pipeline.devices import Machine
 from pipeline.forward import Forward
-from pipeline.index import Index, entries_of
-from pipeline.loading import BatchLoader
+from pipeline.index import Index
+from pipeline.loading import Batch, BatchLoader, Pixels
 from pipeline.models import LoadedModel
 from pipeline.paths import cell_address
 from pipeline.progress import Progress
 from pipeline.roots import Root
+from pipeline.sources import entries_of
 
 WRITES_AHEAD = 2
 """Chunks that may wait for the disk; bounds the memory when the disk is slower than the device."""
@@ -35,14 +37,23 @@ class Job:
         The model's, for messages and paths.
     model : LoadedModel
     forward : Forward
+        The network on its device; jobs that take other features of the same network share it.
     key : dict
         The cell's key.
+    view : int
+        Number of the augmented view; 0 is the evaluation crop.
     """
 
     name: str
     model: LoadedModel
     forward: Forward
     key: dict[str, Any]
+    view: int = 0
+
+    @property
+    def pixels(self) -> Pixels:
+        """What is done to a decoded image for this job."""
+        return self.model.transform.pixels(self.view)
 
 
 @dataclass(frozen=True)
@@ -92,11 +103,11 @@ def extract_split(
         On a bad image, a value that is not finite, a full disk, or a cell that another process
         is writing. What was committed stays and is not computed again.
     """
-    samples = index.split(split)
+    samples = index.split(samples_of(split)[0])
     loader = BatchLoader(
         root,
         entries_of(samples),
-        list(dict.fromkeys(job.model.transform.geometry for job in jobs)),
+        list(dict.fromkeys(job.pixels for job in jobs)),
         machine.workers,
     )
     with Writers(index, split, jobs, storage) as writers:
@@ -106,15 +117,14 @@ def extract_split(
 
 
 def _one_pass(index: Index, split: str, loader: BatchLoader, writers: Writers, size: int) -> None:
-    rows = len(index.split(split))
+    rows = len(index.split(samples_of(split)[0]))
     wanted = sorted({start for w in writers for start in w.missing_batches(size)})
     batches = [slice(start, min(start + size, rows)) for start in wanted]
     with Progress(
         f"extract {index.name} {split}", sum(b.stop - b.start for b in batches), "images"
     ) as progress:
         for batch, pixels in loader.batches(batches):
-            for writer in writers:
-                writer.take(batch, pixels[writer.job.model.transform.geometry])
+            writers.take(batch, pixels)
             progress.advance(batch.stop - batch.start)
     writers.wait()
 
@@ -122,14 +132,11 @@ def _one_pass(index: Index, split: str, loader: BatchLoader, writers: Writers, s
 class _Assembler:
     """Collects one model's batches into chunks and hands whole chunks to the writer thread."""
 
-    def __init__(
-        self, job: Job, cell: CellWriter, submit: Callable[..., None], samples: Any
-    ) -> None:
-        self.job, self.cell = job, cell
-        self._submit, self._samples = submit, samples
+    def __init__(self, job: Job, cell: CellWriter, submit: Callable[..., None]) -> None:
+        self.job, self.cell, self._submit = job, cell, submit
         self._missing = set(cell.missing)
         self._chunk: NDArray[np.float32] | None = None
-        self._since = job.forward.seconds
+        self._seconds = 0.0
 
     def missing_batches(self, size: int) -> Iterator[int]:
         """First rows of the batches that the missing chunks need."""
@@ -138,64 +145,85 @@ class _Assembler:
             rows = self.cell.rows_of(chunk)
             yield from range(rows.start, rows.stop, size)
 
-    def take(self, batch: slice, pixels: NDArray[np.uint8]) -> None:
-        """Run a batch if its chunk is missing; submit the chunk when it is full."""
+    def needs(self, batch: slice) -> bool:
+        """Whether the batch's chunk is missing."""
+        return batch.start // self.cell.chunk_rows in self._missing
+
+    def take(self, batch: slice, features: NDArray[np.float32], seconds: float) -> None:
+        """Put a batch's features into its chunk; submit the chunk when it is full."""
         chunk = batch.start // self.cell.chunk_rows
-        if chunk not in self._missing:
-            return
         rows = self.cell.rows_of(chunk)
         if batch.start == rows.start:
             self._chunk = np.empty((rows.stop - rows.start, self.cell.columns), np.float32)
-            self._since = self.job.forward.seconds
+            self._seconds = 0.0
         assert self._chunk is not None  # batches come in order, whole chunks at a time
-        self._chunk[batch.start - rows.start : batch.stop - rows.start] = self.job.forward(pixels)
+        self._chunk[batch.start - rows.start : batch.stop - rows.start] = features
+        self._seconds += seconds
         if batch.stop == rows.stop:
-            seconds = self.job.forward.seconds - self._since
-            self._submit(self._write, chunk, self._chunk, seconds)
+            self._submit(self.cell.write, chunk, self._chunk, self._seconds)
             self._chunk = None
 
     def commit_if_whole(self) -> bool:
         """Whether the cell is in place; False when chunks are (again) missing."""
         return not self.cell.missing and self.cell.commit()
 
-    def _write(self, chunk: int, values: NDArray[np.float32], seconds: float) -> None:
-        try:
-            self.cell.write(chunk, values, seconds)
-        except NonFiniteError as error:
-            raise ProbelineError(
-                f"model {self.job.name} on {self._samples['path'].iloc[error.row]}",
-                "the model's feature is not a finite number",
-                found=error.found,
-                remedy="check the weights; with half-precision compute, set "
-                "`extraction.precision: float32`",
-            ) from None
-
 
 class Writers:
     """The open cells of one pass, and the one thread that writes them."""
 
     def __init__(self, index: Index, split: str, jobs: Sequence[Job], storage: str) -> None:
-        samples = index.split(split)
+        of = samples_of(split)[0]
+        samples = index.split(of)
         self._pool = ThreadPoolExecutor(1, "write")
         self._pending: list[Future[None]] = []
+        self._paths = samples["path"].tolist()
         self._assemblers: list[_Assembler] = []
         try:
             for job in jobs:
                 cell = CellWriter(
                     cell_address(index.name, job.name, split),
                     key=job.key,
-                    ids=samples["path"].tolist(),
-                    labels=index.labels(split),
+                    ids=self._paths,
+                    labels=index.labels(of),
                     columns=job.model.columns,
                     dtype=storage,
                 )
-                self._assemblers.append(_Assembler(job, cell, self._submit, samples))
+                self._assemblers.append(_Assembler(job, cell, self._submit))
         except BaseException:
             self.close()
             raise
 
     def __iter__(self) -> Iterator[_Assembler]:
         return iter(self._assemblers)
+
+    def take(self, batch: slice, pixels: Batch) -> None:
+        """Run a batch through every network that some missing chunk needs, once each."""
+        needing = [a for a in self._assemblers if a.needs(batch)]
+        for forward in dict.fromkeys(a.job.forward for a in needing):
+            sharing = [a for a in needing if a.job.forward is forward]
+            before = forward.seconds
+            kinds = dict.fromkeys(a.job.model.feature for a in sharing)
+            seen = pixels[sharing[0].job.pixels]
+            features = forward(seen, list(kinds))
+            seconds = (forward.seconds - before) / len(sharing)
+            for assembler in sharing:
+                values = features[assembler.job.model.feature]
+                finite = np.isfinite(values).all(axis=1)
+                if not finite.all():
+                    row = int(np.argmin(finite))
+                    raise self._not_finite(assembler.job, batch.start + row, seen[row])
+                assembler.take(batch, values, seconds)
+
+    def _not_finite(self, job: Job, row: int, pixels: NDArray[np.uint8]) -> NonFiniteError:
+        image = self._paths[row]
+        layer = job.forward.first_layer_not_finite(pixels)
+        return NonFiniteError(
+            f"model {job.name} on image {image}",
+            "the model's feature is not a finite number",
+            found=f"NaN or infinity, first in the output of {layer}",
+            remedy="check the weights; with half-precision compute, set "
+            "`extraction.precision: float32`",
+        )
 
     def wait(self) -> None:
         """Until every submitted chunk is on disk; raises what a write raised."""

@@ -43,7 +43,7 @@ def cpu_count() -> int:
 
 def requested_device() -> str:
     """``PROBELINE_DEVICE``: auto (default), cpu, cuda, or cuda:NUMBER."""
-    return os.environ.get("PROBELINE_DEVICE", "auto")
+    return os.environ.get("PROBELINE_DEVICE", "").strip() or "auto"
 
 
 def expand_path(text: str, place: str) -> Path:

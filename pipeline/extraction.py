@@ -6,17 +6,20 @@ import json
 import platform
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from cache.cell import is_current
 from cache.files import write_durably
-from pipeline.cards import find_card, make_card
-from pipeline.cells import cell_key, cell_status
+from cache.fingerprint import fingerprint
+from pipeline.cards import find_card, loading_part, make_card
+from pipeline.cells import cell_key, cell_status, needed_splits, samples_of
 from pipeline.devices import Machine, this_machine
 from pipeline.engine import Job, Written, extract_split
 from pipeline.forward import Forward
 from pipeline.index import Index
 from pipeline.models import LoadedModel, load_model
-from pipeline.paths import SPLITS, provenance_path
+from pipeline.paths import cell_address, provenance_path
 from pipeline.sources import dataset_root
 from pipeline.study import Study
 
@@ -38,27 +41,32 @@ def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
     root = dataset_root(index.name, study.datasets[index.name])
     computed: list[str] = []
     for group in _groups_that_fit(study, names, machine):
-        missing = [n for n in group if cell_status(study, index, n).state != "cached"]
-        loaded = {name: group[name] for name in missing}
-        forwards = {
-            name: Forward(model, machine, study.extraction.precision)
-            for name, model in loaded.items()
-        }
-        written: dict[str, dict[str, Written]] = {name: {} for name in loaded}
-        for split in SPLITS if loaded else ():
+        loaded = {n: m for n, m in group.items() if cell_status(study, index, n).state != "cached"}
+        forwards = _share_forwards(loaded, machine, study.extraction.precision)
+        for split in needed_splits(study) if loaded else ():
             jobs = []
             for name, model in loaded.items():
                 card = find_card(name, study.models[name])
                 assert card is not None  # made when the model was loaded
                 key = cell_key(study, index, split, study.models[name], card)
-                jobs.append(Job(name, model, forwards[name], key))
+                if not is_current(cell_address(index.name, name, split), key):
+                    jobs.append(Job(name, model, forwards[name], key, samples_of(split)[1]))
             done = extract_split(index, split, root, jobs, machine, study.extraction.storage)
             for name, cell in done.items():
-                written[name][split] = cell
-        for name in loaded:
-            _write_provenance(study, index, name, loaded[name], machine, written[name])
-        computed += missing
+                _write_provenance(study, index, name, loaded[name], machine, split, cell)
+        computed += loaded
     return computed
+
+
+def _share_forwards(
+    loaded: dict[str, LoadedModel], machine: Machine, precision: str
+) -> dict[str, Forward]:
+    """One `Forward` per network: models that differ only in their feature share it."""
+    by_backbone: dict[int, Forward] = {}
+    for model in loaded.values():
+        if id(model.backbone) not in by_backbone:
+            by_backbone[id(model.backbone)] = Forward(model, machine, precision)
+    return {name: by_backbone[id(model.backbone)] for name, model in loaded.items()}
 
 
 def _groups_that_fit(
@@ -66,16 +74,23 @@ def _groups_that_fit(
 ) -> Iterator[dict[str, LoadedModel]]:
     """Models loaded together, as many as the device's memory holds."""
     group: dict[str, LoadedModel] = {}
+    networks: dict[str, LoadedModel] = {}
     used = 0
     for name in names:
-        model = load_model(name, study.models[name])
-        make_card(name, study.models[name], model)
-        needs = model.parameters * _BYTES_PER_PARAMETER * _ACTIVATIONS
-        if group and used + needs > machine.memory:
-            yield group
-            group, used = {}, 0
+        entry = study.models[name]
+        network = fingerprint(loading_part(entry, without_feature=True))
+        if network in networks:
+            model = networks[network].with_feature(entry.feature, f"params.yaml: models.{name}")
+        else:
+            model = load_model(name, entry)
+            needs = model.parameters * _BYTES_PER_PARAMETER * _ACTIVATIONS
+            if group and used + needs > machine.memory:
+                yield group
+                group, networks, used = {}, {}, 0
+            networks[network] = model
+            used += needs
+        make_card(name, entry, model)
         group[name] = model
-        used += needs
     if group:
         yield group
 
@@ -86,9 +101,17 @@ def _write_provenance(
     name: str,
     model: LoadedModel,
     machine: Machine,
-    written: dict[str, Written],
+    split: str,
+    written: Written,
 ) -> None:
     """Beside the key: what computed the cell and what it cost. No dates: DVC hashes this."""
+    path = provenance_path(index.name, name)
+    splits = _recorded_splits(path, model.weights_digest)
+    splits[split] = {
+        "images": len(index.split(samples_of(split)[0])),
+        "seconds": round(written.seconds, 3),
+        "remarks": list(written.remarks),
+    }
     facts: dict[str, Any] = {
         "parameters": model.parameters,
         "weights": model.weights_digest,
@@ -98,14 +121,15 @@ def _write_provenance(
         "versions": {p: version(p) for p in ("torch", "timm", "pillow", "numpy", "zarr")},
         "python": platform.python_version(),
         "precision": study.extraction.precision,
-        "splits": {
-            split: {
-                "images": len(index.split(split)),
-                "seconds": round(cell.seconds, 3),
-                "remarks": list(cell.remarks),
-            }
-            for split, cell in written.items()
-        },
+        "splits": splits,
     }
-    path = provenance_path(index.name, name)
     write_durably(path, json.dumps(facts, indent=1).encode())
+
+
+def _recorded_splits(path: Path, weights: str) -> dict[str, Any]:
+    """What is recorded of the model's other splits, as far as it is of these weights."""
+    try:
+        facts = json.loads(path.read_bytes())
+        return dict(facts["splits"]) if facts["weights"] == weights else {}
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}

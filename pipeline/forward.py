@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from pipeline.devices import Machine
+from pipeline.features import compute_features
 from pipeline.models import LoadedModel
 from pipeline.study import Extraction
 
@@ -38,11 +40,11 @@ class Forward:
     ) -> None:
         device = machine.device
         self._device, self._precision = device, precision
-        self._module = model.module.to(device)
+        self._backbone = model.backbone.to(device)
         # Convolutions run up to twice as fast on channels-last memory; the patch embedding of a
         # transformer is a single one and gains nothing.
-        if sum(isinstance(m, nn.Conv2d) for m in self._module.modules()) > 1:
-            self._module = self._module.to(memory_format=torch.channels_last)
+        if sum(isinstance(m, nn.Conv2d) for m in self._backbone.modules()) > 1:
+            self._backbone = self._backbone.to(memory_format=torch.channels_last)
         mean, std = (
             torch.tensor(v, device=device).view(1, 3, 1, 1) * 255
             for v in (model.transform.mean, model.transform.std)
@@ -51,8 +53,16 @@ class Forward:
         self._largest = max(1, machine.pixels // model.transform.geometry.size**2)
         self.seconds = 0.0
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Features of shape (n_images, n_features) of pixels of shape (n_images, size, size, 3).
+    def __call__(
+        self, pixels: NDArray[np.uint8], kinds: Collection[str]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Each kind of feature, of shape (n_images, n_features), from one forward pass.
+
+        Parameters
+        ----------
+        pixels : ndarray of shape (n_images, size, size, 3)
+        kinds : collection of str
+            See `pipeline.features`.
 
         Raises
         ------
@@ -60,12 +70,12 @@ class Forward:
             When the device can't hold even one image.
         """
         start = time.perf_counter()
-        features: list[NDArray[np.float32]] = []
+        parts: list[dict[str, NDArray[np.float32]]] = []
         done = 0
         while done < len(pixels):
             part = pixels[done : done + self._largest]
             try:
-                features.append(self._run(part))
+                parts.append(self._run(part, kinds))
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise
@@ -74,16 +84,44 @@ class Forward:
                 continue
             done += len(part)
         self.seconds += time.perf_counter() - start
-        return features[0] if len(features) == 1 else np.concatenate(features)
+        if len(parts) == 1:
+            return parts[0]
+        return {kind: np.concatenate([part[kind] for part in parts]) for kind in kinds}
 
     @torch.inference_mode()
-    def _run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def first_layer_not_finite(self, pixels: NDArray[np.uint8]) -> str:
+        """The innermost module that first puts out NaN or infinity for one image."""
+        found: list[str] = []
+
+        def look(name: str) -> Callable[[nn.Module, object, object], None]:
+            def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+                if isinstance(output, torch.Tensor) and not torch.isfinite(output).all():
+                    found.append(name)
+
+            return hook
+
+        hooks = [
+            module.register_forward_hook(look(name))
+            for name, module in self._backbone.named_modules()
+            if name
+        ]
+        try:
+            self._run(pixels[np.newaxis], ["pooled"])
+        finally:
+            for handle in hooks:
+                handle.remove()
+        return found[0] if found else "the pooling"
+
+    @torch.inference_mode()
+    def _run(
+        self, pixels: NDArray[np.uint8], kinds: Collection[str]
+    ) -> dict[str, NDArray[np.float32]]:
         batch = torch.from_numpy(pixels).to(self._device, non_blocking=True)
         # (n, h, w, 3) seen as (n, 3, h, w) is channels-last memory already.
         images = (batch.permute(0, 3, 1, 2).float() - self._mean) / self._std
         if self._precision == "float32":
-            features = self._module(images)
+            features = compute_features(self._backbone, images, kinds)
         else:
             with torch.autocast(self._device.type, dtype=_AUTOCAST[self._precision]):
-                features = self._module(images)
-        return features.float().cpu().numpy()  # type: ignore[no-any-return]
+                features = compute_features(self._backbone, images, kinds)
+        return {kind: values.float().cpu().numpy() for kind, values in features.items()}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -16,17 +16,21 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from cache.files import sha256_bytes, write_durably
+from cache.files import write_durably
 from cache.fingerprint import fingerprint
-from pipeline.images import BadImageError, decode
+from pipeline.index_checks import (
+    check_classes,
+    check_expected,
+    check_readable,
+    check_splits,
+    digest_files,
+    duplicates_across_splits,
+    find_unreadable,
+    skipped_remark,
+)
 from pipeline.paths import SPLITS, index_path
-from pipeline.progress import Progress
-from pipeline.roots import Entry, Root
 from pipeline.sources import dataset_root, list_samples
 from pipeline.study import Dataset
-
-READABLE_SAMPLE = 64
-"""Images decoded while indexing, to find a wrong or damaged folder before GPU time is spent."""
 
 _METADATA = b"probeline.index"
 
@@ -45,12 +49,15 @@ class Index:
     table : DataFrame
         Columns path, offset, bytes, sha256, class, label, split, group, label_set; sorted by
         path. `group` (site, camera, patient) and `label_set` (further labels) may be null.
+    skipped : mapping of str to str
+        Images left out because they can't be read (`on_bad_image: skip`), and what is wrong.
     """
 
     name: str
     classes: tuple[str, ...]
     remarks: tuple[str, ...]
     table: pd.DataFrame
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
     def split(self, split: str) -> pd.DataFrame:
         """The rows of one split, in order."""
@@ -85,16 +92,22 @@ def build_index(name: str, dataset: Dataset) -> Index:
     """
     root = dataset_root(name, dataset)
     samples = list_samples(name, dataset, root)
-    _check_splits(name, samples)
+    skipped: dict[str, str] = {}
+    if dataset.on_bad_image == "skip":
+        skipped = find_unreadable(name, samples, root)
+        samples = samples[~samples["path"].isin(skipped)].reset_index(drop=True)
+    check_splits(name, samples)
     classes = tuple(sorted(samples.loc[samples["split"] == "train", "class"].unique()))
-    _check_classes(name, samples, classes)
-    _check_expected(name, dataset, samples, classes)
+    check_classes(name, samples, classes)
+    check_expected(name, dataset, samples, classes)
     samples["label"] = samples["class"].map({c: i for i, c in enumerate(classes)}).astype("int64")
     samples["label_set"] = pd.Series([None] * len(samples), dtype=object)
-    samples["sha256"] = _read_all(name, samples, root)
-    _check_readable(name, samples, root)
+    samples["sha256"] = digest_files(name, samples, root)
+    if dataset.on_bad_image == "error":
+        check_readable(name, samples, root)
     order = ["path", "offset", "bytes", "sha256", "class", "label", "split", "group", "label_set"]
-    return Index(name, classes, _duplicates_across_splits(samples), samples[order])
+    remarks = (*skipped_remark(skipped), *duplicates_across_splits(samples))
+    return Index(name, classes, remarks, samples[order], skipped)
 
 
 def write_index(index: Index) -> None:
@@ -112,7 +125,13 @@ def write_index(index: Index) -> None:
             ("label_set", pa.list_(pa.int64())),
         ],
         metadata={
-            _METADATA: json.dumps({"classes": index.classes, "remarks": index.remarks}).encode()
+            _METADATA: json.dumps(
+                {
+                    "classes": index.classes,
+                    "remarks": index.remarks,
+                    "skipped": dict(index.skipped),
+                }
+            ).encode()
         },
     )
     buffer = io.BytesIO()
@@ -146,111 +165,6 @@ def read_index(name: str) -> Index:
             found=str(error),
             remedy=f"delete it and run `dvc repro` (or `python -m stages.index {name}`)",
         ) from None
-    return Index(name, tuple(facts["classes"]), tuple(facts["remarks"]), table.to_pandas())
-
-
-def _check_splits(name: str, samples: pd.DataFrame) -> None:
-    counts = Counter(samples["split"])
-    for split in SPLITS:
-        if counts[split] == 0:
-            raise ProbelineError(
-                f"data set {name}",
-                f"the {split} split is empty",
-                expected="images in both train and val",
-                found=", ".join(f"{counts[s]} in {s}" for s in SPLITS),
-                remedy="add images, correct the split names, or leave the split to `val_fraction`",
-            )
-
-
-def _check_classes(name: str, samples: pd.DataFrame, classes: tuple[str, ...]) -> None:
-    only_val = sorted(set(samples["class"]) - set(classes))
-    if only_val:
-        raise ProbelineError(
-            f"data set {name}",
-            f"{len(only_val)} classes have images in val but none in train",
-            expected="every class in train",
-            found=", ".join(only_val[:10]),
-            remedy="add train images of these classes, or take the classes out",
-        )
-    if len(classes) < 2:
-        raise ProbelineError(
-            f"data set {name}",
-            "there is only one class",
-            expected="at least two",
-            found=", ".join(classes),
-            remedy="arrange the images in one folder (or one label) per class",
-        )
-
-
-def _check_expected(
-    name: str, dataset: Dataset, samples: pd.DataFrame, classes: tuple[str, ...]
-) -> None:
-    counts = Counter(samples["split"])
-    found = {"train": counts["train"], "val": counts["val"], "classes": len(classes)}
-    for what, number in found.items():
-        expected = getattr(dataset.expected, what)
-        if expected is not None and expected != number:
-            raise ProbelineError(
-                f"data set {name}",
-                "has other counts than expected",
-                expected=f"{expected:,} {what}",
-                found=f"{number:,} {what}",
-                remedy=f"complete the data set, or correct datasets.{name}.expected",
-            )
-
-
-def _read_all(name: str, samples: pd.DataFrame, root: Root) -> list[str]:
-    """SHA-256 of every file, read once in order."""
-    empty = samples.loc[samples["bytes"] == 0, "path"]
-    if len(empty):
-        raise ProbelineError(
-            f"data set {name}",
-            f"{len(empty)} image files are empty",
-            expected="image files",
-            found=", ".join(empty[:5]) + (" …" if len(empty) > 5 else ""),
-            remedy="replace or delete them, then index the data set again",
-        )
-    digests = []
-    with Progress(f"index {name}", len(samples), "images") as progress:
-        for entry in entries_of(samples):
-            digests.append(sha256_bytes(root.read(entry)))
-            progress.advance()
-    return digests
-
-
-def entries_of(samples: pd.DataFrame) -> list[Entry]:
-    """The files that an index's rows name."""
-    columns = (samples["path"], samples["offset"], samples["bytes"])
-    return [Entry(p, int(o), int(b)) for p, o, b in zip(*columns, strict=True)]
-
-
-def _check_readable(name: str, samples: pd.DataFrame, root: Root) -> None:
-    """Decode a seeded sample; list every file of it that is no image."""
-    rng = np.random.default_rng(0)
-    rows = rng.permutation(len(samples))[:READABLE_SAMPLE]
-    bad = []
-    for entry in entries_of(samples.iloc[np.sort(rows)]):
-        try:
-            decode(root.read(entry), entry.path)
-        except BadImageError as error:
-            bad.append(error)
-    if bad:
-        raise ProbelineError(
-            f"data set {name}",
-            f"{len(bad)} of {len(rows)} sampled files can't be read as images",
-            expected="files that decode",
-            found="; ".join(f"{e.place}: {e.problem} ({e.found})" for e in bad[:5]),
-            remedy="replace or delete them, then index the data set again",
-        )
-
-
-def _duplicates_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:
-    in_train = set(samples.loc[samples["split"] == "train", "sha256"])
-    val = samples[samples["split"] == "val"]
-    shared = val[val["sha256"].isin(in_train)]
-    if shared.empty:
-        return ()
-    return (
-        f"{len(shared)} val images are byte for byte in train too, e.g. {shared['path'].iloc[0]}: "
-        "scores on them measure memory",
+    return Index(
+        name, tuple(facts["classes"]), tuple(facts["remarks"]), table.to_pandas(), facts["skipped"]
     )

@@ -7,6 +7,7 @@ by the final fit on all of train.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
+from cache.errors import ProbelineError
 from pipeline.normalization import Features, centre_and_scale, unit_length, zscore
 from pipeline.scoring import Outcome, make_outcome
 from pipeline.sources import stratified_split
@@ -60,7 +62,7 @@ def run_linear(
         details = {
             "C": choice.c,
             "C_at_edge_of_grid": choice.at_edge,
-            "holdout_top1": choice.accuracy,
+            "holdout_top1": None if math.isnan(choice.accuracy) else choice.accuracy,
             "iterations": int(fit.n_iter_.max()),
             "converged": converged,
         }
@@ -107,6 +109,14 @@ def choose_c(settings: Linear, normalization: str, train: Features, labels: Labe
         return Choice(grid[0], float("nan"), at_edge=False)
     split = stratified_split(pd.Series(labels), settings.holdout_fraction, settings.seed)
     inner, held_out = split == "train", split == "val"
+    if not held_out.any():
+        raise ProbelineError(
+            "params.yaml: linear.c",
+            "there is no hold-out to choose C on: no class has two train images",
+            expected="two train images of some class, or a single C",
+            found=f"{len(labels)} train images of {len(set(labels.tolist()))} classes",
+            remedy="raise limit_per_class or add images, or give one value in linear.c",
+        )
     fitting, judging = normalize(normalization, train[inner], train[held_out])
     estimator = _estimator(settings, grid[0])
     best = Choice(grid[0], -1.0, at_edge=True)

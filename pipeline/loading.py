@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from pipeline.images import decode
 from pipeline.roots import Entry, Root
-from pipeline.transforms import Geometry
+from pipeline.transforms import Geometry, View
 
 AHEAD = 2
 """Batches decoded ahead of the one in use; with the batch size, this bounds the memory."""
 
-Batch = dict[Geometry, NDArray[np.uint8]]
+Pixels = Geometry | View
+"""What makes an array of a decoded image."""
+
+Batch = dict[Pixels, NDArray[np.uint8]]
 """For each geometry, an ndarray of shape (n_images, size, size, 3)."""
 
 
@@ -28,14 +31,14 @@ class BatchLoader:
     root : Root
     entries : sequence of Entry
         The images, in order.
-    geometries : sequence of Geometry
+    geometries : sequence of Pixels
         Each decoded image is resized once for each of these.
     workers : int
         Threads; 0 decodes in the caller's.
     """
 
     def __init__(
-        self, root: Root, entries: Sequence[Entry], geometries: Sequence[Geometry], workers: int
+        self, root: Root, entries: Sequence[Entry], geometries: Sequence[Pixels], workers: int
     ) -> None:
         self._root, self._entries = root, entries
         self._geometries, self._workers = geometries, workers
@@ -68,7 +71,7 @@ class BatchLoader:
     def _load(self, row: int) -> Batch:
         entry = self._entries[row]
         image = decode(self._root.read(entry), entry.path)
-        return {geometry: geometry.apply(image) for geometry in self._geometries}
+        return {geometry: geometry.apply(image, row) for geometry in self._geometries}
 
     def _finish(self, rows: slice, images: list[Future[Batch]]) -> tuple[slice, Batch]:
         return rows, self._stack([image.result() for image in images])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import timm
@@ -16,18 +16,21 @@ from torch import nn
 from cache.errors import ProbelineError
 from pipeline.checkpoints import load_exactly, read_checkpoint, state_dict_of
 from pipeline.environment import expand_path
+from pipeline.features import compute_features
 from pipeline.study import Model
 from pipeline.transforms import Geometry, Transform
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network in evaluation mode, and what belongs to it.
+    """A network in evaluation mode, the feature taken from it, and what belongs to it.
 
     Attributes
     ----------
-    module : Module
-        Maps a normalised batch of shape (n, 3, size, size) to features of shape (n, columns).
+    backbone : Module
+        Without its classifier head.
+    feature : str
+        See `pipeline.features`.
     transform : Transform
     weights_digest : str
         SHA-256 of the weights actually loaded.
@@ -37,27 +40,17 @@ class LoadedModel:
         Of the backbone.
     """
 
-    module: nn.Module
+    backbone: nn.Module
+    feature: str
     transform: Transform
     weights_digest: str
     columns: int
     parameters: int
 
-
-class Features(nn.Module):
-    """A backbone's pooled output: what its classifier head would get."""
-
-    def __init__(self, backbone: nn.Module) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Features of shape (n_images, n_features)."""
-        backbone: Any = self.backbone
-        pooled: torch.Tensor = backbone.forward_head(
-            backbone.forward_features(images), pre_logits=True
-        )
-        return pooled.flatten(1)
+    def with_feature(self, feature: str, place: str) -> LoadedModel:
+        """The same network, another feature of it."""
+        columns = _columns(self.backbone, self.transform, feature, place)
+        return replace(self, feature=feature, columns=columns)
 
 
 def load_model(name: str, entry: Model) -> LoadedModel:
@@ -71,8 +64,8 @@ def load_model(name: str, entry: Model) -> LoadedModel:
     """
     place = f"params.yaml: models.{name}"
     backbone = _create(entry, place)
-    if not entry.weights.startswith(("random(", "pretrained")):
-        path = expand_path(entry.weights, f"{place}.weights")
+    if entry.weights_file is not None:
+        path = expand_path(entry.weights_file, f"{place}.weights")
         state = state_dict_of(
             read_checkpoint(path, f"{place}.weights"), entry.checkpoint, f"{place}.checkpoint"
         )
@@ -83,13 +76,14 @@ def load_model(name: str, entry: Model) -> LoadedModel:
             head=_head_names(backbone),
             place=f"{place}.weights",
         )
-    module = Features(backbone).eval().requires_grad_(False)
+    backbone.eval().requires_grad_(False)
     transform = _transform(backbone, entry)
     return LoadedModel(
-        module=module,
+        backbone=backbone,
+        feature=entry.feature,
         transform=transform,
         weights_digest=digest_weights(backbone),
-        columns=_columns(module, transform, place),
+        columns=_columns(backbone, transform, entry.feature, place),
         parameters=sum(p.numel() for p in backbone.parameters()),
     )
 
@@ -106,9 +100,8 @@ def digest_weights(module: nn.Module) -> str:
 def _create(entry: Model, place: str) -> nn.Module:
     build = _constructor(entry.architecture, place)
     pretrained = entry.weights == "pretrained"
-    seed = int(entry.weights[7:-1]) if entry.weights.startswith("random(") else 0
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(entry.seed or 0)
         try:
             return build(pretrained=pretrained, num_classes=0, **entry.arguments)
         except (TypeError, AssertionError, ValueError, KeyError, RuntimeError) as error:
@@ -183,11 +176,16 @@ def _triple(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _columns(module: nn.Module, transform: Transform, place: str) -> int:
+def _columns(backbone: nn.Module, transform: Transform, feature: str, place: str) -> int:
+    """Features per image, by running one black image."""
     size = transform.geometry.size
     try:
         with torch.inference_mode():
-            features = module(torch.zeros(1, 3, size, size))
+            features = compute_features(backbone, torch.zeros(1, 3, size, size), [feature])
+    except ProbelineError as error:
+        raise ProbelineError(
+            f"{place}.feature", error.problem, found=error.found, remedy=error.remedy
+        ) from None
     except (AssertionError, RuntimeError, ValueError, AttributeError) as error:
         raise ProbelineError(
             place,
@@ -195,4 +193,4 @@ def _columns(module: nn.Module, transform: Transform, place: str) -> int:
             found=str(error)[:300],
             remedy="set `input_size` to the network's own, or its img_size in `arguments`",
         ) from None
-    return int(features.shape[1])
+    return int(features[feature].shape[1])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from cache.cell import CellAddress
 from cache.errors import CellCorruptError, ProbelineError
 from cache.records import is_current_record
-from pipeline.cells import cell_status, open_cells
+from pipeline.cells import cell_status, needed_splits, open_cells
 from pipeline.index import Index, read_index
-from pipeline.paths import EMBEDDINGS, PROTOCOLS, SPLITS, cell_address, record_path
+from pipeline.paths import EMBEDDINGS, PROTOCOLS, cell_address, record_path
 from pipeline.records import record_key
 from pipeline.study import Section, Study
 
@@ -65,7 +65,7 @@ def roles_of_cells(study: Study) -> dict[CellAddress, str]:
         else:
             states = {m: cell_status(study, index, m).state for m in study.models}
         for model, state in states.items():
-            for split in SPLITS:
+            for split in needed_splits(study):
                 roles[cell_address(dataset, model, split)] = state
     return roles
 

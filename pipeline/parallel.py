@@ -15,6 +15,7 @@ import psutil
 import threadpoolctl
 from dask.callbacks import Callback
 
+from cache.errors import ProbelineError
 from pipeline.environment import cpu_count
 from pipeline.progress import Progress
 
@@ -51,7 +52,7 @@ def run_all(
     workers = _workers(len(arguments), cell_bytes)
     threads = max(1, cpu_count() // workers)
     with Progress(name, len(arguments), "cells") as progress:
-        if "DASK_SCHEDULER_ADDRESS" in os.environ:
+        if os.environ.get("DASK_SCHEDULER_ADDRESS"):
             _on_cluster(function, arguments, progress)
         elif workers == 1:
             for each in arguments:
@@ -75,7 +76,18 @@ def _on_cluster(
 ) -> None:
     from distributed import Client, as_completed
 
-    with Client(os.environ["DASK_SCHEDULER_ADDRESS"]) as client:
+    address = os.environ["DASK_SCHEDULER_ADDRESS"]
+    try:
+        client = Client(address)
+    except (OSError, ValueError, ImportError) as error:
+        raise ProbelineError(
+            "environment variable DASK_SCHEDULER_ADDRESS",
+            "no Dask scheduler answers there",
+            expected="e.g. tcp://host:8786",
+            found=f"{address} ({error})",
+            remedy="start the scheduler, or unset the variable to use this machine",
+        ) from None
+    with client:
         calls = [client.submit(_call, function, 1, each, pure=False) for each in arguments]
         for call in as_completed(calls):
             call.result()

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from cache.errors import ProbelineError
 from pipeline.paths import PARAMS
@@ -52,7 +52,7 @@ def parse_study(text: str, path: Path = PARAMS) -> Study:
     try:
         return Study.model_validate(_plain(document))
     except ValidationError as error:
-        faults = tuple(_explain(detail, document, path) for detail in error.errors())
+        faults = _merged([_explain(detail, document, path) for detail in error.errors()])
         raised = StudyError(str(path), f"{len(faults)} faults")
         raised.faults = faults
         raise raised from None
@@ -91,12 +91,20 @@ def _parse(text: str, path: Path) -> CommentedMap:
             found=str(error.problem),
             remedy="check indentation, colons and quotes on this line and the one above",
         ) from None
+    except (YAMLError, ValueError) as error:  # e.g. control characters, or the date 2020-13-45
+        raise StudyError(
+            str(path),
+            "is not valid YAML",
+            found=" ".join(str(error).split())[:200],
+            remedy="correct or quote that value",
+        ) from None
     if not isinstance(document, CommentedMap):
         raise StudyError(
             str(path),
             "is not a study",
             expected="a mapping with `datasets` and `models`",
-            found=type(document).__name__,
+            found="nothing" if document is None else "a list or a single value",
+            remedy="copy a study into place: probeline use studies/digits.yaml",
         )
     return document
 
@@ -111,6 +119,23 @@ def _plain(value: object) -> object:
         if isinstance(value, kind):
             return kind(value)
     return value
+
+
+def _merged(faults: list[ProbelineError]) -> tuple[ProbelineError, ...]:
+    """One fault for each place: Pydantic lists one for each type that a value could have had."""
+    by_place: dict[tuple[str, str], list[ProbelineError]] = {}
+    for fault in faults:
+        by_place.setdefault((fault.place, fault.problem), []).append(fault)
+    return tuple(
+        ProbelineError(
+            one.place,
+            one.problem,
+            expected=" or ".join(dict.fromkeys(f.expected for f in same)),
+            found=one.found,
+            remedy=one.remedy,
+        )
+        for (one, *_), same in zip(by_place.values(), by_place.values(), strict=True)
+    )
 
 
 def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> ProbelineError:
@@ -147,7 +172,7 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
             "not a usable name",
             expected="letters, digits and `_`, at most 100",
             found=name,
-            remedy=f"rename it, e.g. to `{_usable(name)}`",
+            remedy=f"rename it, e.g. to `{_usable(name, location)}`",
         )
     return ProbelineError(
         place,
@@ -175,7 +200,9 @@ def _remedy(location: list[int | str], found: object) -> str:
     return "see the comment beside this key in studies/digits.yaml" if location else ""
 
 
-def _usable(name: str) -> str:
+def _usable(name: str, location: list[int | str]) -> str:
+    if name.isdecimal():  # YAML reads it as a number
+        return f"{str(location[0]).removesuffix('s')}_{name}"
     return "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)[:100]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -58,7 +60,8 @@ class Folder:
 
     def read(self, entry: Entry) -> bytes:
         """A file's content."""
-        return (self.path / entry.path).read_bytes()
+        with _explain_reading(entry):
+            return _whole((self.path / entry.path).read_bytes(), entry)
 
 
 class Tar:
@@ -81,7 +84,9 @@ class Tar:
                 found=str(error),
                 remedy="unpack it and name the folder, or repack it without compression",
             ) from None
-        found = [Entry(m.name.removeprefix("./"), m.offset_data, m.size) for m in members]
+        # A member appended under the same name replaces the earlier one, as when unpacking.
+        named = {m.name.removeprefix("./"): m for m in members}
+        found = [Entry(name, m.offset_data, m.size) for name, m in named.items()]
         visible = [e for e in found if not any(p.startswith(".") for p in e.path.split("/"))]
         return sorted(visible, key=lambda entry: entry.path)
 
@@ -89,7 +94,33 @@ class Tar:
         """A file's content."""
         if self._owner != os.getpid():  # a worker process opens its own handle
             self._handle, self._owner = os.open(self.path, os.O_RDONLY), os.getpid()
-        return os.pread(self._handle, entry.size, entry.offset)
+        with _explain_reading(entry):
+            return _whole(os.pread(self._handle, entry.size, entry.offset), entry)
+
+
+@contextlib.contextmanager
+def _explain_reading(entry: Entry) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ProbelineError(
+            entry.path,
+            "the file can't be read",
+            found=error.strerror or str(error),
+            remedy="put it back (or make it readable), or index the data set again",
+        ) from None
+
+
+def _whole(data: bytes, entry: Entry) -> bytes:
+    if len(data) != entry.size:
+        raise ProbelineError(
+            entry.path,
+            "the file has changed since it was indexed",
+            expected=f"{entry.size} bytes",
+            found=f"{len(data)} bytes",
+            remedy="index the data set again: dvc repro -f index@NAME",
+        )
+    return data
 
 
 def open_root(path: Path, place: str) -> Root:

@@ -10,6 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
+from cache.errors import NonFiniteError
+
 CONFIDENCE = 0.95
 BOOTSTRAP = 2_000
 """Replicates of the stratified bootstrap behind the interval of mean per-class accuracy."""
@@ -73,6 +75,12 @@ def make_outcome(
     seconds, backend, seed, details
         See `Outcome`.
     """
+    if not np.isfinite(probabilities).all():  # NaN compares as "not ahead": a hit for every row
+        raise NonFiniteError(
+            f"variant {variant}",
+            "a class probability is not a finite number",
+            remedy="look for features of extreme size: `probeline cache verify --deep`",
+        )
     rows = np.arange(len(labels))
     of_truth = probabilities[rows, labels][:, np.newaxis]
     classes = np.arange(probabilities.shape[1])

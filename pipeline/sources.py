@@ -60,6 +60,7 @@ def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
         samples = _from_manifest(name, dataset, root)
     else:
         samples = _from_folders(name, dataset, root)
+    _check_names(name, samples)
     samples = samples.sort_values("path", kind="stable").reset_index(drop=True)
     if samples["split"].isna().all():
         samples["split"] = stratified_split(samples["class"], dataset.val_fraction, dataset.seed)
@@ -80,6 +81,32 @@ def stratified_split(classes: pd.Series, val_fraction: float, seed: int) -> NDAr
         count = min(max(round(val_fraction * len(rows)), 1), len(rows) - 1)
         split[rng.permutation(rows)[:count]] = "val"
     return split
+
+
+def _check_names(name: str, samples: pd.DataFrame) -> None:
+    """Refuse names that an index can't hold."""
+    odd = [p for p in samples["path"] if not p.isprintable() and _is_not_text(p)]
+    if odd:
+        raise ProbelineError(
+            f"data set {name}",
+            f"{len(odd)} file names are not UTF-8 text",
+            found=", ".join(p.encode(errors="backslashreplace").decode() for p in odd[:3]),
+            remedy="rename the files, e.g. with convmv",
+        )
+
+
+def _is_not_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # the surrogates that stand for undecodable bytes
+        return True
+    return False
+
+
+def entries_of(samples: pd.DataFrame) -> list[Entry]:
+    """The files that an index's rows name."""
+    columns = (samples["path"], samples["offset"], samples["bytes"])
+    return [Entry(p, int(o), int(b)) for p, o, b in zip(*columns, strict=True)]
 
 
 def _limited(samples: pd.DataFrame, limit: int, seed: int) -> NDArray[np.bool_]:
@@ -104,7 +131,19 @@ def _from_folders(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
         )
     folder_to_split = {folder: split for split in SPLITS for folder in dataset.splits[split]}
     tops = {PurePosixPath(e.path).parts[0] for e in images}
-    has_splits = tops <= folder_to_split.keys() and len({folder_to_split[t] for t in tops}) == 2
+    found_splits = {folder_to_split[t] for t in tops if t in folder_to_split}
+    has_splits = tops <= folder_to_split.keys() and len(found_splits) == 2
+    if not has_splits and (len(found_splits) == 2 or tops <= folder_to_split.keys()):
+        raise ProbelineError(
+            f"data set {name}",
+            "split folders and others are mixed"
+            if len(found_splits) == 2
+            else "there are images of one split only",
+            expected="images below train/ and val/ only, or one folder per class at the top",
+            found=", ".join(sorted(tops)[:8]),
+            remedy="move the others away; or name the class folders' own folder as `path`; "
+            f"or say which folders are splits with datasets.{name}.splits",
+        )
     depth = 1 if has_splits else 0
     loose = [e.path for e in images if len(PurePosixPath(e.path).parts) < depth + 2]
     if loose:
@@ -131,6 +170,8 @@ def _from_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
     table, base = _read_manifest(name, dataset, root, entries)
     wanted = [dataset.columns.path, dataset.columns.label, *dataset.filter]
     wanted += [c for c in (dataset.columns.group,) if c is not None]
+    if dataset.columns.split is not None and "split" in dataset.columns.model_fields_set:
+        wanted.append(dataset.columns.split)  # only the default name may be absent
     for column in wanted:
         if column not in table.columns:
             raise ProbelineError(
@@ -152,6 +193,14 @@ def _from_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
                 remedy="correct the filter",
             )
         table = kept
+    for column in (dataset.columns.path, dataset.columns.label):
+        blank = int((table[column].str.strip() == "").sum())
+        if blank:
+            raise ProbelineError(
+                place,
+                f"{blank} rows have nothing in column {column!r}",
+                remedy="complete these rows, or take them out",
+            )
     paths = [str(PurePosixPath(base, p)) for p in table[dataset.columns.path]]
     missing = [p for p in paths if p not in entries]
     if missing:
@@ -201,7 +250,10 @@ def _read_manifest(
             )
         data, base = Path(path).read_bytes(), "."
     try:
-        return pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False), base
+        table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
+        if not isinstance(table.index, pd.RangeIndex):  # pandas would shift all columns
+            raise pd.errors.ParserError("rows have more fields than the header")
+        return table.fillna(""), base  # rows with fewer fields
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ProbelineError(
             f"data set {name}: {dataset.manifest}",

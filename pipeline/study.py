@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from cache.fingerprint import canonical_json
+
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Split = Literal["train", "val"]
+Feature = Literal["pooled", "cls", "mean_patch", "cls+mean_patch", "last4_cls"]
 Normalization = Literal["none", "zscore", "l2"]
 
 
@@ -17,13 +21,29 @@ def _distinct(values: list[Any]) -> list[Any]:
     return values
 
 
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    try:
+        canonical_json(arguments)  # they are part of every cell's key
+    except (TypeError, ValueError):
+        raise ValueError("finite numbers, text, lists and mappings only (no dates)") from None
+    return arguments
+
+
+def _both_splits(words: dict[Split, list[str]]) -> dict[Split, list[str]]:
+    if words.keys() != {"train", "val"}:
+        raise ValueError("both `train` and `val`, each with a list of words")
+    if shared := set(words["train"]) & set(words["val"]):
+        raise ValueError(f"words that name one split only (in both: {', '.join(sorted(shared))})")
+    return words
+
+
 Distinct = AfterValidator(_distinct)
 
 
 class Section(BaseModel):
     """A mapping of params.yaml: unknown keys and mistyped values are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Columns(Section):
@@ -52,7 +72,7 @@ class Dataset(Section):
     manifest: str | None = None
     columns: Columns = Columns()
     filter: dict[str, str | int | list[str | int]] = {}
-    splits: dict[Split, list[str]] = {
+    splits: Annotated[dict[Split, list[str]], AfterValidator(_both_splits)] = {
         "train": ["train", "training"],
         "val": ["val", "valid", "validation", "test"],
     }
@@ -60,6 +80,7 @@ class Dataset(Section):
     seed: int = Field(0, ge=0)
     limit_per_class: int | None = Field(None, ge=1)
     expected: Expected = Expected()
+    on_bad_image: Literal["error", "skip"] = "error"
     cluster: str | None = None
     shift: str | None = None
 
@@ -86,10 +107,12 @@ class Model(Section):
     """One pre-trained model and the feature taken from it."""
 
     architecture: str = Field(min_length=1)
-    weights: str = Field(pattern=r"^(random\(\d+\)|pretrained|.+\.(safetensors|pth|pt|tar|bin))$")
-    arguments: dict[str, Any] = {}
+    weights: str = Field(
+        pattern=r"^(random\([0-9]{1,18}\)|pretrained|.+\.(safetensors|pth|pt|tar|bin))$"
+    )
+    arguments: Annotated[dict[str, Any], AfterValidator(_plain)] = {}
     checkpoint: Checkpoint = Checkpoint()
-    feature: Literal["pooled"] = "pooled"
+    feature: Feature = "pooled"
     input_size: int | None = Field(None, ge=1)
     mean: list[float] | None = Field(None, min_length=3, max_length=3)
     std: list[Annotated[float, Field(gt=0)]] | None = Field(None, min_length=3, max_length=3)
@@ -100,12 +123,24 @@ class Model(Section):
     backbone: str = "unknown"
     supervision: Literal["supervised", "self_supervised", "none", "unknown"] = "unknown"
 
+    @property
+    def seed(self) -> int | None:
+        """Of ``random(SEED)`` weights; None for all others."""
+        drawn = re.fullmatch(r"random\(([0-9]+)\)", self.weights)
+        return int(drawn[1]) if drawn else None
+
+    @property
+    def weights_file(self) -> str | None:
+        """The checkpoint that `weights` names; ``pretrained/model.pth`` is one, too."""
+        return self.weights if self.weights != "pretrained" and self.seed is None else None
+
 
 class Extraction(Section):
     """How embeddings are computed and stored."""
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     storage: Literal["float16", "float32"] = "float16"
+    views: int = Field(default=0, ge=0, le=1000)
 
 
 class Knn(Section):

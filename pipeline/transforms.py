@@ -1,4 +1,4 @@
-"""What a model sees: resize of the short side, centre crop, normalisation."""
+"""What a model sees: resize and crop, or a random view, then normalisation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Geometry:
     crop: float
     interpolation: str
 
-    def apply(self, image: Image.Image) -> NDArray[np.uint8]:
+    def apply(self, image: Image.Image, row: int = 0) -> NDArray[np.uint8]:
         """Ndarray of shape (size, size, 3): short side resized to size/crop, centre cropped.
 
         The same pixels as timm's evaluation transform (torchvision's Resize and CenterCrop).
@@ -53,6 +53,60 @@ class Geometry:
         return np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
 
 
+_SCALE, _RATIO, _FLIP = (0.08, 1.0), (3 / 4, 4 / 3), 0.5
+VIEW_RULES = {"scale": list(_SCALE), "ratio": list(_RATIO), "flip": _FLIP}
+"""Of augmented views, part of their cells' keys: torchvision's RandomResizedCrop and a flip."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A seeded random resized crop with a random flip, in place of a `Geometry`.
+
+    Attributes
+    ----------
+    size : int
+        Side of the square that the model sees, pixels.
+    interpolation : str
+    number : int
+        Of the view; with the row, it seeds the draw, so that a view does not depend on batches,
+        threads or which other models run.
+    """
+
+    size: int
+    interpolation: str
+    number: int
+
+    def apply(self, image: Image.Image, row: int = 0) -> NDArray[np.uint8]:
+        """Ndarray of shape (size, size, 3): a random part of the image, perhaps mirrored.
+
+        The crop's area and aspect ratio are drawn up to ten times until it fits; else the
+        largest centre crop within the allowed ratios is taken.
+        """
+        rng = np.random.default_rng([self.number, row])
+        view = image.resize(
+            (self.size, self.size), _FILTERS[self.interpolation], box=_draw_box(image.size, rng)
+        )
+        if rng.random() < _FLIP:
+            view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return np.asarray(view)
+
+
+def _draw_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
+    width, height = size
+    low, high = _RATIO
+    for _ in range(10):
+        area = width * height * rng.uniform(*_SCALE)
+        ratio = math.exp(rng.uniform(math.log(low), math.log(high)))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            return left, top, left + w, top + h
+    w = min(width, max(1, round(height * high)))
+    h = min(height, max(1, round(width / low)))
+    left, top = (width - w) // 2, (height - h) // 2
+    return left, top, left + w, top + h
+
+
 @dataclass(frozen=True)
 class Transform:
     """Everything between a decoded image and a model's input.
@@ -67,6 +121,12 @@ class Transform:
     geometry: Geometry
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def pixels(self, view: int) -> Geometry | View:
+        """What is done to the decoded image: the evaluation crop, or the view of that number."""
+        if view == 0:
+            return self.geometry
+        return View(self.geometry.size, self.geometry.interpolation, view)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for keys and cards."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
 
 import click
 
 from cache.cell import Cell
 from cache.errors import CellCorruptError, CellMissingError
+from cache.removal import remove_cell, size_of
 from cache.verify import verify as verify_cell
 from pipeline.overview import cells_on_disk, roles_of_cells
 from pipeline.params import load_study
+from pipeline.paths import cell_address, provenance_path
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -29,7 +33,7 @@ def list_cells() -> None:
     total = 0
     for address in cells_on_disk():
         name = f"{address.store.parent.name}/{address.store.stem}"
-        size = sum(p.stat().st_size for p in address.path.rglob("*") if p.is_file())
+        size = size_of(address)
         total += size
         try:
             manifest = Cell.open(address).manifest
@@ -50,19 +54,104 @@ def list_cells() -> None:
 
 @cache.command()
 @click.option("--deep", is_flag=True, help="Read every byte: digests, finiteness, zero rows.")
+@click.option("--repair", is_flag=True, help="Compute the damaged chunks again (implies --deep).")
 @explain_errors
-def verify(*, deep: bool) -> None:
+def verify(*, deep: bool, repair: bool) -> None:
     """Check every cell against its own description; exit status 1 when one is damaged."""
+    deep = deep or repair
     addresses = cells_on_disk()
-    faults = [fault for address in addresses for fault in verify_cell(address, deep=deep)]
-    for fault in faults:
+    found = {address: verify_cell(address, deep=deep) for address in addresses}
+    damaged = [address for address, faults in found.items() if faults]
+    for fault in dict.fromkeys(fault for faults in found.values() for fault in faults):
         click.echo(f"damaged: {fault}", err=True)
     depth = "every byte read" if deep else "files and sizes; --deep reads every byte"
-    click.echo(f"{len(addresses)} cells checked ({depth}), {len(faults)} faults")
-    if faults:
-        click.echo(
-            "to mend: delete the folders of the damaged cells (or `dvc checkout` them) "
-            "and run `dvc repro`",
-            err=True,
-        )
+    click.echo(f"{len(addresses)} cells checked ({depth}), {len(damaged)} damaged")
+    if damaged and not repair:
+        click.echo("to mend: probeline cache verify --repair", err=True)
         sys.exit(1)
+    if damaged:
+        from pipeline.mending import mend
+
+        mended = mend(load_study(), damaged)
+        click.echo(f"{mended.cells} cells mended, {mended.chunks} chunks computed again")
+        for line in mended.refused:
+            click.echo(f"not mended: {line}", err=True)
+        if mended.refused:
+            sys.exit(1)
+
+
+@cache.command()
+@click.argument("dataset")
+@click.argument("model")
+@explain_errors
+def show(dataset: str, model: str) -> None:
+    """Show all that is known of one model's cells on one data set."""
+    splits = [a for a in cells_on_disk() if a.store == cell_address(dataset, model, "").store]
+    if not splits:
+        raise CellMissingError(
+            f"{dataset}/{model}",
+            "there is no such cell",
+            remedy="`probeline cache list` names all that there are",
+        )
+    for address in splits:
+        manifest = Cell.open(address).manifest
+        facts = {
+            "path": str(address),
+            "fingerprint": manifest.fingerprint,
+            "rows x dimensions": f"{manifest.rows:,} x {manifest.columns:,}",
+            "type": f"{manifest.dtype}, {manifest.chunks} chunks of {manifest.chunk_rows:,} rows",
+            "remarks": "; ".join(manifest.remarks) or "none",
+            "key": json.dumps(manifest.key, indent=2),
+        }
+        click.secho(f"{dataset}/{model} {address.split}", bold=True)
+        for name, text in facts.items():
+            click.echo(f"  {name:<18} {text}")
+    provenance = provenance_path(dataset, model)
+    if provenance.exists():
+        click.secho("provenance", bold=True)
+        click.echo(provenance.read_text())
+
+
+@cache.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@explain_errors
+def prune(*, yes: bool) -> None:
+    """Delete the cells that the study does not name, after asking."""
+    roles = roles_of_cells(load_study())
+    surplus = [a for a in cells_on_disk() if a not in roles]
+    if not surplus:
+        click.echo("every cell is named by the study")
+        return
+    for address in surplus:
+        click.echo(f"{address}  {size_of(address) / 1e6:,.1f} MB")
+    total = sum(size_of(a) for a in surplus) / 1e6
+    if yes or click.confirm(f"delete these {len(surplus)} cells, {total:,.1f} MB?"):
+        for address in surplus:
+            remove_cell(address)
+            if not address.store.exists():
+                provenance = provenance_path(address.store.parent.name, address.store.stem)
+                provenance.unlink(missing_ok=True)
+        click.echo(f"{len(surplus)} cells deleted, {total:,.1f} MB freed in the working folder")
+
+
+@cache.command()
+@click.argument("dataset")
+@click.argument("model")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("export"),
+    show_default=True,
+    help="Folder to write to.",
+)
+@click.option(
+    "--format", "kind", type=click.Choice(["npy", "parquet"]), default="npy", show_default=True
+)
+@explain_errors
+def export(dataset: str, model: str, folder: Path, kind: str) -> None:
+    """Write one model's embeddings as plain files: features, labels and ids for each split."""
+    from pipeline.exporting import export_cells
+
+    for path in export_cells(load_study(), dataset, model, folder, kind):
+        click.echo(path)

@@ -102,6 +102,8 @@ def status() -> None:
 @explain_errors
 def use(study: Path) -> None:
     """Make STUDY (e.g. studies/pacs.yaml) the study that `dvc repro` runs."""
+    if (_started_in / study).is_file():
+        study = Path(os.path.relpath(_started_in / study))
     try:
         text = study.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -129,12 +131,22 @@ def _describe_current(new: str) -> str:
         if path.read_text(encoding="utf-8", errors="replace") == old:
             return f" (it was {path})"
     kept = PARAMS.with_suffix(".previous.yaml")
+    number = 1
+    while kept.exists() and kept.read_text(encoding="utf-8", errors="replace") not in (old, new):
+        number += 1
+        kept = PARAMS.with_suffix(f".previous{number}.yaml")
     write_durably(kept, old.encode())
     return f" (your former study is kept as {kept})"
 
 
+_started_in = Path()
+"""Where the user is; paths on the command line start there."""
+
+
 def _enter_project() -> None:
     """Work in the nearest folder, from here upwards, that holds the pipeline."""
+    global _started_in
+    _started_in = Path.cwd()
     for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / "dvc.yaml").is_file():
             os.chdir(folder)

@@ -6,11 +6,11 @@ import json
 import time
 
 import click
-import xarray as xr
 
+from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.analysis import analyse, metrics
-from pipeline.cube import write_netcdf
+from pipeline.cube import read_netcdf, write_netcdf
 from pipeline.params import load_study
 from pipeline.paths import CORRELATION_NC, METRICS_JSON, SCORES_NC
 from stages._run import explain_errors, say
@@ -22,8 +22,11 @@ def main() -> None:
     """Correlate all scores over models."""
     start = time.monotonic()
     study = load_study()
-    with xr.open_dataset(SCORES_NC, engine="h5netcdf") as stored:
-        cube = stored.load()
+    cube = read_netcdf(SCORES_NC)
+    if not cube.sizes["variant"]:
+        raise ProbelineError(
+            str(SCORES_NC), "holds no scores yet", remedy="run `dvc repro`, which scores first"
+        )
     correlations = analyse(cube, study.correlation)
     write_netcdf(correlations, CORRELATION_NC)
     summary = metrics(cube, correlations)

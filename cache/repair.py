@@ -1,0 +1,120 @@
+"""Mending a damaged cell: every chunk whose digest is right is kept.
+
+The cell goes back to where cells are built, with a journal of its good chunks, as if a run had
+been killed there. The next extraction resumes it like any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cache.cell import Cell, CellAddress, chunk_name
+from cache.errors import CellCorruptError, CellMissingError
+from cache.files import explain_disk_errors, fsync_directory, sha256_file, write_durably
+from cache.fingerprint import canonical_json
+from cache.journal import Journal
+from cache.lock import Lock, exclusively
+from cache.manifest import Manifest, root_group
+from cache.precision import Moments
+
+
+def reopen(address: CellAddress) -> int | None:
+    """Turn a damaged cell into one that is being built and lacks only its damaged chunks.
+
+    Returns
+    -------
+    int or None
+        Chunks to compute again; 0 when only labels, ids or descriptions were damaged. None when
+        the description is lost: then nothing tells a good chunk from a bad one, and nothing was
+        changed.
+
+    Raises
+    ------
+    CellLockedError
+        When another process is building the cell.
+    """
+    try:
+        cell = Cell.open(address)
+    except (CellCorruptError, CellMissingError):
+        return None
+    with Lock(address.partial / "lock", str(address)), explain_disk_errors(address.partial):
+        good = _good_chunks(cell)
+        manifest = cell.manifest
+        layout = {
+            "format": manifest.format,
+            "key": manifest.key,
+            "shape": [manifest.rows, manifest.columns],
+            "dtype": manifest.dtype,
+            "remarks": list(manifest.remarks),
+        }
+        (address.partial / "journal.jsonl").unlink(missing_ok=True)
+        write_durably(address.partial / "layout.json", canonical_json(layout).encode())
+        journal = Journal(address.partial / "journal.jsonl")
+        for entry in good:
+            journal.append(entry)
+        journal.close()
+        with exclusively(address.store):
+            os.replace(address.path, address.partial / "cell")
+            write_durably(address.store / "zarr.json", root_group(address.store))
+            fsync_directory(address.store)
+    return manifest.chunks - len(good)
+
+
+def mend_root(store: Path) -> None:
+    """Write a store's root description anew from the cells beside it."""
+    with exclusively(store):
+        write_durably(store / "zarr.json", root_group(store))
+
+
+def _good_chunks(cell: Cell) -> list[dict[str, Any]]:
+    """Journal entries of the chunks whose bytes are those that were written."""
+    entries = []
+    for chunk in range(cell.manifest.chunks):
+        path = cell.address.path / chunk_name(chunk)
+        digest = cell.manifest.digests[chunk_name(chunk)]
+        if not path.is_file() or sha256_file(path) != digest:
+            continue
+        rows = cell.rows_of(chunk)
+        values = np.fromfile(path, cell.dtype).reshape(-1, cell.manifest.columns)
+        values = values[: rows.stop - rows.start].astype(np.float32)
+        entries.append(
+            {
+                "chunk": chunk,
+                "rows": len(values),
+                "sha256": digest,
+                "seconds": 0.0,
+                "moments": Moments.of(values).encode(),
+            }
+        )
+    return entries
+
+
+def restore_description(address: CellAddress) -> None:
+    """Rebuild a damaged ``zarr.json`` from the root's copy, if that gives the very same bytes."""
+    path = address.path / "zarr.json"
+    try:
+        Manifest.read(path)
+        return
+    except (CellCorruptError, FileNotFoundError):
+        pass
+    try:
+        root = json.loads((address.store / "zarr.json").read_bytes())
+        copies = root["consolidated_metadata"]["metadata"]
+        attributes = dict(copies[address.split]["attributes"]["probeline"])
+        own = attributes.pop("self")
+        attributes["remarks"] = tuple(attributes["remarks"])
+        members = {
+            name.removeprefix(f"{address.split}/"): metadata
+            for name, metadata in copies.items()
+            if name.startswith(f"{address.split}/")
+        }
+        data = Manifest(**attributes).to_bytes(members)
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if f'"self": "{own}"'.encode() in data:
+        write_durably(path, data)
