@@ -64,7 +64,10 @@ class Lock:
         """Remove the lock file and let the next process in."""
         if self._handle >= 0:
             try:
-                self.path.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    # Ours may be gone and another's in its place, if somebody emptied the folder.
+                    if os.path.samestat(os.fstat(self._handle), os.stat(self.path)):
+                        self.path.unlink()
             finally:
                 os.close(self._handle)
                 self._handle = -1

@@ -12,6 +12,9 @@ MAX_STEP = 0.05
 """Largest float16 rounding error allowed, as a share of a column's standard deviation."""
 
 
+_BLOCK = 64
+
+
 @dataclass(frozen=True)
 class Moments:
     """Count, mean and sum of squared deviations of each column, mergeable without loss.
@@ -30,9 +33,11 @@ class Moments:
     @classmethod
     def of(cls, values: NDArray[np.floating]) -> Moments:
         """Moments of an ndarray of shape (n_rows, n_features)."""
-        wide = values.astype(np.float64)
-        mean = wide.mean(axis=0)
-        return cls(len(wide), mean, np.square(wide - mean).sum(axis=0))
+        mean = values.mean(axis=0, dtype=np.float64)
+        m2 = np.zeros(values.shape[1])
+        for start in range(0, len(values), _BLOCK):  # a block widened to float64 stays in cache
+            m2 += np.square(values[start : start + _BLOCK] - mean).sum(axis=0)
+        return cls(len(values), mean, m2)
 
     def merge(self, other: Moments) -> Moments:
         """Moments of both sets of rows together (Chan, Golub & LeVeque 1983)."""
@@ -57,7 +62,8 @@ class Moments:
 
 def overflows_float16(values: NDArray[np.floating]) -> bool:
     """Whether any value would round to infinity in float16."""
-    return bool(np.abs(values).max(initial=0.0) > np.finfo(np.float16).max)
+    limit = float(np.finfo(np.float16).max)
+    return bool(values.max(initial=0.0) > limit or values.min(initial=0.0) < -limit)
 
 
 def columns_drowned_in_float16(moments: Moments) -> int:

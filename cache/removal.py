@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 
@@ -29,6 +30,11 @@ def remove_cell(address: CellAddress) -> None:
             os.replace(address.path, address.partial / "removed")
             write_durably(address.store / "zarr.json", root_group(address.store))
             fsync_directory(address.store)
-        shutil.rmtree(address.partial, ignore_errors=True)
-    if not any(path.is_dir() for path in address.store.iterdir()):
-        shutil.rmtree(address.store)
+            if not any(path.is_dir() for path in address.store.iterdir()):
+                shutil.rmtree(address.store)
+        shutil.rmtree(address.partial / "removed", ignore_errors=True)
+        for left_over in ("layout.json", "journal.jsonl"):
+            (address.partial / left_over).unlink(missing_ok=True)
+        shutil.rmtree(address.partial / "cell", ignore_errors=True)
+    with contextlib.suppress(OSError):  # not empty: another process began to build it anew
+        address.partial.rmdir()

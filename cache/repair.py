@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,7 @@ def reopen(address: CellAddress) -> int | None:
         for entry in good:
             journal.append(entry)
         journal.close()
+        shutil.rmtree(address.partial / "cell", ignore_errors=True)  # of an earlier, other run
         with exclusively(address.store):
             os.replace(address.path, address.partial / "cell")
             write_durably(address.store / "zarr.json", root_group(address.store))

@@ -158,9 +158,10 @@ class CellWriter:
         self._require_finite(chunk, values)
         if self._layout["dtype"] == "float16" and overflows_float16(values):
             self._restart_in_float32("a value exceeds float16's range of 65,504")
-        padded = np.full((self.chunk_rows, self.columns), np.nan, self._layout["dtype"])
+        padded = np.empty((self.chunk_rows, self.columns), f"<f{self._itemsize}")
         padded[: len(values)] = values
-        data = padded.astype(padded.dtype.newbyteorder("<"), copy=False).data.cast("B")
+        padded[len(values) :] = np.nan
+        data = padded.data.cast("B")
         write_durably(self._cell / chunk_name(chunk), data)
         entry = {
             "chunk": chunk,
@@ -226,6 +227,10 @@ class CellWriter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    @property
+    def _itemsize(self) -> int:
+        return 2 if self._layout["dtype"] == "float16" else 4
 
     @property
     def _cell(self) -> Path:
@@ -347,12 +352,14 @@ class CellWriter:
         )
         labels = np.asarray(self._labels, dtype=np.int64)
         ids = np.asarray(self._ids, dtype=np.dtypes.StringDType())
-        for name, values in (("label", labels), ("id", ids)):
+        # Nor must an absent label read as class 0.
+        for name, values, fill in (("label", labels, -1), ("id", ids, "")):
             array = group.create_array(
                 name,
                 shape=(self.rows,),
                 chunks=(max(self.rows, 1),),
                 dtype=values.dtype,
+                fill_value=fill,
                 dimension_names=["sample"],
             )
             array[:] = values

@@ -152,6 +152,13 @@ def read_index(name: str) -> Index:
     try:
         table = pq.read_table(path)
         facts: dict[str, Any] = json.loads(table.schema.metadata[_METADATA])
+        return Index(
+            name,
+            tuple(facts["classes"]),
+            tuple(facts["remarks"]),
+            table.to_pandas(),
+            facts["skipped"],
+        )
     except FileNotFoundError:
         raise ProbelineError(
             str(path),
@@ -165,6 +172,3 @@ def read_index(name: str) -> Index:
             found=str(error),
             remedy=f"delete it and run `dvc repro` (or `python -m stages.index {name}`)",
         ) from None
-    return Index(
-        name, tuple(facts["classes"]), tuple(facts["remarks"]), table.to_pandas(), facts["skipped"]
-    )

@@ -60,7 +60,6 @@ def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
         samples = _from_manifest(name, dataset, root)
     else:
         samples = _from_folders(name, dataset, root)
-    _check_names(name, samples)
     samples = samples.sort_values("path", kind="stable").reset_index(drop=True)
     if samples["split"].isna().all():
         samples["split"] = stratified_split(samples["class"], dataset.val_fraction, dataset.seed)
@@ -83,9 +82,9 @@ def stratified_split(classes: pd.Series, val_fraction: float, seed: int) -> NDAr
     return split
 
 
-def _check_names(name: str, samples: pd.DataFrame) -> None:
-    """Refuse names that an index can't hold."""
-    odd = [p for p in samples["path"] if not p.isprintable() and _is_not_text(p)]
+def _check_names(name: str, entries: list[Entry]) -> None:
+    """Refuse names that an index can't hold: surrogates stand for undecodable bytes."""
+    odd = [e.path for e in entries if any("\ud800" <= c <= "\udfff" for c in e.path)]
     if odd:
         raise ProbelineError(
             f"data set {name}",
@@ -93,14 +92,6 @@ def _check_names(name: str, samples: pd.DataFrame) -> None:
             found=", ".join(p.encode(errors="backslashreplace").decode() for p in odd[:3]),
             remedy="rename the files, e.g. with convmv",
         )
-
-
-def _is_not_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:  # the surrogates that stand for undecodable bytes
-        return True
-    return False
 
 
 def entries_of(samples: pd.DataFrame) -> list[Entry]:
@@ -129,6 +120,7 @@ def _from_folders(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
             found=f"no file ending in {' '.join(sorted(SUFFIXES))} below {dataset.path}",
             remedy="correct the path, or arrange the images in one folder per class",
         )
+    _check_names(name, images)
     folder_to_split = {folder: split for split in SPLITS for folder in dataset.splits[split]}
     tops = {PurePosixPath(e.path).parts[0] for e in images}
     found_splits = {folder_to_split[t] for t in tops if t in folder_to_split}

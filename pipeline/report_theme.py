@@ -1,0 +1,50 @@
+"""What the report's Vega-Lite figures share: style, words, palette.
+
+Colours are Okabe and Ito's, which people with any kind of colour vision tell apart. The page's
+style sheet repaints text and rules in the dark; the colours here are those of a downloaded figure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a")
+SHAPES = (
+    "circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right",
+    "triangle-left",
+)  # fmt: skip
+"""One more than colours, so that 56 families differ in one or the other."""
+
+_CONFIG: dict[str, Any] = {
+    "font": "system-ui, sans-serif",
+    "background": "transparent",
+    "view": {"stroke": None},
+    "axis": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": 600,
+        "labelColor": "#444",
+        "titleColor": "#222",
+        "gridColor": "#e4e4e4",
+        "domainColor": "#999",
+        "tickColor": "#999",
+        "labelLimit": 190,
+    },
+    "legend": {"labelFontSize": 12, "titleFontSize": 12, "labelLimit": 190},
+    "title": {"fontSize": 13, "fontWeight": 600, "anchor": "start", "color": "#222"},
+}
+
+
+def finish(figure: Any) -> dict[str, Any]:
+    """A chart as a Vega-Lite specification in the report's style."""
+    # Altair's own check of the whole figure costs a second; its parts were checked when made.
+    spec: dict[str, Any] = figure.to_dict(validate=False)
+    spec["config"] = _CONFIG
+    return spec
+
+
+def number(x: float) -> float | None:
+    """A float as JSON has it: rounded, null where there is none."""
+    return round(float(x), 5) if np.isfinite(x) else None

@@ -1,0 +1,28 @@
+"""Stage report: everything on one page that opens without a network -> report/index.html."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from cache.files import write_durably
+from pipeline.params import load_study
+from pipeline.paths import REPORT
+from pipeline.report import render
+from pipeline.report_inputs import load_inputs
+from stages._run import explain_errors, say
+
+
+@click.command(help=__doc__)
+@explain_errors
+def main() -> None:
+    """Write the report."""
+    start = time.monotonic()
+    page = render(load_inputs(load_study())).encode()
+    write_durably(REPORT, page)
+    say("report", f"{REPORT}, {len(page) / 1e6:.1f} MB, {time.monotonic() - start:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+import os
+import pickle
+import subprocess
+import threading
+import time
+
+import pytest
+
+from cache.errors import CellLockedError, DiskFullError
+from cache.lock import Lock, exclusively
+
+
+@pytest.fixture
+def owner(lab, tmp_path):
+    """Another process that holds the lock."""
+    pipe = subprocess.PIPE
+    with lab.child("child_lock.py", "hold", tmp_path / "f" / "lock", stdin=pipe, stdout=pipe) as it:
+        assert it.stdout.readline() == "held\n"
+        yield it
+        it.kill()
+
+
+def test_a_second_process_is_refused_and_told_who_holds_it(owner, tmp_path):
+    with pytest.raises(CellLockedError, match=f"process {owner.pid} on ") as caught:
+        Lock(tmp_path / "f" / "lock", "cell train of resnet")
+    assert caught.value.place == "cell train of resnet"
+    assert isinstance(caught.value, BlockingIOError)
+    assert "wait until it ends" in pickle.loads(pickle.dumps(caught.value)).remedy
+    assert (tmp_path / "f" / "lock").exists()
+
+
+def test_kill_9_of_the_owner_frees_it(owner, tmp_path):
+    owner.kill()
+    owner.wait()
+    path = tmp_path / "f" / "lock"
+    assert path.exists()
+    with Lock(path, "cell"):
+        assert f'"process": {os.getpid()}' in path.read_text()
+    assert not path.exists()
+
+
+def test_released_and_removed_at_the_end(owner, tmp_path):
+    owner.communicate("\n")
+    assert owner.returncode == 0
+    assert not (tmp_path / "f" / "lock").exists()
+    with Lock(tmp_path / "f" / "lock", "cell"):
+        pass
+
+
+def test_a_thread_of_the_same_process_is_refused_too(tmp_path):
+    with Lock(tmp_path / "lock", "cell"), pytest.raises(CellLockedError, match=str(os.getpid())):
+        Lock(tmp_path / "lock", "cell")
+
+
+def test_an_error_inside_lets_go(tmp_path):
+    with pytest.raises(KeyError), Lock(tmp_path / "lock", "cell"):
+        raise KeyError
+    Lock(tmp_path / "lock", "cell").release()
+
+
+def test_release_twice_does_not_take_a_successors_lock_away(tmp_path):
+    first = Lock(tmp_path / "lock", "cell")
+    first.release()
+    with Lock(tmp_path / "lock", "cell"):
+        first.release()
+        with pytest.raises(CellLockedError):
+            Lock(tmp_path / "lock", "cell")
+
+
+def test_release_does_not_take_away_the_lock_of_another_file_in_its_place(tmp_path):
+    path = tmp_path / "lock"
+    first = Lock(path, "cell")
+    path.unlink()  # somebody emptied the folder
+    with Lock(path, "cell"):
+        first.release()
+        assert path.exists()
+        with pytest.raises(CellLockedError):
+            Lock(path, "cell")
+
+
+def test_a_full_disk_does_not_leave_the_lock_held(tmp_path, monkeypatch):
+    import errno
+
+    def pwrite(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", pwrite)
+        with pytest.raises(DiskFullError):
+            Lock(tmp_path / "lock", "cell")
+    with Lock(tmp_path / "lock", "cell"):
+        pass
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError, FileExistsError])
+def test_a_folder_that_goes_while_we_look_is_made_again(tmp_path, monkeypatch, error):
+    real = os.open
+    failures = iter([error])
+
+    def vanishing(path, *rest):
+        for kind in failures:
+            raise kind(str(path))
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", vanishing)
+    with Lock(tmp_path / "lock", "cell"):
+        pass
+
+
+def test_a_file_in_the_folders_place_is_an_error_not_an_endless_loop(tmp_path):
+    (tmp_path / "f").write_text("")
+    with pytest.raises(OSError, match=r"exists|Not a directory"):
+        Lock(tmp_path / "f" / "lock", "cell")
+
+
+def race(lab, folder, processes, rounds):
+    children = [
+        lab.child("child_lock.py", "race", folder / "f" / "lock", rounds) for _ in range(processes)
+    ]
+    assert [child.wait(60) for child in children] == [0] * processes
+
+
+def test_of_several_processes_exactly_one_is_inside(lab, tmp_path):
+    race(lab, tmp_path, 4, 100)
+
+
+@pytest.mark.slow
+def test_of_many_processes_exactly_one_is_inside(lab, tmp_path):
+    race(lab, tmp_path, 8, 200)
+
+
+def test_exclusively_waits(tmp_path):
+    order = []
+
+    def second():
+        with exclusively(tmp_path):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with exclusively(tmp_path):
+        thread.start()
+        time.sleep(0.05)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]

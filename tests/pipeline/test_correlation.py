@@ -1,0 +1,138 @@
+"""Correlations equal scipy's on the models that both columns have; intervals equal a plain loop."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from pipeline.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, coefficients, correlate
+
+N_TEST = 40
+
+
+@st.composite
+def score_tables(draw, min_models=2):
+    """Accuracies with ties and gaps: k of 40, or NaN."""
+    shape = (draw(st.integers(min_models, 12)), draw(st.integers(2, 5)))
+    hits = draw(hnp.arrays(np.int64, shape, elements=st.integers(0, N_TEST)))
+    gaps = draw(hnp.arrays(np.bool_, shape, elements=st.integers(0, 5).map(lambda n: n == 0)))
+    return np.where(gaps, np.nan, hits / N_TEST)
+
+
+def logit(x: np.ndarray) -> np.ndarray:
+    return np.log((x * N_TEST + 0.5) / (N_TEST - x * N_TEST + 0.5))
+
+
+def scipys(x: np.ndarray, y: np.ndarray) -> list[float]:
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if both.sum() < 2 or len(set(x)) == 1 or len(set(y)) == 1:
+        return [np.nan] * 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return [
+            stats.pearsonr(x, y)[0], stats.pearsonr(logit(x), logit(y))[0],
+            stats.spearmanr(x, y)[0], stats.kendalltau(x, y)[0],
+        ]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(score_tables())
+def test_all_coefficients_equal_scipys(scores):
+    columns = scores.shape[1]
+    found = coefficients(scores, np.full(columns, float(N_TEST)))
+    assert found.shape == (4, columns, columns)
+    for a, b in itertools.product(range(columns), repeat=2):
+        expected = scipys(scores[:, a], scores[:, b])
+        np.testing.assert_allclose(found[:, a, b], expected, atol=1e-12, rtol=0)
+
+
+def families_of(count: int, models: int) -> np.ndarray:
+    return np.array([f"f{i % count}" for i in range(models)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(scores=score_tables(min_models=6), count=st.integers(5, 8))
+def test_intervals_equal_a_plain_jackknife_over_families(scores, count):
+    families = families_of(count, len(scores))
+    n_test = np.full(scores.shape[1], float(N_TEST))
+    found = correlate(scores, families, n_test, 0.9)
+    for a, b in itertools.product(range(scores.shape[1]), repeat=2):
+        both = np.isfinite(scores[:, a]) & np.isfinite(scores[:, b])
+        groups = sorted(set(families[both]))
+        assert found.n[a, b] == both.sum()
+        assert found.families[a, b] == len(groups)
+        whole = scipys(scores[:, a], scores[:, b])
+        if both.sum() < MIN_MODELS:
+            assert np.isnan(found.value[:, a, b]).all()
+            assert np.isnan(found.low[:, a, b]).all()
+            continue
+        np.testing.assert_allclose(found.value[:, a, b], whole, atol=1e-12)
+        for c in range(4):
+            if len(groups) < MIN_FAMILIES:
+                assert np.isnan(found.low[c, a, b])
+                assert np.isnan(found.high[c, a, b])
+                continue
+            z = [
+                np.arctanh(np.clip(scipys(*scores[families != g][:, [a, b]].T)[c], -LIMIT, LIMIT))
+                for g in groups
+            ]
+            n = len(groups)
+            spread = np.sqrt((n - 1) / n * np.square(z - np.mean(z)).sum())
+            half = stats.t.ppf(0.95, n - 1) * spread
+            middle = np.arctanh(np.clip(whole[c], -LIMIT, LIMIT))
+            np.testing.assert_allclose(
+                [found.low[c, a, b], found.high[c, a, b]],
+                [np.tanh(middle - half), np.tanh(middle + half)],
+                atol=1e-7,
+            )
+
+
+LIMIT = 1 - 1e-6
+
+
+def perfect(models: int) -> np.ndarray:
+    line = np.linspace(0.2, 0.8, models)
+    return np.stack([line, line], axis=1)
+
+
+@pytest.mark.parametrize(("models", "withheld"), [(3, True), (4, False)])
+def test_below_four_models_coefficients_are_withheld(models, withheld):
+    found = correlate(perfect(models), families_of(9, models), np.full(2, 40.0), 0.95)
+    assert np.isnan(found.value).all() == withheld
+
+
+@pytest.mark.parametrize(("families", "withheld"), [(4, True), (5, False)])
+def test_below_five_families_intervals_are_withheld(families, withheld):
+    scores = perfect(10) + np.random.default_rng(0).normal(0, 0.1, (10, 2))
+    found = correlate(scores, families_of(families, 10), np.full(2, 40.0), 0.95)
+    assert np.isfinite(found.value).all()
+    assert np.isnan(found.low[:, 0, 1]).all() == withheld
+
+
+def test_constant_columns_have_no_correlation():
+    scores = perfect(6)
+    scores[:, 1] = 0.1 + 0.2  # not exact in binary
+    found = correlate(scores, families_of(6, 6), np.full(2, 40.0), 0.95)
+    assert np.isnan(found.value[:, 0, 1]).all()
+    np.testing.assert_allclose(found.value[:, 0, 0], 1)
+
+
+def test_symmetry_and_order_of_models():
+    rng = np.random.default_rng(1)
+    scores = rng.integers(0, 41, (9, 4)) / 40
+    order = rng.permutation(9)
+    families = families_of(6, 9)
+    a = correlate(scores, families, np.full(4, 40.0), 0.95)
+    b = correlate(scores[order], families[order], np.full(4, 40.0), 0.95)
+    for name in ("value", "low", "high", "n", "families"):
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=1e-9)
+    np.testing.assert_allclose(a.value, a.value.transpose(0, 2, 1), atol=1e-12)
+    assert COEFFICIENTS == ("pearson", "pearson_logit", "spearman", "kendall")

@@ -1,0 +1,184 @@
+"""params.yaml: every fault is one message with its line, the legal values and a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import StudyError, load_study, parse_study
+from pipeline.study import Study
+
+REPOSITORY = Path(__file__).parents[2]
+
+GOOD = """\
+datasets:
+  pets: {source: folder, path: images, role: in_domain}
+models:
+  tiny: {architecture: resnet18, weights: random(0)}
+extraction: {}
+knn: {k: [5]}
+linear: {}
+correlation: {}
+report: {}
+"""
+
+
+def message_of(text: str) -> str:
+    with pytest.raises(StudyError) as caught:
+        parse_study(text)
+    return str(caught.value)
+
+
+def changed(old: str, new: str) -> str:
+    assert GOOD.count(old) == 1
+    return GOOD.replace(old, new)
+
+
+def test_the_good_study_is_accepted():
+    study = parse_study(GOOD)
+    assert study.knn.k == [5]
+    assert study.models["tiny"].seed == 0
+
+
+def test_all_studies_of_the_repository_are_accepted():
+    files = [REPOSITORY / "params.yaml", *(REPOSITORY / "studies").glob("*.yaml")]
+    assert len(files) >= 3
+    for file in files:
+        assert isinstance(load_study(file), Study)
+
+
+FAULTS = {
+    "unknown key": ("knn: {k: [5]}", "knn: {ks: [5]}", "params.yaml:6: knn.ks", "`k`"),
+    "unknown section": (
+        "report: {}", "report: {}\nreprot: {}", "params.yaml:10: reprot", "`report`"
+    ),
+    "unknown deep key": (
+        "weights: random(0)", "weights: random(0), checkpoint: {renam: {}}",
+        "models.tiny.checkpoint.renam", "`rename`",
+    ),
+    "no near key": ("knn: {k: [5]}", "knn: {zzzz: 1}", "one of k, metric", "delete it"),
+    "text for a number": ("[5]", "['5']", "params.yaml:6: knn.k.0", "take the quotes away"),
+    "number for a list": ("[5]", "5", "expected  list", "found     5"),
+    "negative k": ("[5]", "[-1]", "greater than or equal to 1", "found     -1"),
+    "zero k": ("[5]", "[0]", "greater than or equal to 1", "found     0"),
+    "bool for a number": ("[5]", "[true]", "integer", "found     True"),
+    "float for k": ("[5]", "[2.5]", "integer", "found     2.5"),
+    "no k": ("[5]", "[]", "knn.k", "at least 1"),
+    "k twice": ("[5]", "[5, 5]", "knn.k", "listed twice"),
+    "unknown word": ("{k: [5]}", "{metric: [manhattan]}", "'euclidean' or 'cosine'", "manhattan"),
+    "dash in a name": ("tiny:", "ti-ny:", "models.ti-ny: not a usable name", "`ti_ny`"),
+    "number as a name": ("tiny:", "18:", "models.18: not a usable name", "`model_18`"),
+    "dot in a name": ("pets:", "pe.ts:", "datasets.pe.ts: not a usable name", "`pe_ts`"),
+    "long name": ("tiny:", f"{'a' * 101}:", "not a usable name", "at most 100"),
+    "same name twice": (
+        "models:", "models:\n  tiny: {architecture: a, weights: random(1)}", "given twice", "tiny"
+    ),
+    "section missing": ("linear: {}\n", "", "linear: a required key is absent", "add `linear`"),
+    "key missing": (", role: in_domain", "", "pets.role: a required key is absent", "add `role`"),
+    "empty section": ("linear: {}", "linear:", "params.yaml:7: linear", "mapping"),
+    "no models": (
+        "  tiny: {architecture: resnet18, weights: random(0)}\n", "  {}\n", "models", "at least 1"
+    ),
+    "no path": (", path: images", "", "datasets.pets", "needs `path`"),
+    "no manifest": ("source: folder", "source: manifest", "datasets.pets", "needs `manifest`"),
+    "bad source": ("source: folder", "source: zip", "pets.source", "folder, manifest, or builtin"),
+    "bad weights": ("random(0)", "best", "models.tiny.weights", "random(SEED), pretrained"),
+    "negative seed": ("random(0)", "random(-1)", "models.tiny.weights", "random(SEED)"),
+    "huge seed": ("random(0)", f"random({'9' * 30})", "models.tiny.weights", "random(SEED)"),
+    "NaN": ("random(0)", "random(0), mean: [.nan, 0, 0]", "tiny.mean.0", "finite"),
+    "infinite C": ("linear: {}", "linear: {c: [.inf]}", "linear.c.0", "finite"),
+    "two means": ("random(0)", "random(0), mean: [0.5, 0.5]", "tiny.mean", "at least 3"),
+    "std of zero": ("random(0)", "random(0), std: [1, 1, 0]", "tiny.std.2", "greater than 0"),
+    "crop of 2": ("random(0)", "random(0), crop: 2.0", "tiny.crop", "less than or equal to 1"),
+    "date as argument": (
+        "random(0)", "random(0), arguments: {a: 2020-01-01}", "tiny.arguments", "no dates"
+    ),
+    "NaN as argument": ("random(0)", "random(0), arguments: {a: .nan}", "tiny.arguments", "finite"),
+    "only one split's words": (
+        "role: in_domain", "role: in_domain, splits: {val: [test]}", "pets.splits", "both `train`"
+    ),
+    "a word for both splits": (
+        "role: in_domain", "role: in_domain, splits: {train: [a], val: [a]}",
+        "pets.splits", "in both: a",
+    ),
+    "filter by a fraction": (
+        "role: in_domain", "role: in_domain, filter: {a: 1.5}",
+        "pets.filter.a", "string or integer or list",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_one_fault_is_one_message_with_place_and_remedy(name):
+    old, new, *words = FAULTS[name]
+    message = message_of(changed(old, new))
+    for word in ("params.yaml", *words):
+        assert word in message
+    assert sum(not line.startswith(" ") for line in message.splitlines()) == 1, message
+    assert "to mend" in message
+
+
+BROKEN = {
+    "a tab": ("datasets:\n\tpets: 1\n", "params.yaml:2: is not valid YAML"),
+    "an open bracket": ("a: [1, 2\nb: 3\n", "params.yaml:2: is not valid YAML"),
+    "two documents": ("a: 1\n---\nb: 2\n", "params.yaml:2: is not valid YAML"),
+    "an unknown alias": ("a: *nope\n", "nope"),
+    "a control character": ("a: \x07\n", "params.yaml: is not valid YAML"),
+    "an impossible date": ("a: 2020-13-45\n", "params.yaml: is not valid YAML"),
+    "an enormous number": (f"a: {'9' * 5000}\n", "params.yaml: is not valid YAML"),
+    "nothing": ("", "params.yaml: is not a study"),
+    "a list": ("- a\n", "params.yaml: is not a study"),
+    "a word": ("study\n", "params.yaml: is not a study"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_text_is_explained(name):
+    text, word = BROKEN[name]
+    message = message_of(text)
+    assert word in message
+    assert len(message) < 600
+    assert "to mend" in message
+
+
+def test_several_faults_are_listed_together_each_with_its_line():
+    message = message_of(changed("[5]", "[0]").replace("linear: {}", "linear: {sed: 1}"))
+    assert "params.yaml:6: knn.k.0" in message
+    assert "params.yaml:7: linear.sed" in message
+
+
+def test_an_absent_file_names_the_remedy(tmp_path):
+    with pytest.raises(StudyError, match=r"probeline use studies/digits\.yaml"):
+        load_study(tmp_path / "params.yaml")
+
+
+def test_a_file_of_another_encoding_is_explained(tmp_path):
+    (tmp_path / "params.yaml").write_bytes(b"a: \xff\n")
+    with pytest.raises(StudyError, match="not UTF-8"):
+        load_study(tmp_path / "params.yaml")
+
+
+def test_anchors_and_merge_keys_work():
+    text = changed(
+        "  tiny: {architecture: resnet18, weights: random(0)}\n",
+        "  tiny: &base {architecture: resnet18, weights: random(0)}\n"
+        "  other: {<<: *base, weights: random(1)}\n",
+    )
+    models = parse_study(text).models
+    assert models["other"].architecture == "resnet18"
+    assert (models["tiny"].seed, models["other"].seed) == (0, 1)
+
+
+def test_tags_build_no_objects():
+    assert "a required key" in message_of("datasets: !!python/object/apply:os.system [id]\n")
+
+
+@pytest.mark.parametrize(
+    "weights",
+    ["pretrained/model.pth", "random(0).pth", "random(0)/x.bin", "pretrained.safetensors"],
+)
+def test_a_file_whose_path_begins_like_a_keyword_is_still_a_file(weights):
+    model = parse_study(changed("random(0)", f"'{weights}'")).models["tiny"]
+    assert model.weights_file == weights
+    assert model.seed is None

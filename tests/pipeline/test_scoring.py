@@ -1,0 +1,118 @@
+"""From probabilities to metrics: ranks, intervals, and normalisation, against plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from cache.errors import ProbelineError
+from pipeline.normalization import centre_and_scale, unit_length, zscore
+from pipeline.scoring import Outcome, make_outcome, outcome_table, score_rows
+
+EIGHTHS = st.integers(0, 8).map(lambda n: n / 8)  # ties are frequent
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_ranks_predictions_and_log_probabilities_equal_a_plain_loop(data):
+    rows, classes = data.draw(st.integers(1, 12)), data.draw(st.integers(2, 7))
+    p = data.draw(hnp.arrays(np.float64, (rows, classes), elements=EIGHTHS))
+    labels = np.array(
+        data.draw(st.lists(st.integers(0, classes - 1), min_size=rows, max_size=rows))
+    )
+    outcome = make_outcome("v", p, labels, seconds=0, backend="b")
+    for i in range(rows):
+        order = sorted(range(classes), key=lambda c: (-p[i, c], c))
+        assert outcome.predicted[i] == order[0]
+        assert outcome.rank[i] == order.index(labels[i]) + 1
+        expected = np.log(p[i, labels[i]]) if p[i, labels[i]] else -np.inf
+        assert outcome.log_probability[i] == np.float32(expected)
+    assert ((outcome.rank == 1) == (outcome.predicted == labels)).all()
+
+
+def test_a_probability_that_is_no_number_is_never_a_hit():
+    for bad in (np.nan, np.inf):
+        p = np.array([[0.5, 0.5], [bad, 0.1]])
+        with pytest.raises(ProbelineError, match="not a finite"):
+            make_outcome("v", p, np.array([0, 0]), seconds=0, backend="b")
+
+
+def outcome_of(rank: np.ndarray) -> Outcome:
+    zeros = np.zeros(len(rank))
+    return Outcome("v", zeros.astype(np.int32), rank.astype(np.int32), zeros, 1.0, "b", 3, {"C": 1})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rank=hnp.arrays(np.int32, st.integers(1, 60), elements=st.integers(1, 9)),
+    seed=st.integers(0, 99),
+)
+def test_metrics_equal_plain_formulas(rank, seed):
+    labels = np.random.default_rng(seed).integers(0, 9, len(rank))
+    rows = {r["metric"]: r for r in score_rows(outcome_of(rank), labels, 9, 100)}
+    assert list(rows) == ["top1", "top5", "mean_per_class"]
+    n = len(rank)
+    for metric, k in (("top1", 1), ("top5", 5)):
+        hits = int((rank <= k).sum())
+        low = stats.beta.ppf(0.025, hits, n - hits + 1) if hits else 0.0
+        high = stats.beta.ppf(0.975, hits + 1, n - hits) if hits < n else 1.0
+        found = rows[metric]
+        assert found["value"] == hits / n
+        np.testing.assert_allclose((found["ci_low"], found["ci_high"]), (low, high), atol=1e-9)
+    classes = [np.mean(rank[labels == c] == 1) for c in sorted(set(labels.tolist()))]
+    mean = rows["mean_per_class"]
+    assert mean["value"] == pytest.approx(np.mean(classes))
+    assert 0 <= mean["ci_low"] <= mean["value"] + 1e-12
+    assert mean["value"] - 1e-12 <= mean["ci_high"] <= 1
+    assert {r["n_test"] for r in rows.values()} == {n}
+    assert {r["n_train"] for r in rows.values()} == {100}
+
+
+def test_top5_of_five_classes_says_nothing_and_is_left_out():
+    rows = score_rows(outcome_of(np.array([1, 2])), np.array([0, 4]), 5, 9)
+    assert [r["metric"] for r in rows] == ["top1", "mean_per_class"]
+
+
+def test_the_bootstrap_is_seeded_and_covers():
+    labels = np.repeat([0, 1], 200)
+    rank = np.where(np.random.default_rng(0).random(400) < 0.7, 1, 2)
+    first, second = (score_rows(outcome_of(rank), labels, 2, 9)[-1] for _ in range(2))
+    assert first == second
+    half = 1.96 * np.sqrt(0.7 * 0.3 / 400)
+    assert first["ci_high"] - first["ci_low"] == pytest.approx(2 * half, rel=0.15)
+
+
+def test_every_image_and_variant_is_a_row_of_the_outcome_table():
+    table = outcome_table([outcome_of(np.array([1, 2, 3])), outcome_of(np.array([4, 5, 6]))])
+    assert table.column_names == ["variant", "sample", "predicted", "rank", "log_probability"]
+    assert table["sample"].to_pylist() == [0, 1, 2, 0, 1, 2]
+    assert table["rank"].to_pylist() == [1, 2, 3, 4, 5, 6]
+
+
+FEATURES = hnp.arrays(
+    np.float32, st.tuples(st.integers(2, 12), st.integers(1, 6)),
+    elements=st.floats(-1e4, 1e4, width=32),
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(FEATURES)
+def test_normalised_features_are_finite_and_fixed_by_train(train):
+    other = train[:1] + 1
+    for normalise in (zscore, centre_and_scale, unit_length):
+        both = normalise(train, other)
+        assert all(np.isfinite(x).all() and x.dtype == np.float32 for x in both)
+        np.testing.assert_array_equal(normalise(train, other * 7)[0], both[0])
+
+
+def test_zscore_has_mean_zero_and_deviation_one_and_zeroes_constants():
+    train = np.random.default_rng(0).normal(5, 3, (50, 4)).astype(np.float32)
+    train[:, 2] = 7
+    scaled, shifted = zscore(train, train + 3)
+    np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(0), [1, 1, 0, 1], atol=1e-5)
+    np.testing.assert_allclose(shifted[:, 0] - scaled[:, 0], 3 / train[:, 0].std(), rtol=1e-4)

@@ -1,0 +1,134 @@
+"""A small study with made-up outcomes, stored as the stages before `report` would."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from cache.files import write_durably
+from cache.records import write_record
+from pipeline.analysis import analyse
+from pipeline.cube import gather, to_cube, write_netcdf
+from pipeline.index import Index, write_index
+from pipeline.paths import (
+    CORRELATION_NC,
+    PARAMS,
+    SCORES_CSV,
+    SCORES_NC,
+    provenance_path,
+    record_path,
+)
+from pipeline.scoring import make_outcome, outcome_table, score_rows
+from pipeline.study import Study
+
+CLASSES = 3
+NOT_TRAINED = {"weights": "random(0)", "method": "random", "supervision": "none"}
+
+
+def make_study(models=6, inside=1, outside=2, variants=1, words=None, title="Report"):
+    """A study; `words` are added to every model's entry."""
+    names = [f"in{i}" for i in range(inside)] + [f"out{i}" for i in range(outside)]
+    return Study.model_validate(
+        {
+            "datasets": {
+                name: {
+                    "source": "builtin:digits",
+                    "role": "in_domain" if name.startswith("in") else "out_of_domain",
+                }
+                for name in names
+            },
+            "models": {
+                f"model{i}": {
+                    "architecture": "resnet18",
+                    "weights": "pretrained",
+                    "family": f"family{i}",
+                    "backbone": "resnet18",
+                    "supervision": "supervised",
+                }
+                | (words or {})
+                for i in range(models)
+            },
+            "extraction": {},
+            "knn": {"k": list(range(1, variants + 1)), "metric": ["euclidean"]},
+            "linear": {"c": [0.1, 1.0]},
+            "correlation": {},
+            "report": {"title": title},
+        }
+    )
+
+
+def store(study, *, missing=(), constant=False, images=40, remarks=(), details=None):
+    """Write everything that the report reads below the current folder.
+
+    `missing` holds (protocol, data set, model) without a record.
+    """
+    PARAMS.write_text(json.dumps(study.model_dump()), encoding="utf-8")
+    variants = {
+        "knn": [f"k{k}_euclidean_distance_none" for k in study.knn.k],
+        "linear": ["logistic_none"],
+    }
+    labels = np.arange(images) % CLASSES
+    for d, dataset in enumerate(study.datasets):
+        write_index(_index(dataset, labels, remarks))
+        for m, model in enumerate(study.models):
+            _write_provenance(dataset, model)
+            for p, (protocol, names) in enumerate(variants.items()):
+                if (protocol, dataset, model) in missing:
+                    continue
+                rng = np.random.default_rng([d, m, p])
+                right = 0.5 if constant else 0.4 + 0.5 * m / len(study.models)
+                outcomes = [_outcome(v, labels, right, constant, rng, details) for v in names]
+                rows = [r for o in outcomes for r in score_rows(o, labels, CLASSES, images)]
+                write_record(
+                    record_path(protocol, dataset, model),
+                    key={"made": "up"},
+                    scores=rows,
+                    outcomes=outcome_table(outcomes),
+                )
+    scores, _ = gather(study)
+    write_durably(SCORES_CSV, scores.to_csv(index=False).encode())
+    cube = to_cube(study, scores)
+    write_netcdf(cube, SCORES_NC)
+    write_netcdf(analyse(cube, study.correlation), CORRELATION_NC)
+
+
+def _outcome(variant, labels, right, constant, rng, details):
+    draw = np.arange(len(labels)) / len(labels) if constant else rng.random(len(labels))
+    predicted = np.where(draw < right, labels, (labels + 1) % CLASSES)
+    return make_outcome(
+        variant,
+        np.eye(CLASSES)[predicted],
+        labels,
+        seconds=0.5,
+        backend="sklearn",
+        details=(details or {}) if variant.startswith("logistic") else {},
+    )
+
+
+def _index(name, labels, remarks):
+    rows = [
+        {
+            "path": f"{split}/{i:03}.png", "offset": 0, "bytes": 1, "sha256": "0" * 64,
+            "class": str(label), "label": label, "split": split, "group": None, "label_set": None,
+        }
+        for split in ("train", "val")
+        for i, label in enumerate(labels)
+    ]  # fmt: skip
+    return Index(name, tuple(map(str, range(CLASSES))), tuple(remarks), pd.DataFrame(rows))
+
+
+def _write_provenance(dataset, model):
+    facts = {
+        "parameters": 1234567,
+        "weights": "abcdef0123456789" * 4,
+        "transform": {"size": 32, "crop": 1.0, "interpolation": "bicubic", "mean": [], "std": []},
+        "device": "cpu",
+        "processor": "x86_64",
+        "versions": {"torch": "2", "timm": "1", "numpy": "2"},
+        "python": "3.11",
+        "precision": "float32",
+        "splits": {
+            split: {"images": 40, "seconds": 1.5, "remarks": []} for split in ("train", "val")
+        },
+    }
+    write_durably(provenance_path(dataset, model), json.dumps(facts).encode())

@@ -1,0 +1,186 @@
+import html
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+from report_study import NOT_TRAINED, make_study, store
+
+from pipeline.paths import CORRELATION_NC, REPORT, SCORES_NC, provenance_path
+from stages.report import main
+
+HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)"><!--'
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run():
+    result = CliRunner().invoke(main, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return REPORT.read_text(encoding="utf-8")
+
+
+def data_of(page):
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[
+        1
+    ]
+    return json.loads(text)
+
+
+def words_of(page):
+    """What a reader sees: text without markup and scripts, white space folded."""
+    body = re.sub(r"<(script|style).*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_answers_both_questions_with_numbers():
+    store(make_study(models=6, outside=2))
+    page = run()
+    words = words_of(page)
+    assert re.search(r"By kNN, mean over 3 data sets model5 \d+\.\d% \(95%: ", words)
+    assert re.search(r"By linear probe, mean over 3 data sets model\d", words)
+    assert re.search(r"(kNN|linear probe) on in0 mean Spearman ρ 0\.\d\d", words)
+    assert "Of the 4 single ρ of" in words
+    assert "few families (6)" in words
+    assert "untrained" not in words
+
+
+def test_one_quiet_file_and_always_the_same():
+    store(make_study(models=4, outside=1))
+    page = run()
+    assert run() == page
+    assert len(page) < 5e6
+    markup = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+    targets = re.findall(r"(?:src|href)\s*=\s*[\"']?([^\"'>]*)", markup)
+    assert targets
+    assert all(t.startswith(("#", "data:")) for t in targets)
+    assert not re.search(r"@import|url\(", page.split("</style>")[0])
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)[1]
+    assert policy.startswith("default-src &#39;none&#39;; script-src &#39;sha256-")
+    assert "unsafe-eval" not in policy
+
+
+def test_hostile_words_stay_text():
+    words = {"family": HOSTILE, "method": HOSTILE, "backbone": "=cmd()", "architecture": HOSTILE}
+    study = make_study(words=words, title=HOSTILE)
+    store(study, remarks=[HOSTILE], details={"converged": False, "iterations": HOSTILE})
+    page = run()
+    assert "alert(1)</script>" not in page
+    assert "<img" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert page.count("<script") == page.count("</script>") == 3
+    assert data_of(page)["table"]["models"][0]["family"] == HOSTILE
+    assert html.escape(HOSTILE, quote=False).split("&lt;img")[0] in page
+
+
+@pytest.mark.parametrize("models", [1, 2, 3])
+def test_few_models_get_no_correlation(models):
+    store(make_study(models=models))
+    words = words_of(run())
+    assert f"Withheld: a rank correlation over {models} model" in words
+    assert "Nothing to show: a correlation needs 4 models" in words
+    assert ("There is no other model to compare it with." in words) == (models == 1)
+
+
+def test_few_families_get_no_interval():
+    store(make_study(words={"family": "one"}))
+    page = run()
+    assert "1 family is too few (at least 5)" in words_of(page)
+    rows = data_of(page)["figures"]["correlation"]["rows"]
+    assert {row["interval"] for row in rows} == {"withheld"}
+    assert any(row["value"] is not None for row in rows)
+
+
+def test_one_data_set():
+    store(make_study(inside=1, outside=0))
+    page = run()
+    assert "No data set of this study has the role out-of-domain" in words_of(page)
+    assert "By kNN, on in0" in words_of(page)
+    assert [*data_of(page)["figures"]] == ["correlation"]  # kNN with linear
+
+
+def test_no_in_domain_data_set():
+    store(make_study(inside=0, outside=2))
+    page = run()
+    assert "No data set of this study has the role in-domain" in words_of(page)
+    assert "scatter_knn" in data_of(page)["figures"]
+
+
+def test_constant_scores():
+    store(make_study(), constant=True)
+    words = words_of(run())
+    assert "Scores are missing or constant." in words
+    assert "Can’t be told apart from it: model1, model2, model3, model4, model5 ." in words
+
+
+def test_missing_cells_are_named_and_not_ranked():
+    missing = [("knn", "out1", "model5"), *(("linear", "out0", f"model{i}") for i in range(6))]
+    store(make_study(), missing=missing)
+    provenance_path("out1", "model5").unlink()
+    page = run()
+    words = words_of(page)
+    assert "Cells without a score 7 of 36" in words
+    assert "kNN of model5 on out1" in words
+    assert "Not ranked, as scores are missing: model5." in words
+    assert "By linear probe, mean over 2 data sets" in words  # out0 has no linear score at all
+    table = data_of(page)["table"]
+    assert table["cells"][0][0][5][2] is None
+
+
+def test_a_protocol_where_no_model_is_complete():
+    missing = [("knn", "in0", "model0"), ("knn", "out0", "model1")]
+    store(make_study(models=2, outside=1), missing=missing)
+    assert "No answer: no model has a score on every one of these data sets." in words_of(run())
+
+
+def test_doubts_are_listed():
+    details = {"converged": False, "iterations": 500, "C": 10.0, "C_at_edge_of_grid": True}
+    store(make_study(models=2), details=details, remarks=["9 val images are in train too"])
+    words = words_of(run())
+    assert "Linear fits that did not converge 6 of 6" in words
+    assert "model0 on in0 (logistic none): stopped after 500 iterations" in words
+    assert "model0 on in0 (logistic none): C = 10" in words
+    assert "in0: 9 val images are in train too" in words
+
+
+def test_untrained_networks_are_called_so():
+    store(make_study(words=NOT_TRAINED))
+    assert "All of these networks are untrained." in words_of(run())
+
+
+def test_mean_per_class():
+    study = make_study()
+    settings = study.correlation.model_copy(update={"metric": "mean_per_class"})
+    store(study.model_copy(update={"correlation": settings}))
+    page = run()
+    assert "This page speaks of mean per-class accuracy" in words_of(page)
+    assert data_of(page)["table"]["metrics"][0] == "mean_per_class"
+
+
+def test_results_of_another_study_are_refused():
+    store(make_study(models=3))
+    text = json.dumps(make_study(models=2).model_dump())
+    with open("params.yaml", "w", encoding="utf-8") as file:
+        file.write(text)
+    result = CliRunner().invoke(main)
+    assert result.exit_code == 1
+    assert "scores of another study" in result.stderr
+    assert "dvc repro" in result.stderr
+
+
+@pytest.mark.parametrize("path", [SCORES_NC, CORRELATION_NC])
+def test_absent_results_say_what_to_run(path):
+    store(make_study(models=2))
+    path.unlink()
+    result = CliRunner().invoke(main)
+    assert result.exit_code == 1
+    assert str(path) in result.stderr
+    assert not REPORT.exists()
+
+
+@pytest.mark.slow
+def test_a_study_of_26_models_and_14_data_sets():
+    store(make_study(models=26, inside=2, outside=12, variants=6), images=20)
+    assert len(run()) < 15e6

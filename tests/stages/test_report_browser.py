@@ -1,0 +1,138 @@
+"""The report in a real browser, from file://, with every request and every complaint noted."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from report_study import make_study, store
+
+from pipeline.paths import REPORT
+from stages.report import main
+
+selenium = pytest.importorskip("selenium", reason="selenium is not installed")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (CHROMIUM and DRIVER),
+        reason="chromium and chromedriver are not installed (Debian: chromium, chromium-driver)",
+    ),
+]
+HOSTILE = (
+    "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+)
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1000",
+]
+
+
+@pytest.fixture
+def browser(tmp_path):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+def open_report(browser):
+    browser.get("about:blank")
+    browser.get_log("performance")  # the browser's own new-tab page
+    browser.get(Path(REPORT).absolute().as_uri())
+    end = time.monotonic() + 30
+    while not browser.execute_script("return document.documentElement.dataset.ready"):
+        assert time.monotonic() < end, browser.get_log("browser")
+        time.sleep(0.05)
+
+
+def column(browser, number):
+    lines = browser.execute_script(
+        "return [...document.querySelectorAll('#scores tbody tr')]"
+        f".map(row => row.children[{number}].innerText)"
+    )
+    return [line.split("\n")[0] for line in lines]
+
+
+def press(browser, text):
+    """Sort by keyboard: focus a header's button and hit Enter."""
+    buttons = browser.find_elements("css selector", "#scores thead button")
+    next(b for b in buttons if b.text == text).send_keys("\n")
+
+
+def test_report_works_without_a_network(tmp_path, monkeypatch, browser):
+    monkeypatch.chdir(tmp_path)
+    store(make_study(words={"backbone": HOSTILE}, title=HOSTILE))
+    assert CliRunner().invoke(main).exit_code == 0
+    open_report(browser)
+
+    assert browser.get_log("browser") == []
+    sent = [json.loads(line["message"])["message"] for line in browser.get_log("performance")]
+    urls = [
+        m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"
+    ]
+    assert [u for u in urls if u.startswith("file:")] == [browser.current_url]
+    assert [u for u in urls if not u.startswith(("file:", "data:"))] == []
+    assert browser.title == HOSTILE.strip()
+
+    means = [float(x) for x in column(browser, 1)]
+    assert means == sorted(means, reverse=True)
+    press(browser, "Mean")
+    assert [float(x) for x in column(browser, 1)] == sorted(means)
+    head = browser.find_element("css selector", "#scores [aria-sort]")
+    assert head.get_attribute("aria-sort") == "ascending"
+    press(browser, "Model")
+    assert column(browser, 0) == [f"model{i}" for i in range(6)]
+
+    browser.find_element("id", "find").send_keys("MODEL3")
+    assert column(browser, 0) == ["model3"]
+    browser.find_element("id", "find").clear()
+    browser.find_element("id", "find").send_keys("nothing like it")
+    assert "No model matches" in browser.find_element("id", "scores").text
+    browser.execute_script("document.getElementById('find').value = ''")
+    browser.find_element("css selector", "#family option[value='=family2']").click()
+    assert column(browser, 0) == ["model2"]
+
+    figures = browser.find_elements("css selector", "figure svg")
+    assert len(figures) == 3
+    before = figures[0].get_attribute("innerHTML")
+    browser.find_element("css selector", "#coefficient option[value=kendall]").click()
+    time.sleep(0.5)
+    after = browser.find_element("css selector", "#correlation svg").get_attribute("innerHTML")
+    assert after != before
+    assert browser.get_log("browser") == []
+
+
+def test_downloads_are_safe_for_spreadsheets(tmp_path, monkeypatch, browser):
+    monkeypatch.chdir(tmp_path)
+    store(make_study(words={"backbone": "=cmd()"}))
+    assert CliRunner().invoke(main).exit_code == 0
+    open_report(browser)
+    browser.execute_script(
+        "window.saved = []; URL.createObjectURL = b => { saved.push(b); return 'data:,'; }"
+    )
+    for button in browser.find_elements("css selector", "[data-save=csv], #scores-csv"):
+        button.click()
+    texts = browser.execute_async_script(
+        "const done = arguments[0]; Promise.all(saved.map(b => b.text())).then(done)"
+    )
+    assert len(texts) == 4
+    assert any("'=cmd()" in text for text in texts)
+    assert not any(",=cmd()" in text for text in texts)
+    assert all(text.count("\r\n") > 2 for text in texts)

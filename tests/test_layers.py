@@ -1,0 +1,100 @@
+"""The house: imports point down only, and nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+FLOORS = ("cache", "pipeline", "stages")
+HEAVY = ("torch", "timm", "torchvision", "sklearn")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, inside functions too, for types only too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+    return {name.split(".")[0] for name in found}
+
+
+def files_of(floor: str) -> list[Path]:
+    return sorted((REPOSITORY / floor).rglob("*.py"))
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_imports_point_only_down(floor):
+    above = set(FLOORS[FLOORS.index(floor) + 1 :]) | {"tests", "benchmarks"}
+    files = files_of(floor)
+    assert len(files) > 5
+    wrong = {f.name: bad for f in files if (bad := imports_of(f) & above)}
+    assert not wrong
+
+
+def test_the_cache_knows_no_models_and_no_images():
+    forbidden = {"torch", "timm", "torchvision", "PIL", "sklearn", "pipeline", "stages"}
+    assert not {f.name: b for f in files_of("cache") if (b := imports_of(f) & forbidden)}
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_packages_are_one_level_deep(floor):
+    folder = REPOSITORY / floor
+    assert {f.parent for f in files_of(floor)} == {folder}
+
+
+MODULES = """
+import runpy, sys
+sys.argv = {argv!r}
+try:
+    runpy.run_module({module!r}, run_name="__main__")
+except SystemExit as end:
+    status = end.code or 0
+loaded = [m for m in {heavy!r} if m in sys.modules]
+print("LOADED", loaded, "STATUS", status)
+"""
+
+
+def loaded_by(project, module: str, *arguments: str) -> str:
+    code = MODULES.format(argv=[module, *arguments], module=module, heavy=HEAVY)
+    ran = project.shell("-c", code)
+    assert ran.status == 0, ran.err
+    return ran.out.splitlines()[-1]
+
+
+def test_stages_without_work_import_nothing_heavy(project):
+    project.prepare()
+    for stage in ("knn", "linear"):
+        project.run(stage).succeeded("1 computed")
+    for module, arguments in (
+        ("stages.extract", ["pets"]),
+        ("stages.cli", ["status"]),
+        ("stages.cli", ["models"]),
+        ("stages.cli", ["cache", "list"]),
+        ("stages.cli", ["cache", "verify", "--deep"]),
+    ):
+        assert loaded_by(project, module, *arguments) == "LOADED [] STATUS 0", module
+    for stage in ("knn", "linear"):  # these know scikit-learn, but never torch
+        line = loaded_by(project, f"stages.{stage}")
+        assert "torch" not in line
+        assert "timm" not in line
+        assert line.endswith("STATUS 0")
+
+
+def test_the_check_itself_sees_torch(project):
+    project.write()
+    project.run("index", "pets").succeeded()
+    assert "'torch', 'timm'" in loaded_by(project, "stages.extract", "pets")
+
+
+def test_every_module_says_what_it_is():
+    files = [f for floor in FLOORS for f in files_of(floor)]
+    silent = [f.name for f in files if not ast.get_docstring(ast.parse(f.read_text()))]
+    assert not silent
+    assert sys.version_info >= (3, 11)
