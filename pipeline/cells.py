@@ -12,6 +12,7 @@ from cache.fingerprint import differences
 from cache.manifest import FORMAT
 from pipeline.cards import Card, find_card
 from pipeline.images import DECODER
+from pipeline.imported import imported_card
 from pipeline.index import Index
 from pipeline.paths import SPLITS, cell_address
 from pipeline.study import Model, Split, Study
@@ -20,8 +21,10 @@ from pipeline.transforms import VIEW_RULES
 State = Literal["cached", "missing", "stale", "damaged"]
 
 
-def needed_splits(study: Study) -> tuple[str, ...]:
+def needed_splits(study: Study, entry: Model) -> tuple[str, ...]:
     """Train, val, and one more for each augmented view of train: ``train_view_1`` and so on."""
+    if entry.weights == "imported":
+        return SPLITS
     return (*SPLITS, *(f"train_view_{number + 1}" for number in range(study.extraction.views)))
 
 
@@ -86,8 +89,8 @@ def cell_status(study: Study, index: Index, model: str) -> CellStatus:
     the weights and the transform that the cell itself records are believed.
     """
     entry = study.models[model]
-    card = _card_or_none(model, entry)
-    for split in needed_splits(study):
+    card = _card_or_none(index.name, model, entry)
+    for split in needed_splits(study, entry):
         address = cell_address(index.name, model, split)
         try:
             recorded = recorded_card(address)
@@ -147,8 +150,10 @@ def _with_overrides(card: Card, entry: Model) -> Card:
     return replace(card, transform={**card.transform, **demanded})
 
 
-def _card_or_none(name: str, entry: Model) -> Card | None:
+def _card_or_none(dataset: str, name: str, entry: Model) -> Card | None:
     try:
+        if entry.weights == "imported":
+            return imported_card(dataset, name)
         return find_card(name, entry)
     except ProbelineError:  # the checkpoint file is not on this machine; its features are
         return None

@@ -111,7 +111,8 @@ def extract_split(
         machine.workers,
     )
     with Writers(index, split, jobs, storage) as writers:
-        while not all(writer.commit_if_whole() for writer in writers):
+        # A list: every cell is tried, so that those that need float32 share the next pass.
+        while not all([writer.commit_if_whole() for writer in writers]):  # noqa: C419
             _one_pass(index, split, loader, writers, machine.batch_size)
         return {w.job.name: Written(w.cell.seconds, w.cell.remarks) for w in writers}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 
 import numpy as np
@@ -39,6 +40,35 @@ class BadImageError(ProbelineError, ValueError):
     """A file that can't be decoded as an image."""
 
 
+class _Quiet:
+    """No warnings while any thread is inside.
+
+    `warnings.catch_warnings` changes the whole process: threads that enter and leave it in turn
+    would leave warnings switched off for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._caught.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
 def decode(data: bytes, place: str) -> Image.Image:
     """Decode an image file to RGB, upright, 8 bits a channel.
 
@@ -61,17 +91,16 @@ def decode(data: bytes, place: str) -> Image.Image:
     if not data:
         raise _bad(place, "the file is empty", "0 bytes")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # our own limit below; harmless metadata oddities
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise _bad(
-                        place,
-                        "the image is too large",
-                        f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
-                    )
-                image.load()
-                return _to_rgb(ImageOps.exif_transpose(image))
+        # Pillow warns of sizes below our own limit, and of harmless oddities of metadata.
+        with _quiet, Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise _bad(
+                    place,
+                    "the image is too large",
+                    f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
+                )
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
     except BadImageError:
         raise
     except UnidentifiedImageError:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import fingerprint
+from pipeline.imported import imported_samples
 from pipeline.index_checks import (
     check_classes,
     check_expected,
@@ -29,6 +30,7 @@ from pipeline.index_checks import (
     skipped_remark,
 )
 from pipeline.paths import SPLITS, index_path
+from pipeline.roots import Root
 from pipeline.sources import dataset_root, list_samples
 from pipeline.study import Dataset
 
@@ -90,10 +92,14 @@ def build_index(name: str, dataset: Dataset) -> Index:
         When the data set can't carry a study: counts other than expected, a class without train
         images, a single class, an empty split, empty or unreadable files.
     """
-    root = dataset_root(name, dataset)
-    samples = list_samples(name, dataset, root)
+    if dataset.source == "imported":
+        root: Root | None = None
+        samples = imported_samples(name)
+    else:
+        root = dataset_root(name, dataset)
+        samples = list_samples(name, dataset, root)
     skipped: dict[str, str] = {}
-    if dataset.on_bad_image == "skip":
+    if root is not None and dataset.on_bad_image == "skip":
         skipped = find_unreadable(name, samples, root)
         samples = samples[~samples["path"].isin(skipped)].reset_index(drop=True)
     check_splits(name, samples)
@@ -102,11 +108,12 @@ def build_index(name: str, dataset: Dataset) -> Index:
     check_expected(name, dataset, samples, classes)
     samples["label"] = samples["class"].map({c: i for i, c in enumerate(classes)}).astype("int64")
     samples["label_set"] = pd.Series([None] * len(samples), dtype=object)
-    samples["sha256"] = digest_files(name, samples, root)
-    if dataset.on_bad_image == "error":
+    samples["sha256"] = digest_files(name, samples, root) if root is not None else ""
+    if root is not None and dataset.on_bad_image == "error":
         check_readable(name, samples, root)
     order = ["path", "offset", "bytes", "sha256", "class", "label", "split", "group", "label_set"]
-    remarks = (*skipped_remark(skipped), *duplicates_across_splits(samples))
+    duplicates = duplicates_across_splits(samples) if root is not None else ()
+    remarks = (*skipped_remark(skipped), *duplicates)
     return Index(name, classes, remarks, samples[order], skipped)
 
 
@@ -136,7 +143,12 @@ def write_index(index: Index) -> None:
     )
     buffer = io.BytesIO()
     table = pa.Table.from_pandas(index.table, schema=schema, preserve_index=False)
-    pq.write_table(table.replace_schema_metadata(schema.metadata), buffer, compression="zstd")
+    pq.write_table(
+        table.replace_schema_metadata(schema.metadata),
+        buffer,
+        compression="zstd",
+        write_page_checksum=True,
+    )
     write_durably(index_path(index.name), buffer.getbuffer())
 
 
@@ -150,7 +162,7 @@ def read_index(name: str) -> Index:
     """
     path = index_path(name)
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
         facts: dict[str, Any] = json.loads(table.schema.metadata[_METADATA])
         return Index(
             name,
@@ -165,7 +177,7 @@ def read_index(name: str) -> Index:
             f"data set {name} is not indexed yet",
             remedy=f"run `dvc repro` (or `python -m stages.index {name}`)",
         ) from None
-    except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise ProbelineError(
             str(path),
             "is not an index",

@@ -65,7 +65,7 @@ def roles_of_cells(study: Study) -> dict[CellAddress, str]:
         else:
             states = {m: cell_status(study, index, m).state for m in study.models}
         for model, state in states.items():
-            for split in needed_splits(study):
+            for split in needed_splits(study, study.models[model]):
                 roles[cell_address(dataset, model, split)] = state
     return roles
 

@@ -13,6 +13,7 @@ DATA = Path("data")
 RAW = DATA / "raw"
 INDEX = DATA / "index"
 CARDS = DATA / "cards"
+IMPORTED = DATA / "imported"
 EMBEDDINGS = DATA / "embeddings"
 PROVENANCE = DATA / "provenance"
 RESULTS = Path("results")

@@ -66,7 +66,7 @@ class Expected(Section):
 class Dataset(Section):
     """Labelled images with a train and a val split."""
 
-    source: str = Field(pattern=r"^(folder|manifest|builtin:[a-z0-9_]+)$")
+    source: str = Field(pattern=r"^(folder|manifest|imported|builtin:[a-z0-9_]+)$")
     role: Literal["in_domain", "out_of_domain"]
     path: str | None = None
     manifest: str | None = None
@@ -86,7 +86,7 @@ class Dataset(Section):
 
     @model_validator(mode="after")
     def _sources_have_what_they_need(self) -> Self:
-        if not self.source.startswith("builtin:") and not self.path:
+        if self.source in ("folder", "manifest") and not self.path:
             raise ValueError(f"a data set with `source: {self.source}` needs `path`")
         if self.source == "manifest" and not self.manifest:
             raise ValueError("a data set with `source: manifest` needs `manifest`, a CSV file")
@@ -108,7 +108,7 @@ class Model(Section):
 
     architecture: str = Field(min_length=1)
     weights: str = Field(
-        pattern=r"^(random\([0-9]{1,18}\)|pretrained|.+\.(safetensors|pth|pt|tar|bin))$"
+        pattern=r"^(random\([0-9]{1,18}\)|pretrained|imported|.+\.(safetensors|pth|pt|tar|bin))$"
     )
     arguments: Annotated[dict[str, Any], AfterValidator(_plain)] = {}
     checkpoint: Checkpoint = Checkpoint()
@@ -132,7 +132,8 @@ class Model(Section):
     @property
     def weights_file(self) -> str | None:
         """The checkpoint that `weights` names; ``pretrained/model.pth`` is one, too."""
-        return self.weights if self.weights != "pretrained" and self.seed is None else None
+        named = self.weights not in ("pretrained", "imported") and self.seed is None
+        return self.weights if named else None
 
 
 class Extraction(Section):

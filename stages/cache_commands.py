@@ -134,6 +134,29 @@ def prune(*, yes: bool) -> None:
         click.echo(f"{len(surplus)} cells deleted, {total:,.1f} MB freed in the working folder")
 
 
+@cache.command("import")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--dataset", required=True, help="The data set's name in params.yaml.")
+@click.option("--model", required=True, help="The model's name in params.yaml.")
+@explain_errors
+def import_(folder: Path, dataset: str, model: str) -> None:
+    """Bring your own embeddings: FOLDER holds train and val as `export` writes them.
+
+    For each split either SPLIT.npy (samples x features) with SPLIT.csv (columns class or label,
+    and optionally id), or SPLIT.parquet with the same columns and one per feature.
+    """
+    from pipeline.imported import import_embeddings
+
+    kept = import_embeddings(folder, dataset, model)
+    click.echo(f"kept in {kept}. In params.yaml:")
+    click.echo(f"  datasets:  {dataset}: {{source: imported, role: in_domain}}")
+    click.echo(f"  models:    {model}: {{architecture: imported, weights: imported}}")
+    click.echo(
+        f"then `dvc repro`; after importing anew, `dvc repro -f index@{dataset} "
+        f"extract@{dataset}` first"
+    )
+
+
 @cache.command()
 @click.argument("dataset")
 @click.argument("model")

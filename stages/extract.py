@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from cache.errors import ProbelineError
 from pipeline.cells import cell_status
 from pipeline.index import read_index
 from pipeline.params import load_study
@@ -28,11 +29,25 @@ def main(dataset: str) -> None:
         missing.append(name)
         if status.state in ("stale", "damaged"):
             say(f"extract {dataset}", f"{name} is {status.state}, computed again: {status.detail}")
-    if missing:
+    imported = [name for name in missing if study.models[name].weights == "imported"]
+    for name in imported:
+        from pipeline.imported_cells import write_imported_cells
+
+        write_imported_cells(study, index, name)
+    to_run = [name for name in missing if name not in imported]
+    if to_run and study.datasets[dataset].source == "imported":
+        raise ProbelineError(
+            f"data set {dataset}",
+            "has imported embeddings only, no images to run a model on",
+            found=f"models that are not imported: {', '.join(to_run)}",
+            remedy="import their embeddings too, or keep them in another study",
+        )
+    tally.computed = len(imported)
+    if to_run:
         # Only now: a stage that has nothing to do must not spend seconds on importing torch.
         from pipeline.extraction import extract_models
 
-        tally.computed = len(extract_models(study, index, missing))
+        tally.computed += len(extract_models(study, index, to_run))
     tally.cached = len(study.models) - tally.computed
     tally.close()
 

@@ -75,7 +75,6 @@ def test_stages_without_work_import_nothing_heavy(project):
     for module, arguments in (
         ("stages.extract", ["pets"]),
         ("stages.cli", ["status"]),
-        ("stages.cli", ["models"]),
         ("stages.cli", ["cache", "list"]),
         ("stages.cli", ["cache", "verify", "--deep"]),
     ):

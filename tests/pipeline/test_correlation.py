@@ -43,7 +43,7 @@ def scipys(x: np.ndarray, y: np.ndarray) -> list[float]:
         ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(score_tables())
 def test_all_coefficients_equal_scipys(scores):
     columns = scores.shape[1]
@@ -58,7 +58,7 @@ def families_of(count: int, models: int) -> np.ndarray:
     return np.array([f"f{i % count}" for i in range(models)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(scores=score_tables(min_models=6), count=st.integers(5, 8))
 def test_intervals_equal_a_plain_jackknife_over_families(scores, count):
     families = families_of(count, len(scores))

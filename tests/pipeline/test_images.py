@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -152,6 +154,14 @@ def test_decompression_bombs_are_refused_before_they_are_decoded(monkeypatch):
     data = bytearray(encoded(Image.new("1", (1, 1)), "PPM"))
     bomb = bytes(data).replace(b"1 1", b"100000 100000", 1)
     assert "too large" in refusal(bomb).problem
+
+
+def test_decoding_in_threads_leaves_the_processs_warnings_as_they_were():
+    data = encoded(draw(0, (120, 120)), "PNG")
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: decode(data, "image"), range(600)))
+    assert list(warnings.filters) == before
 
 
 SOUND = {

@@ -1,0 +1,128 @@
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+IMPORTED = {"architecture": "imported", "weights": "imported"}
+
+
+def write_embeddings(folder, *, rows=(12, 6), columns=5, seed=0, **extra):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for split, count in zip(("train", "val"), rows, strict=True):
+        np.save(folder / f"{split}.npy", rng.normal(size=(count, columns)))
+        table = pd.DataFrame({"class": [f"c{i % 2}" for i in range(count)], **extra})
+        table.to_csv(folder / f"{split}.csv", index=False)
+    return folder
+
+
+@pytest.fixture
+def study(project):
+    project.params["datasets"] = {"mine": {"source": "imported", "role": "in_domain"}}
+    project.params["models"] = {"clip": IMPORTED}
+    project.write()
+    return project
+
+
+def import_(project, folder, model="clip"):
+    return project.run("cli", "cache", "import", str(folder), "--dataset", "mine", "--model", model)
+
+
+def test_own_embeddings_become_cells_and_are_scored_without_torch(study, tmp_path):
+    folder = write_embeddings(tmp_path / "mine")
+    import_(study, folder).succeeded("kept in data/imported/mine/clip")
+    study.run("index", "mine").succeeded("12 train and 6 val images of 2 classes")
+    done = study.shell("-X", "importtime", "-m", "stages.extract", "mine")
+    done.succeeded("0 cached, 1 computed")
+    assert "torch" not in [line.split("|")[-1].strip() for line in done.err.splitlines()]
+    study.run("extract", "mine").succeeded("1 cached, 0 computed")
+    cell = xr.open_zarr("data/embeddings/mine/clip.zarr", group="train")
+    np.testing.assert_allclose(cell.embedding, np.load(folder / "train.npy"), atol=1e-2)
+    for stage in ("knn", "linear", "collect", "correlate"):
+        study.run(stage).succeeded()
+    assert set(pd.read_csv("results/scores.csv")["protocol"]) == {"knn", "linear"}
+
+
+def test_what_was_exported_can_be_imported_in_both_forms(project, tmp_path):
+    project.prepare()
+    for kind in ("npy", "parquet"):
+        to = tmp_path / kind
+        project.run(
+            "cli", "cache", "export", "pets", "tiny", "--to", str(to), "--format", kind
+        ).succeeded()
+        import_(project, to / "pets" / "tiny", kind).succeeded()
+    project.params["datasets"]["mine"] = {"source": "imported", "role": "in_domain"}
+    project.params["models"] = {"npy": IMPORTED, "parquet": IMPORTED}
+    project.write()
+    project.run("index", "mine").succeeded()
+    project.run("extract", "mine").succeeded("2 computed")
+    groups = [
+        xr.open_zarr(f"data/embeddings/mine/{m}.zarr", group="val") for m in ("npy", "parquet")
+    ]
+    original = xr.open_zarr("data/embeddings/pets/tiny.zarr", group="val")
+    for group in groups:
+        np.testing.assert_array_equal(group.embedding, original.embedding)
+        assert group.id.values.tolist() == original.id.values.tolist()
+
+
+def test_rows_are_matched_by_id_not_by_position(study, tmp_path):
+    first = write_embeddings(tmp_path / "first", rows=(6, 6), id=[f"s{i}" for i in range(6)])
+    import_(study, first).succeeded()
+    second = tmp_path / "second"
+    second.mkdir()
+    for split in ("train", "val"):
+        table = pd.read_csv(first / f"{split}.csv")[::-1]
+        table.to_csv(second / f"{split}.csv", index=False)
+        np.save(second / f"{split}.npy", np.load(first / f"{split}.npy")[::-1])
+    import_(study, second, "other").succeeded()
+    study.params["models"]["other"] = IMPORTED
+    study.write()
+    study.run("index", "mine").succeeded()
+    study.run("extract", "mine").succeeded("2 computed")
+    one, two = (
+        study.files(f"data/embeddings/mine/{m}.zarr/train/embedding/c") for m in ("clip", "other")
+    )
+    assert list(one.values()) == list(two.values())
+
+
+def test_importing_other_numbers_makes_the_cell_stale(study, tmp_path):
+    import_(study, write_embeddings(tmp_path / "a")).succeeded()
+    study.run("index", "mine").succeeded()
+    study.run("extract", "mine").succeeded("1 computed")
+    import_(study, write_embeddings(tmp_path / "b", seed=1)).succeeded()
+    study.run("extract", "mine").succeeded("clip is stale", "0 cached, 1 computed")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "word"),
+    [
+        (lambda f: (f / "val.npy").unlink(), "no embeddings of this split"),
+        (lambda f: np.save(f / "val.npy", np.ones((5, 5))), "do not fit together"),
+        (lambda f: np.save(f / "val.npy", np.ones((6, 4))), "different numbers of features"),
+        (lambda f: np.save(f / "val.npy", np.full((6, 5), np.nan)), "not a finite number"),
+        (lambda f: (f / "val.npy").write_bytes(b"junk"), "can't be read as embeddings"),
+        (lambda f: np.save(f / "val.npy", np.array([{}] * 6)), "can't be read as embeddings"),
+        (lambda f: (f / "val.csv").write_text("x\n" + "1\n" * 6), "no column class"),
+        (lambda f: (f / "val.csv").write_text("id,class\n" + "1,a\n" * 6), "given twice"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_is_kept(study, tmp_path, spoil, word):
+    folder = write_embeddings(tmp_path / "mine")
+    spoil(folder)
+    import_(study, folder).refused(word)
+    assert study.files("data") == {}
+
+
+def test_embeddings_of_other_samples_are_refused(study, tmp_path):
+    import_(study, write_embeddings(tmp_path / "a")).succeeded()
+    study.run("index", "mine").succeeded()
+    import_(study, write_embeddings(tmp_path / "b", rows=(11, 6))).succeeded()
+    study.run("extract", "mine").refused("model clip on data set mine", "of other samples")
+
+
+def test_a_model_that_is_not_imported_has_no_images_to_run_on(study, tmp_path):
+    import_(study, write_embeddings(tmp_path / "a")).succeeded()
+    study.params["models"]["tiny"] = {"architecture": "test_vit", "weights": "random(0)"}
+    study.write()
+    study.run("index", "mine").succeeded()
+    study.run("extract", "mine").refused("data set mine", "tiny", "import their embeddings")

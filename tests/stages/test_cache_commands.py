@@ -1,0 +1,106 @@
+import json
+
+import pytest
+
+STORE = "data/embeddings/pets/tiny.zarr"
+
+
+@pytest.fixture
+def extracted(project):
+    project.prepare()
+    return project
+
+
+def cache(project, *arguments):
+    return project.run("cli", "cache", *arguments)
+
+
+def flip(project, name):
+    path = project.folder / STORE / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+def test_list_names_every_cell_with_its_state(extracted):
+    out = cache(extracted, "list").succeeded("pets/tiny  train", "cached", "2 cells")
+    assert out.count("pets/tiny") == 2
+    extracted.params["models"]["other"] = extracted.params["models"].pop("tiny")
+    extracted.write()
+    cache(extracted, "list").succeeded("not in the study")
+
+
+def test_show_gives_key_and_provenance(extracted):
+    cache(extracted, "show", "pets", "tiny").succeeded(
+        "fingerprint", '"architecture": "test_vit"', '"torch"'
+    )
+    cache(extracted, "show", "pets", "other").refused("pets/other", "no such cell")
+
+
+def test_verify_names_what_is_damaged_and_repair_mends_exactly_that(extracted):
+    cache(extracted, "verify", "--deep").succeeded("2 cells checked", "0 damaged")
+    before = extracted.files("data")
+    flip(extracted, "train/embedding/c/0/0")
+    assert cache(extracted, "verify").status == 0  # sizes alone are right
+    deep = cache(extracted, "verify", "--deep")
+    assert deep.status == 1
+    assert f"{STORE}/train/embedding/c/0/0" in deep.err
+    assert "--repair" in deep.err
+    cache(extracted, "verify", "--repair").succeeded("1 cells mended, 1 chunks computed again")
+    assert extracted.files("data") == before
+
+
+def test_repair_of_descriptions_computes_nothing(extracted):
+    before = extracted.files("data")
+    flip(extracted, "val/zarr.json")
+    flip(extracted, "train/label/c/0")
+    cache(extracted, "verify", "--repair").succeeded("0 chunks computed again")
+    assert extracted.files("data") == before
+
+
+def test_a_damaged_cell_that_the_study_does_not_name_is_left_alone(extracted):
+    flip(extracted, "train/embedding/c/0/0")
+    before = extracted.files("data/embeddings")
+    extracted.params["models"]["other"] = extracted.params["models"].pop("tiny")
+    extracted.write()
+    ran = cache(extracted, "verify", "--repair")
+    assert ran.status == 1
+    assert "the study does not name it" in ran.err
+    assert extracted.files("data/embeddings") == before
+
+
+def test_prune_asks_and_takes_only_what_no_study_names(extracted):
+    cache(extracted, "prune").succeeded("every cell is named by the study")
+    extracted.params["models"]["other"] = {
+        **extracted.params["models"]["tiny"],
+        "weights": "random(1)",
+    }
+    extracted.write()
+    extracted.run("extract", "pets").succeeded("1 cached, 1 computed")
+    del extracted.params["models"]["tiny"]
+    extracted.write()
+    assert cache(extracted, "prune").status == 1  # no answer on a closed standard input: no
+    assert (extracted.folder / STORE).exists()
+    cache(extracted, "prune", "--yes").succeeded("2 cells deleted")
+    assert not (extracted.folder / STORE).exists()
+    assert not (extracted.folder / "data/provenance/pets/tiny.json").exists()
+    cache(extracted, "verify", "--deep").succeeded("2 cells checked", "0 damaged")
+
+
+def test_export_of_an_unknown_name_says_which_there_are(extracted):
+    cache(extracted, "export", "pets", "tinny").refused("model tinny", "tiny")
+
+
+def test_skipped_images_are_listed_and_in_no_cell(project):
+    (project.folder / "images/cat/000.png").write_bytes(b"no image")
+    (project.folder / "images/dog/001.png").write_bytes(b"")
+    project.params["datasets"]["pets"]["on_bad_image"] = "skip"
+    project.write()
+    out = project.run("index", "pets").succeeded("warning: 2 images can't be read")
+    assert "cat/000.png" in out
+    project.run("extract", "pets").succeeded("1 computed")
+    ids = json.dumps(cache(project, "export", "pets", "tiny").out)
+    assert "train.csv" in ids
+    kept = "".join(p.read_text() for p in project.folder.glob("export/pets/tiny/*.csv"))
+    assert "cat/000.png" not in kept
+    assert "dog/002.png" in kept

@@ -1,0 +1,160 @@
+"""Stages as a user runs them: exit status, one message, no traceback, nothing left behind."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def shell(project):
+    """Run `python -m stages.NAME …` in the project, with its params.yaml written."""
+
+    def run(stage: str, *arguments: str, **environment: str):
+        project.write()
+        return project.shell("-m", f"stages.{stage}", *arguments, **environment)
+
+    return run
+
+
+def test_an_unknown_key_ends_every_stage_the_same_way(project, shell):
+    project.params["knn"]["neighbours"] = [3]
+    messages = set()
+    for stage, arguments in (("index", ["pets"]), ("extract", ["pets"]), ("knn", [])):
+        messages.add(shell(stage, *arguments).refused("knn.neighbours", "unknown key"))
+    assert len(messages) == 1
+
+
+def test_no_study(project):
+    (project.folder / "params.yaml").unlink()
+    ran = project.shell("-m", "stages.knn")
+    ran.refused("there is no study here", "probeline use")
+
+
+def test_a_data_set_that_the_study_lacks(project, shell):
+    shell("extract", "birds").refused("no such data set", "one of pets")
+
+
+def test_an_unset_variable_in_a_path(project, shell):
+    project.params["datasets"]["pets"]["path"] = "$NO_SUCH_FOLDER/pets"
+    shell("index", "pets").refused("datasets.pets.path", "NO_SUCH_FOLDER", "export")
+
+
+def test_a_missing_folder_leaves_nothing(project, shell):
+    project.params["datasets"]["pets"]["path"] = "nowhere"
+    shell("index", "pets").refused("datasets.pets.path", "does not exist", "nowhere")
+    assert not (project.folder / "data").exists()
+
+
+def test_stages_out_of_order_name_what_comes_first(project):
+    for stage in ("extract", "knn", "linear"):
+        arguments = ["pets"] if stage == "extract" else []
+        project.run(stage, *arguments).refused("not indexed yet", "python -m stages.index pets")
+    project.run("index", "pets").succeeded("8 train and 2 val images of 2 classes")
+    for stage in ("knn", "linear"):
+        project.run(stage).refused("embeddings are missing", "python -m stages.extract pets")
+    assert not (project.folder / "results").exists()
+
+
+def test_a_missing_checkpoint(project):
+    project.params["models"]["tiny"]["weights"] = "weights/none.pth"
+    project.write()
+    project.run("index", "pets").succeeded()
+    project.run("extract", "pets").refused("models.tiny.weights", "no such checkpoint", "none.pth")
+    assert project.left_overs() == []
+
+
+def test_one_bad_model_keeps_no_other_from_being_named(project):
+    project.params["models"]["typo"] = {"architecture": "resnet5O", "weights": "random(0)"}
+    project.write()
+    project.run("index", "pets")
+    project.run("extract", "pets").refused("models.typo.architecture", "resnet50")
+    assert project.left_overs() == []
+    del project.params["models"]["typo"]
+    project.write()
+    project.run("extract", "pets").succeeded("computed")
+
+
+def test_more_neighbours_than_train_images(project):
+    project.params["knn"]["k"] = [3, 9]
+    project.prepare()
+    project.run("knn").refused("knn.k", "data set pets", "at most 8", "found     9")
+    assert not (project.folder / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PROBELINE_DEVICE", "tpu"),
+        ("PROBELINE_DEVICE", "cuda:99"),
+        ("PROBELINE_BATCH_SIZE", "100"),
+        ("PROBELINE_WORKERS", "many"),
+    ],
+)
+def test_bad_variables_are_named(project, monkeypatch, name, value):
+    project.run("index", "pets")
+    monkeypatch.setenv(name, value)
+    project.run("extract", "pets").refused(name, value)
+    assert project.left_overs() == []
+
+
+def test_no_scheduler_at_the_dask_address(project, monkeypatch):
+    import dask
+
+    project.prepare()
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:1")
+    with dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}):
+        project.run("knn").refused("DASK_SCHEDULER_ADDRESS", "127.0.0.1:1", "unset")
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "")
+    project.run("knn").succeeded("1 computed")
+
+
+def test_a_class_of_one_train_image_does_not_stop_the_probes(project):
+    project.params["datasets"]["pets"]["limit_per_class"] = 1
+    project.params["knn"]["k"] = [1]
+    project.prepare()
+    project.run("knn").succeeded()
+    project.run("linear").refused("linear.c", "no class has two train images", "one value")
+    project.params["linear"]["c"] = [1.0]
+    project.write()
+    project.run("linear").succeeded("1 computed")
+
+
+def test_a_changed_setting_scores_again_and_an_unchanged_one_does_not(project):
+    project.prepare()
+    project.run("knn").succeeded("0 cached, 1 computed")
+    project.run("knn").succeeded("1 cached, 0 computed")
+    project.params["knn"]["k"] = [2]
+    project.write()
+    project.run("knn").succeeded("0 cached, 1 computed")
+    project.run("linear").succeeded("0 cached, 1 computed")
+    project.run("cli", "status").succeeded("all 1 cells are cached and scored")
+
+
+def test_a_damaged_cell_is_computed_again(project):
+    project.prepare()
+    path = project.folder / "data" / "embeddings" / "pets" / "tiny.zarr" / "train" / "zarr.json"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    project.run("knn").refused("damaged", "dvc repro")
+    project.run("extract", "pets").succeeded("tiny is damaged, computed again", "1 computed")
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_a_whole_study_from_processes(project, shell):
+    for stage, *arguments in (
+        ("index", "pets"), ("extract", "pets"), ("knn",), ("linear",), ("collect",), ("correlate",)
+    ):  # fmt: skip
+        ran = shell(stage, *arguments)
+        assert ran.status == 0, ran.err
+        assert ran.err == ""  # no warnings
+    assert project.left_overs() == []
+
+
+def test_usage(project):
+    ran = project.run("index")
+    assert ran.status == 2
+    assert "Missing argument 'DATASET'" in ran.err
+    assert not shutil.which("no-such-command")
