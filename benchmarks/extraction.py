@@ -73,7 +73,7 @@ def measure(mode: str, name: str, size: int) -> float:
         return plain_loop(model, root, entries_of(samples))
     machine = this_machine()
     forward = Forward(model, machine)
-    loader = BatchLoader(root, entries_of(samples), [model.transform.geometry], machine.workers)
+    loader = BatchLoader(root, samples, [model.transform.geometry], machine.workers)
     step = machine.batch_size
     slices = [slice(i, min(i + step, len(samples))) for i in range(0, len(samples), step)]
     batches = [pixels[model.transform.geometry] for _, pixels in loader.batches(slices)]

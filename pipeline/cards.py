@@ -81,15 +81,21 @@ def loading_part(entry: Model, *, without_feature: bool = False) -> dict[str, An
 def _path(name: str, entry: Model) -> Path:
     depends = {
         "entry": loading_part(entry),
-        "file": _file_digest(name, entry),
+        "file": checkpoint_digest(name, entry),
         "torch": version("torch"),
         "timm": version("timm"),
     }
     return CARDS / f"{fingerprint(depends)[:32]}.json"
 
 
-def _file_digest(name: str, entry: Model) -> str | None:
-    """SHA-256 of the checkpoint file, remembered by its size and time of change."""
+def checkpoint_digest(name: str, entry: Model) -> str | None:
+    """SHA-256 of the checkpoint file, remembered by its size and time of change; None without one.
+
+    Raises
+    ------
+    ProbelineError
+        When the entry names a file that is not there.
+    """
     if entry.weights_file is None:
         return None
     place = f"params.yaml: models.{name}.weights"

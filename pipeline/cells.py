@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from cache.cell import Cell, CellAddress
@@ -15,6 +15,7 @@ from pipeline.images import DECODER
 from pipeline.imported import imported_card
 from pipeline.index import Index
 from pipeline.paths import SPLITS, cell_address
+from pipeline.provenance import made_from
 from pipeline.study import Model, Split, Study
 from pipeline.transforms import VIEW_RULES
 
@@ -82,11 +83,20 @@ def split_state(address: CellAddress, key: Mapping[str, Any]) -> tuple[State, st
     return ("stale", "; ".join(changed)) if changed else ("cached", "")
 
 
-def cell_status(study: Study, index: Index, model: str) -> CellStatus:
+def cell_status(study: Study, index: Index, model: str, *, strictly: bool = False) -> CellStatus:
     """How one needed cell stands, without importing torch.
 
-    Where the model's card is not known on this machine (a fresh clone with pulled embeddings),
-    the weights and the transform that the cell itself records are believed.
+    Where the model's card is not known on this machine (a fresh clone with pulled embeddings, or
+    an entry that was just changed), the weights and the transform that the cell itself records
+    are believed if the record of its origin agrees with what the study asks for.
+
+    Parameters
+    ----------
+    study : Study
+    index : Index
+    model : str
+    strictly : bool
+        Believe no record of other versions of torch or timm: the caller can load the model.
     """
     entry = study.models[model]
     card = _card_or_none(index.name, model, entry)
@@ -97,7 +107,11 @@ def cell_status(study: Study, index: Index, model: str) -> CellStatus:
         except (CellMissingError, CellCorruptError) as error:
             state: State = "damaged" if isinstance(error, CellCorruptError) else "missing"
             return CellStatus(index.name, model, state, f"{split}: {error.problem}")
-        key = cell_key(study, index, split, entry, card or _with_overrides(recorded, entry))
+        if card is None:
+            changed = made_from(index.name, model, entry, recorded.weights, strictly=strictly)
+            if changed:
+                return CellStatus(index.name, model, "stale", f"{split}: {'; '.join(changed)}")
+        key = cell_key(study, index, split, entry, card or recorded)
         state, detail = split_state(address, key)
         if state != "cached":
             return CellStatus(index.name, model, state, f"{split}: {detail}")
@@ -135,19 +149,6 @@ def recorded_card(address: CellAddress) -> Card:
     manifest = Cell.open(address).manifest
     transform = {k: v for k, v in manifest.key["transform"].items() if k not in ("decoder", "view")}
     return Card(manifest.key["weights"], transform, manifest.columns, 0)
-
-
-def _with_overrides(card: Card, entry: Model) -> Card:
-    """`card` with what the entry demands of the transform in so many words."""
-    asked = {
-        "size": entry.input_size,
-        "crop": entry.crop,
-        "interpolation": entry.interpolation,
-        "mean": entry.mean,
-        "std": entry.std,
-    }
-    demanded = {name: value for name, value in asked.items() if value is not None}
-    return replace(card, transform={**card.transform, **demanded})
 
 
 def _card_or_none(dataset: str, name: str, entry: Model) -> Card | None:

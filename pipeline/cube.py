@@ -47,7 +47,8 @@ def gather(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
         for dataset in study.datasets:
             for model in study.models:
                 record = read_record(record_path(protocol, dataset, model))
-                if record is None:
+                settings = getattr(study, protocol).model_dump()
+                if record is None or record.key["settings"] != settings:
                     missing.append(Missing(model, dataset, protocol))
                     continue
                 for score in record.scores:

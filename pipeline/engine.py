@@ -21,7 +21,6 @@ from pipeline.models import LoadedModel
 from pipeline.paths import cell_address
 from pipeline.progress import Progress
 from pipeline.roots import Root
-from pipeline.sources import entries_of
 
 WRITES_AHEAD = 2
 """Chunks that may wait for the disk; bounds the memory when the disk is slower than the device."""
@@ -106,7 +105,7 @@ def extract_split(
     samples = index.split(samples_of(split)[0])
     loader = BatchLoader(
         root,
-        entries_of(samples),
+        samples,
         list(dict.fromkeys(job.pixels for job in jobs)),
         machine.workers,
     )

@@ -51,6 +51,7 @@ def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
                 record_provenance(
                     index.name,
                     name,
+                    study.models[name],
                     cards[name],
                     split=split,
                     images=len(index.split(samples_of(split)[0])),

@@ -53,6 +53,7 @@ def write_imported_cells(study: Study, index: Index, model: str) -> None:
         record_provenance(
             index.name,
             model,
+            entry,
             card,
             split=split,
             images=len(wanted),

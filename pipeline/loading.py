@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.images import decode
-from pipeline.roots import Entry, Root
+from cache.files import sha256_bytes
+from pipeline.images import BadImageError, decode
+from pipeline.roots import Root
+from pipeline.sources import entries_of
 from pipeline.transforms import Geometry, View
 
 AHEAD = 2
@@ -29,8 +32,9 @@ class BatchLoader:
     Parameters
     ----------
     root : Root
-    entries : sequence of Entry
-        The images, in order.
+    samples : DataFrame
+        An index's rows: the images, in order. One whose content is not what was indexed is
+        refused: it must not be stored under the indexed one's key.
     geometries : sequence of Pixels
         Each decoded image is resized once for each of these.
     workers : int
@@ -38,9 +42,10 @@ class BatchLoader:
     """
 
     def __init__(
-        self, root: Root, entries: Sequence[Entry], geometries: Sequence[Pixels], workers: int
+        self, root: Root, samples: pd.DataFrame, geometries: Sequence[Pixels], workers: int
     ) -> None:
-        self._root, self._entries = root, entries
+        self._root, self._entries = root, entries_of(samples)
+        self._digests = samples["sha256"].tolist()
         self._geometries, self._workers = geometries, workers
 
     def batches(self, wanted: Sequence[slice]) -> Iterator[tuple[slice, Batch]]:
@@ -70,7 +75,16 @@ class BatchLoader:
 
     def _load(self, row: int) -> Batch:
         entry = self._entries[row]
-        image = decode(self._root.read(entry), entry.path)
+        data = self._root.read(entry)
+        if sha256_bytes(data) != self._digests[row]:
+            raise BadImageError(
+                entry.path,
+                "the image is not the one that was indexed",
+                expected=f"content with digest {self._digests[row][:12]}",
+                found="other content",
+                remedy="index the data set again: dvc repro -f index@NAME",
+            )
+        image = decode(data, entry.path)
         return {geometry: geometry.apply(image, row) for geometry in self._geometries}
 
     def _finish(self, rows: slice, images: list[Future[Batch]]) -> tuple[slice, Batch]:

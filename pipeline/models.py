@@ -77,7 +77,7 @@ def load_model(name: str, entry: Model) -> LoadedModel:
             place=f"{place}.weights",
         )
     backbone.eval().requires_grad_(False)
-    transform = _transform(backbone, entry)
+    transform = _transform(backbone, entry, place)
     return LoadedModel(
         backbone=backbone,
         feature=entry.feature,
@@ -160,12 +160,34 @@ def _head_names(backbone: nn.Module) -> tuple[str, ...]:
     return tuple(f"{n}." for n in ((names,) if isinstance(names, str) else names))
 
 
-def _transform(backbone: nn.Module, entry: Model) -> Transform:
+def _transform(backbone: nn.Module, entry: Model, place: str) -> Transform:
     """The model's own evaluation transform, with the entry's overrides."""
     own = resolve_model_data_config(backbone)
-    size = entry.input_size or own["input_size"][-1]
+    height, width = own["input_size"][-2:]
+    if entry.input_size is None and height != width:
+        raise ProbelineError(
+            f"{place}.input_size",
+            "the model's own input is not square",
+            expected="a square input",
+            found=f"{height} x {width}",
+            remedy="set `input_size` (and the network's img_size in `arguments`)",
+        )
+    mode = entry.crop_mode or own["crop_mode"]
+    if mode not in ("center", "squash"):
+        raise ProbelineError(
+            f"{place}.crop_mode",
+            "the model's own way of cropping is not supported",
+            expected="center or squash",
+            found=mode,
+            remedy="set `crop_mode: center`",
+        )
     return Transform(
-        Geometry(size, entry.crop or own["crop_pct"], entry.interpolation or own["interpolation"]),
+        Geometry(
+            entry.input_size or width,
+            entry.crop or own["crop_pct"],
+            entry.interpolation or own["interpolation"],
+            mode,
+        ),
         mean=_triple(entry.mean or own["mean"]),
         std=_triple(entry.std or own["std"]),
     )
@@ -186,7 +208,7 @@ def _columns(backbone: nn.Module, transform: Transform, feature: str, place: str
         raise ProbelineError(
             f"{place}.feature", error.problem, found=error.found, remedy=error.remedy
         ) from None
-    except (AssertionError, RuntimeError, ValueError, AttributeError) as error:
+    except (AssertionError, RuntimeError, ValueError, AttributeError, TypeError) as error:
         raise ProbelineError(
             place,
             f"the network does not accept images of {size} x {size} pixels",

@@ -123,6 +123,7 @@ def _from_folders(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
     _check_names(name, images)
     folder_to_split = {folder: split for split in SPLITS for folder in dataset.splits[split]}
     tops = {PurePosixPath(e.path).parts[0] for e in images}
+    _refuse_two_folders_of_one_split(name, dataset, tops)
     found_splits = {folder_to_split[t] for t in tops if t in folder_to_split}
     has_splits = tops <= folder_to_split.keys() and len(found_splits) == 2
     if not has_splits and (len(found_splits) == 2 or tops <= folder_to_split.keys()):
@@ -153,6 +154,22 @@ def _from_folders(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
         [p[depth] for p in parts],
         [folder_to_split[p[0]] if has_splits else None for p in parts],
     )
+
+
+def _refuse_two_folders_of_one_split(name: str, dataset: Dataset, tops: set[str]) -> None:
+    """Refuse val/ beside test/ unless the study says that both are meant."""
+    if "splits" in dataset.model_fields_set:
+        return
+    for split in SPLITS:
+        both = sorted(tops & set(dataset.splits[split]))
+        if len(both) > 1:
+            raise ProbelineError(
+                f"data set {name}",
+                f"{len(both)} folders could be the {split} split",
+                found=", ".join(both),
+                remedy=f"say which, e.g. `splits: {{train: [train], {split}: [{both[0]}]}}`, and "
+                "move the other away or name both",
+            )
 
 
 def _from_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:

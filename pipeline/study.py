@@ -117,6 +117,7 @@ class Model(Section):
     mean: list[float] | None = Field(None, min_length=3, max_length=3)
     std: list[Annotated[float, Field(gt=0)]] | None = Field(None, min_length=3, max_length=3)
     interpolation: Interpolation | None = None
+    crop_mode: Literal["center", "squash"] | None = None
     crop: float | None = Field(None, gt=0, le=1)
     method: str = "unknown"
     family: str = "unknown"

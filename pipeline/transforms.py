@@ -19,6 +19,15 @@ _FILTERS = {
 }
 
 
+_LARGEST = 1 << 26
+"""Pixels of a resized image (200 MB) above which only the part that the crop keeps is made."""
+
+
+def _margin(side: int, size: int) -> int:
+    """Where the crop begins; negative where the image is smaller and is padded with black."""
+    return round((side - size) / 2.0) if side >= size else -((size - side) // 2)
+
+
 @dataclass(frozen=True)
 class Geometry:
     """The part of a transform that is done on the CPU, once for all models that share it.
@@ -30,11 +39,15 @@ class Geometry:
     crop : float
         Share of the resized short side that the crop keeps.
     interpolation : str
+    mode : {"center", "squash"}
+        How the aspect ratio is treated: the short side is resized and the centre cropped, or
+        both sides are resized alike.
     """
 
     size: int
     crop: float
     interpolation: str
+    mode: str = "center"
 
     def apply(self, image: Image.Image, row: int = 0) -> NDArray[np.uint8]:
         """Ndarray of shape (size, size, 3): short side resized to size/crop, centre cropped.
@@ -43,14 +56,35 @@ class Geometry:
         """
         short = math.floor(self.size / self.crop)
         width, height = image.size
-        if width <= height:
+        if self.mode == "squash":
+            target = (short, short)
+        elif width <= height:
             target = (short, int(short * height / width))
         else:
             target = (int(short * width / height), short)
+        left, top = (_margin(side, self.size) for side in target)
+        if target[0] * target[1] > _LARGEST:
+            return self._apply_to_extreme(image, target, left, top)
         resized = image.resize(target, _FILTERS[self.interpolation])
-        left = round((target[0] - self.size) / 2.0)
-        top = round((target[1] - self.size) / 2.0)
         return np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
+
+    def _apply_to_extreme(
+        self, image: Image.Image, target: tuple[int, int], left: int, top: int
+    ) -> NDArray[np.uint8]:
+        """Resize only what the crop keeps: a long strip's whole could take gigabytes.
+
+        Equal to the other way up to one grey level, by the rounding between Pillow's two passes.
+        """
+        across, down = (old / new for old, new in zip(image.size, target, strict=True))
+        kept = (max(left, 0), max(top, 0))
+        right, bottom = (min(m + self.size, t) for m, t in zip((left, top), target, strict=True))
+        box = (kept[0] * across, kept[1] * down, right * across, bottom * down)
+        part = image.resize(
+            (right - kept[0], bottom - kept[1]), _FILTERS[self.interpolation], box=box
+        )
+        canvas = Image.new("RGB", (self.size, self.size))
+        canvas.paste(part, (kept[0] - left, kept[1] - top))
+        return np.asarray(canvas)
 
 
 _SCALE, _RATIO, _FLIP = (0.08, 1.0), (3 / 4, 4 / 3), 0.5
@@ -135,5 +169,5 @@ class Transform:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Transform:
         """The inverse of `to_dict`."""
-        geometry = Geometry(values["size"], values["crop"], values["interpolation"])
+        geometry = Geometry(values["size"], values["crop"], values["interpolation"], values["mode"])
         return cls(geometry, tuple(values["mean"]), tuple(values["std"]))

@@ -23,7 +23,7 @@ def main(dataset: str) -> None:
     index = read_index(dataset)
     missing = []
     for name in study.models:
-        status = cell_status(study, index, name)
+        status = cell_status(study, index, name, strictly=True)
         if status.state == "cached":
             continue
         missing.append(name)

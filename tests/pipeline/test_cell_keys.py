@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from conftest import draw
+from projects import draw
 
 from cache.fingerprint import fingerprint
 from pipeline.cards import find_card, make_card

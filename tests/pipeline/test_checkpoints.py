@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 import torch
-from conftest import RESNET, VIT
+from projects import RESNET, VIT
 from safetensors.torch import save_file
 
 from cache.errors import ProbelineError

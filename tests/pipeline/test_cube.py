@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from conftest import RESNET, VIT
+from projects import RESNET, VIT
 
 from cache.errors import ProbelineError
 from pipeline.cube import COLUMNS, read_netcdf, to_cube

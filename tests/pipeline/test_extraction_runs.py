@@ -10,7 +10,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from conftest import RESNET, VIT, draw, fill_folder
+from projects import RESNET, VIT, draw, fill_folder
 from safetensors.torch import save_file
 
 from cache.cell import Cell
@@ -106,9 +106,6 @@ def test_a_second_run_and_a_renamed_order_compute_nothing(project):
     assert provenance_path("pets", "tiny").is_file()
 
 
-@pytest.mark.xfail(
-    reason="cell_status believes the weights that a cell records when the entry has no card yet"
-)
 def test_a_stale_cell_is_named_and_computed_again(project):
     project.prepare()
     before = rows()
@@ -234,7 +231,6 @@ def test_an_image_that_vanished_after_indexing_is_named(project):
     project.run("extract", "pets").refused("dog/001.png", "index the data set again")
 
 
-@pytest.mark.xfail(reason="extraction does not compare an image's content with the index")
 def test_an_image_replaced_after_indexing_is_not_stored_under_the_old_key(project):
     bmp = project.folder / "images" / "cat" / "new.bmp"  # another picture, the same size
     draw(1).save(bmp)

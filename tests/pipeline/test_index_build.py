@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from conftest import draw, fill_folder
+from projects import draw, fill_folder
 
 from cache.errors import ProbelineError
 from pipeline.index import build_index, read_index, write_index

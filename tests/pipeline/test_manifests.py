@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import fill_folder
+from projects import fill_folder
 
 from cache.errors import ProbelineError
 from pipeline.sources import dataset_root, list_samples

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from conftest import RESNET, VIT
+from projects import RESNET, VIT
 from torch import nn
 
 from cache.errors import ProbelineError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY
+from projects import REPOSITORY
 
 from pipeline.features import compute_features
 from pipeline.images import decode

@@ -7,7 +7,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import fill_folder
+from projects import fill_folder
 
 from cache.errors import ProbelineError
 from pipeline.roots import Entry, Folder, Tar, open_root

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import fill_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from projects import fill_folder
 
 from cache.errors import ProbelineError
 from pipeline.sources import dataset_root, list_samples, stratified_split

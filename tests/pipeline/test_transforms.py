@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from projects import draw
 from timm.data import create_transform
 
 from pipeline.transforms import Geometry, Transform
@@ -52,3 +52,28 @@ def test_a_square_image_of_the_right_size_passes_unchanged():
 def test_a_transform_survives_its_dictionary():
     transform = Transform(Geometry(32, 0.9, "bicubic"), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
     assert Transform.from_dict(transform.to_dict()) == transform
+
+
+def test_a_strip_whose_resized_whole_would_fill_the_memory(monkeypatch):
+    image = draw(3, (3, 900))
+    whole = Geometry(32, 0.875, "bicubic").apply(image)
+    monkeypatch.setattr("pipeline.transforms._LARGEST", 0)
+    part = Geometry(32, 0.875, "bicubic").apply(image)
+    assert np.abs(part.astype(int) - whole).max() <= 1
+    monkeypatch.undo()
+    assert Geometry(224, 1.0, "bicubic").apply(draw(1, (1, 60_000))).shape == (224, 224, 3)
+
+
+def test_squash_ignores_the_aspect_ratio_as_timm_does():
+    image = draw(5, (50, 31))
+    transform = create_transform(
+        (3, 32, 32),
+        crop_pct=0.9,
+        interpolation="bicubic",
+        crop_mode="squash",
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+    )
+    found = Geometry(32, 0.9, "bicubic", "squash").apply(image)
+    wanted = np.rint(transform(image).numpy().transpose(1, 2, 0) * 255)
+    np.testing.assert_array_equal(found, wanted)

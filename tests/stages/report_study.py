@@ -81,7 +81,7 @@ def store(study, *, missing=(), constant=False, images=40, remarks=(), details=N
                 rows = [r for o in outcomes for r in score_rows(o, labels, CLASSES, images)]
                 write_record(
                     record_path(protocol, dataset, model),
-                    key={"made": "up"},
+                    key={"settings": getattr(study, protocol).model_dump()},
                     scores=rows,
                     outcomes=outcome_table(outcomes),
                 )

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, RESNET, VIT, draw
+from projects import REPOSITORY, RESNET, VIT, draw
 
 pytestmark = pytest.mark.slow
 

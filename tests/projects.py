@@ -1,0 +1,141 @@
+"""What the tests of pipeline/ and stages/ share: small projects, image folders, command runs."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from ruamel.yaml import YAML
+
+REPOSITORY = Path(__file__).parents[1]
+
+VIT = {
+    "architecture": "test_vit",
+    "weights": "random(0)",
+    "arguments": {"img_size": 32},
+    "input_size": 32,
+    "family": "vit",
+}
+RESNET = {
+    "architecture": "test_resnet",
+    "weights": "random(0)",
+    "input_size": 32,
+    "family": "resnet",
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left: its exit status and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    def refused(self, *words: str) -> str:
+        """It failed with one explained error that holds all of `words`; returns the message."""
+        assert self.status == 1, (self.status, self.out, self.err)
+        assert "Traceback" not in self.err, self.err
+        assert self.err.startswith("error: "), self.err
+        assert self.err.count("error: ") == 1, self.err
+        for word in words:
+            assert word in self.err, f"{word!r} is not in:\n{self.err}"
+        return self.err
+
+    def succeeded(self, *words: str) -> str:
+        """It ended well and printed all of `words`; returns what it printed."""
+        assert self.status == 0, (self.status, self.out, self.err)
+        for word in words:
+            assert word in self.out, f"{word!r} is not in:\n{self.out}"
+        return self.out
+
+
+class Project:
+    """A project folder with a small study of one image folder and one tiny model."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.params: dict[str, Any] = {
+            "datasets": {"pets": {"source": "folder", "path": "images", "role": "in_domain"}},
+            "models": {"tiny": {**VIT}},
+            "extraction": {"precision": "float32", "storage": "float16"},
+            "knn": {"k": [3], "metric": ["euclidean"], "normalization": ["none"]},
+            "linear": {"c": [0.1, 1.0], "normalization": ["none"], "max_iterations": 100},
+            "correlation": {},
+            "report": {},
+        }
+
+    def write(self, text: str | None = None) -> None:
+        """Write params.yaml: `params`, or this very text."""
+        if text is None:
+            stream = io.StringIO()
+            YAML().dump(self.params, stream)
+            text = stream.getvalue()
+        (self.folder / "params.yaml").write_text(text, encoding="utf-8")
+
+    def run(self, command: str, *arguments: str) -> Ran:
+        """A stage's or the command line's command in this process; its exit and its words."""
+        from click.testing import CliRunner
+
+        module = importlib.import_module(f"stages.{command}")
+        result = CliRunner().invoke(module.main, list(arguments))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Ran(result.exit_code, result.stdout, result.stderr)
+
+    def shell(self, *command: str, timeout: float = 120, **environment: str) -> Ran:
+        """A command as a process of its own."""
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=self.folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def prepare(self, dataset: str = "pets") -> None:
+        """Write the study, index and extract a data set."""
+        self.write()
+        self.run("index", dataset).succeeded()
+        self.run("extract", dataset).succeeded()
+
+    def left_overs(self) -> list[str]:
+        """Half-written things below data/ and results/."""
+        return sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob("*.partial"))
+
+    def files(self, *folders: str) -> dict[str, bytes]:
+        """The content of all files below some folders."""
+        found = [p for f in folders for p in sorted((self.folder / f).rglob("*")) if p.is_file()]
+        return {p.relative_to(self.folder).as_posix(): p.read_bytes() for p in found}
+
+
+def draw(seed: int, size: tuple[int, int] = (20, 16)) -> Image.Image:
+    """A picture that only `seed` and `size` (width, height) determine."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BILINEAR)
+
+
+def fill_folder(
+    folder: Path, counts: dict[str, int], *, suffix: str = ".png", seed: int = 0
+) -> list[Path]:
+    """Write ``CLASS/NUMBER.png``, so many of each class; returns the paths."""
+    paths = []
+    for label, (name, count) in enumerate(counts.items()):
+        for number in range(count):
+            path = folder / name / f"{number:03d}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draw(seed + 1000 * label + number).save(path)
+            paths.append(path)
+    return paths
