@@ -77,7 +77,7 @@ def write_record(
     buffer = io.BytesIO()
     table = outcomes.replace_schema_metadata(metadata)
     pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
-    write_durably(path, buffer.getbuffer())
+    write_durably(path, buffer.getvalue())
 
 
 def read_record(path: Path) -> Record | None:

@@ -131,7 +131,7 @@ def write_tar(name: str) -> Path:
             member.size = file.tell()
             file.seek(0)
             archive.addfile(member, file)
-    write_durably(path, buffer.getbuffer())
+    write_durably(path, buffer.getvalue())
     return path
 
 

@@ -78,7 +78,7 @@ def import_embeddings(source: Path, dataset: str, model: str) -> Path:
             for split, embeddings in splits.items():
                 buffer = io.BytesIO()
                 np.save(buffer, embeddings.features)
-                write_durably(building / f"{split}.npy", buffer.getbuffer())
+                write_durably(building / f"{split}.npy", buffer.getvalue())
                 table = pd.DataFrame({"id": embeddings.ids, "class": embeddings.classes})
                 write_durably(building / f"{split}.csv", table.to_csv(index=False).encode())
             shutil.rmtree(folder, ignore_errors=True)

@@ -149,7 +149,7 @@ def write_index(index: Index) -> None:
         compression="zstd",
         write_page_checksum=True,
     )
-    write_durably(index_path(index.name), buffer.getbuffer())
+    write_durably(index_path(index.name), buffer.getvalue())
 
 
 def read_index(name: str) -> Index:

@@ -13,7 +13,7 @@ def zscore(train: Features, *others: Features) -> tuple[Features, ...]:
     mean = train.mean(axis=0, dtype=np.float64)
     deviation = train.std(axis=0, dtype=np.float64)
     deviation[deviation == 0] = 1.0
-    return tuple(((x - mean) / deviation).astype(np.float32) for x in (train, *others))
+    return tuple(_as_float32((x - mean) / deviation) for x in (train, *others))
 
 
 def unit_length(*features: Features) -> tuple[Features, ...]:
@@ -34,4 +34,10 @@ def centre_and_scale(train: Features, *others: Features) -> tuple[Features, ...]
     """
     mean = train.mean(axis=0, dtype=np.float64)
     scale = float(np.sqrt(np.square(train - mean, dtype=np.float64).mean()))
-    return tuple(((x - mean) / (scale or 1.0)).astype(np.float32) for x in (train, *others))
+    return tuple(_as_float32((x - mean) / (scale or 1.0)) for x in (train, *others))
+
+
+def _as_float32(values: NDArray[np.float64]) -> Features:
+    """In float32, finite: a train spread of 1e-38 must not make infinities of other rows."""
+    limit = float(np.finfo(np.float32).max)
+    return np.clip(values, -limit, limit).astype(np.float32)
