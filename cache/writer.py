@@ -26,6 +26,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.arrays import describe_arrays
 from cache.cell import Cell, CellAddress, chunk_name, is_current
 from cache.errors import NonFiniteError
 from cache.files import (
@@ -311,7 +312,10 @@ class CellWriter:
             if not path.is_dir() and path.relative_to(self._cell).as_posix() not in digests:
                 path.unlink()
         members = {}
-        for name, data in self._described().items():
+        described = describe_arrays(
+            self._ids, self._labels, self.columns, self.chunk_rows, self._layout["dtype"]
+        )
+        for name, data in described.items():
             digests[name] = sha256_bytes(data)
             write_durably(self._cell / name, data)
             if name.endswith("/zarr.json"):
@@ -329,42 +333,6 @@ class CellWriter:
             remarks=self.remarks,
         )
         write_durably(self._cell / "zarr.json", manifest.to_bytes(members))
-
-    def _described(self) -> dict[str, bytes]:
-        """The arrays' metadata, labels and ids, as Zarr writes them: content by path in the cell.
-
-        Made in memory: on a full disk, Zarr's own threads would go on writing after the error.
-        """
-        import zarr  # half a second: only who writes pays it
-
-        files: dict[str, Any] = {}
-        group = zarr.create_group(zarr.storage.MemoryStore(files), zarr_format=3)
-        group.create_array(
-            "embedding",
-            shape=(self.rows, self.columns),
-            chunks=(self.chunk_rows, self.columns),
-            dtype=self._layout["dtype"],
-            # Not compressed: mantissas are noise, and raw chunks read four times as fast.
-            compressors=None,
-            # An absent chunk must never read as zeros, which look like features.
-            fill_value=np.nan,
-            dimension_names=["sample", "feature"],
-        )
-        labels = np.asarray(self._labels, dtype=np.int64)
-        ids = np.asarray(self._ids, dtype=np.dtypes.StringDType())
-        # Nor must an absent label read as class 0.
-        for name, values, fill in (("label", labels, -1), ("id", ids, "")):
-            array = group.create_array(
-                name,
-                shape=(self.rows,),
-                chunks=(max(self.rows, 1),),
-                dtype=values.dtype,
-                fill_value=fill,
-                dimension_names=["sample"],
-            )
-            array[:] = values
-        del files["zarr.json"]  # the group's own: the manifest takes its place
-        return {name: files[name].to_bytes() for name in sorted(files)}
 
     def _swap_in(self) -> None:
         """Rename the built cell into place. The stale one goes only now that the new is whole."""

@@ -16,7 +16,7 @@ from pipeline.images import BadImageError, decode
 from pipeline.paths import SPLITS
 from pipeline.progress import Progress
 from pipeline.roots import Entry, Root
-from pipeline.sources import entries_of
+from pipeline.samples import entries_of
 from pipeline.study import Dataset
 
 READABLE_SAMPLE = 64

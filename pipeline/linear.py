@@ -21,8 +21,8 @@ from sklearn.linear_model import LogisticRegression
 
 from cache.errors import ProbelineError
 from pipeline.normalization import Features, centre_and_scale, unit_length, zscore
+from pipeline.samples import stratified_split
 from pipeline.scoring import Outcome, make_outcome
-from pipeline.sources import stratified_split
 from pipeline.study import Linear
 
 Labels = NDArray[np.int64]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cache.files import sha256_bytes
 from pipeline.images import BadImageError, decode
 from pipeline.roots import Root
-from pipeline.sources import entries_of
+from pipeline.samples import entries_of
 from pipeline.transforms import Geometry, View
 
 AHEAD = 2

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from projects import fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.sources import dataset_root, list_samples, stratified_split
+from pipeline.samples import stratified_split
+from pipeline.sources import dataset_root, list_samples
 from pipeline.study import Dataset
 
 
