@@ -61,7 +61,8 @@ def measure(mode: str, name: str, size: int) -> float:
     from pipeline.index import build_index
     from pipeline.loading import BatchLoader
     from pipeline.models import load_model
-    from pipeline.sources import dataset_root, entries_of
+    from pipeline.samples import entries_of
+    from pipeline.sources import dataset_root
     from pipeline.study import Dataset, Model
 
     dataset = Dataset(source="folder", path="images.tar", role="in_domain")
