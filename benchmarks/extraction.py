@@ -6,9 +6,9 @@ For each network, three rates on the same JPEG files, each in a process of its o
 - extract   the whole engine: read, decode, resize, run, digest, journal, commit
 - plain     DataLoader with 2 workers, float32, default memory format, outputs concatenated
 
-    python benchmarks/extraction.py [--images 512] [--repeats 3] [--models resnet50 ...]
+    python benchmarks/extraction.py [--images 1024] [--repeats 3] [--models resnet50 ...]
 
-Takes about 10 minutes on 2 cores. Expect extract/forward near 1: the engine costs little beyond
+Takes about 20 minutes on 2 cores. Expect extract/forward near 1: the engine costs little beyond
 the network itself; and extract/plain above 1 for convolutional networks.
 """
 
@@ -126,7 +126,7 @@ def plain_loop(model, root, entries) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--one", nargs=2, metavar=("MODE", "MODEL"), help=argparse.SUPPRESS)
