@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -165,9 +164,3 @@ class Transform:
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for keys and cards."""
         return {**asdict(self.geometry), "mean": list(self.mean), "std": list(self.std)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Transform:
-        """The inverse of `to_dict`."""
-        geometry = Geometry(values["size"], values["crop"], values["interpolation"], values["mode"])
-        return cls(geometry, tuple(values["mean"]), tuple(values["std"]))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from projects import draw
 from timm.data import create_transform
 
-from pipeline.transforms import Geometry, Transform
+from pipeline.transforms import Geometry
 
 INTERPOLATIONS = ["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -47,11 +47,6 @@ def test_extreme_shapes(size):
 def test_a_square_image_of_the_right_size_passes_unchanged():
     image = draw(2, (48, 48))
     np.testing.assert_array_equal(Geometry(48, 1.0, "bicubic").apply(image), image)
-
-
-def test_a_transform_survives_its_dictionary():
-    transform = Transform(Geometry(32, 0.9, "bicubic"), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
-    assert Transform.from_dict(transform.to_dict()) == transform
 
 
 def test_a_strip_whose_resized_whole_would_fill_the_memory(monkeypatch):
