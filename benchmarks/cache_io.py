@@ -1,19 +1,30 @@
 """The cache against numpy's own files: 1 GB of float16 embeddings, written and read.
 
-    python benchmarks/cache_io.py [--megabytes 1024] [--repeats 3] [--folder DIR]
+    python benchmarks/cache_io.py [--megabytes 1024] [--repeats 5] [--folder DIR]
 
-Writes are shown with and without fsync on numpy's side: a cell is always made durable, chunk by
-chunk, and digested. Reads come from the page cache on both sides.
+Both sides start from the same float32 rows and end with float16 on disk, or start from files in
+the page cache and end with one array. They take turns, the one that begins alternating, so that a
+machine that grows slower weighs on both; every ratio is the median over turns of numpy's seconds
+divided by ours. Before a write the former file is deleted and the disk is at rest.
+
+"fsync not counted" compares `numpy.save`, which leaves the bytes in the page cache, with our
+writer whose `os.fsync` does nothing: digests, column moments and journal are still ours alone.
+Both writes contain the conversion to float16, whose own rate is the last line.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -23,20 +34,16 @@ from cache.writer import CellWriter
 COLUMNS = 1024
 
 
-def timed(function, *arguments) -> float:
-    """Seconds of a call."""
-    start = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - start
-
-
-def write_cell(address: CellAddress, values: np.ndarray) -> None:
+def write_cell(address: CellAddress, values: np.ndarray, *, durable: bool) -> None:
     """Write a cell as the engine does, from float32 chunks."""
     rows = len(values)
     ids = [str(i) for i in range(rows)]
-    with CellWriter(
-        address, key={"path": str(address)}, ids=ids, labels=np.zeros(rows, int), columns=COLUMNS
-    ) as writer:
+    labels = np.zeros(rows, int)
+    key = {"path": str(address)}
+    with (
+        nullcontext() if durable else patch("os.fsync"),
+        CellWriter(address, key=key, ids=ids, labels=labels, columns=COLUMNS) as writer,
+    ):
         for chunk in writer.missing:
             writer.write(chunk, values[writer.rows_of(chunk)])
         writer.commit()
@@ -51,42 +58,78 @@ def write_numpy(path: Path, values: np.ndarray, *, durable: bool) -> None:
             os.fsync(file.fileno())
 
 
+def seconds_of(call: Callable[[], object]) -> float:
+    """Seconds of a call; what it returns is freed outside of the measurement."""
+    start = time.perf_counter()
+    result = call()
+    seconds = time.perf_counter() - start
+    del result
+    return seconds
+
+
+def take_turns(
+    calls: tuple[Callable[[], object], Callable[[], object]],
+    repeats: int,
+    before: Callable[[], None] = lambda: None,
+) -> list[tuple[float, float]]:
+    """Seconds of two calls, in pairs, after one unmeasured turn."""
+    pairs = []
+    for turn in range(repeats + 1):
+        taken = [0.0, 0.0]
+        for side in (0, 1) if turn % 2 else (1, 0):
+            before()
+            taken[side] = seconds_of(calls[side])
+        pairs.append((taken[0], taken[1]))
+    return pairs[1:]
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--megabytes", type=int, default=1024)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=None)
     options = parser.parse_args()
     rows = options.megabytes * (1 << 20) // (2 * COLUMNS)
     values = np.random.default_rng(0).standard_normal((rows, COLUMNS), dtype=np.float32)
-    seconds: dict[str, list[float]] = {}
-    for _ in range(options.repeats):
-        with tempfile.TemporaryDirectory(dir=options.folder) as name:
-            folder = Path(name)
-            address = CellAddress(folder / "model.zarr", "train")
-            plain = folder / "plain.npy"
-            for label, call in (
-                ("write cell", lambda: write_cell(address, values)),
-                ("write np.save + fsync", lambda: write_numpy(plain, values, durable=True)),
-                ("write np.save", lambda: write_numpy(plain, values, durable=False)),
-                ("read cell", lambda: Cell.open(address).read()),
-                ("read np.load", lambda: np.load(plain)),
-            ):
-                seconds.setdefault(label, []).append(timed(call))
-    print(f"{options.megabytes} MB of float16, median of {options.repeats}")
-    for label, times in seconds.items():
-        median = statistics.median(times)
-        print(f"{label:<24}{median:>8.2f} s{options.megabytes / median:>10,.0f} MB/s")
-    for title, ours, theirs in (
-        ("write, both durable", "write cell", "write np.save + fsync"),
-        ("write, numpy not durable", "write cell", "write np.save"),
-        ("read", "read cell", "read np.load"),
-    ):
-        ratio = statistics.median(
-            t / o for o, t in zip(seconds[ours], seconds[theirs], strict=True)
-        )
-        print(f"rate of the cache / numpy, {title}: {ratio:.2f}")
+    with tempfile.TemporaryDirectory(dir=options.folder) as name:
+        address, plain = CellAddress(Path(name) / "model.zarr", "train"), Path(name) / "plain.npy"
+
+        def clear() -> None:
+            shutil.rmtree(address.store, ignore_errors=True)
+            plain.unlink(missing_ok=True)
+            os.sync()
+
+        print(f"{options.megabytes} MB of float16, median of {options.repeats} turns\n")
+        print("| | cache, MB/s | numpy, MB/s | ratio | lowest to highest |")
+        print("|---|---|---|---|---|")
+        for durable in (False, True):
+            calls = (
+                partial(write_cell, address, values, durable=durable),
+                partial(write_numpy, plain, values, durable=durable),
+            )
+            label = f"write, fsync {'' if durable else 'not '}counted"
+            print_row(label, take_turns(calls, options.repeats, clear), options.megabytes)
+        clear()
+        write_cell(address, values, durable=True)
+        write_numpy(plain, values, durable=True)
+        reads = (lambda: Cell.open(address).read(), lambda: np.load(plain))
+        print_row("read", take_turns(reads, options.repeats), options.megabytes)
+    converting = statistics.median(
+        seconds_of(lambda: values.astype(np.float16)) for _ in range(options.repeats)
+    )
+    print(f"\nconverting to float16 alone: {options.megabytes / converting:,.0f} MB/s")
+
+
+def print_row(label: str, pairs: list[tuple[float, float]], megabytes: int) -> None:
+    """One line of the table."""
+    ours, theirs = (megabytes / statistics.median(side) for side in zip(*pairs, strict=True))
+    ratios = sorted(numpy / cache for cache, numpy in pairs)
+    print(
+        f"| {label} | {ours:,.0f} | {theirs:,.0f} | {statistics.median(ratios):.2f} "
+        f"| {ratios[0]:.2f} to {ratios[-1]:.2f} |",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

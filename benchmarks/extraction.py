@@ -1,20 +1,25 @@
 """Extraction against its limit and against the loop that people write.
 
-For each network, three rates on the same JPEG files, each in a process of its own, interleaved:
+For each network, rates on the same JPEG files, each in a process of its own, interleaved:
 
 - forward   the network alone, on pixels already decoded and resized, through `pipeline.forward`
+- decode    reading, decoding and resizing alone, with as many threads as there are processors
 - extract   the whole engine: read, decode, resize, run, digest, journal, commit
 - plain     DataLoader with 2 workers, float32, default memory format, outputs concatenated
 
-    python benchmarks/extraction.py [--images 1024] [--repeats 3] [--models resnet50 ...]
+On a CPU, network and decoder share the processors: no engine can go beyond
+1 / (1/forward + 1/decode), the bound. Compiling (`pipeline/compiling.py`) is left to its rule for a
+data set of 100,000 images and is not in the rates; its seconds stand beside them.
 
-Takes about 20 minutes on 2 cores. Expect extract/forward near 1: the engine costs little beyond
-the network itself; and extract/plain above 1 for convolutional networks.
+    python benchmarks/extraction.py [--images 512] [--side 224] [--repeats 3] [--models ...]
+
+Takes about 20 minutes on 2 cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import io
 import json
 import os
@@ -27,10 +32,12 @@ import time
 from pathlib import Path
 
 MODELS = {"mobilenetv2_100": 224, "resnet50": 224, "deit_tiny_patch16_224": 224}
-MODES = ("forward", "extract", "plain")
+MODES = ("forward", "decode", "extract", "plain")
+LONG_RUN = 100_000
+"""Images of the data set that the rule of compiling is told of."""
 
 
-def make_images(folder: Path, count: int) -> None:
+def make_images(folder: Path, count: int, side: int) -> None:
     """`count` JPEG files in two classes and two splits, parts of scikit-learn's photographs."""
     import numpy as np
     from PIL import Image
@@ -41,9 +48,10 @@ def make_images(folder: Path, count: int) -> None:
     with tarfile.open(folder / "images.tar", "w") as archive:
         for number in range(count + 4):
             photo = photos[rng.integers(2)]
-            top, left = rng.integers(photo.shape[0] - 96), rng.integers(photo.shape[1] - 96)
+            top, left = (rng.integers(length - side) for length in photo.shape[:2])
+            part = photo[top : top + side, left : left + side]
             file = io.BytesIO()
-            Image.fromarray(photo[top : top + 96, left : left + 96]).save(file, "JPEG", quality=90)
+            Image.fromarray(part).save(file, "JPEG", quality=90)
             split = "val" if number >= count else "train"
             member = tarfile.TarInfo(f"{split}/{number % 2}/{number:05d}.jpg")
             member.size = file.tell()
@@ -51,9 +59,8 @@ def make_images(folder: Path, count: int) -> None:
             archive.addfile(member, file)
 
 
-def measure(mode: str, name: str, size: int) -> float:
-    """Images a second of one mode, in the current folder; start-up and loading not counted."""
-    import torch
+def measure(mode: str, name: str, size: int) -> tuple[float, float]:
+    """Images a second of one mode, in the current folder, and the first call's seconds."""
 
     from pipeline.devices import this_machine
     from pipeline.engine import Job, extract_split
@@ -71,24 +78,31 @@ def measure(mode: str, name: str, size: int) -> float:
     samples = index.split("train")
     model = load_model(name, Model(architecture=name, weights="random(0)", input_size=size))
     if mode == "plain":
-        return plain_loop(model, root, entries_of(samples))
+        return plain_loop(model, root, entries_of(samples)), 0.0
     machine = this_machine()
-    forward = Forward(model, machine)
+    if mode == "decode":
+        machine = dataclasses.replace(machine, workers=os.cpu_count())
+    forward = Forward(model, machine, images=LONG_RUN)
     loader = BatchLoader(root, samples, [model.transform.geometry], machine.workers)
     step = machine.batch_size
     slices = [slice(i, min(i + step, len(samples))) for i in range(0, len(samples), step)]
     batches = [pixels[model.transform.geometry] for _, pixels in loader.batches(slices)]
-    forward(batches[0], ["pooled"])
-    torch.set_grad_enabled(False)
     start = time.perf_counter()
-    if mode == "forward":
+    if mode != "decode":
+        forward(batches[0], ["pooled"])
+    first = time.perf_counter() - start
+    start = time.perf_counter()
+    if mode == "decode":
+        for _ in loader.batches(slices):
+            pass
+    elif mode == "forward":
         for batch in batches:
             forward(batch, ["pooled"])
     else:
         key = {"benchmark": os.getpid()}
         job = Job(name, model, forward, key)
         extract_split(index, "train", root, [job], machine, "float16")
-    return len(samples) / (time.perf_counter() - start)
+    return len(samples) / (time.perf_counter() - start), first
 
 
 def plain_loop(model, root, entries) -> float:
@@ -123,10 +137,16 @@ def plain_loop(model, root, entries) -> float:
     return len(entries) / (time.perf_counter() - start)
 
 
+def ratio(rates: dict[str, list[float]], one: str, other: str) -> float:
+    """The median of ratios of runs that followed each other."""
+    return statistics.median(a / b for a, b in zip(rates[one], rates[other], strict=True))
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--side", type=int, default=224, help="of the JPEG files, pixels")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--one", nargs=2, metavar=("MODE", "MODEL"), help=argparse.SUPPRESS)
@@ -136,34 +156,33 @@ def main() -> None:
         print(json.dumps(measure(mode, name, MODELS.get(name, 224))))
         return
     with tempfile.TemporaryDirectory() as folder:
-        make_images(Path(folder), options.images)
+        make_images(Path(folder), options.images, options.side)
         print(
-            f"{options.images} JPEG files of 96 x 96 px, {os.cpu_count()} processors, "
-            f"median of {options.repeats}; images a second"
+            f"{options.images} JPEG files of {options.side} x {options.side} px, "
+            f"{os.cpu_count()} processors, median of {options.repeats}; images a second"
         )
         print(
-            f"{'network':<24}{'forward':>9}{'extract':>9}{'plain':>9}"
-            f"{'extract/forward':>18}{'extract/plain':>15}"
+            f"{'network':<24}{'forward':>9}{'decode':>9}{'extract':>9}{'plain':>9}"
+            f"{'extract/forward':>17}{'bound/forward':>15}{'extract/plain':>15}{'compile s':>11}"
         )
         for name in options.models:
             rates: dict[str, list[float]] = {mode: [] for mode in MODES}
+            firsts = []
             for _ in range(options.repeats):
                 for mode in MODES:
                     call = [sys.executable, str(Path(__file__).resolve()), "--one", mode, name]
                     done = subprocess.run(call, cwd=folder, capture_output=True, text=True)
                     if done.returncode:
                         sys.exit(done.stderr)
-                    rates[mode].append(json.loads(done.stdout.splitlines()[-1]))
-            forward, extract, plain = (statistics.median(rates[mode]) for mode in MODES)
-            beside = statistics.median(
-                e / f for e, f in zip(rates["extract"], rates["forward"], strict=True)
-            )
-            gain = statistics.median(
-                e / p for e, p in zip(rates["extract"], rates["plain"], strict=True)
-            )
+                    rate, first = json.loads(done.stdout.splitlines()[-1])
+                    rates[mode].append(rate)
+                    firsts += [first] if mode == "forward" else []
+            forward, decode, extract, plain = (statistics.median(rates[mode]) for mode in MODES)
+            bound = 1 / (1 / forward + 1 / decode)
             print(
-                f"{name:<24}{forward:>9.1f}{extract:>9.1f}{plain:>9.1f}"
-                f"{beside:>18.2f}{gain:>15.2f}",
+                f"{name:<24}{forward:>9.1f}{decode:>9.1f}{extract:>9.1f}{plain:>9.1f}"
+                f"{ratio(rates, 'extract', 'forward'):>17.2f}{bound / forward:>15.2f}"
+                f"{ratio(rates, 'extract', 'plain'):>15.2f}{max(firsts):>11.1f}",
                 flush=True,
             )
 

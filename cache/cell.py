@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,12 @@ from cache.errors import CellCorruptError, CellMissingError, CellStaleError
 from cache.files import sha256_file
 from cache.fingerprint import fingerprint as fingerprint_of
 from cache.manifest import Manifest
+
+_READERS = 4
+"""Most threads that read a cell: copying and the new array's page faults go side by side."""
+
+_READER_BYTES = 32 << 20
+"""A further thread for each so many bytes: a small cell is read before it would have started."""
 
 _REMEDY = "delete the cell's folder and run `dvc repro`, or `dvc checkout` it"
 
@@ -119,8 +127,9 @@ class Cell:
             When a chunk file is absent or of another size.
         """
         values = np.empty((self.manifest.rows, self.manifest.columns), self.dtype)
-        for chunk in range(self.manifest.chunks):
-            self._read_into(chunk, values[self.rows_of(chunk)])
+        parts = [values[self.rows_of(chunk)] for chunk in range(self.manifest.chunks)]
+        with ThreadPoolExecutor(1 + min(values.nbytes // _READER_BYTES, _READERS - 1)) as readers:
+            deque(readers.map(self._read_into, range(self.manifest.chunks), parts), maxlen=0)
         return values
 
     def chunks(self) -> Iterator[tuple[slice, NDArray[np.floating]]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import socket
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,47 +18,53 @@ from typing import Self
 from cache.errors import CellLockedError
 from cache.files import explain_disk_errors
 
+POLL_SECONDS = 0.2
+"""Between two looks at a lock that is waited for."""
+
+_log = logging.getLogger(__name__)
+
 
 class Lock:
     """Exclusive lock on a file, held until `release` or the end of the process.
 
     ``flock`` is given back by the kernel when its owner dies, by ``kill -9`` too, so a dead
-    owner's lock needs no guess about its age. The file's text (host, process) only names the
-    owner to whoever is refused.
+    owner's lock needs no guess about its age. The file's text (host, process, start of that
+    process) only names the owner to whoever waits or is refused.
+
+    Parameters
+    ----------
+    path : Path
+    place : str
+        What is locked, for messages.
+    wait : float
+        Seconds to wait for a live owner; 0 refuses at once. Each owner that is waited for is
+        named in a logged warning.
 
     Raises
     ------
     CellLockedError
-        When a live process holds it; names that process.
+        When a live process holds it, and still does after `wait`; names that process.
     """
 
-    def __init__(self, path: Path, place: str) -> None:
+    def __init__(self, path: Path, place: str, wait: float = 0.0) -> None:
         self.path = path
-        while True:
-            handle = _open(path)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                owner = os.read(handle, 4096).decode(errors="replace")
-                os.close(handle)
-                raise CellLockedError(
-                    place,
-                    "is being written by another process",
-                    found=_describe(owner),
-                    remedy="wait until it ends, or stop it, then run this again",
-                ) from None
-            # The owner before us may have removed the file between our open and our lock: then
-            # we hold a lock on a file that nobody else will find.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(handle), os.stat(path)):
-                    break
-            os.close(handle)
-        self._handle = handle
-        owner = json.dumps({"host": socket.gethostname(), "process": os.getpid()})
+        self._handle, owner = _take(path)
+        end, named = time.monotonic() + wait, ""
+        while self._handle < 0:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise _refusal(place, owner, wait)
+            if owner != named:
+                _log.warning(
+                    "%s: waiting up to %.0f s for %s, which is writing it", place, left, owner
+                )
+                named = owner
+            time.sleep(min(POLL_SECONDS, left))
+            self._handle, owner = _take(path)
         try:
             with explain_disk_errors(path):
-                os.ftruncate(handle, 0)
-                os.pwrite(handle, owner.encode(), 0)
+                os.ftruncate(self._handle, 0)
+                os.pwrite(self._handle, _identity(), 0)
         except BaseException:
             self.release()  # nobody else could: the caller gets no lock to release
             raise
@@ -108,9 +117,52 @@ def _open(path: Path) -> int:
     raise AssertionError("unreachable")
 
 
-def _describe(text: str) -> str:
+def _take(path: Path) -> tuple[int, str]:
+    """A handle that holds the lock on the file; or -1, and who holds it."""
+    while True:
+        handle = _open(path)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = _describe(os.read(handle, 4096))
+            os.close(handle)
+            return -1, owner
+        # The owner before us may have removed the file between our open and our lock: then we
+        # hold a lock on a file that nobody else will find.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle, ""
+        os.close(handle)
+
+
+def _identity() -> bytes:
+    """Names the present process as no later one of the same number could be named."""
+    import psutil  # 20 ms that readers, who lock nothing, need not pay
+
+    started = datetime.fromtimestamp(psutil.Process().create_time(), UTC)
+    owner = {
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "started": started.isoformat(timespec="seconds"),
+    }
+    return json.dumps(owner).encode()
+
+
+def _describe(text: bytes) -> str:
     try:
         owner = json.loads(text)
-        return f"process {owner['process']} on {owner['host']}"
+        return f"process {owner['process']} on {owner['host']}, started {owner['started']}"
     except (ValueError, KeyError, TypeError):
         return "a process that has not yet written its name"
+
+
+def _refusal(place: str, owner: str, waited: float) -> CellLockedError:
+    return CellLockedError(
+        place,
+        f"is still being written by another process after {waited:.0f} s"
+        if waited
+        else "is being written by another process",
+        found=owner,
+        remedy="wait until it ends, or stop it, then run this again; with "
+        "PROBELINE_WAIT_SECONDS=600 an extraction waits by itself, here up to 600 s",
+    )

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cache.cell import Cell, CellAddress, chunk_name
-from cache.errors import CellCorruptError, CellMissingError
+from cache.errors import CellCorruptError, CellMissingError, ProbelineError
 from cache.files import explain_disk_errors, fsync_directory, sha256_file, write_durably
 from cache.fingerprint import canonical_json
 from cache.journal import Journal
@@ -71,6 +72,33 @@ def mend_root(store: Path) -> None:
     """Write a store's root description anew from the cells beside it."""
     with exclusively(store):
         write_durably(store / "zarr.json", root_group(store))
+
+
+def disown(path: Path) -> None:
+    """Make a damaged file, if others hold it under another name, one that they read again.
+
+    With DVC's `cache.type` hardlink or symlink a cell's files are those of DVC's cache, which
+    trusts what is read-only without reading it: the next `dvc commit` would find the damaged
+    file under the mended one's digest and link it back. Writable and just changed, it is hashed
+    again and dropped. Its bytes stay as they are.
+
+    Raises
+    ------
+    ProbelineError
+        When the file belongs to another user, as in a shared DVC cache.
+    """
+    if not path.exists() or not (path.is_symlink() or path.stat().st_nlink > 1):
+        return
+    try:
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
+        os.utime(path)
+    except PermissionError as error:
+        raise ProbelineError(
+            str(path),
+            "is damaged in DVC's cache, too, which belongs to another user",
+            found=f"a link to {path.resolve()}" if path.is_symlink() else "a hard link",
+            remedy="ask its owner to mend it: until then, DVC would bring the damage back",
+        ) from error
 
 
 def _good_chunks(cell: Cell) -> list[dict[str, Any]]:

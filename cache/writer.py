@@ -78,11 +78,13 @@ class CellWriter:
     dtype : {"float16", "float32"}
         Preferred stored type. A float16 cell whose values overflow, or whose columns drown in
         float16's step, starts again in float32 and says so in its remarks.
+    wait : float
+        Seconds to wait for another live process that is building the same cell.
 
     Raises
     ------
     CellLockedError
-        When another live process is building the same cell.
+        When another live process is building the same cell, and still is after `wait`.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class CellWriter:
         labels: NDArray[np.integer],
         columns: int,
         dtype: str = "float16",
+        wait: float = 0.0,
     ) -> None:
         if len(ids) != len(labels):
             raise ValueError(f"{len(ids)} ids but {len(labels)} labels for {address}")
@@ -108,7 +111,7 @@ class CellWriter:
         self.chunk_rows = chunk_rows_for(self.rows, columns)
         self.chunks = -(-self.rows // self.chunk_rows)
         self._ids, self._labels = ids, labels
-        self._lock = Lock(address.partial / "lock", str(address))
+        self._lock = Lock(address.partial / "lock", str(address), wait)
         try:
             self.finished = is_current(address, key)
             """Whether another process finished this very cell before we had the lock."""

@@ -6,6 +6,7 @@ resolves. Both need torch once. A card remembers the answer under everything tha
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -82,8 +83,8 @@ def _path(name: str, entry: Model) -> Path:
     depends = {
         "entry": loading_part(entry),
         "file": checkpoint_digest(name, entry),
-        "torch": version("torch"),
-        "timm": version("timm"),
+        "torch": _version("torch"),
+        "timm": _version("timm"),
     }
     return CARDS / f"{fingerprint(depends)[:32]}.json"
 
@@ -118,3 +119,9 @@ def checkpoint_digest(name: str, entry: Model) -> str | None:
     digest = sha256_file(path)
     write_durably(known, digest.encode())
     return digest
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Of an installed package; parsing its metadata takes milliseconds, once per cell seconds."""
+    return version(package)

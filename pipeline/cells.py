@@ -48,7 +48,8 @@ def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -
         "weights": card.weights,
         "feature": entry.feature,
         "transform": {"decoder": DECODER, **card.transform, **augmented},
-        "precision": study.extraction.precision,
+        # Of imported embeddings nobody here knows it, and a setting does not change it.
+        "precision": "imported" if entry.weights == "imported" else study.extraction.precision,
         "storage": study.extraction.storage,
     }
 

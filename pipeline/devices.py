@@ -1,4 +1,4 @@
-"""The device that computes, chosen once, by the environment."""
+"""The devices that compute, chosen once, by the environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Machine:
 
     Attributes
     ----------
-    device : torch.device
+    devices : tuple of torch.device
+        All that compute, each with networks of its own.
     batch_size : int
         Images decoded together, and at most run together.
     pixels : int
@@ -28,10 +29,10 @@ class Machine:
     name : str
         Of the device, for provenance.
     memory : int
-        Bytes that models may take on the device.
+        Bytes that models may take on the devices together.
     """
 
-    device: torch.device
+    devices: tuple[torch.device, ...]
     batch_size: int
     pixels: int
     workers: int
@@ -47,20 +48,20 @@ def this_machine() -> Machine:
     ProbelineError
         When a variable can't be followed.
     """
-    device = _device()
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
+    devices = _devices()
+    if devices[0].type == "cuda":
+        properties = [torch.cuda.get_device_properties(device) for device in devices]
         return Machine(
-            device,
+            devices,
             batch_size(256),
             256 * 224**2,
             worker_count(cpu_count()),
-            properties.name,
-            properties.total_memory // 2,
+            ", ".join(sorted({p.name for p in properties})),
+            len(devices) * min(p.total_memory for p in properties) // 2,
         )
     _keep_freed_memory()
     return Machine(
-        device, batch_size(64), 8 * 224**2, worker_count(max(1, cpu_count() // 2)), "cpu", 4 << 30
+        devices, batch_size(64), 8 * 224**2, worker_count(max(1, cpu_count() // 2)), "cpu", 4 << 30
     )
 
 
@@ -77,22 +78,20 @@ def _keep_freed_memory() -> None:
         libc.mallopt(mmap_threshold, 32 << 20)  # the largest that glibc accepts
 
 
-def _device() -> torch.device:
+def _devices() -> tuple[torch.device, ...]:
     asked = requested_device()
-    if asked == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(asked)
-    except RuntimeError:
-        device = torch.device("meta")
-    if device.type == "cpu" or (
-        device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()
-    ):
-        return device
+    cuda = tuple(torch.device("cuda", number) for number in range(torch.cuda.device_count()))
+    if asked in ("auto", "cuda") and cuda:
+        return cuda
+    if asked in ("auto", "cpu"):
+        return (torch.device("cpu"),)
+    chosen = tuple(device for device in cuda if str(device) == asked)
+    if chosen:
+        return chosen
     raise ProbelineError(
         "environment variable PROBELINE_DEVICE",
         "there is no such device on this machine",
-        expected=f"auto, cpu, or one of {torch.cuda.device_count()} CUDA devices (cuda:0 …)",
+        expected=f"auto, cpu, cuda (all), or one of {len(cuda)} CUDA devices (cuda:0 …)",
         found=asked,
         remedy="unset it to let Probeline choose",
     )

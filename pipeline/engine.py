@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from cache.errors import NonFiniteError
 from cache.writer import CellWriter
 from pipeline.cells import samples_of
 from pipeline.devices import Machine
+from pipeline.environment import wait_seconds
 from pipeline.forward import Forward
 from pipeline.index import Index
 from pipeline.loading import Batch, BatchLoader, Pixels
@@ -168,6 +170,19 @@ class _Assembler:
         return not self.cell.missing and self.cell.commit()
 
 
+_Features = tuple[_Assembler, NDArray[np.float32], float]
+"""For whom, of shape (n_images, n_features), and the seconds that it took."""
+
+
+def _run(forward: Forward, assemblers: Sequence[_Assembler], pixels: Batch) -> list[_Features]:
+    """One forward pass; for each job that takes a feature of it: the values and its seconds."""
+    before = forward.seconds
+    kinds = dict.fromkeys(a.job.model.feature for a in assemblers)
+    features = forward(pixels[assemblers[0].job.pixels], list(kinds))
+    seconds = (forward.seconds - before) / len(assemblers)
+    return [(a, features[a.job.model.feature], seconds) for a in assemblers]
+
+
 class Writers:
     """The open cells of one pass, and the one thread that writes them."""
 
@@ -175,6 +190,8 @@ class Writers:
         of = samples_of(split)[0]
         samples = index.split(of)
         self._pool = ThreadPoolExecutor(1, "write")
+        devices = {job.forward.device for job in jobs}
+        self._devices = ThreadPoolExecutor(max(1, len(devices)), "device")
         self._pending: list[Future[None]] = []
         self._paths = samples["path"].tolist()
         self._assemblers: list[_Assembler] = []
@@ -187,6 +204,7 @@ class Writers:
                     labels=index.labels(of),
                     columns=job.model.columns,
                     dtype=storage,
+                    wait=wait_seconds(),
                 )
                 self._assemblers.append(_Assembler(job, cell, self._submit))
         except BaseException:
@@ -198,21 +216,38 @@ class Writers:
 
     def take(self, batch: slice, pixels: Batch) -> None:
         """Run a batch through every network that some missing chunk needs, once each."""
-        needing = [a for a in self._assemblers if a.needs(batch)]
-        for forward in dict.fromkeys(a.job.forward for a in needing):
-            sharing = [a for a in needing if a.job.forward is forward]
-            before = forward.seconds
-            kinds = dict.fromkeys(a.job.model.feature for a in sharing)
-            seen = pixels[sharing[0].job.pixels]
-            features = forward(seen, list(kinds))
-            seconds = (forward.seconds - before) / len(sharing)
-            for assembler in sharing:
-                values = features[assembler.job.model.feature]
-                finite = np.isfinite(values).all(axis=1)
-                if not finite.all():
-                    row = int(np.argmin(finite))
-                    raise self._not_finite(assembler.job, batch.start + row, seen[row])
-                assembler.take(batch, values, seconds)
+        sharing: dict[Forward, list[_Assembler]] = {}
+        for assembler in self._assemblers:
+            if assembler.needs(batch):
+                sharing.setdefault(assembler.job.forward, []).append(assembler)
+        by_device: dict[torch.device, list[Forward]] = {}
+        for forward in sharing:
+            by_device.setdefault(forward.device, []).append(forward)
+
+        def on_device(forwards: list[Forward]) -> list[_Features]:
+            return [done for f in forwards for done in _run(f, sharing[f], pixels)]
+
+        # Devices work side by side, the networks of one device in turn. A single device works in
+        # this thread: PyTorch keeps its own threads for each thread that calls it.
+        run = map if len(by_device) == 1 else self._devices.map
+        for features in run(on_device, by_device.values()):
+            for assembler, values, seconds in features:
+                self._pass_on(assembler, batch, pixels, values, seconds)
+
+    def _pass_on(
+        self,
+        assembler: _Assembler,
+        batch: slice,
+        pixels: Batch,
+        values: NDArray[np.float32],
+        seconds: float,
+    ) -> None:
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            row = int(np.argmin(finite))
+            seen = pixels[assembler.job.pixels][row]
+            raise self._not_finite(assembler.job, batch.start + row, seen)
+        assembler.take(batch, values, seconds)
 
     def _not_finite(self, job: Job, row: int, pixels: NDArray[np.uint8]) -> NonFiniteError:
         image = self._paths[row]
@@ -233,6 +268,7 @@ class Writers:
     def close(self) -> None:
         """Finish or give up pending writes, and let go of all locks."""
         self._pool.shutdown(cancel_futures=True)
+        self._devices.shutdown(cancel_futures=True)
         for assembler in self._assemblers:
             assembler.cell.close()
 

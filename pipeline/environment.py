@@ -36,14 +36,36 @@ def worker_count(default: int) -> int:
     return _whole_number("PROBELINE_WORKERS", default, at_least=0)
 
 
+def wait_seconds() -> int:
+    """How long to wait for another process that writes the same cell: ``PROBELINE_WAIT_SECONDS``.
+
+    0, the default, refuses at once and names that process.
+    """
+    return _whole_number("PROBELINE_WAIT_SECONDS", 0, at_least=0)
+
+
 def cpu_count() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def requested_device() -> str:
-    """``PROBELINE_DEVICE``: auto (default), cpu, cuda, or cuda:NUMBER."""
+    """``PROBELINE_DEVICE``: auto (default: every GPU, or the CPU), cpu, cuda, or cuda:NUMBER."""
     return os.environ.get("PROBELINE_DEVICE", "").strip() or "auto"
+
+
+def compile_choice() -> str:
+    """``PROBELINE_COMPILE``: auto (default: where it pays), always, or never."""
+    choice = os.environ.get("PROBELINE_COMPILE", "").strip() or "auto"
+    if choice not in ("auto", "always", "never"):
+        raise ProbelineError(
+            "environment variable PROBELINE_COMPILE",
+            "is not one of its choices",
+            expected="auto, always or never",
+            found=repr(choice),
+            remedy="unset it to compile networks where that saves time",
+        )
+    return choice
 
 
 def expand_path(text: str, place: str) -> Path:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
 from cache.cell import is_current
 from cache.fingerprint import fingerprint
-from pipeline.cards import loading_part, make_card
+from pipeline.audit import audit_jobs
+from pipeline.cards import Card, loading_part, make_card
 from pipeline.cells import cell_key, cell_status, needed_splits, samples_of
 from pipeline.devices import Machine, this_machine
 from pipeline.engine import Job, extract_split
@@ -14,7 +16,8 @@ from pipeline.forward import Forward
 from pipeline.index import Index
 from pipeline.models import LoadedModel, load_model
 from pipeline.paths import cell_address
-from pipeline.provenance import record_provenance
+from pipeline.provenance import record_audit, record_provenance, recorded_audit
+from pipeline.roots import Root
 from pipeline.sources import dataset_root
 from pipeline.study import Study
 
@@ -37,9 +40,12 @@ def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
     computed: list[str] = []
     for group in _groups_that_fit(study, names, machine):
         loaded = {n: m for n, m in group.items() if cell_status(study, index, n).state != "cached"}
-        forwards = _share_forwards(loaded, machine, study.extraction.precision)
-        cards = {n: make_card(n, study.models[n], model) for n, model in loaded.items()}
         splits = {s: None for name in loaded for s in needed_splits(study, study.models[name])}
+        images = sum(len(index.split(samples_of(split)[0])) for split in splits)
+        forwards = _share_forwards(loaded, machine, study.extraction.precision, images)
+        cards = {n: make_card(n, study.models[n], model) for n, model in loaded.items()}
+        if study.extraction.precision != "float32":
+            _audit(study, index, root, loaded, forwards, cards, machine)
         for split in splits:
             jobs = []
             for name, model in loaded.items():
@@ -64,14 +70,54 @@ def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
     return computed
 
 
+def _audit(
+    study: Study,
+    index: Index,
+    root: Root,
+    loaded: Mapping[str, LoadedModel],
+    forwards: Mapping[str, Forward],
+    cards: Mapping[str, Card],
+    machine: Machine,
+) -> None:
+    """Record what reduced precision changes, for models where that is not recorded.
+
+    Before any cell is whole: a run that is killed in between leaves either no audit and no cell,
+    and does both when resumed, or an audit that is found.
+    """
+    jobs = []
+    for name, model in loaded.items():
+        key = cell_key(study, index, "train", study.models[name], cards[name])
+        if recorded_audit(index.name, name).get("cell") != fingerprint(key):
+            jobs.append(Job(name, model, forwards[name], key))
+    audits = audit_jobs(index, root, jobs, machine) if jobs else {}
+    for job in jobs:
+        facts = {
+            "cell": fingerprint(job.key),
+            "precision": study.extraction.precision,
+            **asdict(audits[job.name]),
+        }
+        record_audit(
+            index.name, job.name, study.models[job.name], cards[job.name], facts,
+            device=machine.name,
+        )  # fmt: skip
+
+
 def _share_forwards(
-    loaded: dict[str, LoadedModel], machine: Machine, precision: str
+    loaded: Mapping[str, LoadedModel], machine: Machine, precision: str, images: int
 ) -> dict[str, Forward]:
-    """One `Forward` per network: models that differ only in their feature share it."""
+    """One `Forward` per network: models that differ only in their feature share it.
+
+    Each network goes to the device that has the fewest parameters to run so far.
+    """
     by_backbone: dict[int, Forward] = {}
+    burden = dict.fromkeys(machine.devices, 0)
     for model in loaded.values():
         if id(model.backbone) not in by_backbone:
-            by_backbone[id(model.backbone)] = Forward(model, machine, precision)
+            device = min(burden, key=lambda device: burden[device])
+            burden[device] += model.parameters
+            by_backbone[id(model.backbone)] = Forward(
+                model, machine, precision, images=images, device=device
+            )
     return {name: by_backbone[id(model.backbone)] for name, model in loaded.items()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Collection
 
@@ -9,8 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch._dynamo.exc import TorchDynamoException
 
+from pipeline.compiling import OPTIONS, is_convolutional, should_compile
 from pipeline.devices import Machine
+from pipeline.environment import compile_choice
 from pipeline.features import compute_features
 from pipeline.models import LoadedModel
 from pipeline.study import Extraction
@@ -24,33 +28,47 @@ class Forward:
     Parameters
     ----------
     model : LoadedModel
-        Moved to `device`.
+        Moved to the device.
     machine : Machine
     precision : {"float32", "bfloat16", "float16"}
         Of the computation.
+    images : int
+        Of the data set; enough of them make it pay to compile the network.
+    device : torch.device, optional
+        The machine's first one by default.
 
     Attributes
     ----------
+    device : torch.device
     seconds : float
         Spent in forward passes so far.
     """
 
     def __init__(
-        self, model: LoadedModel, machine: Machine, precision: str = Extraction().precision
+        self,
+        model: LoadedModel,
+        machine: Machine,
+        precision: str = Extraction().precision,
+        *,
+        images: int = 0,
+        device: torch.device | None = None,
     ) -> None:
-        device = machine.device
-        self._device, self._precision = device, precision
+        device = device or machine.devices[0]
+        self.device, self._precision = device, precision
         self._backbone = model.backbone.to(device)
-        # Convolutions run up to twice as fast on channels-last memory; the patch embedding of a
-        # transformer is a single one and gains nothing.
-        if sum(isinstance(m, nn.Conv2d) for m in self._backbone.modules()) > 1:
+        # Convolutions run up to twice as fast on channels-last memory.
+        if is_convolutional(self._backbone):
             self._backbone = self._backbone.to(memory_format=torch.channels_last)
         mean, std = (
             torch.tensor(v, device=device).view(1, 3, 1, 1) * 255
             for v in (model.transform.mean, model.transform.std)
         )
         self._mean, self._std = mean, std
-        self._largest = max(1, machine.pixels // model.transform.geometry.size**2)
+        area = model.transform.geometry.size**2
+        self._largest = max(1, machine.pixels // area)
+        self._compiled: Callable[..., dict[str, torch.Tensor]] | None = None
+        if should_compile(self._backbone, device, images * area):
+            self._compiled = torch.compile(self._features, dynamic=False, options=OPTIONS)
         self.seconds = 0.0
 
     def __call__(
@@ -116,12 +134,40 @@ class Forward:
     def _run(
         self, pixels: NDArray[np.uint8], kinds: Collection[str]
     ) -> dict[str, NDArray[np.float32]]:
-        batch = torch.from_numpy(pixels).to(self._device, non_blocking=True)
+        batch = torch.from_numpy(pixels)
+        if self.device.type == "cuda":  # from pinned memory, a copy neither waits nor is staged
+            batch = batch.pin_memory()
+        batch = batch.to(self.device, non_blocking=True)
+        features = self._run_compiled(batch, kinds) or self._features(batch, kinds)
+        return {kind: values.float().cpu().numpy() for kind, values in features.items()}
+
+    def _features(self, batch: torch.Tensor, kinds: Collection[str]) -> dict[str, torch.Tensor]:
         # (n, h, w, 3) seen as (n, 3, h, w) is channels-last memory already.
         images = (batch.permute(0, 3, 1, 2).float() - self._mean) / self._std
         if self._precision == "float32":
-            features = compute_features(self._backbone, images, kinds)
-        else:
-            with torch.autocast(self._device.type, dtype=_AUTOCAST[self._precision]):
-                features = compute_features(self._backbone, images, kinds)
-        return {kind: values.float().cpu().numpy() for kind, values in features.items()}
+            return compute_features(self._backbone, images, kinds)
+        with torch.autocast(self.device.type, dtype=_AUTOCAST[self._precision]):
+            return compute_features(self._backbone, images, kinds)
+
+    def _run_compiled(
+        self, batch: torch.Tensor, kinds: Collection[str]
+    ) -> dict[str, torch.Tensor] | None:
+        """By the compiled network; None where there is none.
+
+        A network is compiled for one size of batch: a smaller one is filled up with copies of its
+        last image, whose features are dropped.
+        """
+        if self._compiled is None:
+            return None
+        missing = self._largest - len(batch)
+        full = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)]) if missing else batch
+        try:
+            features = self._compiled(full, tuple(kinds))
+        except TorchDynamoException as error:
+            if compile_choice() == "always":
+                raise
+            reason = str(error).strip().split("\n")[0]
+            print(f"the network could not be compiled and runs without ({reason})", file=sys.stderr)
+            self._compiled = None
+            return None
+        return {kind: values[: len(batch)] for kind, values in features.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cache.errors import ProbelineError
 from cache.writer import CellWriter
 from pipeline.cells import cell_key
+from pipeline.environment import wait_seconds
 from pipeline.imported import imported_card, read_embeddings
 from pipeline.index import Index
 from pipeline.paths import IMPORTED, SPLITS, cell_address
@@ -44,6 +45,7 @@ def write_imported_cells(study: Study, index: Index, model: str) -> None:
             labels=index.labels(split),
             columns=card.columns,
             dtype=study.extraction.storage,
+            wait=wait_seconds(),
         ) as writer:
             whole = False
             while not whole:  # twice where float16 turns out not to be enough
@@ -58,7 +60,7 @@ def write_imported_cells(study: Study, index: Index, model: str) -> None:
             split=split,
             images=len(wanted),
             seconds=0.0,
-            remarks=(*writer.remarks, "imported"),
+            remarks=(*writer.remarks, "imported, compute precision unknown"),
             device="imported",
             precision="imported",
         )

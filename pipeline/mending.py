@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from cache.cell import CellAddress
 from cache.files import write_durably
-from cache.repair import mend_root, reopen, restore_description
-from cache.verify import verify
+from cache.repair import disown, mend_root, reopen, restore_description
+from cache.verify import Fault, verify
 from pipeline.index import read_index
 from pipeline.paths import provenance_path
 from pipeline.study import Study
@@ -49,6 +49,7 @@ def mend(study: Study, damaged: Iterable[CellAddress]) -> Mended:
     """
     damaged = list(damaged)
     for address in damaged:
+        _disowned_faults(address)
         restore_description(address)  # from the root's copy, so before the root is written anew
     for store in {address.store for address in damaged}:
         mend_root(store)
@@ -61,7 +62,7 @@ def mend(study: Study, damaged: Iterable[CellAddress]) -> Mended:
         if dataset not in study.datasets or model not in study.models:
             refused.append(f"{address}: the study does not name it; delete it or restore it")
             continue
-        if not verify(address, deep=True):
+        if not _disowned_faults(address):
             addresses.append(address)  # only a description was damaged, and is restored
             continue
         missing = reopen(address)
@@ -86,3 +87,11 @@ def mend(study: Study, damaged: Iterable[CellAddress]) -> Mended:
     for address in addresses:
         refused += [f"{fault}" for fault in verify(address, deep=True)]
     return Mended(chunks, len(addresses), refused)
+
+
+def _disowned_faults(address: CellAddress) -> list[Fault]:
+    """What is wrong with a cell, after telling DVC's cache, if the cell is linked with it."""
+    faults = verify(address, deep=True)
+    for fault in faults:
+        disown(fault.path)
+    return faults

@@ -31,7 +31,7 @@ def record_provenance(
     device: str,
     precision: str,
 ) -> None:
-    """Record one split; what is recorded of the model's other splits stays.
+    """Record one split; what is recorded of the model's other splits, and its audit, stays.
 
     Parameters
     ----------
@@ -48,26 +48,69 @@ def record_provenance(
     device, precision : str
         Of the computation.
     """
-    path = provenance_path(dataset, model)
-    splits = _recorded_splits(path.read_bytes() if path.exists() else b"", card.weights)
-    splits[split] = {
+    earlier = _read(dataset, model)
+    facts = _facts(model, entry, card, device, precision)
+    if (earlier.get("weights"), earlier.get("precision")) == (card.weights, precision):
+        facts["splits"] = dict(earlier["splits"])
+    facts["splits"][split] = {
         "images": images,
         "seconds": round(seconds, 3),
         "remarks": list(remarks),
     }
-    facts = {
-        **origin(model, entry),
-        "parameters": card.parameters,
-        "weights": card.weights,
-        "transform": dict(card.transform),
-        "device": device,
-        "processor": platform.processor() or platform.machine(),
-        "versions": _versions(),
-        "python": platform.python_version(),
-        "precision": precision,
-        "splits": splits,
-    }
-    write_durably(path, json.dumps(facts, indent=1).encode())
+    if earlier.get("audit", {}).get("precision") == precision:
+        facts["audit"] = earlier["audit"]
+    _write(dataset, model, facts)
+
+
+def record_audit(
+    dataset: str,
+    model: str,
+    entry: Model,
+    card: Card,
+    audit: Mapping[str, Any],
+    *,
+    device: str,
+) -> None:
+    """Record an audit of reduced precision, before the cells that it is about are whole.
+
+    Parameters
+    ----------
+    dataset, model : str
+    entry : Model
+    card : Card
+    audit : mapping
+        Holds ``cell`` (the fingerprint of the train cell to come) and ``precision``.
+    device : str
+        Of the computation.
+    """
+    # Cells that are there still are what the record says of them.
+    facts = _read(dataset, model) or _facts(model, entry, card, device, audit["precision"])
+    _write(dataset, model, {**facts, "audit": dict(audit)})
+
+
+def recorded_audit(dataset: str, model: str) -> dict[str, Any]:
+    """What `record_audit` recorded last; empty where it did not."""
+    return dict(_read(dataset, model).get("audit", {}))
+
+
+def describe_audit(audit: Mapping[str, Any]) -> str:
+    """A recorded audit in one line."""
+    return (
+        f"in {audit['precision']}, rows of {audit['images']} images differ from float32 by "
+        f"{audit['median']:.2%} of their norm (median; {audit['maximum']:.2%} at most) and "
+        f"{audit['changed']:.1%} of their kNN predictions change"
+    )
+
+
+def recorded_card(dataset: str, model: str, entry: Model) -> Card | None:
+    """What cells' keys need of a model, if the record agrees with what the study asks for.
+
+    For a clone that has records and results but not the embeddings themselves.
+    """
+    facts = _read(dataset, model)
+    if not facts or made_from(dataset, model, entry, facts["weights"], strictly=False):
+        return None
+    return Card(facts["weights"], facts["transform"], 0, 0)
 
 
 def origin(model: str, entry: Model) -> dict[str, Any]:
@@ -114,14 +157,34 @@ def made_from(dataset: str, model: str, entry: Model, weights: str, *, strictly:
     return differences(found, asked)
 
 
-def _versions() -> dict[str, str]:
-    return {package: version(package) for package in _PACKAGES}
+def _facts(model: str, entry: Model, card: Card, device: str, precision: str) -> dict[str, Any]:
+    """What holds for all splits of a model."""
+    return {
+        **origin(model, entry),
+        "parameters": card.parameters,
+        "weights": card.weights,
+        "transform": dict(card.transform),
+        "device": device,
+        "processor": platform.processor() or platform.machine(),
+        "versions": {package: version(package) for package in _PACKAGES},
+        "python": platform.python_version(),
+        "precision": precision,
+        "splits": {},
+    }
 
 
-def _recorded_splits(recorded: bytes, weights: str) -> dict[str, Any]:
-    """The splits of an earlier record, as far as it is of these weights."""
+def _read(dataset: str, model: str) -> dict[str, Any]:
+    """The record as it stands; empty where there is none, or a damaged one."""
     try:
-        facts: Mapping[str, Any] = json.loads(recorded)
-        return dict(facts["splits"]) if facts["weights"] == weights else {}
-    except (ValueError, KeyError, TypeError):
+        facts = json.loads(provenance_path(dataset, model).read_bytes())
+    except (FileNotFoundError, ValueError):
         return {}
+    whole = isinstance(facts, dict) and all(
+        isinstance(facts.get(name), kind)
+        for name, kind in (("weights", str), ("transform", dict), ("splits", dict))
+    )
+    return facts if whole else {}
+
+
+def _write(dataset: str, model: str, facts: Mapping[str, Any]) -> None:
+    write_durably(provenance_path(dataset, model), json.dumps(facts, indent=1).encode())

@@ -8,6 +8,7 @@ from cache.errors import ProbelineError
 from pipeline.cells import cell_status
 from pipeline.index import read_index
 from pipeline.params import load_study
+from pipeline.provenance import describe_audit, recorded_audit
 from stages._run import Tally, explain_errors, say
 from stages.index import require_dataset
 
@@ -47,9 +48,18 @@ def main(dataset: str) -> None:
         # Only now: a stage that has nothing to do must not spend seconds on importing torch.
         from pipeline.extraction import extract_models
 
-        tally.computed += len(extract_models(study, index, to_run))
+        computed = extract_models(study, index, to_run)
+        tally.computed += len(computed)
+        _say_audits(dataset, computed)
     tally.cached = len(study.models) - tally.computed
     tally.close()
+
+
+def _say_audits(dataset: str, models: list[str]) -> None:
+    """What reduced precision changed, a line for each model; nothing for float32."""
+    for name in models:
+        if audit := recorded_audit(dataset, name):
+            say(f"extract {dataset}", f"{name}: {describe_audit(audit)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Holds a lock: python child_lock.py hold PATH, or python child_lock.py race PATH ROUNDS."""
+"""Holds a lock: python child_lock.py hold PATH, or (race | wait) PATH ROUNDS."""
 
 import contextlib
 import os
@@ -16,14 +16,16 @@ def hold(path: Path) -> None:
         sys.stdin.readline()
 
 
-def race(path: Path, rounds: int) -> None:
+def race(path: Path, rounds: int, wait: float) -> None:
     """Take the lock `rounds` times; meet anyone inside and die of FileExistsError."""
     inside = path.parent.with_name("inside")
     taken, end = 0, time.monotonic() + 30
     while taken < rounds and time.monotonic() < end:
         try:
-            lock = Lock(path, "cell")
+            lock = Lock(path, "cell", wait)
         except CellLockedError:
+            if wait:
+                raise
             continue
         os.close(os.open(inside, os.O_CREAT | os.O_EXCL))
         taken += 1
@@ -36,4 +38,7 @@ def race(path: Path, rounds: int) -> None:
 
 if __name__ == "__main__":
     command, place, *rest = sys.argv[1:]
-    hold(Path(place)) if command == "hold" else race(Path(place), int(rest[0]))
+    if command == "hold":
+        hold(Path(place))
+    else:
+        race(Path(place), int(rest[0]), 30.0 if command == "wait" else 0.0)

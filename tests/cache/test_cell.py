@@ -44,6 +44,11 @@ def test_reads_what_was_written(address, values):
     assert len(cell.ids()) == 600
 
 
+def test_many_readers_read_the_same(address, values, monkeypatch):
+    monkeypatch.setattr("cache.cell._READER_BYTES", 1)
+    np.testing.assert_array_equal(Cell.open(address).read(), values.astype(np.float16))
+
+
 def test_chunk_by_chunk(address, values):
     parts = list(Cell.open(address).chunks())
     assert [(rows.start, rows.stop) for rows, _ in parts] == [(0, 256), (256, 512), (512, 600)]

@@ -1,9 +1,15 @@
+import json
+import logging
 import os
 import pickle
+import re
+import socket
 import subprocess
 import threading
 import time
+from datetime import datetime
 
+import psutil
 import pytest
 
 from cache.errors import CellLockedError, DiskFullError
@@ -27,6 +33,85 @@ def test_a_second_process_is_refused_and_told_who_holds_it(owner, tmp_path):
     assert isinstance(caught.value, BlockingIOError)
     assert "wait until it ends" in pickle.loads(pickle.dumps(caught.value)).remedy
     assert (tmp_path / "f" / "lock").exists()
+
+
+def test_the_owner_is_named_by_host_number_and_start(owner, tmp_path):
+    named = json.loads((tmp_path / "f" / "lock").read_text())
+    assert named["process"] == owner.pid
+    assert named["host"] == socket.gethostname()
+    started = datetime.fromisoformat(named["started"]).timestamp()
+    assert started == pytest.approx(psutil.Process(owner.pid).create_time(), abs=1)
+    with pytest.raises(CellLockedError, match=re.escape(f"started {named['started']}")):
+        Lock(tmp_path / "f" / "lock", "cell")
+
+
+class Heard(logging.Handler):
+    """Keeps what is said of waiting, and tells when the first word of it came."""
+
+    def __init__(self):
+        super().__init__()
+        self.messages: list[str] = []
+        self.first = threading.Event()
+
+    def emit(self, record):
+        self.messages.append(record.getMessage())
+        self.first.set()
+
+
+@pytest.fixture
+def heard():
+    handler = Heard()
+    logging.getLogger("cache.lock").addHandler(handler)
+    yield handler
+    logging.getLogger("cache.lock").removeHandler(handler)
+
+
+def test_a_live_owner_is_waited_for_and_named(owner, tmp_path, heard):
+    done = []
+
+    def wait():
+        with Lock(tmp_path / "f" / "lock", "cell train of resnet", wait=60) as lock:
+            done.append(lock.path.read_text())
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    assert heard.first.wait(30)
+    assert not done
+    assert owner.poll() is None
+    owner.communicate("\n")  # it ends by itself, and lets go
+    waiting.join(30)
+    assert f'"process": {os.getpid()}' in done[0]
+    (said,) = heard.messages  # once, not at every look
+    assert f"cell train of resnet: waiting up to 60 s for process {owner.pid} on " in said
+
+
+def test_an_owner_that_is_killed_while_it_is_waited_for_is_taken_over_from(owner, tmp_path, heard):
+    def kill():
+        heard.first.wait(30)
+        owner.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with Lock(tmp_path / "f" / "lock", "cell", wait=60) as lock:
+        assert f'"process": {os.getpid()}' in lock.path.read_text()
+    killer.join(10)
+    assert owner.wait(10) < 0
+
+
+def test_waiting_ends_at_its_limit_and_says_so(owner, tmp_path):
+    with pytest.raises(CellLockedError, match="after 1 s") as caught:
+        Lock(tmp_path / "f" / "lock", "cell", wait=1)
+    assert f"process {owner.pid} on " in caught.value.found
+    assert owner.poll() is None
+    assert (tmp_path / "f" / "lock").exists()
+
+
+def test_several_processes_that_wait_get_it_one_after_the_other(lab, tmp_path):
+    children = [
+        lab.child("child_lock.py", "wait", tmp_path / "f" / "lock", 5, stderr=subprocess.DEVNULL)
+        for _ in range(3)
+    ]
+    assert [child.wait(60) for child in children] == [0] * 3
 
 
 def test_kill_9_of_the_owner_frees_it(owner, tmp_path):

@@ -175,3 +175,25 @@ def test_two_writers_of_one_cell(lab):
         lab.fill(first, lab.values_of(300, 2))
         assert first.commit()
     assert verify(address, deep=True) == verify(other_split, deep=True) == []
+
+
+def test_a_writer_that_waits_finds_the_cell_that_the_other_process_finished(lab, tmp_path):
+    store, log = tmp_path / "digits" / "tiny.zarr", tmp_path / "log"
+    with lab.child("child_writer.py", store, 2000, 4, log, 0.1) as child:
+        address = CellAddress(store, "train")
+        while not (address.partial / "layout.json").exists():
+            assert child.poll() is None
+        with CellWriter(
+            address,
+            key={"rows": 2000, "columns": 4},
+            ids=[f"image/{row}" for row in range(2000)],
+            labels=np.arange(2000) % 10,
+            columns=4,
+            wait=60,
+        ) as writer:
+            assert writer.finished
+            assert writer.missing == []
+            assert writer.commit()
+    assert child.returncode == 0
+    assert log.read_text().splitlines()[-1] == "done"
+    assert not address.partial.exists()

@@ -30,6 +30,19 @@ def test_worker_counts_that_are_no_whole_number_are_refused(monkeypatch, text):
         environment.worker_count(2)
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("", 0), ("0", 0), ("600", 600)])
+def test_seconds_to_wait_for_another_process(monkeypatch, text, seconds):
+    monkeypatch.setenv("PROBELINE_WAIT_SECONDS", text)
+    assert environment.wait_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["-1", "forever", "1.5"])
+def test_seconds_to_wait_that_are_no_whole_number_are_refused(monkeypatch, text):
+    monkeypatch.setenv("PROBELINE_WAIT_SECONDS", text)
+    with pytest.raises(ProbelineError, match="PROBELINE_WAIT_SECONDS"):
+        environment.wait_seconds()
+
+
 @pytest.mark.parametrize("text", ["tpu", "cuda:99", "cuda:-1", "gpu", "cpu cpu", "meta"])
 def test_devices_that_are_not_here_are_refused(monkeypatch, text):
     monkeypatch.setenv("PROBELINE_DEVICE", text)
@@ -41,7 +54,7 @@ def test_devices_that_are_not_here_are_refused(monkeypatch, text):
 @pytest.mark.parametrize("text", ["", "  ", "auto"])
 def test_an_empty_device_is_an_unset_one(monkeypatch, text):
     monkeypatch.setenv("PROBELINE_DEVICE", text)
-    assert this_machine().device.type in ("cpu", "cuda")
+    assert this_machine().devices[0].type in ("cpu", "cuda")
 
 
 def test_paths_name_variables_and_defaults(monkeypatch):

@@ -38,9 +38,20 @@ def test_own_embeddings_become_cells_and_are_scored_without_torch(study, tmp_pat
     study.run("extract", "mine").succeeded("1 cached, 0 computed")
     cell = xr.open_zarr("data/embeddings/mine/clip.zarr", group="train")
     np.testing.assert_allclose(cell.embedding, np.load(folder / "train.npy"), atol=1e-2)
-    for stage in ("knn", "linear", "collect", "correlate"):
+    for stage in ("neighbors", "knn", "linear", "collect", "correlate"):
         study.run(stage).succeeded()
     assert set(pd.read_csv("results/scores.csv")["protocol"]) == {"knn", "linear"}
+
+
+def test_another_precision_is_none_of_theirs(study, tmp_path):
+    import_(study, write_embeddings(tmp_path / "a")).succeeded()
+    study.run("index", "mine").succeeded()
+    study.run("extract", "mine").succeeded("1 computed")
+    study.params["extraction"]["precision"] = "bfloat16"
+    study.write()
+    study.run("extract", "mine").succeeded("1 cached, 0 computed")
+    cell = xr.open_zarr("data/embeddings/mine/clip.zarr", group="train")
+    assert cell.attrs["probeline"]["key"]["precision"] == "imported"
 
 
 def test_what_was_exported_can_be_imported_in_both_forms(project, tmp_path):
