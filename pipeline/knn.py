@@ -1,132 +1,169 @@
-"""k nearest neighbours on cached features: one search per metric, every k and weighting from it.
-
-The study's protocol (arXiv 2407.12210): k = 20, Euclidean distance, votes weighted by 1/distance,
-with and without z-scoring by the train split's statistics.
-"""
+"""k nearest neighbours from stored neighbours: every variant is a vote, none a search."""
 
 from __future__ import annotations
 
-import itertools
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
-from pipeline.normalization import Features, unit_length, zscore
-from pipeline.scoring import Outcome, make_outcome
-from pipeline.study import Knn
+from pipeline.knn_variants import TUNED, Variant, tuned_votings, variants
+from pipeline.neighbors import Space, Stored, read_neighbors, spaces
+from pipeline.protocol import Scored, Task, judged
+from pipeline.scoring import Outcome
+from pipeline.study import Study
+from pipeline.votes import Choice, Verdict, choose, judge, leave_one_out
 
-
-def variant_names(settings: Knn) -> list[str]:
-    """All variants that the settings ask for; the first is the protocol's headline."""
-    return [
-        f"k{k}_{metric}_{weighting}_{normalization}"
-        for normalization, metric, weighting, k in itertools.product(
-            settings.normalization, settings.metric, settings.weighting, settings.k
-        )
-    ]
+Labels = NDArray[np.int64]
+Read = Callable[[Space], Mapping[str, Stored]]
 
 
-def run_knn(
-    settings: Knn,
-    train: Features,
-    train_labels: NDArray[np.int64],
-    val: Features,
-    val_labels: NDArray[np.int64],
-    n_classes: int,
-) -> list[Outcome]:
+def run_knn(study: Study, task: Task) -> Scored:
     """Judge every variant on the val split.
 
+    Raises
+    ------
+    CellMissingError, CellStaleError, CellCorruptError
+        When the stored neighbours are not what the study asks for.
+    """
+
+    def read(space: Space) -> Mapping[str, Stored]:
+        return read_neighbors(
+            study.neighbors, task.dataset, task.model, space, task.train, task.val
+        )
+
+    train_labels = task.train.labels().astype(np.int64)
+    val_labels = task.val.labels().astype(np.int64)
+    outcomes = fixed_outcomes(variants(study), read, train_labels, val_labels, len(task.classes))
+    if study.knn.tuned:
+        start = time.perf_counter()
+        named = spaces(study.neighbors)
+        choice, searched = tune(named, read, train_labels, len(task.classes))
+        space = named[choice.space]
+        (best,) = fixed_outcomes(
+            [Variant(TUNED, space, choice.voting)],
+            read,
+            train_labels,
+            val_labels,
+            len(task.classes),
+            details=choice_details(space, choice),
+            seconds=searched + time.perf_counter() - start,
+        )
+        outcomes.append(best)
+    return judged(task, outcomes)
+
+
+def fixed_outcomes(
+    asked: Sequence[Variant],
+    read: Read,
+    train_labels: Labels,
+    val_labels: Labels,
+    n_classes: int,
+    *,
+    details: Mapping[str, Any] | None = None,
+    seconds: float = 0.0,
+) -> list[Outcome]:
+    """What fixed variants say of every val image, in the order of `asked`.
+
     Parameters
     ----------
-    settings : Knn
-    train, val : ndarray of shape (n_samples, n_features), float32
-    train_labels, val_labels : ndarray of shape (n_samples,)
+    asked : sequence of Variant
+    read : callable
+        Gives a space's stored neighbours; called once for each space that is asked for.
+    train_labels : ndarray of shape (n_train,)
+    val_labels : ndarray of shape (n_val,)
     n_classes : int
         Of the train split.
+    details : mapping, optional
+        Of every outcome.
+    seconds : float
+        Spent before, on every variant's behalf. An outcome's seconds are these, the space's
+        search, and its share of the votes.
     """
-    outcomes = []
-    for normalization, metric in itertools.product(settings.normalization, settings.metric):
+    outcomes: dict[str, Outcome] = {}
+    for space in dict.fromkeys(variant.space for variant in asked):
+        stored = read(space)["val"]
+        here = [variant for variant in asked if variant.space == space]
         start = time.perf_counter()
-        bank, queries = zscore(train, val) if normalization == "zscore" else (train, val)
-        distances, neighbors = search(bank, queries, max(settings.k), metric)
-        searched = time.perf_counter() - start
-        for weighting, k in itertools.product(settings.weighting, settings.k):
-            start = time.perf_counter()
-            probabilities = vote(
-                distances[:, :k], train_labels[neighbors[:, :k]], n_classes, weighting
+        verdicts = judge(
+            stored.distances,
+            train_labels[stored.indices],
+            val_labels,
+            n_classes,
+            [variant.voting for variant in here],
+        )
+        each = (time.perf_counter() - start) / len(here) + stored.seconds + seconds
+        for variant in here:
+            outcomes[variant.name] = _outcome(
+                variant.name, verdicts[variant.voting], each, stored.backend, details or {}
             )
-            outcomes.append(
-                make_outcome(
-                    f"k{k}_{metric}_{weighting}_{normalization}",
-                    probabilities,
-                    val_labels,
-                    seconds=searched + time.perf_counter() - start,
-                    backend="sklearn",
-                )
-            )
-    return outcomes
+    return [outcomes[variant.name] for variant in asked]
 
 
-def search(
-    bank: Features, queries: Features, k: int, metric: str
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The k nearest rows of `bank` for every query, nearest first, by exhaustive search.
+def tune(
+    named: Sequence[Space], read: Read, train_labels: Labels, n_classes: int
+) -> tuple[Choice, float]:
+    """The best space and way of voting by leave-one-out; no val label is given to this function.
 
     Parameters
     ----------
-    bank : ndarray of shape (n_train, n_features)
-    queries : ndarray of shape (n_queries, n_features)
-    k : int
-    metric : {"euclidean", "cosine"}
-        Cosine distance is 1 - cosine similarity.
+    named : sequence of tuple of str
+        Spaces to choose from.
+    read, train_labels, n_classes
+        See `fixed_outcomes`.
 
     Returns
     -------
-    distances : ndarray of shape (n_queries, k)
-    neighbors : ndarray of shape (n_queries, k)
-        Rows of `bank`.
+    choice : Choice
+    seconds : float
+        That the leave-one-out searches took.
     """
-    if metric == "cosine":
-        bank, queries = unit_length(bank, queries)
-    else:
-        # Euclidean distance does not change, but |a|² + |b|² - 2ab loses its digits far from
-        # the origin.
-        mean = bank.mean(axis=0, dtype=np.float64).astype(np.float32)
-        bank, queries = bank - mean, queries - mean
-    index = NearestNeighbors(n_neighbors=k, algorithm="brute", metric="euclidean").fit(bank)
-    distances, neighbors = index.kneighbors(queries)
-    if metric == "cosine":  # on unit vectors, |a - b|² = 2 (1 - cos)
-        distances = distances**2 / 2
-    return distances.astype(np.float64), neighbors.astype(np.int64)
+    trials = []
+    seconds = 0.0
+    for space in named:
+        stored = read(space)["train"]
+        seconds += stored.seconds
+        trials.append(
+            leave_one_out(
+                stored.distances,
+                train_labels[stored.indices],
+                train_labels[stored.samples],
+                n_classes,
+                tuned_votings(space, stored.indices.shape[1]),
+            )
+        )
+    return choose(trials), seconds
 
 
-def vote(
-    distances: NDArray[np.float64],
-    neighbor_labels: NDArray[np.int64],
-    n_classes: int,
-    weighting: str,
-) -> NDArray[np.float64]:
-    """Class probabilities from the neighbours' votes.
+def choice_details(space: Space, choice: Choice) -> dict[str, Any]:
+    """What the tuned variant's row tells of its selection."""
+    metric, normalization = space
+    return {
+        "metric": metric,
+        "normalization": normalization,
+        "k": choice.voting.k,
+        "weighting": choice.voting.weighting,
+        "temperature": choice.voting.temperature,
+        "leave_one_out_accuracy": choice.accuracy,
+        "leave_one_out_images": choice.queries,
+    }
 
-    With weighting "distance" a neighbour counts 1/distance; where some distance is 0, only those
-    exact matches vote (as in scikit-learn).
 
-    Returns
-    -------
-    ndarray of shape (n_queries, n_classes)
-        Rows sum to 1.
-    """
-    if weighting == "uniform":
-        weights = np.ones_like(distances)
-    else:
-        exact = distances == 0
-        with np.errstate(divide="ignore"):
-            weights = np.where(exact.any(axis=1, keepdims=True), exact, 1.0 / distances)
-    queries = len(distances)
-    cells = neighbor_labels + np.arange(queries)[:, np.newaxis] * n_classes
-    flat = np.bincount(cells.ravel(), weights.ravel(), queries * n_classes)
-    votes = flat.reshape(queries, n_classes)
-    shares: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
-    return shares
+def _outcome(
+    name: str, verdict: Verdict, seconds: float, backend: str, details: Mapping[str, Any]
+) -> Outcome:
+    with np.errstate(divide="ignore"):  # a class without a vote: minus infinity, as it is
+        log_probability = np.log(verdict.probability).astype(np.float32)
+    return Outcome(
+        name,
+        verdict.predicted,
+        verdict.rank,
+        log_probability,
+        verdict.confidence.astype(np.float32),
+        seconds=seconds,
+        backend=backend,
+        seed=None,
+        details=dict(details),
+    )

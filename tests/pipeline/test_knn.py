@@ -1,134 +1,295 @@
-"""kNN: the same votes as scikit-learn's classifier, exact matches and ties included."""
+"""kNN from stored neighbours: scikit-learn's votes, named variants, a choice without val."""
 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from made_cells import clouds, make_study, make_task
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
 
-from pipeline.knn import run_knn, search, variant_names, vote
-from pipeline.study import Knn
+from cache.records import read_record
+from pipeline import knn
+from pipeline.data_checks import checks_path, vote_of_models
+from pipeline.knn import run_knn
+from pipeline.knn_variants import TUNED_K, tuned_votings, variant_names
+from pipeline.neighbors import neighbors_key, search_cell, spaces
+from pipeline.paths import neighbors_path
 
-
-def clouds(seed: int, n: int = 90, d: int = 12, classes: int = 4, shift: float = 0.0):
-    rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.arange(n) % classes)
-    centres = rng.normal(0, 1, (classes, d))
-    features = centres[labels] + rng.normal(0, 1, (n, d)) + shift
-    return features.astype(np.float32), labels.astype(np.int64)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 10_000),
-    k=st.integers(1, 30),
-    metric=st.sampled_from(["euclidean", "cosine"]),
-    weighting=st.sampled_from(["distance", "uniform"]),
-    classes=st.integers(2, 6),
-)
-def test_votes_equal_scikit_learns(seed, k, metric, weighting, classes):
-    train, labels = clouds(seed, classes=classes)
-    queries, _ = clouds(seed + 1, n=25, classes=classes)
-    peer = KNeighborsClassifier(k, weights=weighting, metric=metric, algorithm="brute")
-    peer.fit(train.astype(np.float64), labels)
-    expected = peer.predict_proba(queries.astype(np.float64))
-    distances, neighbors = search(train, queries, k, metric)
-    found = vote(distances, labels[neighbors], classes, weighting)
-    np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
-    np.testing.assert_allclose(found.sum(axis=1), 1)
+FOUR = {"keep": 60, "metric": ["euclidean", "cosine"], "normalization": ["none", "zscore"]}
+GRID = {
+    "presets": ["study"], "k": [1, 5, 60], "weighting": ["distance", "uniform", "softmax"],
+    "temperature": [0.07, 0.5], "tuned": True,
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_distances_are_right_and_sorted(metric):
-    train, _ = clouds(3, shift=500.0)  # far from the origin, where |a|² + |b|² - 2ab loses digits
-    queries, _ = clouds(4, n=20, shift=500.0)
-    a, b = train.astype(np.float64), queries.astype(np.float64)
-    if metric == "cosine":
-        a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
-        exact = 1 - b @ a.T
-    else:
-        exact = np.linalg.norm(b[:, np.newaxis] - a, axis=2)
-    distances, neighbors = search(train, queries, 7, metric)
-    assert (np.diff(distances, axis=1) >= 0).all()
-    loose = 1e-4 if metric == "euclidean" else 5e-2  # cosines there differ in the 7th digit
-    np.testing.assert_allclose(
-        distances, np.take_along_axis(exact, neighbors, 1), rtol=loose, atol=1e-9
-    )
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_exact_matches_alone_vote(data):
-    k = data.draw(st.integers(1, 6))
-    row = st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), min_size=k, max_size=k)
-    distances = np.sort(np.array(data.draw(st.lists(row, min_size=1, max_size=5))), axis=1)
-    labels = np.array(
-        [data.draw(st.lists(st.integers(0, 2), min_size=k, max_size=k)) for _ in distances]
-    )
-    found = vote(distances, labels, 3, "distance")
-    for i, (d, names) in enumerate(zip(distances, labels, strict=True)):
-        weights = (d == 0).astype(float) if (d == 0).any() else 1 / d
-        naive = np.array([weights[names == c].sum() for c in range(3)]) / weights.sum()
-        np.testing.assert_allclose(found[i], naive)
+def search(study, task):
+    for space in spaces(study.neighbors):
+        key = neighbors_key(study.neighbors, space, task.train, task.val)
+        path = neighbors_path(task.dataset, task.model, *space)
+        search_cell("numpy", 1 << 30, key, path, task.train, task.val)
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_an_image_that_is_in_train_gets_its_own_label(metric):
-    train, labels = clouds(5, n=200, d=300)
-    distances, neighbors = search(train, train[:50], 20, metric)
-    assert (neighbors[:, 0] == np.arange(50)).all()
-    probabilities = vote(distances, labels[neighbors], 4, "distance")
-    assert (probabilities[np.arange(50), labels[:50]] > 0.99).all()
+def run(study, task):
+    """Outcomes by variant (as tables), and score rows by variant and metric."""
+    search(study, task)
+    scored = run_knn(study, task)
+    table = scored.outcomes.to_pandas()
+    outcomes = {str(name): part for name, part in table.groupby("variant", observed=True)}
+    return outcomes, {(row["variant"], row["metric"]): row for row in scored.rows}
 
 
-def test_two_equal_train_rows_of_two_classes_tie():
-    train, labels = clouds(6, n=60, d=700)
-    train[1], labels[0], labels[1] = train[0], 0, 1
-    distances, neighbors = search(train, train[:1], 5, "euclidean")
-    probabilities = vote(distances, labels[neighbors], 4, "distance")
-    np.testing.assert_allclose(probabilities[0, :2], 0.5, atol=1e-6)
+def made_task(seed=0, **options):
+    train, labels = clouds(seed, **options)
+    val, val_labels = clouds(seed + 1, n=33)
+    return make_task(train, labels, val, val_labels)
 
 
-def test_zero_rows_have_a_cosine_distance():
-    train, labels = clouds(7)
-    train[0] = 0
-    queries = np.zeros((1, train.shape[1]), np.float32)
-    distances, neighbors = search(train, queries, 3, "cosine")
-    assert np.isfinite(vote(distances, labels[neighbors], 4, "distance")).all()
+def prepared(task, normalization):
+    train, val = (cell.read().astype(np.float64) for cell in (task.train, task.val))
+    if normalization == "none":
+        return train, val
+    scaler = StandardScaler().fit(train)
+    return scaler.transform(train), scaler.transform(val)
 
 
-def test_every_combination_is_an_outcome_of_its_own_name():
-    settings_ = Knn(k=[1, 5], weighting=["distance", "uniform"])
-    train, labels = clouds(8)
-    val, val_labels = clouds(9, n=30)
-    outcomes = run_knn(settings_, train, labels, val, val_labels, 4)
-    names = [o.variant for o in outcomes]
-    assert sorted(names) == sorted(variant_names(settings_))
-    assert len(set(names)) == len(names) == 16
-    by_name = {o.variant: o for o in outcomes}
-    alone = run_knn(Knn(k=[5], weighting=["uniform"]), train, labels, val, val_labels, 4)
-    for outcome in alone:  # a k from a larger search is that k
-        np.testing.assert_array_equal(outcome.predicted, by_name[outcome.variant].predicted)
+def peer(k, metric, weighting):
+    weights = weighting
+    if weighting.startswith("softmax"):
+        temperature = float(weighting.removeprefix("softmax"))
+        weights = lambda distances: np.exp((1 - distances) / temperature)  # noqa: E731
+    return KNeighborsClassifier(k, weights=weights, metric=metric, algorithm="brute")
+
+
+def test_every_variant_votes_as_scikit_learn():
+    task = made_task()
+    study = make_study(FOUR, GRID)
+    outcomes, rows = run(study, task)
+    labels, truth = task.train.labels(), task.val.labels()
+    asked = {"study": (20, "euclidean", "distance", "none")}
+    asked["study_zscore"] = (20, "euclidean", "distance", "zscore")
+    for name in outcomes:
+        if name.startswith("k"):
+            k, metric, weighting, normalization = name.removeprefix("k").split("_")
+            asked[name] = (int(k), metric, weighting, normalization)
+    assert set(asked) | {"tuned"} == set(outcomes)
+    for name, (k, metric, weighting, normalization) in asked.items():
+        train, val = prepared(task, normalization)
+        shares = peer(k, metric, weighting).fit(train, labels).predict_proba(val)
+        found = outcomes[name]
+        of_truth = shares[np.arange(len(truth)), truth]
+        np.testing.assert_array_equal(found["predicted"], shares.argmax(axis=1))
+        np.testing.assert_allclose(np.exp(found["log_probability"]), of_truth, atol=1e-6)
+        np.testing.assert_allclose(found["confidence"], shares.max(axis=1), atol=1e-6)
+        assert rows[name, "top1"]["value"] == np.mean(shares.argmax(axis=1) == truth)
+        assert rows[name, "top1"]["backend"] == "numpy"
+        assert rows[name, "top1"]["seconds"] > 0
+
+
+def test_dino_is_named_by_its_k():
+    study = make_study({"keep": 200}, {"presets": ["dino", "study"]})
+    assert variant_names(study) == [
+        "dino_k10", "dino_k20", "dino_k100", "dino_k200", "study", "study_zscore"
+    ]  # fmt: skip
+    task = made_task(4, n=230)
+    outcomes, _ = run(study, task)
+    train, val = prepared(task, "none")
+    shares = peer(100, "cosine", "softmax0.07").fit(train, task.train.labels()).predict_proba(val)
+    found = outcomes["dino_k100"]
+    np.testing.assert_array_equal(found["predicted"], shares.argmax(axis=1))
+    np.testing.assert_allclose(found["confidence"], shares.max(axis=1), atol=1e-6)
+
+
+def test_names_are_distinct_presets_first_and_tuned_last():
+    study = make_study(FOUR, GRID)
+    names = variant_names(study)
+    assert names[:2] == ["study", "study_zscore"]
+    assert names[-1] == "tuned"
+    # two cosine spaces with four weightings (two temperatures), two euclidean ones with two
+    assert len(names) == len(set(names)) == 2 + 3 * (2 * 4 + 2 * 2) + 1
+    assert "k5_cosine_softmax0.07_zscore" in names
+    assert not any("euclidean_softmax" in name for name in names)
+    outcomes, _ = run(study, made_task())
+    assert list(outcomes) == names
 
 
 def test_statistics_come_from_train_alone():
     train, labels = clouds(10)
     val, val_labels = clouds(11, n=40)
-    together = run_knn(Knn(k=[5]), train, labels, val, val_labels, 4)
-    half = run_knn(Knn(k=[5]), train, labels, val[:7], val_labels[:7], 4)
-    for whole, part in zip(together, half, strict=True):
-        np.testing.assert_array_equal(whole.predicted[:7], part.predicted)
+    study = make_study(FOUR, {"k": [5], "tuned": True})
+    whole, _ = run(study, make_task(train, labels, val, val_labels))
+    part, _ = run(study, make_task(train, labels, val[:7], val_labels[:7], model="other"))
+    for name, outcome in part.items():
+        np.testing.assert_array_equal(outcome["predicted"], whole[name]["predicted"][:7])
+
+
+def test_poisoned_val_labels_and_features_do_not_change_the_choice():
+    train, labels = clouds(12)
+    val, val_labels = clouds(13, n=60)
+    study = make_study(FOUR, {"k": [5], "tuned": True})
+    rng = np.random.default_rng(0)
+    wild = (val * rng.normal(0, 50, val.shape)).astype(np.float32)
+    _, honest = run(study, make_task(train, labels, val, val_labels))
+    poisons = [(val, 3 - val_labels), (wild, rng.permutation(val_labels))]
+    for number, poison in enumerate(poisons):
+        _, rows = run(study, make_task(train, labels, *poison, model=f"poison{number}"))
+        assert rows["tuned", "top1"]["details"] == honest["tuned", "top1"]["details"]
+        assert rows["tuned", "top1"]["value"] != honest["tuned", "top1"]["value"]
+
+
+def slow_leave_one_out(points, labels, metric, weighting, k):
+    """Accuracy by votes of each image's k nearest others, one image at a time."""
+    hits = 0
+    for i, point in enumerate(points):
+        if metric == "cosine":
+            cosines = points @ point / np.linalg.norm(points, axis=1) / np.linalg.norm(point)
+            distances = 1 - cosines
+        else:
+            distances = np.linalg.norm(points - point, axis=1)
+        distances[i] = np.inf
+        nearest = np.argsort(distances)[:k]
+        weights = {
+            "uniform": lambda d: np.ones_like(d),
+            "distance": lambda d: 1 / d,
+        }.get(weighting, lambda d: np.exp(-d / float(weighting.removeprefix("softmax"))))
+        votes = np.bincount(labels[nearest], weights(distances[nearest]))
+        hits += votes.argmax() == labels[i]
+    return hits / len(points)
+
+
+def test_the_tuned_variant_is_the_best_of_a_slow_leave_one_out():
+    task = made_task(14, n=48)
+    study = make_study(FOUR | {"keep": 21}, {"k": [5], "tuned": True})
+    outcomes, rows = run(study, task)
+    labels = task.train.labels()
+    scores = {}
+    for metric, normalization in spaces(study.neighbors):
+        train, _ = prepared(task, normalization)
+        weightings = ["uniform", "distance"]
+        if metric == "cosine":
+            weightings += ["softmax0.03", "softmax0.07", "softmax0.2"]
+        for weighting in weightings:
+            for k in (1, 2, 5, 10, 20):
+                scores[metric, normalization, weighting, k] = slow_leave_one_out(
+                    train, labels, metric, weighting, k
+                )
+    best = max(scores, key=lambda name: scores[name])
+    details = rows["tuned", "top1"]["details"]
+    assert details["leave_one_out_accuracy"] == scores[best]
+    assert details["leave_one_out_images"] == 48
+    temperature = details["temperature"]
+    weighting = details["weighting"] + ("" if temperature is None else str(temperature))
+    assert (details["metric"], details["normalization"], weighting, details["k"]) == best
+    train, val = prepared(task, best[1])
+    shares = peer(best[3], best[0], best[2]).fit(train, labels).predict_proba(val)
+    np.testing.assert_array_equal(outcomes["tuned"]["predicted"], shares.argmax(axis=1))
+
+
+def test_constant_features_are_scored_and_nothing_is_chosen():
+    train, labels = clouds(15, n=30)
+    task = make_task(np.ones_like(train), labels, np.ones((6, 12), np.float32), labels[:6])
+    outcomes, rows = run(make_study({"keep": 9}, {"k": [3], "tuned": True}), task)
+    details = rows["tuned", "top1"]["details"]
+    assert details["leave_one_out_accuracy"] is None
+    assert (details["k"], details["metric"]) == (1, "euclidean")
+    named = outcomes["k3_euclidean_distance_none"]["predicted"]
+    assert (named == np.bincount(labels[:3]).argmax()).all()  # equal distances: the first rows
 
 
 def test_number_of_classes_comes_from_train():
-    train, labels = clouds(12, classes=6)
-    val, val_labels = clouds(13, n=20, classes=6)
+    train, labels = clouds(16, classes=6)
+    val, val_labels = clouds(17, n=20, classes=6)
     few = val_labels < 2  # val shows two classes only; ranks still go over six
-    (outcome,) = run_knn(
-        Knn(k=[90], metric=["euclidean"], normalization=["none"]),
-        train, labels, val[few], val_labels[few], 6,
-    )  # fmt: skip
-    assert outcome.rank.max() <= 6
-    assert set(outcome.predicted) <= set(range(6))
+    task = make_task(train, labels, val[few], val_labels[few])
+    outcomes, rows = run(make_study(FOUR, {"k": [60], "weighting": ["uniform"]}), task)
+    for outcome in outcomes.values():
+        assert outcome["rank"].max() <= 6
+    assert ("k60_euclidean_uniform_none", "top5") in rows
+
+
+def test_neighbours_are_read_once_for_each_space(monkeypatch):
+    task = made_task()
+    study = make_study(FOUR, {"k": [1, 5, 20], "weighting": ["uniform", "distance"]})
+    search(study, task)
+    read = []
+    original = knn.read_neighbors
+    monkeypatch.setattr(knn, "read_neighbors", lambda *a: read.append(a[3]) or original(*a))
+    run_knn(study, task)
+    assert sorted(read) == sorted(spaces(study.neighbors))
+
+
+def test_the_tuned_grid_stops_at_what_is_stored():
+    assert {v.k for v in tuned_votings(("cosine", "none"), 60)} == {k for k in TUNED_K if k <= 60}
+    assert len(tuned_votings(("cosine", "none"), 200)) == 8 * 5
+    assert {v.weighting for v in tuned_votings(("euclidean", "none"), 9)} == {"uniform", "distance"}
+
+
+def test_a_preset_beyond_a_train_split_is_refused(project):
+    project.params["neighbors"] |= {"keep": 200, "metric": ["cosine"]}
+    project.params["knn"] = {"presets": ["dino"]}
+    project.write()
+    project.run("index", "pets").succeeded()
+    for stage in ("neighbors", "knn"):
+        project.run(stage).refused("knn.presets (dino)", "data set pets", "at most 8", "200")
+    assert not (project.folder / "results").exists()
+
+
+def test_a_finding_needs_most_models():
+    def report(*pairs):
+        return pd.DataFrame(pairs, columns=["val", "train"])
+
+    found = vote_of_models(
+        [report((1, 2), (5, 9), (3, 3)), report((1, 2), (3, 3)), report((5, 9), (1, 2)), report()]
+    )
+    assert found.to_dict("records") == [{"val": 1, "train": 2, "models": 0.75}]
+    assert vote_of_models([report(), report()]).empty
+
+
+def test_planted_copies_and_labels_are_listed_by_name(project, monkeypatch):
+    """The findings of a study whose neighbours are those of made-up features."""
+    from pipeline import data_checks
+    from pipeline.neighbors import Stored
+
+    project.prepare()
+    project.run("neighbors").succeeded()
+    far = np.arange(1.0, 6.0)
+
+    def read(settings, dataset, model, space, train, val):
+        distances = np.tile(far, (2, 1))
+        distances[1, 0] = 0
+        indices = np.tile(np.arange(5), (2, 1))
+        indices[1, 0] = 6
+        near = np.tile(np.arange(3, 8), (8, 1))  # the last four train images are dogs
+        near[:, 0] = 4
+        return {
+            "val": Stored(np.arange(2, dtype=np.int32), distances, indices, 0.0, "made"),
+            "train": Stored(np.arange(8, dtype=np.int32), np.tile(far, (8, 1)), near, 0.0, "made"),
+        }
+
+    monkeypatch.setattr(data_checks, "read_neighbors", read)
+    project.run("knn").succeeded("1 computed")
+    table = read_record(checks_path("pets")).outcomes().to_pandas()
+    assert list(table.columns) == list(data_checks.COLUMNS)
+    from pipeline.index import read_index
+
+    index = read_index("pets")
+    train, val = index.split("train"), index.split("val")
+    copies = table[table["kind"] == "near_duplicate"].to_dict("records")
+    assert copies == [
+        {
+            "kind": "near_duplicate", "image": val["path"][1], "other": train["path"][6],
+            "label": val["class"][1], "suggested": train["class"][6], "models": 1.0,
+        }
+    ]  # fmt: skip
+    doubts = table[table["kind"] == "suspected_label"]
+    assert doubts["image"].tolist() == train["path"][:4].tolist()
+    assert set(doubts["label"]) == {"cat"}
+    assert set(doubts["suggested"]) == {"dog"}
+    monkeypatch.setattr(data_checks, "read_neighbors", None)
+    project.run("knn").succeeded("1 cached")  # a list that is current is not made again

@@ -1,0 +1,382 @@
+"""Class probabilities by the votes of stored neighbours: every k, weighting and temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.errors import ProbelineError
+
+WEIGHTINGS = ("uniform", "distance", "softmax")
+
+BLOCK_BYTES = 8 << 20
+"""Votes of one block of queries; stays in the processor's cache."""
+
+TWIN_SHARE = 1e-3
+"""A neighbour no farther than this share of the typical k-th distance is a near-duplicate."""
+
+SELECTION_QUERIES = 50_000
+"""Train images whose leave-one-out votes choose k, weighting and temperature."""
+
+Matrix = NDArray[np.float64]
+Labels = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Voting:
+    """How neighbours vote.
+
+    Attributes
+    ----------
+    k : int
+        The nearest k vote.
+    weighting : {"uniform", "distance", "softmax"}
+        One vote each; 1/distance, and where some distance is 0 only those exact matches, as in
+        scikit-learn; exp(similarity / temperature) with similarity 1 - cosine distance, as DINO
+        does (arXiv 2104.14294).
+    temperature : float, optional
+        For "softmax", and for it alone.
+    """
+
+    k: int
+    weighting: str
+    temperature: float | None = None
+
+    def __post_init__(self) -> None:
+        place = f"votes of k = {self.k} neighbours"
+        if self.weighting not in WEIGHTINGS:
+            raise ProbelineError(
+                place,
+                "the weighting is not known",
+                expected=", ".join(WEIGHTINGS),
+                found=str(self.weighting),
+            )
+        wanted = self.weighting == "softmax"
+        if wanted != (self.temperature is not None) or (
+            self.temperature is not None and not self.temperature > 0
+        ):
+            raise ProbelineError(
+                place,
+                f"the temperature does not go with weighting {self.weighting}",
+                expected="a positive temperature" if wanted else "none",
+                found=str(self.temperature),
+            )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one way of voting says of every query whose true class is known.
+
+    Attributes
+    ----------
+    predicted : ndarray of shape (n_queries,), int32
+        Class with the most votes; of equal ones the first, as `numpy.argmax`.
+    rank : ndarray of shape (n_queries,), int32
+        Place of the true class, from 1; equal votes in order of class.
+    probability : ndarray of shape (n_queries,), float64
+        Share of the votes for the true class.
+    confidence : ndarray of shape (n_queries,), float64
+        Share of the votes for the predicted class.
+    """
+
+    predicted: NDArray[np.int32]
+    rank: NDArray[np.int32]
+    probability: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, size: int) -> Self:
+        """Of `size` queries, to be filled in."""
+        return cls(
+            np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size), np.empty(size)
+        )
+
+    def part(self, rows: slice) -> Self:
+        """A view of some queries' verdicts."""
+        return type(self)(
+            self.predicted[rows], self.rank[rows], self.probability[rows], self.confidence[rows]
+        )
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """How many ways of voting in one space do on train images.
+
+    Attributes
+    ----------
+    votings : tuple of Voting
+    hits : ndarray of shape (n_votings, n_queries), bool
+        Right answers; meaningful where the query has k neighbours that are not near-duplicates.
+    room : ndarray of shape (n_queries,)
+        How many stored neighbours of each query are not near-duplicates.
+    """
+
+    votings: tuple[Voting, ...]
+    hits: NDArray[np.bool_]
+    room: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What leave-one-out on train found best.
+
+    Attributes
+    ----------
+    space : int
+        Number of the space among those that were compared.
+    voting : Voting
+    accuracy : float or None
+        Leave-one-out accuracy; None where all train images are near-duplicates of each other, so
+        that nothing could be compared and the first way of voting was taken.
+    queries : int
+        Train images that it was measured on.
+    """
+
+    space: int
+    voting: Voting
+    accuracy: float | None
+    queries: int
+
+
+def vote(
+    distances: Matrix,
+    neighbor_labels: Labels,
+    k: int,
+    weighting: str,
+    n_classes: int,
+    *,
+    temperature: float | None = None,
+) -> Matrix:
+    """Class probabilities: ndarray of shape (n_queries, n_classes), rows sum to 1.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_queries, n_neighbors)
+        Nearest first; the first k vote. For "softmax", cosine distances.
+    neighbor_labels : ndarray of shape (n_queries, n_neighbors)
+    k : int
+    weighting, temperature
+        See `Voting`.
+    n_classes : int
+
+    Raises
+    ------
+    ProbelineError
+        When k exceeds the stored neighbours, or the temperature does not fit the weighting.
+    """
+    voting = Voting(k, weighting, temperature)
+    _require_neighbors(distances, k)
+    votes = np.zeros((len(distances), n_classes))
+    _add(votes, neighbor_labels[:, :k], _weights(distances[:, :k], voting))
+    votes /= votes.sum(axis=1, keepdims=True)
+    return votes
+
+
+def judge(
+    distances: Matrix,
+    neighbor_labels: Labels,
+    truth: Labels,
+    n_classes: int,
+    votings: Sequence[Voting],
+) -> dict[Voting, Verdict]:
+    """Judge many ways of voting from the same neighbours, without keeping probabilities.
+
+    Parameters
+    ----------
+    distances, neighbor_labels : ndarray of shape (n_queries, n_neighbors)
+    truth : ndarray of shape (n_queries,)
+        True class of each query.
+    n_classes : int
+    votings : sequence of Voting
+
+    Raises
+    ------
+    ProbelineError
+        When a k exceeds the stored neighbours.
+    """
+    for voting in votings:
+        _require_neighbors(distances, voting.k)
+    size = len(truth)
+    verdicts = {voting: Verdict.empty(size) for voting in votings}
+    for rows in _blocks(size, n_classes):
+        for family in _families(votings):
+            weights = _weights(distances[rows], family[-1])
+            parts = {voting: verdicts[voting].part(rows) for voting in family}
+            _judge_prefixes(weights, neighbor_labels[rows], truth[rows], n_classes, parts)
+    return verdicts
+
+
+def stratified(labels: Labels, most: int = SELECTION_QUERIES, seed: int = 0) -> NDArray[np.int64]:
+    """Rows of at most `most` images, every class by its share: ascending, drawn from `seed`."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    # Every step-th image of the classes laid end to end: each class's share to within one.
+    places = (np.arange(most) * len(labels)) // most
+    return np.sort(by_class[places])
+
+
+def without_twins(distances: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Places of neighbours that are not near-duplicates of the query: those vote for themselves.
+
+    A near-duplicate is no farther than `TWIN_SHARE` times the median, over queries, of the distance
+    to the last stored neighbour.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n_queries, n_neighbors)
+        Nearest first.
+
+    Returns
+    -------
+    places : ndarray of shape (n_queries, n_neighbors)
+        Of the neighbours; once there are no more, the last one's is repeated.
+    room : ndarray of shape (n_queries,)
+        How many there are.
+    """
+    stored = distances.shape[1]
+    twins = np.count_nonzero(distances <= TWIN_SHARE * np.median(distances[:, -1]), axis=1)
+    places = np.minimum(twins[:, np.newaxis] + np.arange(stored), stored - 1)
+    return places, stored - twins
+
+
+def leave_one_out(
+    distances: Matrix,
+    neighbor_labels: Labels,
+    truth: Labels,
+    n_classes: int,
+    votings: Sequence[Voting],
+) -> LeaveOneOut:
+    """Try ways of voting on train images, near-duplicates left out.
+
+    Parameters
+    ----------
+    distances, neighbor_labels : ndarray of shape (n_queries, n_neighbors)
+        Leave-one-out neighbours of train images (at best those of `stratified`) in the full bank.
+    truth : ndarray of shape (n_queries,)
+        The train images' labels.
+    n_classes : int
+    votings : sequence of Voting
+
+    Raises
+    ------
+    ProbelineError
+        When a k exceeds the stored neighbours.
+    """
+    places, room = without_twins(distances)
+    verdicts = judge(
+        np.take_along_axis(distances, places, axis=1),
+        np.take_along_axis(neighbor_labels, places, axis=1),
+        truth,
+        n_classes,
+        votings,
+    )
+    hits = np.array([verdicts[voting].rank == 1 for voting in votings])
+    return LeaveOneOut(tuple(votings), hits, room)
+
+
+def choose(trials: Sequence[LeaveOneOut]) -> Choice:
+    """The space and the way of voting with the best leave-one-out accuracy on train.
+
+    All are compared on the same images: those that have, in every space, enough neighbours for
+    the largest k. That k is as large as leaves at least half of the images.
+
+    Parameters
+    ----------
+    trials : sequence of LeaveOneOut
+        One for each space, of the same train images. Of equally good ones, the first wins.
+    """
+    room = np.min([trial.room for trial in trials], axis=0)
+    ks = sorted({voting.k for trial in trials for voting in trial.votings})
+    fitting = [k for k in ks if 2 * np.count_nonzero(room >= k) >= len(room)]
+    if not fitting:
+        return Choice(0, trials[0].votings[0], None, 0)
+    kept = room >= fitting[-1]
+    scores = [
+        (int(np.count_nonzero(hits[kept])), space, voting)
+        for space, trial in enumerate(trials)
+        for voting, hits in zip(trial.votings, trial.hits, strict=True)
+        if voting.k <= fitting[-1]
+    ]
+    right, space, voting = max(scores, key=lambda score: score[0])  # the first of equals
+    queries = int(np.count_nonzero(kept))
+    return Choice(space, voting, right / queries, queries)
+
+
+def _weights(distances: Matrix, voting: Voting) -> Matrix:
+    """Weight of every neighbour, up to a factor per query."""
+    if voting.weighting == "uniform":
+        return np.ones_like(distances)
+    if voting.weighting == "distance":
+        # Nearest first: where some distance is 0, so is the first. Through the smallest one,
+        # no quotient overflows.
+        first = distances[:, :1]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(first == 0, distances == 0, first / distances)
+    assert voting.temperature is not None
+    # exp((1 - distance) / T) up to the factor exp((1 - nearest) / T): large for a small T.
+    shares: Matrix = np.exp((distances[:, :1] - distances) / voting.temperature)
+    return shares
+
+
+def _add(votes: Matrix, labels: Labels, weights: Matrix) -> None:
+    """Add each neighbour's weight to its class, in place."""
+    cells = labels + np.arange(len(votes))[:, np.newaxis] * votes.shape[1]
+    flat = np.bincount(cells.ravel(), weights.ravel(), votes.size)
+    votes += flat.reshape(votes.shape)
+
+
+def _judge_prefixes(
+    weights: Matrix,
+    labels: Labels,
+    truth: Labels,
+    n_classes: int,
+    verdicts: dict[Voting, Verdict],
+) -> None:
+    """Fill in the verdicts of one weighting's values of k, ascending, adding as k grows."""
+    votes = np.zeros((len(truth), n_classes))
+    queries, classes = np.arange(len(truth)), np.arange(n_classes)
+    before = 0
+    for voting, verdict in verdicts.items():
+        _add(votes, labels[:, before : voting.k], weights[:, before : voting.k])
+        before = voting.k
+        of_truth = votes[queries, truth]
+        ahead = votes > of_truth[:, np.newaxis]
+        ahead |= (votes == of_truth[:, np.newaxis]) & (classes < truth[:, np.newaxis])
+        predicted = votes.argmax(axis=1)
+        verdict.predicted[:] = predicted
+        verdict.rank[:] = 1 + np.count_nonzero(ahead, axis=1)
+        total = weights[:, : voting.k].sum(axis=1)
+        verdict.probability[:] = of_truth / total
+        verdict.confidence[:] = votes[queries, predicted] / total
+
+
+def _families(votings: Sequence[Voting]) -> list[list[Voting]]:
+    """Ways of voting that differ in k alone, each list by ascending k."""
+    families: dict[tuple[str, float | None], list[Voting]] = {}
+    for voting in sorted(set(votings), key=lambda voting: voting.k):
+        families.setdefault((voting.weighting, voting.temperature), []).append(voting)
+    return list(families.values())
+
+
+def _blocks(queries: int, n_classes: int) -> Iterator[slice]:
+    size = max(1, BLOCK_BYTES // (8 * n_classes))
+    for start in range(0, queries, size):
+        yield slice(start, min(start + size, queries))
+
+
+def _require_neighbors(distances: Matrix, k: int) -> None:
+    if not 1 <= k <= distances.shape[1]:
+        raise ProbelineError(
+            "votes of neighbours",
+            f"k = {k} neighbours can't vote",
+            expected=f"k from 1 to {distances.shape[1]}, the neighbours that are stored",
+            found=str(k),
+            remedy="store more neighbours",
+        )

@@ -1,0 +1,25 @@
+"""Stage neighbors: the nearest train images of every image -> data/neighbors/<data set>/<model>."""
+
+from __future__ import annotations
+
+import click
+
+from pipeline.knn_variants import require_enough_train
+from pipeline.neighbors import compute_neighbors
+from pipeline.params import load_study
+from stages._run import Tally, explain_errors
+
+
+@click.command(help=__doc__)
+@explain_errors
+def main() -> None:
+    """Search what the study misses."""
+    tally = Tally("neighbors")
+    study = load_study()
+    require_enough_train(study)
+    tally.cached, tally.computed = compute_neighbors(study)
+    tally.close()
+
+
+if __name__ == "__main__":
+    main()
