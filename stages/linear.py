@@ -1,4 +1,4 @@
-"""Stage linear: logistic regression on every cell -> results/linear/<data set>/<model>.parquet."""
+"""Stage linear: linear heads on every cell -> results/linear/<data set>/<model>.parquet."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import partial
 
 import click
 
+from pipeline.backends import choose_backend
 from pipeline.params import load_study
 from stages._run import Tally, explain_errors
 
@@ -16,12 +17,12 @@ def main() -> None:
     """Score what the study misses."""
     tally = Tally("linear")
     study = load_study()
-    from pipeline.linear import run_linear  # scikit-learn takes a second to import
+    from pipeline.linear import run_linear  # SciPy and pandas take a second to import
+    from pipeline.linear_solvers import OFFERED
     from pipeline.protocol import run_protocol
 
-    tally.cached, tally.computed = run_protocol(
-        study, "linear", study.linear, partial(run_linear, study.linear)
-    )
+    probe = partial(run_linear, study, choose_backend(OFFERED))
+    tally.cached, tally.computed = run_protocol(study, "linear", probe)
     tally.close()
 
 

@@ -1,0 +1,231 @@
+"""The softmax loss of linear scores over one set of samples, on NumPy or on torch.
+
+All that touches every sample. `newton` minimises it. Written in the words that NumPy and torch
+share; torch is never imported here unless the features are its tensors already.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+Array = Any
+"""numpy.ndarray or torch.Tensor, on one device."""
+
+NOTHING = 1e-14
+"""Variance along an axis, of the largest, that is rounding: such axes are left out."""
+SLAB = 1 << 24
+"""Values of the features that are widened at a time."""
+
+
+def namespace(array: Array) -> Any:
+    """The module whose functions take `array`: numpy or torch."""
+    name = type(array).__module__.partition(".")[0]
+    if name not in ("numpy", "torch"):
+        raise TypeError(f"expected a NumPy array or a torch tensor, found {type(array)}")
+    return sys.modules[name]
+
+
+@dataclass(frozen=True)
+class Point:
+    """The loss at one set of logits.
+
+    Attributes
+    ----------
+    logits : array of shape (n_classes, n_samples)
+    loss : float
+        Sum over samples.
+    residual : array of shape (n_classes, n_samples)
+        Probability minus 1 for the own class, minus 0 for others.
+    """
+
+    logits: Array
+    loss: float
+    residual: Array
+
+
+class SoftmaxLoss:
+    """Σ_i −log softmax(W x_i + b)[y_i] and its derivatives, in the features' principal axes.
+
+    The penalty ½‖W‖² is the same in any rotated axes. In the principal ones badly scaled features
+    become badly scaled columns, which cost neither digits nor, with a diagonal preconditioner,
+    iterations. Where n < d there are only n of them.
+
+    Parameters
+    ----------
+    features : array of shape (n_samples, n_features), float32 or float64
+    labels : array of shape (n_samples,), int64
+        0 to n_classes − 1.
+    n_classes : int
+
+    Attributes
+    ----------
+    squares : array of shape (1 + n_axes,), float64
+        Mean square of each column.
+    penalised : array of shape (1 + n_axes,), float64
+        0 for the intercept, else 1.
+
+    Notes
+    -----
+    Weights and gradients are arrays of shape (n_classes, 1 + n_axes), float64: the intercept of
+    the centred features, then the axes by falling variance.
+
+    The residual of a sample's own class is formed as −Σ of the other probabilities, and the loss
+    as log1p of the others' odds. Both then keep their relative precision where a sample is fitted
+    to 1e-7 and beyond, which 1 − p and log p lose. Products with the Hessian need no more than
+    float32: they only lead to the optimum, the gradient says where it is.
+    """
+
+    def __init__(self, features: Array, labels: Array, n_classes: int) -> None:
+        self.xp = xp = namespace(features)
+        self.n_classes = n_classes
+        self._labels = labels
+        self._rows = xp.arange(len(labels), device=labels.device)
+        self._mean, self._axes, squares = _principal_axes(features)
+        self._columns = self._rotated(features)
+        self._narrow = xp.asarray(self._columns, dtype=xp.float32)
+        self.squares = xp.concatenate([xp.ones_like(self._mean[:1]), squares])
+        self.penalised = xp.ones_like(self.squares)
+        self.penalised[0] = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def precision(self) -> float:
+        """Relative rounding error of the features' type."""
+        return float(self.xp.finfo(self._columns.dtype).eps)
+
+    def start(self) -> Array:
+        """Weights 0 and the intercept at the log class frequencies: the optimum for C → 0."""
+        counts = self.xp.bincount(self._labels, minlength=self.n_classes)
+        log_counts = self.xp.log(self.xp.asarray(counts, dtype=self.xp.float64))
+        shape = self.n_classes, len(self.squares)
+        weights = self.xp.zeros(shape, dtype=self.xp.float64, device=self.squares.device)
+        weights[:, 0] = log_counts - log_counts.mean()
+        return weights
+
+    def to_axes(self, coefficients: Array, intercept: Array) -> Array:
+        """Weights, of a classifier for the features as they came."""
+        weights = self.start()
+        weights[:, 0] = intercept + coefficients @ self._mean
+        weights[:, 1:] = coefficients @ self._axes
+        return weights - weights.mean(0)  # what all classes share, no step would correct
+
+    def from_axes(self, weights: Array) -> tuple[Array, Array]:
+        """Coefficients and intercept for the features as they came."""
+        coefficients = weights[:, 1:] @ self._axes.T
+        return coefficients, weights[:, 0] - coefficients @ self._mean
+
+    def logits(self, weights: Array) -> Array:
+        """Of shape (n_classes, n_samples), in the precision of the features."""
+        return self.xp.asarray(weights, dtype=self._columns.dtype) @ self._columns.T
+
+    def evaluate(self, logits: Array) -> Point:
+        """Loss and residual."""
+        xp, own = self.xp, (self._labels, self._rows)
+        odds = logits - logits[own]
+        top = xp.clip(xp.amax(odds, 0), 0, None)  # 0 where the sample's own class leads
+        odds -= top
+        # Denormal residuals make a matrix product many times slower; e⁻⁶⁰ is as good as 0.
+        odds = xp.exp(xp.clip(odds, -60, None))
+        mine = xp.exp(-xp.clip(top, 0, 60))
+        odds[own] = 0
+        others = odds.sum(0)
+        losses = top + xp.log1p(others + (mine - 1))  # mine is 1, exactly, where top is 0
+        odds /= others + mine
+        odds[own] = -others / (others + mine)
+        return Point(logits, float(xp.sum(losses, dtype=xp.float64)), odds)
+
+    def gradient(self, residual: Array) -> Array:
+        """Of the loss by the weights."""
+        gradient = self.xp.asarray(residual @ self._columns, dtype=self.xp.float64)
+        gradient[:, 0] = self.xp.sum(residual, 1, dtype=self.xp.float64)
+        return gradient
+
+    def probabilities(self, residual: Array) -> Array:
+        """In float32, as `curvature_times` wants them."""
+        probability = self.xp.asarray(residual, dtype=self.xp.float32) + 0
+        probability[self._labels, self._rows] += 1
+        probability[probability < 1e-20] = 0  # products of less are denormal, and slow
+        return probability
+
+    def curvature_times(self, probability: Array, direction: Array) -> Array:
+        """Hessian of the loss times `direction`, in float32 inside."""
+        xp, own = self.xp, (self._labels, self._rows)
+        size = float(xp.amax(xp.abs(direction))) or 1.0  # float32 ends at 1e-38
+        moves = xp.zeros_like(probability)
+        # A thin product into rows of samples is a third faster; the rest wants rows of classes.
+        moves[:] = (self._narrow @ xp.asarray(direction.T / size, dtype=xp.float32)).T
+        moves -= moves[own]
+        shares = probability * moves
+        mean = shares.sum(0)
+        shares -= probability * mean
+        return size * xp.asarray(shares @ self._narrow, dtype=xp.float64)
+
+    def class_curvature(self, probability: Array) -> Array:
+        """Σ_i diag(p_i) − p_i p_iᵀ, the Hessian by the intercept; (n_classes, n_classes)."""
+        xp = self.xp
+        wide = xp.asarray(probability, dtype=xp.float64)
+        return xp.diag(wide.sum(1)) - wide @ wide.T
+
+    def corner(self, residual: Array, leading: int) -> Array:
+        """Hessian of the loss by the `leading` columns of all classes, class by class.
+
+        Of shape (n_classes · leading, n_classes · leading), float64.
+        """
+        xp, k = self.xp, self.n_classes
+        probability = xp.asarray(residual, dtype=xp.float64) + 0
+        own = self._labels, self._rows
+        probability[own] = 0
+        probability[own] = 1 - probability.sum(0)  # if they sum to 1 only nearly, it is indefinite
+        hessian = xp.zeros((k * leading,) * 2, dtype=xp.float64, device=self.squares.device)
+        step = max(1, SLAB // (k * leading))
+        for start in range(0, len(self), step):
+            rows = slice(start, start + step)
+            columns = xp.asarray(self._columns[rows, :leading], dtype=xp.float64)
+            weighted = probability[:, None, rows] * columns.T[None]
+            flat = weighted.reshape(k * leading, -1)
+            hessian -= flat @ flat.T
+            for i in range(k):
+                block = slice(i * leading, (i + 1) * leading)
+                hessian[block, block] += weighted[i] @ columns
+        return hessian
+
+    def _rotated(self, features: Array) -> Array:
+        """The columns: ones, then the features along the axes, rounded only after they turned."""
+        xp = self.xp
+        shape = len(features), 1 + self._axes.shape[1]
+        columns = xp.ones(shape, dtype=features.dtype, device=features.device)
+        for rows in _slabs(features):
+            wide = xp.asarray(features[rows], dtype=xp.float64) - self._mean
+            columns[rows, 1:] = xp.asarray(wide @ self._axes, dtype=features.dtype)
+        return columns
+
+
+def _principal_axes(features: Array) -> tuple[Array, Array, Array]:
+    """Mean of the features, their axes as columns by falling variance, and the variances."""
+    xp = namespace(features)
+    n, d = features.shape
+    mean = xp.mean(features, 0, dtype=xp.float64)
+    if n < d:
+        wide = xp.asarray(features, dtype=xp.float64) - mean
+        squares, sides = xp.linalg.eigh(wide @ wide.T)
+        kept = squares > NOTHING**0.5 * squares[-1]  # an axis of less would not be orthogonal
+        axes = wide.T @ (sides[:, kept] / xp.sqrt(squares[kept]))
+    else:
+        gram = xp.zeros((d, d), dtype=xp.float64, device=features.device)
+        for rows in _slabs(features):
+            wide = xp.asarray(features[rows], dtype=xp.float64) - mean
+            gram += wide.T @ wide
+        squares, axes = xp.linalg.eigh(gram)
+        kept = squares > NOTHING * squares[-1]
+        axes = axes[:, kept]
+    order = xp.argsort(-squares[kept])
+    return mean, axes[:, order], squares[kept][order] / n
+
+
+def _slabs(features: Array) -> list[slice]:
+    step = max(1, SLAB // features.shape[1])
+    return [slice(start, start + step) for start in range(0, len(features), step)]
