@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
-from pipeline.cube import headline_variants
+from pipeline.cube import cheap_predictors, comparable, headline_variants
 from pipeline.study import Correlation
 
 _PAIR = ("coefficient", "predictor", "target")
@@ -16,6 +16,9 @@ _PAIR = ("coefficient", "predictor", "target")
 
 def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
     """Correlate every (variant, data set) with every other, over models.
+
+    Cheap predictors take part by their promise; it is no accuracy, so the correlation of logits
+    is withheld where one is part of the pair.
 
     Parameters
     ----------
@@ -29,12 +32,13 @@ def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
         Dimensions coefficient, predictor and target, the latter two over score columns named
         ``protocol/variant@data set``; variables value, low, high, n, families.
     """
-    flat = cube["value"].sel(metric=settings.metric).stack(column=("variant", "dataset"))
+    flat = comparable(cube, settings.metric).stack(column=("variant", "dataset"))
     scores = flat.transpose("model", "column").values
     names = [f"{variant}@{dataset}" for variant, dataset in flat["column"].values]
     variants = [str(variant) for variant, _ in flat["column"].values]
     datasets = [str(dataset) for _, dataset in flat["column"].values]
     n_test = cube["n_test"].sel(dataset=datasets).values.astype(np.float64)
+    n_test[np.isin(variants, cheap_predictors(cube))] = np.nan  # and with it the logit
     found = correlate(scores, cube["family"].values.astype(str), n_test, settings.confidence)
     roles = [str(cube["role"].sel(dataset=d).item()) for d in datasets]
     return xr.Dataset(
@@ -105,13 +109,40 @@ def predictor_summary(cube: xr.Dataset, correlations: xr.Dataset) -> list[dict[s
     return rows
 
 
+def agreement(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, dict[str, float]]:
+    """How well each cheap predictor ranks models by each protocol's headline.
+
+    Returns
+    -------
+    dict of dict
+        Spearman ρ by predictor's name and protocol: of a data set's train split with the scores on
+        the same data set, averaged over data sets with a coefficient.
+    """
+    spearman = correlations["value"].sel(coefficient="spearman")
+    datasets = [str(d) for d in cube["dataset"].values]
+    found: dict[str, dict[str, float]] = {}
+    for predictor in cheap_predictors(cube):
+        for protocol, variant in headline_variants(cube).items():
+            pairs = [(f"{predictor}@{d}", f"{variant}@{d}") for d in datasets]
+            values = np.array([spearman.sel(predictor=p, target=t).item() for p, t in pairs])
+            if np.isfinite(values).any():
+                name = predictor.partition("/")[2]
+                found.setdefault(name, {})[protocol] = float(np.nanmean(values))
+    return found
+
+
 def metrics(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
     """The few numbers that ``dvc metrics`` tracks."""
     first = headline_variants(cube)
-    value = cube["value"].sel(metric=correlations.attrs["metric"])
+    value = comparable(cube, str(correlations.attrs["metric"]))
     best: dict[str, Any] = {}
+    missing = 0
     for protocol, variant in first.items():
-        mean = value.sel(variant=variant).mean("dataset", skipna=False)
+        scores = value.sel(variant=variant)
+        if protocol == "transfer":  # to the data sets that it reaches
+            scores = scores.dropna("dataset", how="all")
+        missing += int(np.isnan(scores).sum())
+        mean = scores.mean("dataset", skipna=False)
         if np.isfinite(mean).any():
             winner = mean.idxmax("model", skipna=True)
             best[protocol] = {
@@ -125,7 +156,11 @@ def metrics(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
             of_predictor[row["target_protocol"]] = round(row["mean"], 6)
     return {
         "scores": int(np.isfinite(cube["value"]).sum()),
-        "missing_cells": int(np.isnan(value.sel(variant=list(first.values()))).sum()),
+        "missing_cells": missing,
         "best": best,
         "mean_out_of_domain_spearman": spearman,
+        "mean_predictor_spearman": {
+            name: {protocol: round(mean, 6) for protocol, mean in of_protocols.items()}
+            for name, of_protocols in agreement(cube, correlations).items()
+        },
     }

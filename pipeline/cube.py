@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +12,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from cache.errors import ProbelineError
+from cache.errors import CellMissingError, CellStaleError, ProbelineError
 from cache.files import explain_disk_errors
-from cache.records import read_record
-from pipeline.paths import PROTOCOLS, record_path
+from cache.fingerprint import fingerprint
+from cache.records import Record, read_record
+from pipeline.cells import cell_key, open_cells
+from pipeline.index import read_index
+from pipeline.paths import SPLITS, cell_address, record_path
+from pipeline.provenance import recorded_card
+from pipeline.records import protocols_of, record_key
 from pipeline.study import Study
 
 COLUMNS = (
@@ -22,6 +28,8 @@ COLUMNS = (
     "n_train", "n_test", "seed", "seconds", "backend", "details",
 )  # fmt: skip
 """Of scores.csv, in order."""
+
+_NUMBERS = ("value", "ci_low", "ci_high", "seconds")
 
 
 @dataclass(frozen=True)
@@ -41,14 +49,19 @@ def gather(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
     scores : DataFrame
         One row per model, data set, protocol, variant and metric; see `COLUMNS`.
     missing : list of Missing
+
+    Raises
+    ------
+    ProbelineError
+        When a data set with records has no index, which tells whether they are current.
     """
+    current = Current(study)
     rows, missing = [], []
-    for protocol in PROTOCOLS:
+    for protocol in protocols_of(study):
         for dataset in study.datasets:
             for model in study.models:
-                record = read_record(record_path(protocol, dataset, model))
-                settings = getattr(study, protocol).model_dump()
-                if record is None or record.key["settings"] != settings:
+                record = current.record(protocol, dataset, model)
+                if record is None:
                     missing.append(Missing(model, dataset, protocol))
                     continue
                 for score in record.scores:
@@ -57,7 +70,64 @@ def gather(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
                     rows.append(row)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table["seed"] = table["seed"].astype("Int64")
+    for name in _NUMBERS:  # a column of None alone would be one of objects
+        table[name] = table[name].astype(float)
     return table, missing
+
+
+class Current:
+    """The records that answer a study: its settings, and the very cells that it asks for.
+
+    A record of a cell that has since been computed otherwise (in another precision, say) is not
+    among them, even where a killed run has not yet scored the new cell: such scores would be
+    compared with others that they can't be compared with.
+
+    Parameters
+    ----------
+    study : Study
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._index = functools.cache(read_index)
+        self._cells = functools.cache(self._fingerprints)
+
+    def record(self, protocol: str, dataset: str, model: str) -> Record | None:
+        """The record of a protocol on a cell; None when there is none, or one of something else.
+
+        Raises
+        ------
+        CellCorruptError
+            When the record is damaged.
+        ProbelineError
+            When the data set is not indexed.
+        """
+        record = read_record(record_path(protocol, dataset, model))
+        if record is None:
+            return None
+        try:
+            key = record_key(self._study, protocol, dataset, lambda name: self._cells(name, model))
+        except (CellMissingError, CellStaleError):
+            return None
+        return record if fingerprint(record.key) == fingerprint(key) else None
+
+    def _fingerprints(self, dataset: str, model: str) -> dict[str, str]:
+        """Of the train and val cell that the study asks for, and of the classes' names."""
+        study, index = self._study, self._index(dataset)
+        if cell_address(dataset, model, "train").store.exists():
+            pair = zip(SPLITS, open_cells(study, index, model), strict=True)
+            of = {split: cell.manifest.fingerprint for split, cell in pair}
+            return {**of, "names": index.names_digest}
+        # A clone that pulled results without embeddings: the record of their origin tells.
+        entry = study.models[model]
+        card = recorded_card(dataset, model, entry)
+        if card is None:
+            raise CellMissingError(
+                f"model {model} on data set {dataset}",
+                "there are neither embeddings nor provenance",
+            )
+        of = {s: fingerprint(cell_key(study, index, s, entry, card)) for s in SPLITS}
+        return {**of, "names": index.names_digest}
 
 
 def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
@@ -84,7 +154,7 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
         pd.Index(names).get_indexer(pd.Index(keyed[dim])) for dim, names in labels.items()
     )
     variables = {}
-    for name in ("value", "ci_low", "ci_high", "seconds"):
+    for name in _NUMBERS:
         cube = np.full([len(names) for names in labels.values()], np.nan)
         cube[places] = keyed[name]
         variables[name] = (tuple(labels), cube)
@@ -103,7 +173,8 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
             for n in ("role", "cluster", "shift")
         },
         attrs={
-            "intervals": "95%: Clopper-Pearson for top-k, stratified bootstrap for mean_per_class"
+            "intervals": "95%: Clopper-Pearson for top-k, stratified bootstrap for "
+            "mean_per_class; of fewshot Student's t over draws"
         },
     )
 
@@ -145,8 +216,37 @@ def read_netcdf(path: Path) -> xr.Dataset:
 
 
 def headline_variants(cube: xr.Dataset) -> Mapping[str, str]:
-    """The first variant of each protocol, which stands for it."""
-    first: dict[str, str] = {}
-    for variant, protocol in zip(cube["variant"].values, cube["protocol"].values, strict=True):
-        first.setdefault(str(protocol), str(variant))
-    return first
+    """The variant that stands for each protocol that judges images.
+
+    It is the first of those scored on the most data sets: what transfer names first may be a probe
+    that only one data set has.
+    """
+    scored = (cube["value"].count(["model", "metric"]) > 0).sum("dataset")
+    best: dict[str, tuple[int, str]] = {}
+    for variant, protocol, datasets in zip(
+        cube["variant"].values, cube["protocol"].values, scored.values, strict=True
+    ):
+        if protocol != "predictors" and datasets > best.get(str(protocol), (-1, ""))[0]:
+            best[str(protocol)] = int(datasets), str(variant)
+    return {protocol: variant for protocol, (_, variant) in best.items()}
+
+
+def cheap_predictors(cube: xr.Dataset) -> list[str]:
+    """Variants of the protocol that judges no images: ``predictors/rankme`` and so on."""
+    return [str(v) for v in cube["variant"].values[cube["protocol"].values == "predictors"]]
+
+
+def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
+    """What ranks the models by each variant: its metric, or of a cheap predictor its promise.
+
+    Returns
+    -------
+    DataArray
+        Dimensions model, dataset and variant; NaN where not scored.
+    """
+    found = cube["value"].reindex(metric=[metric, "promise"])
+    judges = cube["protocol"] != "predictors"
+    scores: xr.DataArray = found.sel(metric=metric, drop=True).where(
+        judges, found.sel(metric="promise", drop=True)
+    )
+    return scores

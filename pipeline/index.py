@@ -27,6 +27,7 @@ from pipeline.index_checks import (
     digest_files,
     duplicates_across_splits,
     find_unreadable,
+    groups_across_splits,
     skipped_remark,
 )
 from pipeline.paths import SPLITS, index_path
@@ -74,6 +75,12 @@ class Index:
         return self._digests[split]
 
     @cached_property
+    def names_digest(self) -> str:
+        """SHA-256 of class names and groups, which no cell depends on but scores do."""
+        groups = [self.split(s)["group"].fillna("").tolist() for s in SPLITS]
+        return fingerprint([list(self.classes), groups])
+
+    @cached_property
     def _splits(self) -> dict[str, pd.DataFrame]:
         return {s: self.table[self.table["split"] == s].reset_index(drop=True) for s in SPLITS}
 
@@ -113,7 +120,7 @@ def build_index(name: str, dataset: Dataset) -> Index:
         check_readable(name, samples, root)
     order = ["path", "offset", "bytes", "sha256", "class", "label", "split", "group", "label_set"]
     duplicates = duplicates_across_splits(samples) if root is not None else ()
-    remarks = (*skipped_remark(skipped), *duplicates)
+    remarks = (*skipped_remark(skipped), *duplicates, *groups_across_splits(samples))
     return Index(name, classes, remarks, samples[order], skipped)
 
 

@@ -157,3 +157,16 @@ def duplicates_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:
         f"{len(shared)} val images are byte for byte in train too, e.g. {shared['path'].iloc[0]}: "
         "scores on them measure memory",
     )
+
+
+def groups_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:
+    """A line on groups with images in both splits, if any; a seeded split makes none."""
+    named = samples[samples["group"].notna() & (samples["group"] != "")]
+    splits = named.groupby("group")["split"].nunique()
+    shared = splits.index[splits > 1]
+    if shared.empty:
+        return ()
+    return (
+        f"{len(shared)} of {len(splits)} groups have images in both splits, e.g. {shared[0]}: "
+        "scores say little of new groups",
+    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from cache.cell import CellAddress
-from cache.errors import CellCorruptError, ProbelineError
+from cache.cell import Cell, CellAddress
+from cache.errors import ProbelineError
 from cache.records import is_current_record
-from pipeline.cells import cell_status, needed_splits, open_cells
+from pipeline.cells import cell_status, needed_splits
 from pipeline.index import Index, read_index
-from pipeline.paths import EMBEDDINGS, PROTOCOLS, cell_address, record_path
-from pipeline.records import record_key
-from pipeline.study import Section, Study
+from pipeline.paths import EMBEDDINGS, SPLITS, cell_address, record_path
+from pipeline.records import Fingerprints, protocols_of, record_key
+from pipeline.study import Study
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,9 @@ class Overview:
 
 def study_overview(study: Study) -> Overview:
     """Look at every cell and record of a study; imports no torch."""
-    return Overview(PROTOCOLS, [_dataset_overview(study, name) for name in study.datasets])
+    index_of = functools.cache(read_index)
+    datasets = [_dataset_overview(study, name, index_of) for name in study.datasets]
+    return Overview(protocols_of(study), datasets)
 
 
 def cells_on_disk() -> list[CellAddress]:
@@ -70,13 +74,14 @@ def roles_of_cells(study: Study) -> dict[CellAddress, str]:
     return roles
 
 
-def _dataset_overview(study: Study, name: str) -> DatasetOverview:
+def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index]) -> DatasetOverview:
     try:
-        index = read_index(name)
+        index = index_of(name)
     except ProbelineError as error:
-        return DatasetOverview(name, 0, dict.fromkeys(PROTOCOLS, 0), [f"{name}: {error.problem}"])
+        none = dict.fromkeys(protocols_of(study), 0)
+        return DatasetOverview(name, 0, none, [f"{name}: {error.problem}"])
     cached = 0
-    records = dict.fromkeys(PROTOCOLS, 0)
+    records = dict.fromkeys(protocols_of(study), 0)
     todo = []
     for model in study.models:
         status = cell_status(study, index, model)
@@ -85,19 +90,27 @@ def _dataset_overview(study: Study, name: str) -> DatasetOverview:
             todo.append(f"{name}/{model}: embeddings {status.state}{detail}")
             continue
         cached += 1
-        for protocol in PROTOCOLS:
-            if _record_is_current(study, index, model, protocol):
+        # Opened once for all protocols: with hundreds of cells, reading manifests is what costs.
+        found = functools.cache(functools.partial(_fingerprints, index_of, model))
+        for protocol in records:
+            if _is_scored(study, protocol, name, model, found):
                 records[protocol] += 1
             else:
                 todo.append(f"{name}/{model}: {protocol} not scored with these settings")
     return DatasetOverview(name, cached, records, todo)
 
 
-def _record_is_current(study: Study, index: Index, model: str, protocol: str) -> bool:
-    settings: Section = getattr(study, protocol)
+def _fingerprints(index_of: Callable[[str], Index], model: str, dataset: str) -> dict[str, str]:
+    cells = {split: Cell.open(cell_address(dataset, model, split)) for split in SPLITS}
+    of: dict[str, str] = {split: cell.manifest.fingerprint for split, cell in cells.items()}
+    return {**of, "names": index_of(dataset).names_digest}
+
+
+def _is_scored(
+    study: Study, protocol: str, dataset: str, model: str, fingerprints: Fingerprints
+) -> bool:
     try:
-        train, val = open_cells(study, index, model)
-        path = record_path(protocol, index.name, model)
-        return is_current_record(path, record_key(protocol, settings, train, val))
-    except CellCorruptError:
+        key = record_key(study, protocol, dataset, fingerprints)
+    except ProbelineError:  # a data set that a transferred probe is trained on is not there
         return False
+    return is_current_record(record_path(protocol, dataset, model), key)

@@ -19,7 +19,7 @@ from cache.errors import ProbelineError
 from pipeline.environment import cpu_count
 from pipeline.progress import Progress
 
-COPIES = 6
+COPIES = 9
 """Working copies of a cell's float32 features that a probe may hold at once."""
 
 

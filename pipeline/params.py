@@ -140,10 +140,14 @@ def _merged(faults: list[ProbelineError]) -> tuple[ProbelineError, ...]:
 
 def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> ProbelineError:
     # Pydantic appends to the location which member of a union or which dict key it tried.
-    location = [part for part in detail["loc"] if part != "[key]"]
+    between = detail["type"] == "between_sections"
+    whole = detail["ctx"]["place"] if between else detail["loc"]
+    location = [part for part in whole if part != "[key]"]
     location = _existing(location, document, detail["type"])
     place = f"{path}:{_line(document, location)}: {'.'.join(map(str, location)) or 'top level'}"
     kind, found = detail["type"], detail["input"]
+    for part in location if between else ():
+        found = found[part]
     name = str(location[-1]) if location else ""
     if kind == "extra_forbidden":
         legal = _legal_keys(location[:-1])
@@ -162,7 +166,7 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
             expected=f"`{name}:` with a value",
             remedy=f"add `{name}` there",
         )
-    if detail["loc"][-1] == "[key]" or (
+    if detail["loc"][-1:] == ("[key]",) or (
         kind == "string_pattern_mismatch"
         and len(location) == 2
         and location[0] in ("datasets", "models")

@@ -15,6 +15,7 @@ INDEX = DATA / "index"
 CARDS = DATA / "cards"
 IMPORTED = DATA / "imported"
 EMBEDDINGS = DATA / "embeddings"
+NEIGHBORS = DATA / "neighbors"
 PROVENANCE = DATA / "provenance"
 RESULTS = Path("results")
 SCORES_CSV = RESULTS / "scores.csv"
@@ -26,7 +27,7 @@ REPORT = Path("report") / "index.html"
 SPLITS: tuple[Literal["train"], Literal["val"]] = ("train", "val")
 """Every data set has these two. Nothing is ever tuned on ``val``."""
 
-PROTOCOLS = ("knn", "linear")
+PROTOCOLS = ("knn", "linear", "fewshot", "transfer", "predictors")
 """Each has a section of that name in params.yaml, a stage, and a folder of records."""
 
 
@@ -38,6 +39,11 @@ def index_path(dataset: str) -> Path:
 def cell_address(dataset: str, model: str, split: str) -> CellAddress:
     """The place of one split's embeddings."""
     return CellAddress(EMBEDDINGS / dataset / f"{model}.zarr", split)
+
+
+def neighbors_path(dataset: str, model: str, metric: str, normalization: str) -> Path:
+    """The nearest train images of a model's val and train images, in one space."""
+    return NEIGHBORS / dataset / model / f"{metric}_{normalization}.parquet"
 
 
 def provenance_path(dataset: str, model: str) -> Path:

@@ -2,31 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from cache.cell import Cell
 from cache.errors import NonFiniteError
 from cache.records import is_current_record, write_record
 from pipeline.cells import open_cells
-from pipeline.index import read_index
+from pipeline.index import Index, read_index
 from pipeline.normalization import Features
 from pipeline.parallel import run_all
-from pipeline.paths import record_path
+from pipeline.paths import SPLITS, record_path
 from pipeline.records import record_key
 from pipeline.scoring import Outcome, outcome_table, score_rows
-from pipeline.study import Section, Study
-
-Probe = Callable[[Features, NDArray[np.int64], Features, NDArray[np.int64], int], list[Outcome]]
-"""(train, train labels, val, val labels, number of classes) -> outcomes, one per variant."""
+from pipeline.study import Study
 
 
-def run_protocol(study: Study, protocol: str, settings: Section, probe: Probe) -> tuple[int, int]:
+@dataclass(frozen=True)
+class Source:
+    """A data set that a transferred probe is trained on.
+
+    Attributes
+    ----------
+    train : Cell
+        Of the same model.
+    classes : tuple of str
+        Class names; a label is a position in it.
+    """
+
+    train: Cell
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model's embeddings of one data set, to be judged.
+
+    Attributes
+    ----------
+    dataset, model : str
+    train, val : Cell
+    classes : tuple of str
+        Class names; a label is a position in it.
+    groups : ndarray of shape (n_val,) of str, or None
+        The group (site, camera, patient) of each val image, where the data set has groups; "" for
+        an image without one.
+    train_groups : ndarray of shape (n_train,) of str, or None
+        Likewise of each train image.
+    sources : mapping of str to Source
+        By data set; for transfer only.
+    """
+
+    dataset: str
+    model: str
+    train: Cell
+    val: Cell
+    classes: tuple[str, ...]
+    groups: NDArray[np.str_] | None = None
+    train_groups: NDArray[np.str_] | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a protocol found on a task.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One for each variant and metric; see `pipeline.scoring.score_rows`.
+    outcomes : pyarrow.Table
+        Of every test image, see `pipeline.scoring.outcome_table`; without rows where the protocol
+        judges no images.
+    """
+
+    rows: list[dict[str, Any]]
+    outcomes: pa.Table
+
+
+Probe = Callable[[Task], Scored]
+
+_Pending = tuple[dict[str, Any], Path, Task]
+"""A record's key and place, and what it is made from."""
+
+
+def run_protocol(
+    study: Study, protocol: str, probe: Probe, *, by_model: bool = False
+) -> tuple[int, int]:
     """Score every cell of the study.
+
+    Parameters
+    ----------
+    study : Study
+    protocol : str
+    probe : callable
+    by_model : bool
+        One process takes all data sets of a model, in order: for a probe that keeps something
+        from one to the next. Else every cell may go to another process.
 
     Returns
     -------
@@ -38,42 +117,74 @@ def run_protocol(study: Study, protocol: str, settings: Section, probe: Probe) -
     ProbelineError
         When a cell is not what the study asks for; earlier records stay.
     """
-    pending = []
-    for dataset in study.datasets:
-        index = read_index(dataset)
-        for model in study.models:
-            train, val = open_cells(study, index, model)
-            key = record_key(protocol, settings, train, val)
+    pending: list[_Pending] = []
+    total = 0
+    indexes = {dataset: read_index(dataset) for dataset in study.datasets}
+    for model in study.models:
+        cells = cache(lambda dataset, model=model: open_cells(study, indexes[dataset], model))
+
+        def fingerprints(dataset: str, cells: Any = cells) -> dict[str, str]:
+            pair = zip(SPLITS, cells(dataset), strict=True)
+            of = {split: cell.manifest.fingerprint for split, cell in pair}
+            return {**of, "names": indexes[dataset].names_digest}
+
+        for dataset, index in indexes.items():
+            total += 1
+            key = record_key(study, protocol, dataset, fingerprints)
             path = record_path(protocol, dataset, model)
             if not is_current_record(path, key):
-                pending.append((probe, key, path, len(index.classes), train, val))
+                train, val = cells(dataset)
+                sources = {
+                    name: Source(cells(name)[0], indexes[name].classes)
+                    for name in key.get("sources", ())
+                }
+                task = Task(
+                    dataset,
+                    model,
+                    train,
+                    val,
+                    index.classes,
+                    groups_of(index, "val"),
+                    groups_of(index, "train"),
+                    sources,
+                )
+                pending.append((key, path, task))
     run_all(
-        _score_cell,
-        pending,
+        _score_cells,
+        [(probe, batch) for batch in _batches(pending, by_model=by_model)],
         name=protocol,
-        cell_bytes=max(
-            (c[4].manifest.rows * c[4].manifest.columns * 4 for c in pending), default=0
-        ),
+        cell_bytes=max((_bytes(task) for *_, task in pending), default=0),
     )
-    total = len(study.datasets) * len(study.models)
     return total - len(pending), len(pending)
 
 
-def _score_cell(
-    probe: Probe, key: dict[str, Any], path: Path, n_classes: int, train: Cell, val: Cell
-) -> None:
-    """Run a probe on one cell and store its record."""
-    labels = val.labels()
-    outcomes = probe(_features(train), train.labels(), _features(val), labels, n_classes)
+def judged(task: Task, outcomes: Sequence[Outcome]) -> Scored:
+    """Outcomes on the task's val split, with their metrics."""
+    labels = task.val.labels()
     rows = [
         row
         for outcome in outcomes
-        for row in score_rows(outcome, labels, n_classes, train.manifest.rows)
+        for row in score_rows(
+            outcome, labels, len(task.classes), task.train.manifest.rows, task.groups
+        )
     ]
-    write_record(path, key=key, scores=rows, outcomes=outcome_table(outcomes))
+    return Scored(rows, outcome_table(outcomes))
 
 
-def _features(cell: Cell) -> Features:
+def groups_of(index: Index, split: str) -> NDArray[np.str_] | None:
+    """The group of each image of a split, "" for none; None where no image has one."""
+    groups = index.split(split)["group"].fillna("").to_numpy(np.str_)
+    return groups if groups.astype(bool).any() else None
+
+
+def read_features(cell: Cell) -> Features:
+    """All rows of a cell, in float32.
+
+    Raises
+    ------
+    NonFiniteError
+        When one is NaN or infinite; names it.
+    """
     features = cell.read().astype(np.float32)
     if not np.isfinite(features).all():
         row = int(np.argmax(~np.isfinite(features).all(axis=1)))
@@ -85,3 +196,24 @@ def _features(cell: Cell) -> Features:
             "and run `dvc repro`",
         )
     return features
+
+
+def _batches(pending: list[_Pending], *, by_model: bool) -> list[list[_Pending]]:
+    if not by_model:
+        return [[each] for each in pending]
+    batches: dict[str, list[_Pending]] = {}
+    for each in pending:
+        batches.setdefault(each[-1].model, []).append(each)
+    return list(batches.values())
+
+
+def _score_cells(probe: Probe, batch: list[_Pending]) -> None:
+    """Run a probe on one cell after the other and store each record."""
+    for key, path, task in batch:
+        scored = probe(task)
+        write_record(path, key=key, scores=scored.rows, outcomes=scored.outcomes)
+
+
+def _bytes(task: Task) -> int:
+    cells = [task.train, *(source.train for source in task.sources.values())]
+    return max(cell.manifest.rows * cell.manifest.columns * 4 for cell in cells)

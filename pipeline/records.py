@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from cache.cell import Cell
-from pipeline.study import Section
+from pipeline.study import Study
 
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 """Part of every record's key: raised when the protocols' numbers or their storage change."""
 
+Fingerprints = Callable[[str], Mapping[str, str]]
+"""Of one model's cells on the data set named, and of the names of its classes and groups:
+``{"train": ..., "val": ..., "names": ...}``."""
 
-def record_key(protocol: str, settings: Section, train: Cell, val: Cell) -> dict[str, Any]:
-    """Everything that a protocol's record on one cell depends on."""
-    return {
+
+def protocols_of(study: Study) -> tuple[str, ...]:
+    """The protocols that a study asks for; each has a stage and a folder of records."""
+    asked = {
+        "knn": True,
+        "linear": True,
+        "fewshot": bool(study.fewshot.shots or study.fewshot.fractions),
+        "transfer": bool(study.transfer.sources),
+        "predictors": bool(study.predictors.names),
+    }
+    return tuple(protocol for protocol, wanted in asked.items() if wanted)
+
+
+def settings_of(study: Study, protocol: str) -> dict[str, Any]:
+    """The settings that a protocol's numbers depend on."""
+    sections = {"knn": ("neighbors", "knn"), "transfer": ("transfer", "neighbors", "knn", "linear")}
+    return {name: getattr(study, name).model_dump() for name in sections.get(protocol, (protocol,))}
+
+
+def record_key(
+    study: Study, protocol: str, dataset: str, fingerprints: Fingerprints
+) -> dict[str, Any]:
+    """Everything that a protocol's record on one cell depends on.
+
+    Parameters
+    ----------
+    study : Study
+    protocol : str
+    dataset : str
+        That is tested on.
+    fingerprints : callable
+        Of the model's cells.
+    """
+    key = {
         "format": RECORD_FORMAT,
         "protocol": protocol,
-        "settings": settings.model_dump(),
-        "train": train.manifest.fingerprint,
-        "val": val.manifest.fingerprint,
+        "settings": settings_of(study, protocol),
+        **fingerprints(dataset),
     }
+    if protocol == "transfer":
+        others = [source for source in study.transfer.sources if source != dataset]
+        key["sources"] = {
+            source: {name: fingerprints(source)[name] for name in ("train", "names")}
+            for source in others
+        }
+    if protocol == "linear" and "sgd" in study.linear.heads:
+        key["views"] = study.extraction.views
+    if protocol == "predictors" and "alignment" in study.predictors.names:
+        key["views"] = min(2, study.extraction.views)
+    return key

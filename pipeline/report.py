@@ -22,6 +22,7 @@ from pipeline.report_answers import PROTOCOL_WORDS, answer
 from pipeline.report_gaps import find_gaps
 from pipeline.report_heat import COEFFICIENT_WORDS, heat_map, heat_rows
 from pipeline.report_inputs import Inputs
+from pipeline.report_methods import methods
 from pipeline.report_scatter import MEAN_TARGET, scatter, scatter_choices, scatter_rows
 from pipeline.report_tables import cost_table, provenance_table, score_table, variant_label
 from pipeline.scoring import BOOTSTRAP
@@ -70,6 +71,7 @@ def render(inputs: Inputs) -> str:
             coefficients=COEFFICIENT_WORDS,
             protocols=PROTOCOL_WORDS,
             variant_label=variant_label,
+            methods=methods(inputs.study),
             gaps=find_gaps(inputs),
             costs=cost_table(inputs),
             provenance=provenance_table(inputs),

@@ -14,7 +14,13 @@ from pipeline.report_paired import Contest, contest
 FEW_FAMILIES = 8
 """From `MIN_FAMILIES` to below this many, intervals are shown and marked."""
 
-PROTOCOL_WORDS = {"knn": "kNN", "linear": "linear probe"}
+PROTOCOL_WORDS = {
+    "knn": "kNN",
+    "linear": "linear probe",
+    "fewshot": "few-shot",
+    "transfer": "transferred probe",
+    "predictors": "cheap predictors",
+}
 
 
 @dataclass(frozen=True)

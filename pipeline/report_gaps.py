@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.provenance import describe_audit
 from pipeline.report_answers import PROTOCOL_WORDS
 from pipeline.report_inputs import Inputs
 
@@ -71,7 +72,31 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             ),
             2 * len(inputs.provenance),
         ),
+        *_reduced_precision(inputs),
         *_doubtful_fits(inputs),
+    ]
+
+
+def _reduced_precision(inputs: Inputs) -> list[Gap]:
+    """What the audits found; nothing to look for in a study that computes in float32."""
+    precision = inputs.study.extraction.precision
+    if precision == "float32":
+        return []
+    places = []
+    for (dataset, model), facts in inputs.provenance.items():
+        if inputs.study.models[model].weights == "imported":
+            continue
+        audit = facts.get("audit", {})
+        found = describe_audit(audit) if audit.get("precision") == precision else "not audited"
+        places.append(f"{model} on {dataset}: {found}")
+    return [
+        Gap(
+            f"Embeddings computed in {precision}",
+            "Some train images went through each network in float32, too: so much changes by the "
+            "precision alone.",
+            tuple(places),
+            len(places),
+        )
     ]
 
 

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import xarray as xr
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from cache.records import read_record
-from pipeline.cube import headline_variants
+from cache.records import Record
+from pipeline.cube import Current, headline_variants
 from pipeline.index import read_index
-from pipeline.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path, record_path
+from pipeline.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
 from pipeline.study import Study
 
 _REMEDY = "run `dvc repro` (or the stages `collect`, then `correlate`)"
@@ -31,12 +33,14 @@ class Hits:
     ----------
     models : tuple of str
         Models that have outcomes here.
-    hits : ndarray of bool, shape (n_models, n_test)
-        Whether the top-1 prediction was right.
+    hits : ndarray of shape (n_models, n_test)
+        Whether the top-1 prediction was right; where a protocol has draws, in which share of
+        them, so that an image counts once. NaN for an image that the protocol did not judge:
+        transfer leaves out those of classes that it was not trained on.
     """
 
     models: tuple[str, ...]
-    hits: NDArray[np.bool_]
+    hits: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,11 @@ def load_inputs(study: Study) -> Inputs:
         raise ProbelineError(str(SCORES_CSV), "there are no scores yet", remedy=_REMEDY) from None
     _check_same_study(study, cube, correlations)
     val_splits = {name: _val_split(name) for name in study.datasets}
+    current = Current(study)
     hits = {
-        (protocol, dataset): _hits(study, protocol, variant.partition("/")[2], dataset, test)
+        (protocol, dataset): _hits(
+            study, current, protocol, variant.partition("/")[2], dataset, test
+        )
         for protocol, variant in headline_variants(cube).items()
         for dataset, test in val_splits.items()
     }
@@ -170,26 +177,36 @@ def _val_split(name: str) -> ValSplit:
     )
 
 
-def _hits(study: Study, protocol: str, variant: str, dataset: str, test: ValSplit) -> Hits:
+def _hits(
+    study: Study, current: Current, protocol: str, variant: str, dataset: str, test: ValSplit
+) -> Hits:
     names, rows = [], []
     for model in study.models:
-        path = record_path(protocol, dataset, model)
-        record = read_record(path)
+        record = current.record(protocol, dataset, model)
         if record is None:
             continue
-        table = record.outcomes().to_pandas()
-        mine = table[table["variant"] == variant].sort_values("sample")
-        if mine.empty:
+        table = record.outcomes()
+        mine = table.filter(pc.equal(table["variant"], variant))
+        if not len(mine):
             continue
-        if len(mine) != len(test.labels):
-            raise ProbelineError(
-                str(path),
-                "was made for other test images",
-                expected=f"{len(test.labels):,} outcomes",
-                found=f"{len(mine):,}",
-                remedy="run `dvc repro`",
-            )
         names.append(model)
-        rows.append(mine["rank"].to_numpy() == 1)
-    hits = np.array(rows, dtype=bool).reshape(len(rows), len(test.labels))
-    return Hits(tuple(names), hits)
+        rows.append(_shares(record, mine, len(test.labels), partly=protocol == "transfer"))
+    return Hits(tuple(names), np.array(rows).reshape(len(rows), len(test.labels)))
+
+
+def _shares(record: Record, mine: pa.Table, n_test: int, *, partly: bool) -> NDArray[np.float64]:
+    """Share of an image's outcomes that are right: of few-shot it has one a draw."""
+    samples = mine["sample"].to_numpy()
+    judged = np.bincount(samples, minlength=n_test)
+    if len(judged) != n_test or (judged.min() == 0 and not partly):
+        raise ProbelineError(
+            str(record.path),
+            "was made for other test images",
+            expected=f"outcomes of {n_test:,} images",
+            found=f"of {np.count_nonzero(judged):,}, up to number {samples.max():,}",
+            remedy="run `dvc repro`",
+        )
+    right = np.bincount(samples, mine["rank"].to_numpy() == 1, n_test)
+    shares = np.full(n_test, np.nan)
+    np.divide(right, judged, where=judged > 0, out=shares)
+    return shares

@@ -139,17 +139,21 @@ def _units(
     by_images: dict[tuple[str, ...], tuple[Floats, NDArray[np.int64]]] = {}
     for name, outcome in zip(datasets, found, strict=True):
         test = inputs.val_splits[name]
-        rows = [outcome.models.index(m) for m in models]
+        chosen = outcome.hits[[outcome.models.index(m) for m in models]]
+        judged = np.isfinite(chosen).all(axis=0)
+        labels, paths = test.labels[judged], test.paths
+        if not judged.all():
+            paths = tuple(np.array(paths, dtype=object)[judged])
         if inputs.metric == "mean_per_class":
-            counts = np.bincount(test.labels)
-            weights = 1 / (counts[test.labels] * (counts > 0).sum())
-            strata = test.labels
+            counts = np.bincount(labels)
+            weights = 1 / (counts[labels] * (counts > 0).sum())
+            strata = labels
         else:
-            weights = np.full(len(test.labels), 1 / len(test.labels))
-            strata = np.zeros(len(test.labels), np.int64)
-        added = outcome.hits[rows] * weights / len(datasets)
-        before = by_images.get(test.paths)
-        by_images[test.paths] = (added if before is None else before[0] + added, strata)
+            weights = np.full(len(labels), 1 / len(labels))
+            strata = np.zeros(len(labels), np.int64)
+        added = chosen[:, judged] * weights / len(datasets)
+        before = by_images.get(paths)
+        by_images[paths] = (added if before is None else before[0] + added, strata)
     if not by_images:
         return models, np.zeros((len(models), 0)), np.zeros(0, np.int64)
     offsets = np.cumsum([0] + [s.max() + 1 for _, s in by_images.values()])

@@ -60,7 +60,9 @@ def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
         samples = _from_folders(name, dataset, root)
     samples = samples.sort_values("path", kind="stable").reset_index(drop=True)
     if samples["split"].isna().all():
-        samples["split"] = stratified_split(samples["class"], dataset.val_fraction, dataset.seed)
+        samples["split"] = stratified_split(
+            samples["class"], dataset.val_fraction, dataset.seed, samples["group"]
+        )
     if dataset.limit_per_class is not None:
         keep = limited(samples, dataset.limit_per_class, dataset.seed)
         samples = samples[keep].reset_index(drop=True)

@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from cache.fingerprint import canonical_json
 
@@ -13,6 +14,8 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Split = Literal["train", "val"]
 Feature = Literal["pooled", "cls", "mean_patch", "cls+mean_patch", "last4_cls"]
 Normalization = Literal["none", "zscore", "l2"]
+Preparation = Literal["none", "l2", "zscore", "centered_l2"]
+Metric = Literal["euclidean", "cosine"]
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -145,30 +148,84 @@ class Extraction(Section):
     views: int = Field(default=0, ge=0, le=1000)
 
 
-class Knn(Section):
-    """k nearest neighbours; a variant for every combination."""
+class Neighbors(Section):
+    """The nearest train images of every image, stored once for every way of voting."""
 
-    k: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), Distinct] = [20]
-    metric: Annotated[list[Literal["euclidean", "cosine"]], Field(min_length=1), Distinct] = [
-        "euclidean",
-        "cosine",
+    keep: int = Field(200, ge=1)
+    metric: Annotated[list[Metric], Field(min_length=1), Distinct] = ["euclidean", "cosine"]
+    normalization: Annotated[list[Preparation], Field(min_length=1), Distinct] = ["none", "zscore"]
+
+
+class Knn(Section):
+    """k nearest neighbours: named presets, every combination of a grid, and a tuned variant."""
+
+    presets: Annotated[list[Literal["study", "dino"]], Distinct] = []
+    k: Annotated[list[Annotated[int, Field(ge=1)]], Distinct] = []
+    weighting: Annotated[list[Literal["distance", "uniform", "softmax"]], Distinct] = ["distance"]
+    temperature: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct] = [
+        0.07
     ]
-    weighting: Annotated[list[Literal["distance", "uniform"]], Field(min_length=1), Distinct] = [
-        "distance"
-    ]
-    normalization: Annotated[list[Literal["none", "zscore"]], Field(min_length=1), Distinct] = [
-        "none",
-        "zscore",
-    ]
+    tuned: bool = False
+
+    @model_validator(mode="after")
+    def _something_is_asked_for(self) -> Self:
+        if not self.presets and not (self.k and self.weighting):
+            raise ValueError("at least one of `presets` and `k` (with `weighting`)")
+        return self
+
+
+LearningRates = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct]
+
+
+class Sgd(Section):
+    """The study's gradient protocol, on cached features: all heads advance together."""
+
+    learning_rates: LearningRates = [0.01, 0.03, 0.1, 0.3, 1.0]
+    batch_norm: Annotated[list[bool], Field(min_length=1), Distinct] = [False, True]
+    epochs: int = Field(default=100, ge=1)
 
 
 class Linear(Section):
-    """Multinomial logistic regression, C chosen on a hold-out of train."""
+    """Linear (and other small) heads; what is tuned is tuned on a hold-out of train."""
 
-    c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct] = [1.0]
+    heads: Annotated[
+        list[Literal["logistic", "ridge", "sgd", "mlp"]], Field(min_length=1), Distinct
+    ] = ["logistic"]
     normalization: Annotated[list[Normalization], Field(min_length=1), Distinct] = ["none"]
-    holdout_fraction: float = Field(0.2, gt=0, lt=1)
+    c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct] | None = None
     max_iterations: int = Field(1000, ge=1)
+    sgd: Sgd = Sgd()
+    seed: int = Field(0, ge=0)
+
+
+class Fewshot(Section):
+    """A few labels: seeded draws of train that all models share; empty lists leave it out."""
+
+    shots: Annotated[list[Annotated[int, Field(ge=1)]], Distinct] = []
+    fractions: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Distinct] = []
+    heads: Annotated[
+        list[Literal["prototypes", "ridge", "logistic"]], Field(min_length=1), Distinct
+    ] = ["prototypes", "ridge", "logistic"]
+    draws: int = Field(10, ge=2)
+    draws_above_five: int = Field(5, ge=2)
+    seed: int = Field(0, ge=0)
+
+
+class Transfer(Section):
+    """Train on one data set, test on others with classes of the same names."""
+
+    sources: Annotated[list[str], Distinct] = []
+
+
+Predictor = Literal[
+    "rankme", "alpha_req", "h_score", "logme", "cdnv", "nc1", "uniformity", "alignment", "label_cka"
+]
+
+
+class Predictors(Section):
+    """Numbers of the train embeddings that predict scores without a probe."""
+
+    names: Annotated[list[Predictor], Distinct] = []
     seed: int = Field(0, ge=0)
 
 
@@ -194,7 +251,50 @@ class Study(Section):
     datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
     models: Annotated[dict[Name, Model], Field(min_length=1)]
     extraction: Extraction
+    neighbors: Neighbors
     knn: Knn
     linear: Linear
+    fewshot: Fewshot
+    transfer: Transfer
+    predictors: Predictors
     correlation: Correlation
     report: Report
+
+    @model_validator(mode="after")
+    def _votes_have_their_neighbors(self) -> Self:
+        largest = {"study": 20, "dino": 200}
+        most = max([*self.knn.k, *(largest[preset] for preset in self.knn.presets)])
+        if most > self.neighbors.keep:
+            raise _elsewhere(
+                ("neighbors", "keep"), f"at least {most}, the largest k that `knn` asks for"
+            )
+        spaces = {(m, n) for m in self.neighbors.metric for n in self.neighbors.normalization}
+        for preset, metric, normalization in (
+            ("study", "euclidean", "none"),
+            ("study", "euclidean", "zscore"),
+            ("dino", "cosine", "none"),
+        ):
+            if preset in self.knn.presets and (metric, normalization) not in spaces:
+                raise _elsewhere(
+                    ("knn", "presets"),
+                    f"no {preset}, or {metric} in neighbors.metric and {normalization} in "
+                    "neighbors.normalization",
+                )
+        if "softmax" in self.knn.weighting and "cosine" not in self.neighbors.metric:
+            raise _elsewhere(("knn", "weighting"), "no softmax, or cosine in neighbors.metric")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_are_data_sets(self) -> Self:
+        if set(self.transfer.sources) - set(self.datasets):
+            raise _elsewhere(
+                ("transfer", "sources"), f"data sets of this study: {', '.join(self.datasets)}"
+            )
+        return self
+
+
+def _elsewhere(place: tuple[str, ...], expected: str) -> PydanticCustomError:
+    """A fault between two sections; `pipeline.params` shows the place."""
+    return PydanticCustomError(
+        "between_sections", "{expected}", {"expected": expected, "place": place}
+    )

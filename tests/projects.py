@@ -67,8 +67,12 @@ class Project:
             "datasets": {"pets": {"source": "folder", "path": "images", "role": "in_domain"}},
             "models": {"tiny": {**VIT}},
             "extraction": {"precision": "float32", "storage": "float16"},
-            "knn": {"k": [3], "metric": ["euclidean"], "normalization": ["none"]},
+            "neighbors": {"keep": 5, "metric": ["euclidean"], "normalization": ["none"]},
+            "knn": {"k": [3]},
             "linear": {"c": [0.1, 1.0], "normalization": ["none"], "max_iterations": 100},
+            "fewshot": {},
+            "transfer": {},
+            "predictors": {},
             "correlation": {},
             "report": {},
         }
@@ -103,6 +107,11 @@ class Project:
             check=False,
         )
         return Ran(done.returncode, done.stdout, done.stderr)
+
+    def knn(self) -> Ran:
+        """The stage, after the one that it needs."""
+        self.run("neighbors").succeeded()
+        return self.run("knn")
 
     def prepare(self, dataset: str = "pets") -> None:
         """Write the study, index and extract a data set."""

@@ -70,7 +70,7 @@ def loaded_by(project, module: str, *arguments: str) -> str:
 
 def test_stages_without_work_import_nothing_heavy(project):
     project.prepare()
-    for stage in ("knn", "linear"):
+    for stage in ("neighbors", "knn", "linear"):
         project.run(stage).succeeded("1 computed")
     for module, arguments in (
         ("stages.extract", ["pets"]),
@@ -79,7 +79,14 @@ def test_stages_without_work_import_nothing_heavy(project):
         ("stages.cli", ["cache", "verify", "--deep"]),
     ):
         assert loaded_by(project, module, *arguments) == "LOADED [] STATUS 0", module
-    for stage in ("knn", "linear"):  # these know scikit-learn, but never torch
+    for stage in (
+        "neighbors",
+        "knn",
+        "linear",
+        "fewshot",
+        "transfer",
+        "predictors",
+    ):  # these know scikit-learn, but never torch
         line = loaded_by(project, f"stages.{stage}")
         assert "torch" not in line
         assert "timm" not in line

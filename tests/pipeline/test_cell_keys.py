@@ -13,6 +13,7 @@ from pipeline.cells import cell_key, open_cells
 from pipeline.index import build_index
 from pipeline.models import load_model
 from pipeline.params import load_study
+from pipeline.paths import SPLITS
 from pipeline.records import record_key
 from pipeline.study import Study
 
@@ -91,10 +92,32 @@ def test_a_record_depends_on_its_settings_and_its_cells(project):
         project.write()
         study = load_study()
         index = build_index("pets", study.datasets["pets"])
-        train, val = open_cells(study, index, "tiny")
-        keys.append(fingerprint(record_key("knn", study.knn, train, val)))
-    keys.append(fingerprint(record_key("linear", study.linear, train, val)))
-    assert len(set(keys)) == 4
+        cells = dict(zip(SPLITS, open_cells(study, index, "tiny"), strict=True))
+        of = {split: cell.manifest.fingerprint for split, cell in cells.items()}
+        keys.append(record_key(study, "knn", "pets", lambda _, of=of: of))
+    keys.append(record_key(study, "linear", "pets", lambda _, of=of: of))
+    keys.append(record_key(study, "linear", "pets", lambda _: {**of, "val": "another"}))
+    assert len(set(map(fingerprint, keys))) == 5
+
+
+def test_a_transferred_probe_depends_on_the_cells_that_it_is_trained_on(project):
+    project.params["datasets"]["more"] = project.params["datasets"]["pets"]
+    project.params["transfer"] = {"sources": ["more", "pets"]}
+    study = Study.model_validate(project.params)
+    of = {
+        "pets": {"train": "a", "val": "b", "names": "e"},
+        "more": {"train": "c", "val": "d", "names": "f"},
+    }
+    keys = [record_key(study, "transfer", "pets", of.__getitem__)]
+    assert keys[0]["sources"] == {"more": {"train": "c", "names": "f"}}
+    of["more"]["val"] = "other test images of the source"
+    assert record_key(study, "transfer", "pets", of.__getitem__) == keys[0]
+    of["more"]["train"] = "other train images of the source"
+    keys.append(record_key(study, "transfer", "pets", of.__getitem__))
+    project.params["linear"]["seed"] = 1
+    other = Study.model_validate(project.params)
+    keys.append(record_key(other, "transfer", "pets", of.__getitem__))
+    assert len(set(map(fingerprint, keys))) == 3
 
 
 def test_cards_are_found_without_loading_and_only_for_the_same_entry(project):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,11 @@ import pytest
 import xarray as xr
 from projects import RESNET, VIT
 
+from cache.cell import Cell
 from cache.errors import ProbelineError
 from pipeline.cube import COLUMNS, read_netcdf, to_cube
 from pipeline.params import load_study
+from pipeline.paths import cell_address
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def scored(project):
         for n in range(6)
     }  # fmt: skip
     project.prepare()
-    for stage in ("knn", "linear"):
+    for stage in ("neighbors", "knn", "linear"):
         project.run(stage).succeeded("0 cached, 6 computed")
     project.run("collect").succeeded("0 cells missing")
     project.run("correlate").succeeded("over 6 models")
@@ -35,10 +38,11 @@ def scored(project):
 def test_tables_cubes_and_statistics_agree_and_are_deterministic(scored):
     table = pd.read_csv("results/scores.csv")
     assert tuple(table.columns) == COLUMNS
-    assert set(table["metric"]) == {"top1", "mean_per_class"}
-    assert len(table) == 6 * 2 * 2
-    assert table["value"].between(0, 1).all()
-    assert (table["ci_low"] <= table["value"] + 1e-9).all()
+    accuracies = table[table["metric"].isin(["top1", "mean_per_class"])]
+    assert {"macro_f1", "ece"} < set(table["metric"])
+    assert len(accuracies) == 6 * 2 * 2
+    assert accuracies["value"].between(0, 1).all()
+    assert (accuracies["ci_low"] <= accuracies["value"] + 1e-9).all()
     assert (table["n_test"] == 2).all()
     for text in table["details"]:
         json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -70,13 +74,101 @@ def test_missing_and_damaged_records_stay_visible_and_are_made_again(scored):
     assert np.isnan(values.sel(model="m2"))
     assert np.isfinite(values).sum() == 5
     scored.run("correlate").succeeded()
-    scored.run("knn").succeeded("5 cached, 1 computed")
+    scored.knn().succeeded("5 cached, 1 computed")
     # A damaged record is named, and made again.
     path = scored.folder / "results" / "linear" / "pets" / "m1.parquet"
     path.write_bytes(path.read_bytes()[:100])
     scored.run("collect").refused("m1.parquet", "delete the file")
     scored.run("linear").succeeded("5 cached, 1 computed")
     scored.run("collect").succeeded()
+
+
+def collected() -> dict[str, float]:
+    """Top-1 of each model by kNN, as scores.csv has it."""
+    table = pd.read_csv("results/scores.csv")
+    table = table[(table["protocol"] == "knn") & (table["metric"] == "top1")]
+    return dict(zip(table["model"], table["value"], strict=True))
+
+
+def test_scores_of_two_precisions_never_stand_side_by_side(project, monkeypatch):
+    """A run that is killed while it scores the new cells leaves records of the old ones."""
+    from pipeline import parallel, protocol
+
+    project.params["models"] = {"tiny": VIT, "net": RESNET}
+    project.prepare()
+    project.knn().succeeded("2 computed")
+    project.run("collect").succeeded()
+    assert set(collected()) == {"tiny", "net"}
+    project.params["extraction"]["precision"] = "bfloat16"
+    project.write()
+    # Nothing is computed again yet: the old scores answer another question.
+    project.run("collect").succeeded("not scored: knn of tiny", "not scored: knn of net")
+    assert collected() == {}
+    # Extraction of the second model never came to its end.
+    project.params["models"] = {"tiny": VIT}
+    project.write()
+    project.run("extract", "pets").succeeded("1 computed")
+    project.params["models"] = {"tiny": VIT, "net": RESNET}
+    project.write()
+    for stage in ("knn", "linear"):
+        project.run(stage).refused("model net on data set pets", 'precision: "float32" -> "bfl')
+    project.run("cli", "status").succeeded("pets/net: embeddings stale (train: precision:")
+    project.run("collect").succeeded("not scored: knn of tiny", "not scored: knn of net")
+    # Scoring is killed after the first of the two.
+    project.run("extract", "pets").succeeded("1 cached, 1 computed")
+    monkeypatch.setattr(
+        protocol, "run_all", lambda f, calls, **more: parallel.run_all(f, calls[:1], **more)
+    )
+    project.knn()
+    project.run("collect").succeeded("not scored: knn of net", "3 cells missing")
+    assert set(collected()) == {"tiny"}
+    monkeypatch.undo()
+    monkeypatch.chdir(project.folder)
+    project.knn().succeeded("1 cached, 1 computed")
+    project.run("collect").succeeded("2 cells missing")
+    assert set(collected()) == {"tiny", "net"}
+
+
+def test_a_stale_view_makes_the_whole_model_stale(project):
+    project.params["extraction"]["views"] = 1
+    project.prepare()
+    project.knn().succeeded("1 computed")
+    view = cell_address("pets", "tiny", "train_view_1").path
+    kept = project.folder / "kept"
+    shutil.copytree(view, kept)
+    project.params["extraction"]["precision"] = "bfloat16"
+    project.write()
+    project.run("extract", "pets").succeeded("1 computed")
+    shutil.rmtree(view)
+    kept.rename(view)  # as if the run had been killed before it
+    project.run("knn").refused("train_view_1: precision")
+    project.run("collect").succeeded("not scored: knn of tiny")
+    project.run("extract", "pets").succeeded("0 cached, 1 computed")
+    assert Cell.open(cell_address("pets", "tiny", "train_view_1")).manifest.key["precision"] == (
+        "bfloat16"
+    )
+
+
+def test_results_without_embeddings_are_collected_and_those_of_other_cells_are_not(scored):
+    before = (scored.folder / "results" / "scores.csv").read_bytes()
+    shutil.rmtree("data/embeddings")
+    scored.run("collect").succeeded("0 cells missing")
+    assert (scored.folder / "results" / "scores.csv").read_bytes() == before
+    spoiled = scored.folder / "data" / "provenance" / "pets" / "m1.json"
+    spoiled.write_bytes(b"{}")  # nothing tells what m1's scores are of
+    scored.run("collect").succeeded("not scored: knn of m1", "2 cells missing")
+    entry = scored.params["models"]["m2"]
+    entry["weights"] = "random(99)"
+    scored.write()
+    scored.run("collect").succeeded("not scored: linear of m2", "4 cells missing")
+    scored.params["extraction"]["precision"] = "bfloat16"
+    scored.write()
+    scored.run("collect").succeeded("0 scores, 12 cells missing")
+
+
+def test_records_of_a_data_set_without_an_index_are_refused(scored):
+    shutil.rmtree("data/index")
+    scored.run("collect").refused("pets.parquet", "not indexed")
 
 
 def test_without_scores_there_is_nothing_to_correlate(project):

@@ -18,7 +18,11 @@ models:
   tiny: {architecture: resnet18, weights: random(0)}
 extraction: {}
 knn: {k: [5]}
+neighbors: {}
 linear: {}
+fewshot: {}
+transfer: {}
+predictors: {}
 correlation: {}
 report: {}
 """
@@ -51,22 +55,39 @@ def test_all_studies_of_the_repository_are_accepted():
 FAULTS = {
     "unknown key": ("knn: {k: [5]}", "knn: {ks: [5]}", "params.yaml:6: knn.ks", "`k`"),
     "unknown section": (
-        "report: {}", "report: {}\nreprot: {}", "params.yaml:10: reprot", "`report`"
+        "report: {}", "report: {}\nreprot: {}", "params.yaml:14: reprot", "`report`"
     ),
     "unknown deep key": (
         "weights: random(0)", "weights: random(0), checkpoint: {renam: {}}",
         "models.tiny.checkpoint.renam", "`rename`",
     ),
-    "no near key": ("knn: {k: [5]}", "knn: {zzzz: 1}", "one of k, metric", "delete it"),
+    "no near key": ("knn: {k: [5]}", "knn: {zzzz: 1}", "one of presets, k, weighting", "delete it"),
     "text for a number": ("[5]", "['5']", "params.yaml:6: knn.k.0", "take the quotes away"),
     "number for a list": ("[5]", "5", "expected  list", "found     5"),
     "negative k": ("[5]", "[-1]", "greater than or equal to 1", "found     -1"),
     "zero k": ("[5]", "[0]", "greater than or equal to 1", "found     0"),
     "bool for a number": ("[5]", "[true]", "integer", "found     True"),
     "float for k": ("[5]", "[2.5]", "integer", "found     2.5"),
-    "no k": ("[5]", "[]", "knn.k", "at least 1"),
+    "nothing asked of knn": ("[5]", "[]", "knn", "at least one of `presets` and `k`"),
+    "too few neighbours kept": (
+        "neighbors: {}", "neighbors: {keep: 4}", "params.yaml:7: neighbors.keep", "at least 5",
+        "found     4",
+    ),
+    "a preset without its space": (
+        "k: [5]}\nneighbors: {}", "presets: [dino]}\nneighbors: {metric: [euclidean]}",
+        "params.yaml:6: knn.presets", "cosine in neighbors.metric",
+    ),
+    "softmax without cosines": (
+        "k: [5]}\nneighbors: {}", "k: [5], weighting: [softmax]}\nneighbors: {metric: [euclidean]}",
+        "params.yaml:6: knn.weighting", "cosine in neighbors.metric",
+    ),
+    "a source that is no data set": (
+        "transfer: {}", "transfer: {sources: [pet]}", "params.yaml:10: transfer.sources",
+        "data sets of this study: pets",
+    ),
     "k twice": ("[5]", "[5, 5]", "knn.k", "listed twice"),
-    "unknown word": ("{k: [5]}", "{metric: [manhattan]}", "'euclidean' or 'cosine'", "manhattan"),
+    "unknown word": (
+        "{k: [5]}", "{weighting: [votes]}", "'distance', 'uniform' or 'softmax'", "votes"),
     "dash in a name": ("tiny:", "ti-ny:", "models.ti-ny: not a usable name", "`ti_ny`"),
     "number as a name": ("tiny:", "18:", "models.18: not a usable name", "`model_18`"),
     "dot in a name": ("pets:", "pe.ts:", "datasets.pe.ts: not a usable name", "`pe_ts`"),
@@ -76,7 +97,7 @@ FAULTS = {
     ),
     "section missing": ("linear: {}\n", "", "linear: a required key is absent", "add `linear`"),
     "key missing": (", role: in_domain", "", "pets.role: a required key is absent", "add `role`"),
-    "empty section": ("linear: {}", "linear:", "params.yaml:7: linear", "mapping"),
+    "empty section": ("linear: {}", "linear:", "params.yaml:8: linear", "mapping"),
     "no models": (
         "  tiny: {architecture: resnet18, weights: random(0)}\n", "  {}\n", "models", "at least 1"
     ),
@@ -145,7 +166,7 @@ def test_broken_text_is_explained(name):
 def test_several_faults_are_listed_together_each_with_its_line():
     message = message_of(changed("[5]", "[0]").replace("linear: {}", "linear: {sed: 1}"))
     assert "params.yaml:6: knn.k.0" in message
-    assert "params.yaml:7: linear.sed" in message
+    assert "params.yaml:8: linear.sed" in message
 
 
 def test_an_absent_file_names_the_remedy(tmp_path):

@@ -16,7 +16,8 @@ def inputs_of(hits, paths, labels=None, metric="top1"):
         {
             "datasets": {d: {"source": "builtin:digits", "role": "in_domain"} for d in hits},
             "models": dict.fromkeys(models, entry),
-            "extraction": {}, "knn": {}, "linear": {}, "correlation": {}, "report": {},
+            "extraction": {}, "neighbors": {}, "knn": {"k": [3]}, "linear": {}, "fewshot": {},
+            "transfer": {}, "predictors": {}, "correlation": {}, "report": {},
         }
     )  # fmt: skip
     splits = {
@@ -98,3 +99,24 @@ def test_interval_covers_the_truth():
         _, low, high = mean_scores(inputs_of(shared, paths), "knn", ["d0", "d1"])["a"]
         covered += low <= 0.4 <= high
     assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_draws_of_an_image_count_once_and_unjudged_images_not_at_all():
+    shares = np.random.default_rng(0).integers(0, 6, (2, 300)) / 5  # of five draws
+    hits = dict(zip("ab", shares, strict=True))
+    found = contest(inputs_of({"d": hits}, {"d": range(300)}), "knn")
+    gap = abs(shares[0].mean() - shares[1].mean())
+    (other,) = found.others
+    assert other.difference == pytest.approx(gap)
+    half = stats.norm.ppf(0.975) * np.sqrt(np.square(shares[0] - shares[1]).sum()) / 300
+    assert other.high - other.difference == pytest.approx(half)
+    judged = np.arange(300) % 3 > 0
+    partly = {k: np.where(judged, v, np.nan) for k, v in hits.items()}
+    left = {k: v[judged] for k, v in hits.items()}
+    for metric in ("top1", "mean_per_class"):
+        labels = np.arange(300) % 4
+        some = contest(inputs_of({"d": partly}, {"d": range(300)}, labels, metric), "knn")
+        these = contest(
+            inputs_of({"d": left}, {"d": np.flatnonzero(judged)}, labels[judged], metric), "knn"
+        )
+        assert some == these

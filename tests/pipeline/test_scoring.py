@@ -8,10 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
+from sklearn.metrics import f1_score
 
 from cache.errors import ProbelineError
 from pipeline.normalization import centre_and_scale, unit_length, zscore
-from pipeline.scoring import Outcome, make_outcome, outcome_table, score_rows
+from pipeline.scoring import (
+    Outcome,
+    expected_calibration_error,
+    macro_f1,
+    make_outcome,
+    outcome_table,
+    score_rows,
+)
 
 EIGHTHS = st.integers(0, 8).map(lambda n: n / 8)  # ties are frequent
 
@@ -43,7 +51,8 @@ def test_a_probability_that_is_no_number_is_never_a_hit():
 
 def outcome_of(rank: np.ndarray) -> Outcome:
     zeros = np.zeros(len(rank))
-    return Outcome("v", zeros.astype(np.int32), rank.astype(np.int32), zeros, 1.0, "b", 3, {"C": 1})
+    predicted, rank = zeros.astype(np.int32), rank.astype(np.int32)
+    return Outcome("v", predicted, rank, zeros - 1, zeros + 0.5, 1.0, "b", 3, {"C": 1})
 
 
 @settings(max_examples=40, deadline=None)
@@ -54,7 +63,7 @@ def outcome_of(rank: np.ndarray) -> Outcome:
 def test_metrics_equal_plain_formulas(rank, seed):
     labels = np.random.default_rng(seed).integers(0, 9, len(rank))
     rows = {r["metric"]: r for r in score_rows(outcome_of(rank), labels, 9, 100)}
-    assert list(rows) == ["top1", "top5", "mean_per_class"]
+    assert list(rows) == ["top1", "top5", "mean_per_class", "macro_f1", "ece", "nll"]
     n = len(rank)
     for metric, k in (("top1", 1), ("top5", 5)):
         hits = int((rank <= k).sum())
@@ -74,13 +83,52 @@ def test_metrics_equal_plain_formulas(rank, seed):
 
 def test_top5_of_five_classes_says_nothing_and_is_left_out():
     rows = score_rows(outcome_of(np.array([1, 2])), np.array([0, 4]), 5, 9)
-    assert [r["metric"] for r in rows] == ["top1", "mean_per_class"]
+    assert [r["metric"] for r in rows] == ["top1", "mean_per_class", "macro_f1", "ece", "nll"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), n=st.integers(1, 40))
+def test_f1_is_scikit_learns_and_calibration_a_plain_loops(data, n):
+    draws = [data.draw(hnp.arrays(np.int64, n, elements=st.integers(0, 4))) for _ in range(2)]
+    assert macro_f1(*draws) == pytest.approx(f1_score(draws[1], draws[0], average="macro"))
+    sure = data.draw(hnp.arrays(np.float64, n, elements=st.integers(0, 30).map(lambda x: x / 30)))
+    hits = draws[0] == draws[1]
+    expected = 0.0
+    for low in range(15):
+        inside = (sure > low / 15) & (sure <= (low + 1) / 15) | ((low == 0) & (sure == 0))
+        if inside.any():
+            expected += inside.mean() * abs(hits[inside].mean() - sure[inside].mean())
+    assert expected_calibration_error(sure, hits) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_worst_group_is_the_one_with_the_lowest_accuracy():
+    outcome = outcome_of(np.array([1, 1, 2, 1, 2, 2]))
+    groups = np.array(["a", "a", "a", "b", "b", "b"])
+    rows = score_rows(outcome, np.zeros(6, np.int64), 2, 9, groups)
+    (worst,) = [r for r in rows if r["metric"] == "worst_group"]
+    assert worst["value"] == pytest.approx(1 / 3)
+
+
+def test_scores_that_are_no_probabilities_have_neither_log_loss_nor_calibration():
+    scores = np.array([[3.0, -1.0], [-np.inf, -5.0]])
+    labels = np.array([0, 0])
+    outcome = make_outcome("v", scores, labels, seconds=0, backend="b", are_probabilities=False)
+    assert outcome.rank.tolist() == [1, 2]
+    found = [r["metric"] for r in score_rows(outcome, labels, 2, 9)]
+    assert found == ["top1", "mean_per_class", "macro_f1"]
+
+
+def test_a_true_class_without_a_vote_has_no_finite_log_loss():
+    p = np.array([[1.0, 0.0], [1.0, 0.0]])
+    outcome = make_outcome("v", p, np.array([0, 1]), seconds=0, backend="b")
+    found = [r["metric"] for r in score_rows(outcome, np.array([0, 1]), 2, 9)]
+    assert found == ["top1", "mean_per_class", "macro_f1", "ece"]
 
 
 def test_the_bootstrap_is_seeded_and_covers():
     labels = np.repeat([0, 1], 200)
     rank = np.where(np.random.default_rng(0).random(400) < 0.7, 1, 2)
-    first, second = (score_rows(outcome_of(rank), labels, 2, 9)[-1] for _ in range(2))
+    first, second = (score_rows(outcome_of(rank), labels, 2, 9)[1] for _ in range(2))
     assert first == second
     half = 1.96 * np.sqrt(0.7 * 0.3 / 400)
     assert first["ci_high"] - first["ci_low"] == pytest.approx(2 * half, rel=0.15)
@@ -88,7 +136,8 @@ def test_the_bootstrap_is_seeded_and_covers():
 
 def test_every_image_and_variant_is_a_row_of_the_outcome_table():
     table = outcome_table([outcome_of(np.array([1, 2, 3])), outcome_of(np.array([4, 5, 6]))])
-    assert table.column_names == ["variant", "sample", "predicted", "rank", "log_probability"]
+    columns = ["variant", "sample", "predicted", "rank", "log_probability", "confidence"]
+    assert table.column_names == columns
     assert table["sample"].to_pylist() == [0, 1, 2, 0, 1, 2]
     assert table["rank"].to_pylist() == [1, 2, 3, 4, 5, 6]
 

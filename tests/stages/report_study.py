@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 
 from cache.files import write_durably
+from cache.fingerprint import fingerprint
 from cache.records import write_record
 from pipeline.analysis import analyse
+from pipeline.cells import cell_key
 from pipeline.cube import gather, to_cube, write_netcdf
 from pipeline.index import Index, write_index
 from pipeline.paths import (
@@ -15,9 +17,12 @@ from pipeline.paths import (
     PARAMS,
     SCORES_CSV,
     SCORES_NC,
+    SPLITS,
     provenance_path,
     record_path,
 )
+from pipeline.provenance import origin, recorded_card
+from pipeline.records import record_key
 from pipeline.scoring import make_outcome, outcome_table, score_rows
 from pipeline.study import Study
 
@@ -49,8 +54,12 @@ def make_study(models=6, inside=1, outside=2, variants=1, words=None, title="Rep
                 for i in range(models)
             },
             "extraction": {},
-            "knn": {"k": list(range(1, variants + 1)), "metric": ["euclidean"]},
+            "neighbors": {"metric": ["euclidean"], "normalization": ["none"]},
+            "knn": {"k": list(range(1, variants + 1))},
             "linear": {"c": [0.1, 1.0]},
+            "fewshot": {},
+            "transfer": {},
+            "predictors": {},
             "correlation": {},
             "report": {"title": title},
         }
@@ -69,9 +78,13 @@ def store(study, *, missing=(), constant=False, images=40, remarks=(), details=N
     }
     labels = np.arange(images) % CLASSES
     for d, dataset in enumerate(study.datasets):
-        write_index(_index(dataset, labels, remarks))
-        for m, model in enumerate(study.models):
-            _write_provenance(dataset, model)
+        index = _index(dataset, labels, remarks)
+        write_index(index)
+        for m, (model, entry) in enumerate(study.models.items()):
+            _write_provenance(dataset, model, entry)
+            card = recorded_card(dataset, model, entry)
+            cells = {s: fingerprint(cell_key(study, index, s, entry, card)) for s in SPLITS}
+            cells["names"] = index.names_digest
             for p, (protocol, names) in enumerate(variants.items()):
                 if (protocol, dataset, model) in missing:
                     continue
@@ -81,7 +94,7 @@ def store(study, *, missing=(), constant=False, images=40, remarks=(), details=N
                 rows = [r for o in outcomes for r in score_rows(o, labels, CLASSES, images)]
                 write_record(
                     record_path(protocol, dataset, model),
-                    key={"settings": getattr(study, protocol).model_dump()},
+                    key=record_key(study, protocol, dataset, lambda _, cells=cells: cells),
                     scores=rows,
                     outcomes=outcome_table(outcomes),
                 )
@@ -117,8 +130,9 @@ def _index(name, labels, remarks):
     return Index(name, tuple(map(str, range(CLASSES))), tuple(remarks), pd.DataFrame(rows))
 
 
-def _write_provenance(dataset, model):
+def _write_provenance(dataset, model, entry):
     facts = {
+        **origin(model, entry),
         "parameters": 1234567,
         "weights": "abcdef0123456789" * 4,
         "transform": {"size": 32, "crop": 1.0, "interpolation": "bicubic", "mean": [], "std": []},

@@ -18,7 +18,7 @@ def test_status_of_an_empty_a_half_done_and_a_whole_study(project):
     project.run("cli", "status").succeeded("0/1", "pets: data set pets is not indexed yet")
     project.prepare()
     project.run("cli", "status").succeeded("1/1", "pets/tiny: knn not scored with these settings")
-    project.run("knn")
+    project.knn()
     project.run("linear")
     project.run("cli", "status").succeeded("all 1 cells are cached and scored")
     project.params["extraction"]["precision"] = "bfloat16"

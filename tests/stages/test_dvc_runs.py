@@ -8,7 +8,8 @@ from scratch import BUILT_IN, Scratch
 
 pytestmark = pytest.mark.slow
 
-SCORING = {"knn", "linear", "collect", "correlate", "report"}
+PROBES = {"neighbors", "knn", "linear", "fewshot", "transfer", "predictors"}
+SCORING = PROBES | {"collect", "correlate", "report"}
 
 
 def test_only_what_changed_runs(project):
@@ -26,10 +27,11 @@ def test_only_what_changed_runs(project):
     # Nothing, when nothing changed.
     assert scratch.repro() == set()
 
-    # Another k: one protocol and what follows; no forward pass.
+    # Another k: its protocol, what uses it (transfer, which has no source here), and what follows;
+    # no search and no forward pass.
     project.params["knn"]["k"] = [2]
     project.write()
-    assert scratch.repro() == {"knn", "collect", "correlate", "report"}
+    assert scratch.repro() == {"knn", "transfer", "collect", "correlate", "report"}
     assert scratch.tally("knn") == "0 cached, 6 computed"
 
     # One more model: its cells only.

@@ -24,7 +24,8 @@ with tarfile.open("images.tar", "w") as archive:
         member.size = picture.tell(); picture.seek(0); archive.addfile(member, picture)
 study = Study(datasets={"d": Dataset(source="folder", path="images.tar", role="in_domain")},
     models={"m": Model(architecture="test_resnet", weights="random(0)", input_size=32)},
-    extraction={"storage": "float32"}, knn={}, linear={}, correlation={}, report={})
+    extraction={"storage": "float32"}, neighbors={}, knn={"k": [1]}, linear={},
+    fewshot={}, transfer={}, predictors={}, correlation={}, report={})
 index = build_index("d", study.datasets["d"])
 from pipeline.extraction import extract_models
 extract_models(study, index, ["m"])

@@ -121,7 +121,8 @@ def test_missing_cells_are_named_and_not_ranked():
     provenance_path("out1", "model5").unlink()
     page = run()
     words = words_of(page)
-    assert "Cells without a score 7 of 36" in words
+    # Without embeddings and without provenance, nothing tells what a score is of.
+    assert "Cells without a score 8 of 36" in words
     assert "kNN of model5 on out1" in words
     assert "Not ranked, as scores are missing: model5." in words
     assert "By linear probe, mean over 2 data sets" in words  # out0 has no linear score at all
@@ -143,6 +144,27 @@ def test_doubts_are_listed():
     assert "model0 on in0 (logistic none): stopped after 500 iterations" in words
     assert "model0 on in0 (logistic none): C = 10" in words
     assert "in0: 9 val images are in train too" in words
+
+
+def test_reduced_precision_is_shown_with_its_audit():
+    study = make_study(models=2, inside=1, outside=0)
+    store(study)
+    assert "Embeddings computed in" not in words_of(run())  # float32: nothing to look for
+    reduced = study.extraction.model_copy(update={"precision": "bfloat16"})
+    study = study.model_copy(update={"extraction": reduced})
+    store(study)
+    audit = {"images": 256, "median": 0.0042, "maximum": 0.0123, "changed": 8 / 256}
+    for model, precision in (("model0", "bfloat16"), ("model1", "float16")):
+        path = provenance_path("in0", model)
+        facts = json.loads(path.read_text())
+        path.write_text(json.dumps({**facts, "audit": {**audit, "precision": precision}}))
+    words = words_of(run())
+    assert "Embeddings computed in bfloat16 2 of 2" in words
+    assert (
+        "model0 on in0: in bfloat16, rows of 256 images differ from float32 by 0.42% of their "
+        "norm (median; 1.23% at most) and 3.1% of their kNN predictions change"
+    ) in words
+    assert "model1 on in0: not audited" in words  # its audit is of another precision
 
 
 def test_untrained_networks_are_called_so():

@@ -1,0 +1,77 @@
+"""What each protocol of a study does, in plain words."""
+
+from __future__ import annotations
+
+from pipeline.records import protocols_of
+from pipeline.study import Knn, Linear, Study
+
+_FEATURES = {
+    "none": "features as they are",
+    "zscore": "features z-scored by train statistics",
+    "l2": "features scaled to unit length",
+    "centered_l2": "features centred by train statistics and scaled to unit length",
+}
+_INPUTS = {
+    "none": "features centred and divided by one number",
+    "zscore": "features z-scored",
+    "l2": "features scaled to unit length, centred and divided by one number",
+}
+_VOTES = {"distance": "votes weighted by 1/distance", "uniform": "equal votes"}
+
+
+def methods(study: Study) -> dict[str, str]:
+    """For each protocol of the study: how it scores, and what its headline is."""
+    words = {
+        "knn": "A test image gets the vote of its nearest train images, found by exhaustive "
+        f"search and kept for every way of voting. Headline: {_knn_headline(study)}.",
+        "linear": _linear(study.linear),
+        "fewshot": "A head is trained on a few images of each class, drawn by a seed; all models "
+        "see the same draws. Scores are means over draws, their intervals Student's t over draws.",
+        "transfer": f"A probe trained on {_listed(study.transfer.sources)} is tested on the other "
+        "data sets' images of the classes that both name, with statistics of its own train split.",
+        "predictors": "Numbers computed from the train embeddings and their labels alone.",
+    }
+    return {protocol: words[protocol] for protocol in protocols_of(study)}
+
+
+def _knn_headline(study: Study) -> str:
+    knn: Knn = study.knn
+    if knn.presets:
+        return {
+            "study": "20 neighbours, Euclidean distance, votes weighted by 1/distance, features as "
+            "they are",
+            "dino": "10 neighbours, cosine similarity s, votes weighted by exp(s/0.07)",
+        }[knn.presets[0]]
+    weighting = _VOTES.get(knn.weighting[0], f"votes weighted by exp(s/{knn.temperature[0]:g})")
+    metric = "cosine" if knn.weighting[0] == "softmax" else study.neighbors.metric[0]
+    neighbors = "neighbour" if knn.k[0] == 1 else "neighbours"
+    return (
+        f"{knn.k[0]} {neighbors}, {metric} distance, {weighting}, "
+        f"{_FEATURES[study.neighbors.normalization[0]]}"
+    )
+
+
+def _linear(linear: Linear) -> str:
+    if linear.c is not None and len(linear.c) == 1:
+        chosen = f"with C = {linear.c[0]:g}"
+    else:
+        count = 45 if linear.c is None else len(linear.c)
+        chosen = f"its C chosen among {count} values on a hold-out of train, then fitted to all"
+    heads = {
+        "logistic": "Multinomial logistic regression (Newton-CG, at most "
+        f"{linear.max_iterations} iterations), {chosen}",
+        "ridge": "Ridge regression to ±1 targets, its penalty chosen by exact leave-one-out on "
+        "train",
+        "sgd": "A linear head trained by gradient descent as in the study, on cached features",
+        "mlp": "A head of three layers trained by gradient descent as in the study, on cached "
+        "features",
+    }
+    return (
+        ". ".join(heads[head] for head in linear.heads)
+        + f". Headline: {linear.heads[0]}, {_INPUTS[linear.normalization[0]]}, by train "
+        "statistics. The test split is used once, to score."
+    )
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"one of {', '.join(names)}"

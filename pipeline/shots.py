@@ -1,0 +1,135 @@
+"""Few-shot draws: which train images a model may learn from.
+
+A draw depends on the train labels in their order, a seed and its number alone, so every model sees
+the same images. Within one draw each class is shuffled once and every budget takes a prefix: 1
+shot lies in 5, 5 in 10, 1% in 10%.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.errors import ProbelineError
+
+FEW = 5
+"""Up to this many images of a class, a score depends much on which: more draws are taken."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Labelled images a class: a number of shots, or a share of the class.
+
+    Attributes
+    ----------
+    shots : int or None
+    share : float or None
+        max(1, round(share n)) of a class's n images, halves rounded to even.
+    """
+
+    shots: int | None = None
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.shots is None) == (self.share is None):
+            raise ValueError("a budget is a number of shots or a share of the labels")
+
+    @property
+    def name(self) -> str:
+        """``5_shots`` or ``10_percent``."""
+        if self.share is not None:
+            return f"{100 * self.share:g}_percent".replace(".", "p")
+        return f"{self.shots}_shot" + ("s" if self.shots != 1 else "")
+
+    def wanted(self, count: int) -> int:
+        """Images asked of a class of `count`; more than `count` where it is too small."""
+        if self.share is not None:
+            return max(1, round(self.share * count))
+        return self.shots or 0
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The images of one draw.
+
+    Attributes
+    ----------
+    budget : Budget
+    number : int
+        Draws of equal number are nested across budgets.
+    rows : ndarray of int64
+        Of the train split, in ascending order.
+    realised : ndarray of shape (n_classes,), int64
+        Images of each class.
+    short : tuple of int
+        Classes with fewer images than the budget asks for, all of which are taken.
+    """
+
+    budget: Budget
+    number: int
+    rows: NDArray[np.int64]
+    realised: NDArray[np.int64]
+    short: tuple[int, ...]
+
+
+def make_draws(
+    labels: NDArray[np.integer],
+    n_classes: int,
+    budgets: Sequence[Budget],
+    *,
+    seed: int,
+    few_draws: int = 10,
+    draws: int = 5,
+) -> list[Draw]:
+    """All draws of all budgets.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_train,)
+    n_classes : int
+    budgets : sequence of Budget
+    seed : int
+    few_draws, draws : int
+        Draws of a budget that takes at most five images of every class, and of a larger one.
+
+    Returns
+    -------
+    list of Draw
+        Budgets in the given order, numbers ascending.
+    """
+    counts = np.bincount(labels, minlength=n_classes)
+    if len(labels) == 0 or len(counts) > n_classes:
+        raise ProbelineError(
+            "few-shot draws",
+            "there is nothing to draw from, or a label is outside the classes",
+            expected=f"train labels from 0 to {n_classes - 1}",
+            found=f"{len(labels)} labels, {len(counts)} classes",
+        )
+    orders: list[list[NDArray[np.int64]]] = []
+    made = []
+    for budget in budgets:
+        wanted = np.array([budget.wanted(int(n)) if n else 0 for n in counts])
+        realised = np.minimum(wanted, counts)
+        short = tuple(int(c) for c in np.flatnonzero((counts < wanted) | (counts == 0)))
+        for number in range(few_draws if realised.max() <= FEW else draws):
+            if number == len(orders):
+                orders.append(_shuffled(labels, n_classes, seed, number))
+            taken = [order[:n] for order, n in zip(orders[number], realised, strict=True)]
+            rows = np.sort(np.concatenate(taken))
+            made.append(Draw(budget, number, rows, realised.astype(np.int64), short))
+    return made
+
+
+def _shuffled(
+    labels: NDArray[np.integer], n_classes: int, seed: int, number: int
+) -> list[NDArray[np.int64]]:
+    """Each class's rows in this draw's order; a class's order does not depend on the others."""
+    by_class = np.argsort(labels, kind="stable")
+    ends = np.cumsum(np.bincount(labels, minlength=n_classes))[:-1]
+    return [
+        np.random.default_rng([seed, number, c]).permutation(rows)
+        for c, rows in enumerate(np.split(by_class, ends))
+    ]

@@ -1,0 +1,50 @@
+"""Stage fewshot: a few labels, on every cell -> results/fewshot/<data set>/<model>.parquet."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from pipeline.params import load_study
+from pipeline.paths import RESULTS
+from pipeline.records import protocols_of
+from pipeline.study import Study
+from stages._run import Tally, explain_errors, say
+
+
+@click.command(help=__doc__)
+@explain_errors
+def main() -> None:
+    """Score what the study misses."""
+    tally = Tally("fewshot")
+    study = load_study()
+    (RESULTS / "fewshot").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
+    if "fewshot" in protocols_of(study):
+        _say_which_are_short(study)
+        from pipeline.fewshot import run_fewshot
+        from pipeline.protocol import run_protocol
+
+        tally.cached, tally.computed = run_protocol(study, "fewshot", partial(run_fewshot, study))
+    tally.close()
+
+
+def _say_which_are_short(study: Study) -> None:
+    """Store every data set's draws, and name the classes that are too small for them."""
+    from pipeline.fewshot import short_classes, store_draws
+    from pipeline.index import read_index
+
+    for dataset in study.datasets:
+        index = read_index(dataset)
+        for budget, labels in short_classes(store_draws(study.fewshot, index)).items():
+            some = ", ".join(index.classes[label] for label in labels[:3])
+            more = ", …" if len(labels) > 3 else ""
+            say(
+                "fewshot",
+                f"{dataset}: {len(labels)} of {len(index.classes)} classes have too few train "
+                f"images for {budget} ({some}{more}); all of them are taken",
+            )
+
+
+if __name__ == "__main__":
+    main()
