@@ -42,7 +42,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             "The study names them and no result was there. They are never filled in: each "
             "statistic uses the models that have both scores, and says how many.",
             _missing(inputs),
-            cells * len(inputs.headline),
+            len(study.models) * len(_asked(inputs)),
         ),
         Gap(
             "Cells without provenance",
@@ -100,11 +100,20 @@ def _reduced_precision(inputs: Inputs) -> list[Gap]:
     ]
 
 
+def _asked(inputs: Inputs) -> list[tuple[str, str]]:
+    """Each protocol with each data set that it can score; transfer does not reach its source."""
+    return [
+        (protocol, dataset)
+        for protocol in inputs.headline
+        for dataset in inputs.study.datasets
+        if protocol != "transfer" or inputs.hits[protocol, dataset].models
+    ]
+
+
 def _missing(inputs: Inputs) -> tuple[str, ...]:
     return tuple(
         f"{PROTOCOL_WORDS.get(protocol, protocol)} of {model} on {dataset}"
-        for protocol in inputs.headline
-        for dataset in inputs.study.datasets
+        for protocol, dataset in _asked(inputs)
         for model in inputs.study.models
         if model not in inputs.hits[protocol, dataset].models
     )
