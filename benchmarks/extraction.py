@@ -101,7 +101,8 @@ def measure(mode: str, name: str, size: int) -> tuple[float, float]:
     else:
         key = {"benchmark": os.getpid()}
         job = Job(name, model, forward, key)
-        extract_split(index, "train", root, [job], machine, "float16")
+        # float32: untrained networks give columns too narrow for float16, which costs a second pass
+        extract_split(index, "train", root, [job], machine, "float32")
     return len(samples) / (time.perf_counter() - start), first
 
 

@@ -64,6 +64,7 @@ def make_study(models: int, datasets: int) -> Study:
         f"model_{seed}": {"architecture": "resnet18", "weights": f"random({seed})", "family": "r"}
         for seed in range(models)
     }
+    params["transfer"] = {"sources": ["data_0"]}
     with open(PARAMS, "w", encoding="utf-8") as file:
         YAML().dump(params, file)
     shutil.copy(REPOSITORY / "dvc.yaml", "dvc.yaml")
@@ -108,6 +109,7 @@ def fill_cache(study: Study, images: int) -> None:
         for name, entry in study.models.items()
     }
     outcomes = pa.table({"variant": ["v"] * images, "predicted": np.arange(images) % 10})
+    made: dict[tuple[str, str], dict[str, str]] = {}
     for dataset in study.datasets:
         index = make_index(dataset, images)
         for name, entry in study.models.items():
@@ -127,8 +129,9 @@ def fill_cache(study: Study, images: int) -> None:
                     writer.commit()
             train, val = (Cell.open(cell_address(dataset, name, split)) for split in SPLITS)
             of = {"train": train.manifest.fingerprint, "val": val.manifest.fingerprint}
+            made[dataset, name] = {**of, "names": index.names_digest}
             for protocol in protocols_of(study):
-                key = record_key(study, protocol, dataset, lambda _, of=of: of)
+                key = record_key(study, protocol, dataset, lambda d, m=name: made[d, m])
                 path = record_path(protocol, dataset, name)
                 write_record(path, key=key, scores=[{"value": 0.5}], outcomes=outcomes)
 

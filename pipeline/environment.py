@@ -32,7 +32,7 @@ def batch_size(default: int) -> int:
 
 
 def worker_count(default: int) -> int:
-    """Processes that decode images: ``PROBELINE_WORKERS``; 0 decodes in the main process."""
+    """Threads that decode images: ``PROBELINE_WORKERS``; 0 decodes between forward passes."""
     return _whole_number("PROBELINE_WORKERS", default, at_least=0)
 
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cache.errors import ProbelineError
 
-DECODER = "rgb-1"
+DECODER = "rgb-2"
 """Names the rules below; part of every key, so that changing them changes the key."""
 
 MAX_PIXELS = 178_956_970
@@ -74,7 +74,8 @@ def decode(data: bytes, place: str) -> Image.Image:
 
     EXIF orientation is applied. Palettes are resolved. Transparency is laid over white (a plain
     conversion shows whatever colour hides under transparent pixels, often black on black).
-    16-bit grey is scaled, not clipped. CMYK is converted.
+    16-bit grey is scaled, not clipped; floating-point grey is taken as 0 to 1, 0 to 255 or 0 to
+    65,535, the narrowest that holds the image. CMYK is converted.
 
     Parameters
     ----------
@@ -86,7 +87,8 @@ def decode(data: bytes, place: str) -> Image.Image:
     Raises
     ------
     BadImageError
-        When the file is empty, not an image, cut short, or larger than `MAX_PIXELS`.
+        When the file is empty, not an image, cut short, larger than `MAX_PIXELS`, or holds
+        negative or undefined brightness.
     """
     if not data:
         raise _bad(place, "the file is empty", "0 bytes")
@@ -100,7 +102,7 @@ def decode(data: bytes, place: str) -> Image.Image:
                     f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
                 )
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return _to_rgb(ImageOps.exif_transpose(image), place)
     except BadImageError:
         raise
     except UnidentifiedImageError:
@@ -112,13 +114,19 @@ def decode(data: bytes, place: str) -> Image.Image:
         raise _bad(place, "the image is damaged", f"{error} ({len(data)} bytes)") from None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(image: Image.Image, place: str) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
-        # Grey files of more than 8 bits: full scale is 16 bits unless all fits into 8.
-        full = 255.0 if image.mode == "F" and values.max(initial=0) <= 255 else 65535.0
+        if not np.isfinite(values).all() or values.min(initial=0) < 0:
+            raise _bad(
+                place,
+                "the image is not grey from black upwards",
+                f"brightness from {values.min(initial=0):g} to {values.max(initial=0):g}",
+            )
+        scales = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
+        full = next((s for s in scales if values.max(initial=0) <= s), scales[-1])
         grey = np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

@@ -6,8 +6,10 @@ small problems two threads in one fit are slower than one (measured: 7 times, on
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 import dask
@@ -60,10 +62,24 @@ def run_all(
                 progress.advance()
         else:
             tasks = [dask.delayed(_call, pure=False)(function, threads, each) for each in arguments]
-            with Callback(posttask=lambda *_: progress.advance()):
+            with Callback(posttask=lambda *_: progress.advance()), _deaths_explained(name):
                 dask.compute(
                     *tasks, scheduler="processes", num_workers=workers, optimize_graph=False
                 )
+
+
+@contextlib.contextmanager
+def _deaths_explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise ProbelineError(
+            name,
+            "the system killed one of its processes, most likely for want of memory",
+            found=f"{psutil.virtual_memory().available / 1e9:.1f} GB free now",
+            remedy="free memory or run on fewer processors (taskset -c 0 dvc repro); what was "
+            "stored stays, the next run goes on from there",
+        ) from None
 
 
 def _workers(calls: int, cell_bytes: int) -> int:

@@ -74,6 +74,21 @@ def test_dark_sixteen_bit_images_are_not_stretched():
     assert pixels(encoded(Image.fromarray(dark), "PNG")).max() == 1
 
 
+@pytest.mark.parametrize("full", [1, 255, 65_535])
+def test_floating_point_grey_has_its_own_scale(full):
+    ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    grey = pixels(encoded(Image.fromarray(ramp * full), "TIFF"))
+    np.testing.assert_allclose(grey[..., 1], ramp * 255, atol=0.51)
+
+
+@pytest.mark.parametrize("value", [-0.5, np.nan, np.inf])
+def test_floating_point_images_that_are_no_pictures_are_refused(value):
+    values = np.full((4, 4), 0.5, np.float32)
+    values[2, 1] = value
+    with pytest.raises(BadImageError, match="brightness"):
+        decode(encoded(Image.fromarray(values), "TIFF"), "scan.tif")
+
+
 def test_cmyk_is_converted():
     red = Image.new("RGB", (8, 8), (250, 10, 10)).convert("CMYK")
     found = pixels(encoded(red, "JPEG", quality=100)).reshape(-1, 3).mean(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ def test_every_call_is_made_and_errors_arrive_with_their_place(tmp_path, monkeyp
         parallel.run_all(expand_path, [("$NO_SUCH_ONE", "here")] * 2, name="fail", cell_bytes=1)
     assert caught.value.place == "here"
     assert "NO_SUCH_ONE" in caught.value.remedy
+
+
+def test_a_worker_that_is_killed_is_explained(monkeypatch):
+    monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
+    monkeypatch.setattr(parallel, "cpu_count", lambda: 2)
+    with pytest.raises(ProbelineError, match="memory"):
+        parallel.run_all(signal.raise_signal, [(signal.SIGKILL,)] * 2, name="x", cell_bytes=1)
 
 
 def test_no_calls_are_no_work():
