@@ -10,7 +10,7 @@ repro: $(VENV)/.installed
 	$(RUN) dvc repro
 
 test: $(VENV)/.installed
-	$(RUN) pytest
+	OMP_NUM_THREADS=1 $(RUN) pytest -n auto
 
 lint: $(VENV)/.installed
 	$(RUN) ruff check .

@@ -1,6 +1,7 @@
 """16 fused SGD heads against 16 separate PyTorch runs of the same recipe, in one process.
 
     python benchmarks/heads.py [--rows 8192] [--epochs 3] [--repeats 3] [--threads 1]
+                               [--columns 768 2048] [--classes 10 30 100]
 
 About a minute. A separate run is torch.nn.Linear (behind BatchNorm1d for half of the heads) with
 torch.optim.SGD and clip_grad_norm_ on features that are already in memory. "GEMM" is the time of
@@ -75,13 +76,15 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--columns", type=int, nargs="*", default=[768, 2048])
+    parser.add_argument("--classes", type=int, nargs="*", default=[10, 30, 100])
     options = parser.parse_args()
     device = this_machine().devices[0]
     torch.set_num_threads(options.threads)
     recipe = Recipe(epochs=options.epochs, warmup=1)
     print(f"{device}, {options.threads} threads, {options.rows} rows, {options.epochs} epochs")
     print("    d classes    fused  separate    GEMM   ratio  at most  difference")
-    for width, classes in itertools.product((768, 2048), (10, 30, 100)):
+    for width, classes in itertools.product(options.columns, options.classes):
         rng = np.random.default_rng(0)
         y = rng.integers(0, classes, options.rows)
         centres = rng.normal(0, 0.3, (classes, width))

@@ -2,9 +2,11 @@
 
     python benchmarks/knn.py [--bank 20000] [--queries 2000] [--k 200] [--repeats 5] [--memory]
 
-Ratios of medians, interleaved in one run. The bare product is the limit: the same pairs by the same
-BLAS from float32 arrays in memory; ours reads float16 cells chunk by chunk. ``--memory`` shows
-instead the peak of a search over a bank four times as large as the memory it may take.
+All calls take turns, after one turn to warm up: medians of each turn's ratios, with the lowest and
+the highest, and of wall and processor seconds. The bare product is what no search of this kind goes
+below: the same pairs by the same BLAS from float32 arrays in memory, while ours reads float16 cells
+chunk by chunk. What was measured stands in docs/performance.md. ``--memory`` shows instead the peak
+of a search over a bank four times as large as the memory it may take.
 """
 
 from __future__ import annotations
@@ -69,21 +71,26 @@ def compare(folder: Path, columns: int, options: argparse.Namespace) -> None:
         "ours": lambda: nearest(bank, queries, options.k, "euclidean"),
         "ours, z-score": lambda: nearest(bank, queries, options.k, "euclidean", "zscore"),
         "ours, cosine": lambda: nearest(bank, queries, options.k, "cosine"),
+        "ours, torch": lambda: nearest(bank, queries, options.k, "euclidean", backend="torch"),
         "scikit-learn brute": lambda: peer.kneighbors(a),
         "faiss IndexFlatL2": lambda: index.search(a, options.k),
         f"{len(votings)} votings": lambda: judge(found.distances, names, truth, CLASSES, votings),
     }
     product.fill(0)  # its pages are there before the first product
     seconds: dict[str, list[float]] = {name: [] for name in calls}
+    processor: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
     for _ in range(options.repeats):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             call()
             seconds[name].append(time.perf_counter() - start)
+            processor[name].append(time.process_time() - busy)
     print(
         f"\n{options.bank:,} x {columns} float16 bank, {options.queries:,} queries, k {options.k}"
     )
-    print(f"{'':<22}{'seconds':>9}{'/ product (from - to)':>26}{'/ ours':>9}")
+    print(f"{'':<22}{'seconds':>9}{'processor':>11}{'/ product (from - to)':>26}{'/ ours':>9}")
     for name, times in seconds.items():
         by_product, by_ours = (
             sorted(t / o for t, o in zip(times, seconds[other], strict=True))
@@ -91,7 +98,8 @@ def compare(folder: Path, columns: int, options: argparse.Namespace) -> None:
         )
         spread = f"{statistics.median(by_product):.2f} ({by_product[0]:.2f} - {by_product[-1]:.2f})"
         median = statistics.median(by_ours)
-        print(f"{name:<22}{statistics.median(times):>9.3f}{spread:>26}{median:>9.3f}")
+        busy = statistics.median(processor[name])
+        print(f"{name:<22}{statistics.median(times):>9.3f}{busy:>11.3f}{spread:>26}{median:>9.3f}")
 
 
 def peak(folder: Path, options: argparse.Namespace) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cache.errors import CellCorruptError
@@ -22,6 +23,9 @@ from cache.files import sha256_bytes, write_durably
 from cache.fingerprint import fingerprint
 
 _KEY, _SCORES, _CHECK = b"probeline.key", b"probeline.scores", b"probeline.sha256"
+
+MIN_GROUP = 8_192
+"""Rows."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +60,42 @@ class Record:
                 raise ValueError(f"{table.num_rows} rows where {rows} were written")
             return table
 
+    def outcomes_where(self, name: str, value: str, columns: Sequence[str]) -> pa.Table:
+        """Some columns of the outcomes whose column `name` has that value.
+
+        Only row groups that can hold it are read: of a large record with many variants, one.
+
+        Raises
+        ------
+        CellCorruptError
+            When they are not what was written.
+        """
+        with (
+            _damage_named(self.path),
+            pq.ParquetFile(self.path, page_checksum_verification=True) as file,
+        ):
+            if not file.metadata.num_rows:  # such a record has not even all the columns
+                return pa.table({column: pa.array([], pa.int32()) for column in columns})
+            parts = [file.schema_arrow.empty_table().select(list(columns))]
+            for group in range(file.num_row_groups):
+                held = _values(file.metadata.row_group(group), name)
+                if held is not None and not held[0] <= value <= held[1]:
+                    continue
+                if held == (value, value):
+                    parts.append(file.read_row_group(group, columns=list(columns)))
+                    continue
+                rows = file.read_row_group(group, columns=[name, *columns])
+                parts.append(rows.filter(pc.equal(rows[name], value)).select(list(columns)))
+            return pa.concat_tables(parts)
+
 
 def write_record(
-    path: Path, *, key: Mapping[str, Any], scores: list[dict[str, Any]], outcomes: pa.Table
+    path: Path,
+    *,
+    key: Mapping[str, Any],
+    scores: list[dict[str, Any]],
+    outcomes: pa.Table,
+    group_rows: int = 0,
 ) -> None:
     """Write a record durably; a reader finds all of it or the former one.
 
@@ -71,12 +108,21 @@ def write_record(
         One row per variant and metric.
     outcomes : pyarrow.Table
         One row per variant and test image.
+    group_rows : int
+        Rows that are read together, e.g. those of a variant. Fewer than `MIN_GROUP` are no groups
+        of their own: the file would consist of headers.
     """
     metadata = {_KEY: json.dumps(key).encode(), _SCORES: json.dumps(scores).encode()}
     metadata[_CHECK] = _check(metadata, outcomes.schema)
     buffer = io.BytesIO()
     table = outcomes.replace_schema_metadata(metadata)
-    pq.write_table(table, buffer, compression="zstd", write_page_checksum=True)
+    pq.write_table(
+        table,
+        buffer,
+        compression="zstd",
+        write_page_checksum=True,
+        row_group_size=group_rows if group_rows >= MIN_GROUP else None,
+    )
     write_durably(path, buffer.getvalue())
 
 
@@ -97,6 +143,15 @@ def read_record(path: Path) -> Record | None:
         if metadata.get(_CHECK, expected) != expected:  # absent from records of the first days
             raise ValueError("key, scores or columns other than were written")
         return Record(path, json.loads(metadata[_KEY]), json.loads(metadata[_SCORES]))
+
+
+def _values(group: pq.RowGroupMetaData, name: str) -> tuple[str, str] | None:
+    """The smallest and the largest value of a text column in a row group, if they were recorded."""
+    for number in range(group.num_columns):
+        column = group.column(number)
+        if column.path_in_schema == name and column.is_stats_set and column.statistics.has_min_max:
+            return str(column.statistics.min), str(column.statistics.max)
+    return None
 
 
 def is_current_record(path: Path, key: Mapping[str, Any]) -> bool:

@@ -9,7 +9,9 @@ import xarray as xr
 
 from pipeline.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
 from pipeline.cube import cheap_predictors, comparable, headline_variants
+from pipeline.panel import ASSUMED_TESTS
 from pipeline.study import Correlation
+from pipeline.weighted_tau import weighted_tau
 
 _PAIR = ("coefficient", "predictor", "target")
 
@@ -38,18 +40,21 @@ def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
     variants = [str(variant) for variant, _ in flat["column"].values]
     datasets = [str(dataset) for _, dataset in flat["column"].values]
     n_test = cube["n_test"].sel(dataset=datasets).values.astype(np.float64)
+    n_test[n_test == 0] = ASSUMED_TESTS  # foreign scores need not tell
     n_test[np.isin(variants, cheap_predictors(cube))] = np.nan  # and with it the logit
     found = correlate(scores, cube["family"].values.astype(str), n_test, settings.confidence)
+    tau = np.where(found.n < MIN_MODELS, np.nan, weighted_tau(scores))[np.newaxis]
+    no_interval = np.full_like(tau, np.nan)
     roles = [str(cube["role"].sel(dataset=d).item()) for d in datasets]
     return xr.Dataset(
         {
-            "value": (_PAIR, found.value),
-            "low": (_PAIR, found.low),
-            "high": (_PAIR, found.high),
+            "value": (_PAIR, np.concatenate([found.value, tau])),
+            "low": (_PAIR, np.concatenate([found.low, no_interval])),
+            "high": (_PAIR, np.concatenate([found.high, no_interval])),
             "n": (_PAIR[1:], found.n),
             "families": (_PAIR[1:], found.families),
         },
-        coords={"coefficient": list(COEFFICIENTS)}
+        coords={"coefficient": [*COEFFICIENTS, "weighted_tau"]}
         | dict.fromkeys(("predictor", "target"), names)
         | {
             f"{axis}_{word}": (axis, values)
@@ -61,7 +66,8 @@ def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
             "interval": f"{settings.confidence:.0%} delete-one-family jackknife on the atanh "
             f"scale, "
             f"t with G-1 degrees of freedom; withheld below {MIN_FAMILIES} families",
-            "withheld": f"coefficients with fewer than {MIN_MODELS} models",
+            "withheld": f"coefficients with fewer than {MIN_MODELS} models; intervals of weighted "
+            "τ, which `headline` has for headline scores",
         },
     )
 
@@ -77,7 +83,9 @@ def predictor_summary(cube: xr.Dataset, correlations: xr.Dataset) -> list[dict[s
     """
     first = headline_variants(cube)
     inside = [str(d) for d in cube["dataset"].values if cube["role"].sel(dataset=d) == "in_domain"]
-    outside = [str(d) for d in cube["dataset"].values if str(d) not in inside]
+    outside = [
+        str(d) for d in cube["dataset"].values if cube["role"].sel(dataset=d) == "out_of_domain"
+    ]
     rows = []
     for protocol, variant in first.items():
         for target_protocol, target_variant in first.items():

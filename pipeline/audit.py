@@ -85,12 +85,14 @@ def audit_jobs(index: Index, root: Root, jobs: Sequence[Job], machine: Machine) 
     """
     train, labels = index.split("train"), index.labels("train")
     rows = audit_rows(len(train))
-    features = _both_ways(train.iloc[rows].reset_index(drop=True), root, jobs, machine)
+    features = _both_ways(
+        train.iloc[rows].reset_index(drop=True), root, jobs, machine, pad=index.pad
+    )
     return {name: compare(ways[0], ways[1], labels[rows]) for name, ways in features.items()}
 
 
 def _both_ways(
-    samples: pd.DataFrame, root: Root, jobs: Sequence[Job], machine: Machine
+    samples: pd.DataFrame, root: Root, jobs: Sequence[Job], machine: Machine, *, pad: bool
 ) -> dict[str, NDArray[np.float32]]:
     """For each job an array of shape (2, n_images, n_features): float32, and as the job runs."""
     ways = {
@@ -102,7 +104,7 @@ def _both_ways(
     }
     paths = samples["path"].tolist()
     loader = BatchLoader(
-        root, samples, list(dict.fromkeys(job.pixels for job in jobs)), machine.workers
+        root, samples, list(dict.fromkeys(job.pixels for job in jobs)), machine.workers, pad=pad
     )
     size = machine.batch_size
     wanted = [slice(s, min(s + size, len(paths))) for s in range(0, len(paths), size)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.cell import Cell
+from cache.cell import Cell, chunk_name
+from cache.errors import NonFiniteError
 
 
 class Bank(Protocol):
@@ -29,6 +31,12 @@ class Bank(Protocol):
 
     def chunks(self) -> Iterator[tuple[slice, NDArray[np.floating]]]:
         """Pairs (slice of rows, ndarray of shape (n_rows, n_features)), in order of rows."""
+
+    def take(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+        """A few rows: ndarray of shape (n_taken, n_features), as they are stored."""
+
+    def describe(self, row: int) -> str:
+        """A row, for a message to the user."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,39 @@ class CellBank:
     def chunks(self) -> Iterator[tuple[slice, NDArray[np.floating]]]:
         """Pairs (slice of rows, ndarray of shape (n_rows, n_features)), in order of rows."""
         return self.cell.chunks()
+
+    def take(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+        """A few rows: ndarray of shape (n_taken, n_features), as they are stored."""
+        values = np.empty((len(rows), self.columns), self.cell.dtype)
+        chunks, places = np.divmod(rows, self.cell.manifest.chunk_rows)
+        for chunk in np.unique(chunks).tolist():
+            wanted = np.flatnonzero(chunks == chunk)
+            if not self._read_rows(chunk, places[wanted].tolist(), values, wanted.tolist()):
+                deque(self.chunks(), maxlen=0)  # refuses the damaged chunk by its name
+        return values
+
+    def describe(self, row: int) -> str:
+        """A row, with its image, split, model and data set."""
+        address = self.cell.address
+        return (
+            f"row {row} ({self.cell.ids()[row]}) of split {address.split}, "
+            f"model {address.store.stem}, data set {address.store.parent.name}"
+        )
+
+    def _read_rows(
+        self, chunk: int, rows: list[int], values: NDArray[np.floating], places: list[int]
+    ) -> bool:
+        """Put rows of a chunk into their places; False where the file has too few."""
+        path = self.cell.address.path / chunk_name(chunk)
+        size = values[:1].nbytes
+        if not path.is_file():
+            return False
+        with path.open("rb", buffering=0) as file:
+            for row, place in zip(rows, places, strict=True):
+                file.seek(row * size)
+                if file.readinto(values[place].view(np.uint8).data) != size:
+                    return False
+        return True
 
 
 @dataclass(frozen=True)
@@ -97,3 +138,55 @@ class ArrayBank:
         for start in range(0, self.rows, self.chunk_rows):
             rows = slice(start, min(start + self.chunk_rows, self.rows))
             yield rows, self.values[rows]
+
+    def take(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+        """A few rows: ndarray of shape (n_taken, n_features), as they are stored."""
+        values: NDArray[np.floating] = self.values[rows]
+        return values
+
+    def describe(self, row: int) -> str:
+        """A row of an array that has no name."""
+        return f"row {row}"
+
+
+def draw(
+    bank: Bank, size: int, only: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.int32], NDArray[np.floating]]:
+    """About evenly spread rows: one at random of each of `size` runs; the same in every call.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_drawn,), int32
+        Ascending; all where there are no more.
+    values : ndarray of shape (n_drawn, n_features)
+        As stored.
+    """
+    numbers = np.arange(bank.rows) if only is None else np.flatnonzero(only)
+    edges = np.linspace(0, len(numbers), min(size, len(numbers)) + 1).astype(np.int64)
+    # Even steps could fall in with an order that repeats.
+    places = np.random.default_rng(0).integers(edges[:-1], edges[1:])
+    drawn = numbers[places].astype(np.int32)
+    return drawn, bank.take(drawn)
+
+
+def non_finite(bank: Bank, queries: Bank) -> NonFiniteError:
+    """The error of a search that met NaN or infinity, which names the first such row.
+
+    Parameters
+    ----------
+    bank, queries : Bank
+        Read again, one after the other, up to that row.
+    """
+    rows = (each.describe(row) for each in (bank, queries) for row in _not_finite_rows(each))
+    return NonFiniteError(
+        "neighbour search",
+        "a feature is NaN or infinite, or too large to be squared",
+        found=next(rows, "no such stored value"),
+        remedy="run `probeline cache verify --deep`, delete the cell that it names, "
+        "and run `dvc repro`",
+    )
+
+
+def _not_finite_rows(bank: Bank) -> Iterator[int]:
+    for rows, values in bank.chunks():
+        yield from (rows.start + np.flatnonzero(~np.isfinite(values).all(axis=1))).tolist()

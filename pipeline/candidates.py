@@ -35,16 +35,26 @@ class Candidates:
         Squared distances with rounding errors; infinite where there is no candidate.
     rows : ndarray of shape (n_queries, n_candidates), int32
         Of the bank.
+    beyond : ndarray of shape (n_queries,), float64
+        No other row is nearer than this, but for rounding errors; infinite where there is none.
     bound : ndarray of shape (n_queries,), float64
-        How far `squared` may be off, for the candidates and for whatever may be missing.
+        How far `squared` and `beyond` may be off.
     """
 
     squared: Matrix
     rows: Indices
+    beyond: Vector
     bound: Vector
 
     @classmethod
-    def of(cls, squared: Matrix, rows: Indices, lengths: Vector, dtype: type[np.floating]) -> Self:
+    def of(
+        cls,
+        squared: Matrix,
+        rows: Indices,
+        beyond: Vector,
+        lengths: Vector,
+        dtype: type[np.floating],
+    ) -> Self:
         """Bound the candidates' errors.
 
         Parameters
@@ -52,18 +62,20 @@ class Candidates:
         squared : ndarray of shape (n_queries, n_candidates), float64
             Of float32 or float64 products, ascending.
         rows : ndarray of shape (n_queries, n_candidates), int32
+        beyond : ndarray of shape (n_queries,), float64
         lengths : ndarray of shape (n_queries,)
             Squared length of each query's point.
         dtype : type
             Of the product.
         """
         reach = np.where(np.isfinite(squared), squared, 0).max(axis=1)
+        reach = np.where(np.isfinite(beyond), np.maximum(beyond, reach), reach)
         # A bank row no farther than `reach` is no longer than the query's length + √reach.
         scale = (2 * np.sqrt(lengths) + np.sqrt(np.maximum(reach, 0))) ** 2
         bound = ROUNDINGS * np.finfo(dtype).eps / 2 * scale
         if dtype == np.float32:
             bound[lengths > _HUGE] = np.inf
-        return cls(squared, rows, bound)
+        return cls(squared, rows, beyond, bound)
 
     def doubtful(self, k: int) -> Mask:
         """Where the order, or a distance's digits, can't be told: shape of `squared`.
@@ -102,14 +114,14 @@ class Candidates:
         order = _by_value_then_row(squared, self.rows)[:, :k]
         squared = np.take_along_axis(squared, order, axis=1)
         with np.errstate(invalid="ignore"):
-            sure = self.squared[:, -1] - self.bound >= squared[:, -1]
+            sure = self.beyond - self.bound >= squared[:, -1]
         sure &= np.isfinite(squared[:, -1]) & (off.max(axis=1) <= self.bound)
         return squared, np.take_along_axis(self.rows, order, axis=1), sure
 
 
 def _by_value_then_row(values: Matrix, rows: Indices) -> NDArray[np.intp]:
     """As `numpy.lexsort((rows, values), axis=1)`, which takes five times as long."""
-    order = np.argsort(values, axis=1)
+    order = np.argsort(values, axis=1, kind="stable")  # fast on what is nearly sorted
     ordered = np.take_along_axis(values, order, axis=1)
     tied = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
     if len(tied):

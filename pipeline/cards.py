@@ -14,12 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache.errors import ProbelineError
 from cache.files import sha256_file, write_durably
 from cache.fingerprint import fingerprint
 from pipeline.environment import expand_path
 from pipeline.paths import CARDS
 from pipeline.study import Model
+from pipeline.weights import locked_digest, no_such_file
 
 if TYPE_CHECKING:
     from pipeline.models import LoadedModel
@@ -75,7 +75,7 @@ def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
 
 def loading_part(entry: Model, *, without_feature: bool = False) -> dict[str, Any]:
     """The part of an entry that loading depends on; words for tables and statistics are not."""
-    words = {"method", "family", "backbone", "supervision"}
+    words = {"method", "family", "backbone", "supervision", "kind", "source"}
     return entry.model_dump(exclude=words | ({"feature"} if without_feature else set()))
 
 
@@ -92,6 +92,8 @@ def _path(name: str, entry: Model) -> Path:
 def checkpoint_digest(name: str, entry: Model) -> str | None:
     """SHA-256 of the checkpoint file, remembered by its size and time of change; None without one.
 
+    Of weights that have an address but were never fetched, it is None, too.
+
     Raises
     ------
     ProbelineError
@@ -102,12 +104,9 @@ def checkpoint_digest(name: str, entry: Model) -> str | None:
     place = f"params.yaml: models.{name}.weights"
     path = expand_path(entry.weights_file, place)
     if not path.is_file():
-        raise ProbelineError(
-            place,
-            "there is no such checkpoint",
-            found=str(path.absolute()),
-            remedy="correct `weights`, or put the file there",
-        )
+        if entry.is_remote:
+            return locked_digest(entry)  # fetched when the model runs, not to name its cells
+        raise no_such_file(entry, path, place)
     facts = path.stat()
     known = (
         CARDS

@@ -39,6 +39,7 @@ def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -
     """Everything that can change the numbers of a cell; names can't."""
     samples, view = samples_of(split)
     augmented = {"view": {"number": view, **VIEW_RULES}} if view else {}
+    padded = {"pad": "square"} if index.pad else {}
     return {
         "format": FORMAT,
         "samples": index.samples_digest(samples),
@@ -47,7 +48,7 @@ def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -
         "arguments": entry.arguments,
         "weights": card.weights,
         "feature": entry.feature,
-        "transform": {"decoder": DECODER, **card.transform, **augmented},
+        "transform": {"decoder": DECODER, **card.transform, **augmented, **padded},
         # Of imported embeddings nobody here knows it, and a setting does not change it.
         "precision": "imported" if entry.weights == "imported" else study.extraction.precision,
         "storage": study.extraction.storage,
@@ -148,7 +149,9 @@ def open_cells(study: Study, index: Index, model: str) -> tuple[Cell, Cell]:
 def recorded_card(address: CellAddress) -> Card:
     """The card as a whole cell records it in its key."""
     manifest = Cell.open(address).manifest
-    transform = {k: v for k, v in manifest.key["transform"].items() if k not in ("decoder", "view")}
+    transform = {
+        k: v for k, v in manifest.key["transform"].items() if k not in ("decoder", "view", "pad")
+    }
     return Card(manifest.key["weights"], transform, manifest.columns, 0)
 
 

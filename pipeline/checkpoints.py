@@ -9,12 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from cache.errors import ProbelineError
 from pipeline.study import Checkpoint
 
 StateDict = dict[str, torch.Tensor]
+
+_RECONSTRUCT, _SCALAR = np.zeros(1).__reduce__()[0], np.float64(1).__reduce__()[0]
+_ARRAYS: list[Any] = [
+    *(np.ndarray, np.dtype, _RECONSTRUCT, _SCALAR),
+    (_RECONSTRUCT, "numpy.core.multiarray._reconstruct"),  # as NumPy 1 called them
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")),
+]
+"""What old checkpoints hold beside tensors: NumPy's arrays of numbers, which run no code."""
 
 
 class CheckpointError(ProbelineError, ValueError):
@@ -46,7 +56,8 @@ def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
         except (SafetensorError, ValueError, OSError) as error:
             raise _damaged(path, place, error) from None
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_ARRAYS):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if forbidden := re.search(r"GLOBAL (\S+)", str(error)):
             raise CheckpointError(
@@ -87,28 +98,12 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
     CheckpointError
         When the entry is not there, or no tensor is left.
     """
-    node: Any = checkpoint
-    for part in filter(None, rules.entry.split(".")):
-        if not isinstance(node, Mapping) or part not in node:
-            raise CheckpointError(
-                f"{place}: entry",
-                "the checkpoint has no such entry",
-                expected=rules.entry,
-                found=f"keys {_some(node) if isinstance(node, Mapping) else type(node).__name__}",
-                remedy="correct `checkpoint.entry`",
-            )
-        node = node[part]
-    if not isinstance(node, Mapping):
-        raise CheckpointError(
-            f"{place}: entry",
-            "this entry of the checkpoint is no dictionary of tensors",
-            expected="a dictionary",
-            found=f"{rules.entry}, a {type(node).__name__}",
-            remedy="correct `checkpoint.entry` (often state_dict or model)",
-        )
+    node = _enter(checkpoint, rules.entry, place)
     state: StateDict = {}
     origin: dict[str, str] = {}
     for key, value in node.items():
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+            value = torch.from_numpy(value)
         if not isinstance(value, torch.Tensor):
             continue  # epochs, arguments and the like
         name = str(key).removeprefix(rules.strip_prefix)
@@ -124,6 +119,7 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
                 remedy="declare the one that is not the backbone's in `checkpoint.drop`",
             )
         state[name], origin[name] = value, str(key)
+    state = _shared(state, rules.share, place)
     if not state:
         raise CheckpointError(
             place,
@@ -132,6 +128,49 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
             remedy="name the nested dictionary with `checkpoint.entry` "
             "(often state_dict or model), and check `drop`",
         )
+    return state
+
+
+def _enter(checkpoint: Mapping[str, Any], entry: str, place: str) -> Mapping[str, Any]:
+    node: Any = checkpoint
+    for part in filter(None, entry.split(".")):
+        if not isinstance(node, Mapping) or part not in node:
+            raise CheckpointError(
+                f"{place}: entry",
+                "the checkpoint has no such entry",
+                expected=entry,
+                found=f"keys {_some(node) if isinstance(node, Mapping) else type(node).__name__}",
+                remedy="correct `checkpoint.entry`",
+            )
+        node = node[part]
+    if not isinstance(node, Mapping):
+        raise CheckpointError(
+            f"{place}: entry",
+            "this entry of the checkpoint is no dictionary of tensors",
+            expected="a dictionary",
+            found=f"{entry}, a {type(node).__name__}",
+            remedy="correct `checkpoint.entry` (often state_dict or model)",
+        )
+    return node
+
+
+def _shared(state: StateDict, share: Mapping[str, str], place: str) -> StateDict:
+    """Give each block its copy of what the checkpoint keeps once for all blocks."""
+    for prefix, pattern in share.items():
+        once = {key: state.pop(key) for key in list(state) if key.startswith(prefix)}
+        before = pattern.split("*")[0]
+        blocks = {key[len(before) :].split(".")[0] for key in state if key.startswith(before)}
+        if not once or not blocks:
+            raise CheckpointError(
+                f"{place}: share",
+                "there is nothing to share",
+                expected=f"keys that start with {prefix}, and blocks {pattern}",
+                found=_some(state),
+                remedy="correct `checkpoint.share`",
+            )
+        for key, value in once.items():
+            for block in blocks:
+                state[pattern.replace("*", block) + key.removeprefix(prefix)] = value
     return state
 
 

@@ -7,6 +7,7 @@ coefficient comes with its own n.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,15 @@ MIN_MODELS = 4
 
 MIN_FAMILIES = 5
 """Below this, intervals are withheld."""
+
+FEW_FAMILIES = 8
+"""Below this, intervals are shown, but marked."""
+
+MOST_GROUPS = 100
+"""Of more families, several are left out together."""
+
+ALMOST_ONE = 1 - 1e-6
+"""Correlations are clipped here before their atanh is taken."""
 
 Floats = NDArray[np.float64]
 COEFFICIENTS = ("pearson", "pearson_logit", "spearman", "kendall")
@@ -62,17 +72,64 @@ def correlate(
     """
     present = np.isfinite(scores)
     n = present.T.astype(np.int64) @ present
-    value = _withhold(coefficients(scores, n_test), n < MIN_MODELS)
-    names = sorted(set(families.tolist()))
-    in_family = np.array([[f == name for f in families] for name in names])
-    pairs_with = np.stack([present[m].T.astype(int) @ present[m] > 0 for m in in_family])
-    counts = pairs_with.sum(axis=0)
-    low, high = np.full_like(value, np.nan), np.full_like(value, np.nan)
-    if (counts >= MIN_FAMILIES).any():
-        without = np.stack([coefficients(scores[~m], n_test) for m in in_family])
-        low, high = jackknife_interval(value, without, pairs_with, confidence)
-        low, high = (_withhold(v, counts < MIN_FAMILIES) for v in (low, high))
+    too_few = n < MIN_MODELS
+    value = _withhold(coefficients(scores, n_test), too_few)
+    counts = np.zeros_like(n)
+    for members in family_members(families):
+        counts += present[members].T.astype(int) @ present[members] > 0
+    groups = deletion_groups(families)
+    jackknife = Jackknife(value, confidence)
+    for members, without in zip(groups, leave_one_family_out(scores, groups, n_test), strict=True):
+        used = present[members].T.astype(int) @ present[members] > 0
+        jackknife.leave_out(without, used)
+    low, high = (_withhold(v, counts < MIN_FAMILIES) for v in jackknife.interval())
     return Correlations(value, low, high, n, counts)
+
+
+def family_members(families: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Which models belong to each family, families in alphabetical order.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_families, n_models)
+    """
+    names = sorted(set(families.tolist()))
+    return np.array([[f == name for f in families] for name in names])
+
+
+def deletion_groups(families: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Which models are left out together: a family, or of more than 100 families a hundredth.
+
+    Groups of whole families serve a jackknife as well as families do, once there are many (Kott
+    2001, "The delete-a-group jackknife"); a thousand families then cost no more than a hundred.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_groups, n_models)
+    """
+    members = family_members(families)
+    if len(members) <= MOST_GROUPS:
+        return members
+    order = np.random.default_rng(0).permutation(len(members))  # names may tell of likeness
+    return np.stack([members[order[g::MOST_GROUPS]].any(axis=0) for g in range(MOST_GROUPS)])
+
+
+def leave_one_family_out(
+    scores: Floats, in_family: NDArray[np.bool_], n_test: Floats
+) -> Iterator[Floats]:
+    """`coefficients` without each family in turn.
+
+    Kendall's sums over pairs of models lose a family's pairs instead of being made anew, so that
+    a thousand families cost as much as a few.
+    """
+    everything = _pair_sums(scores, np.ones(len(scores), dtype=bool))
+    for members in in_family:
+        rest = scores[~members]
+        concordance, untied = (
+            whole - part
+            for whole, part in zip(everything, _pair_sums(scores, members), strict=True)
+        )
+        yield np.stack([*_products(rest, n_test), _tau(concordance, untied)])
 
 
 def coefficients(scores: Floats, n_test: Floats) -> Floats:
@@ -85,31 +142,25 @@ def coefficients(scores: Floats, n_test: Floats) -> Floats:
     ndarray of shape (4, n_columns, n_columns)
         In the order of `COEFFICIENTS`; NaN for a constant column or fewer than two models.
     """
+    everybody = np.ones(len(scores), dtype=bool)
+    return np.stack([*_products(scores, n_test), _tau(*_pair_sums(scores, everybody))])
+
+
+def logits(scores: Floats, n_test: Floats) -> Floats:
+    """Empirical logit (k + .5) / (n - k + .5) of accuracies; NaN where n is."""
     hits = scores * n_test
-    logit = np.log((hits + 0.5) / (n_test - hits + 0.5))
-    return np.stack(
-        [
-            _pearson(scores, scores),
-            _pearson(logit, logit),
-            _spearman(scores),
-            _kendall(scores),
-        ]
-    )
+    return np.log((hits + 0.5) / (n_test - hits + 0.5))
 
 
-def jackknife_interval(
-    value: Floats, without: Floats, used: NDArray[np.bool_], confidence: float
-) -> tuple[Floats, Floats]:
+class Jackknife:
     """Delete-one-group jackknife on the atanh scale, Student's t with G - 1 degrees of freedom.
+
+    Keeps two sums, not the groups' values: memory does not grow with the number of groups.
 
     Parameters
     ----------
     value : ndarray of shape (...)
-        Coefficients over all groups.
-    without : ndarray of shape (n_groups, ...)
-        The same without each group.
-    used : ndarray of bool, shape (n_groups, ...) or its tail
-        Groups that take part in each coefficient; the others are not counted.
+        Correlations over all groups.
     confidence : float
 
     References
@@ -117,19 +168,51 @@ def jackknife_interval(
     Efron & Stein 1981, "The jackknife estimate of variance"; the coverage of this interval under
     family dependence was simulated for this project (docs/statistics.md).
     """
-    limit = 1 - 1e-6
-    z = np.arctanh(np.clip(value, -limit, limit))
-    z_without = np.arctanh(np.clip(without, -limit, limit))
-    used = np.broadcast_to(used[:, np.newaxis] if used.ndim < without.ndim else used, without.shape)
-    groups = used.sum(axis=0)
-    weights = np.where(used, 1.0, 0.0)
-    usable = np.where(used, z_without, 0.0)  # NaN in a used group stays NaN, rightly
-    with np.errstate(invalid="ignore", divide="ignore"):
-        centre = (weights * usable).sum(axis=0) / groups
-        deviations = np.where(used, usable - centre, 0.0)
-        variance = (groups - 1) / groups * np.square(deviations).sum(axis=0)
-        half = stats.t.ppf(0.5 + confidence / 2, np.maximum(groups - 1, 1)) * np.sqrt(variance)
-        return np.tanh(z - half), np.tanh(z + half)
+
+    def __init__(self, value: Floats, confidence: float) -> None:
+        self._z = _arctanh(value)
+        self._confidence = confidence
+        self._groups = np.zeros(value.shape, dtype=np.int64)
+        self._sum = np.zeros(value.shape)
+        self._squares = np.zeros(value.shape)
+
+    def leave_out(self, without: Floats, used: NDArray[np.bool_] | bool = True) -> None:
+        """Count one more group.
+
+        Parameters
+        ----------
+        without : ndarray of shape (...)
+            The same correlations without this group.
+        used : ndarray of bool, broadcast against `without`
+            Where the group took part at all; elsewhere it is not counted.
+        """
+        # Differences from the whole are small, so that sums of squares lose no digits; a NaN of a
+        # group that counts stays one, rightly.
+        step = np.where(used, _arctanh(without) - self._z, 0.0)
+        self._groups += used
+        self._sum += step
+        self._squares += np.square(step)
+
+    def interval(self) -> tuple[Floats, Floats]:
+        """Lower and upper ends; NaN below two groups."""
+        groups = self._groups
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = np.maximum(self._squares - np.square(self._sum) / groups, 0)
+            error = np.sqrt((groups - 1) / groups * spread)
+            quantile = stats.t.ppf(0.5 + self._confidence / 2, np.maximum(groups - 1, 1))
+            half = np.where(groups < 2, np.nan, quantile * error)
+            return np.tanh(self._z - half), np.tanh(self._z + half)
+
+
+def _arctanh(values: Floats) -> Floats:
+    z: Floats = np.arctanh(np.clip(values, -ALMOST_ONE, ALMOST_ONE))
+    return z
+
+
+def _products(scores: Floats, n_test: Floats) -> tuple[Floats, Floats, Floats]:
+    """The coefficients that are products of standardised columns."""
+    logit = logits(scores, n_test)
+    return _pearson(scores, scores), _pearson(logit, logit), _spearman(scores)
 
 
 def _withhold(values: Floats, where: NDArray[np.bool_]) -> Floats:
@@ -139,8 +222,8 @@ def _withhold(values: Floats, where: NDArray[np.bool_]) -> Floats:
 def _pearson(a: Floats, b: Floats) -> Floats:
     """Pearson r of every column of `a` with every column of `b`, over rows that both have."""
     result = np.full((a.shape[1], b.shape[1]), np.nan)
-    for pattern, columns in _by_pattern(a):
-        for other, partners in _by_pattern(b):
+    for pattern, columns in by_pattern(a):
+        for other, partners in by_pattern(b):
             rows = pattern & other
             if rows.sum() < 2:
                 continue
@@ -152,8 +235,8 @@ def _pearson(a: Floats, b: Floats) -> Floats:
 def _spearman(scores: Floats) -> Floats:
     """Spearman ρ: ranks are taken anew among the models that both columns have."""
     result = np.full((scores.shape[1],) * 2, np.nan)
-    for pattern, columns in _by_pattern(scores):
-        for other, partners in _by_pattern(scores):
+    for pattern, columns in by_pattern(scores):
+        for other, partners in by_pattern(scores):
             rows = pattern & other
             if rows.sum() < 2:
                 continue
@@ -165,20 +248,35 @@ def _spearman(scores: Floats) -> Floats:
     return result
 
 
-def _kendall(scores: Floats) -> Floats:
-    """Kendall τ-b from the signs of all pairs of models; a missing score counts in no pair."""
-    first, second = np.triu_indices(len(scores), 1)
-    signs = np.sign(scores[first] - scores[second])
-    both = np.isfinite(signs).astype(np.float64)
-    signs = np.nan_to_num(signs)
-    untied = np.square(signs)
-    concordance = signs.T @ signs
+def _pair_sums(scores: Floats, members: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """Kendall's sums over all pairs of models with at least one of `members`.
+
+    Returns
+    -------
+    concordance : ndarray of shape (n_columns, n_columns)
+        Pairs ordered alike less pairs ordered otherwise; exact, of whole numbers.
+    untied : ndarray of shape (n_columns, n_columns)
+        Pairs that the row's column does not tie, of those that both columns have.
+    """
+    columns = scores.shape[1]
+    concordance, untied = np.zeros((columns, columns)), np.zeros((columns, columns))
+    for model in np.flatnonzero(members):
+        signs = np.sign(scores[model] - scores)
+        weight = np.where(members, 0.5, 1.0)[:, np.newaxis]  # pairs of two members come twice
+        both = np.isfinite(signs).astype(np.float64)
+        signs = np.nan_to_num(signs)
+        concordance += signs.T @ (weight * signs)
+        untied += np.square(signs).T @ (weight * both)
+    return concordance, untied
+
+
+def _tau(concordance: Floats, untied: Floats) -> Floats:
+    """Kendall's τ-b (1945)."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        tau = concordance / np.sqrt((untied.T @ both) * (both.T @ untied))
-    return np.clip(tau, -1, 1)
+        return np.clip(concordance / np.sqrt(untied * untied.T), -1, 1)
 
 
-def _by_pattern(values: Floats) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
+def by_pattern(values: Floats) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
     """Columns grouped by which rows they have: complete cubes are one group."""
     patterns, group = np.unique(np.isfinite(values), axis=1, return_inverse=True)
     return [(patterns[:, g], np.flatnonzero(group.ravel() == g)) for g in range(patterns.shape[1])]

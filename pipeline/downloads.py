@@ -59,7 +59,7 @@ class Content:
 
 
 def download(
-    sources: Sequence[str], path: Path, content: Content, *, pause: float = 1.0
+    sources: Sequence[str], path: Path, content: Content, *, place: str = "", pause: float = 1.0
 ) -> Content:
     """Fetch a file from the first source that has it.
 
@@ -72,6 +72,8 @@ def download(
         Where the file goes. One that is there already is verified, never fetched again.
     content : Content
         What is known of it.
+    place : str, optional
+        Who wants the file, for errors; its path by default.
     pause : float
         Seconds before the first repetition; each further one waits twice as long.
 
@@ -108,8 +110,8 @@ def download(
                 fsync_directory(path.parent)
             return found
     raise DownloadError(
-        str(path),
-        "could not be downloaded",
+        place or str(path),
+        f"{path.name} could not be downloaded",
         found="; ".join(reasons),
         remedy=f"run this again later, or fetch the file otherwise and put it at {path}",
     )
@@ -273,8 +275,9 @@ def _state_file(partial: Path) -> Path:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, DownloadError):
-        found = f" ({error.found})" if error.found else ""
-        return f"{error.problem}{found}"
+        wanted = f", expected {error.expected}" if error.expected else ""
+        found = f", found {error.found}" if error.found else ""
+        return f"{error.problem}{wanted}{found}"
     if isinstance(error, urllib.error.HTTPError):
         return f"the server says {error.code} {error.reason}"
     if isinstance(error, http.client.IncompleteRead):

@@ -110,6 +110,7 @@ def extract_split(
         samples,
         list(dict.fromkeys(job.pixels for job in jobs)),
         machine.workers,
+        pad=index.pad,
     )
     with Writers(index, split, jobs, storage) as writers:
         # A list: every cell is tried, so that those that need float32 share the next pass.

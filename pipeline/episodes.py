@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.inner_splits import Groups
 from pipeline.normalization import Features
 from pipeline.scoring import (
     CONFIDENCE,
@@ -70,6 +71,7 @@ def run_episodes(
     val: Features,
     val_labels: Labels,
     n_classes: int,
+    train_groups: Groups | None = None,
 ) -> list[Episodes]:
     """Every classifier on every budget, in the order of the budgets, then of the classifiers.
 
@@ -81,6 +83,8 @@ def run_episodes(
     train, val : ndarray of shape (n_samples, n_features)
     train_labels, val_labels : ndarray of shape (n_samples,)
     n_classes : int
+    train_groups : ndarray of shape (n_samples,) of str, optional
+        For classifiers that hold something out to choose by.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def run_episodes(
             # Each draw's scores are let go once judged: (n_test, n_classes) may be large.
             each = [
                 _judge(variant, classify, train[d.rows], train_labels[d.rows], val, val_labels,
-                       n_classes)
+                       n_classes, None if train_groups is None else train_groups[d.rows])
                 for d in of_budget
             ]  # fmt: skip
             predicted, rank, logarithm, confidence, details = zip(*each, strict=True)
@@ -193,9 +197,10 @@ def _judge(
     val: Features,
     val_labels: Labels,
     n_classes: int,
+    groups: Groups | None,
 ) -> tuple[Any, ...]:
     """Of one draw: predicted, rank, log probability of the truth, confidence, details."""
-    scores = classify(shots, shot_labels, val, n_classes)
+    scores = classify(shots, shot_labels, val, n_classes, groups)
     values = scores.values
     # Ranked by the logarithms themselves, which tell apart what underflows as a probability.
     outcome = make_outcome(

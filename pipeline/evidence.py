@@ -182,7 +182,9 @@ def _draws(study: Study, current: Current, variant: str, dataset: str) -> Draws:
         for score in record.scores
         if (score["variant"], score["metric"]) == wanted and "draws" in score["details"]
     }
-    return Draws(tuple(found), np.array(list(found.values()), np.float64).reshape(len(found), -1))
+    if not found:
+        return _no_draws(variant, dataset)
+    return Draws(tuple(found), np.array(list(found.values()), np.float64))
 
 
 def _shares(record: Record, mine: pa.Table, n_test: int, *, partly: bool) -> NDArray[np.float32]:

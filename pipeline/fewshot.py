@@ -18,13 +18,7 @@ from pipeline.reading import read_rows
 from pipeline.shot_classifiers import Classifier, logistic_over, prototypes, ridge_over
 from pipeline.shots import Budget, Draw, make_draws
 from pipeline.study import Fewshot, Study
-
-CS = tuple(10.0**power for power in range(-4, 5))
-"""Of logistic regression; the grid grows where the best lies at its edge."""
-
-PENALTIES = tuple(10.0**power for power in range(-3, 8))
-"""Of ridge. Features have unit variance on average, so the squares of their singular values lie
-between the number of images and that times the number of features."""
+from pipeline.tuning import FEWSHOT_CS, FEWSHOT_PENALTIES
 
 DRAWS_FORMAT = 1
 
@@ -48,6 +42,7 @@ def run_fewshot(study: Study, task: Task) -> Scored:
         read_features(task.val),
         val_labels,
         len(task.classes),
+        None if task.train_groups is None else task.train_groups[drawn],
     )
     rows = [
         row
@@ -119,7 +114,7 @@ def _draw_table(draws: list[Draw], index: Index) -> pa.Table:
 def _classifiers(settings: Fewshot) -> dict[str, Classifier]:
     known = {
         "prototypes": prototypes,
-        "ridge": ridge_over(PENALTIES),
-        "logistic": logistic_over(CS, settings.seed),
+        "ridge": ridge_over(FEWSHOT_PENALTIES),
+        "logistic": logistic_over(FEWSHOT_CS, settings.seed),
     }
     return {head: known[head] for head in settings.heads}

@@ -54,6 +54,8 @@ class Index:
         path. `group` (site, camera, patient) and `label_set` (further labels) may be null.
     skipped : mapping of str to str
         Images left out because they can't be read (`on_bad_image: skip`), and what is wrong.
+    pad : bool
+        Whether images are padded with black to a square before anything else.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Index:
     remarks: tuple[str, ...]
     table: pd.DataFrame
     skipped: Mapping[str, str] = field(default_factory=dict)
+    pad: bool = False
 
     def split(self, split: str) -> pd.DataFrame:
         """The rows of one split, in order."""
@@ -121,7 +124,7 @@ def build_index(name: str, dataset: Dataset) -> Index:
     order = ["path", "offset", "bytes", "sha256", "class", "label", "split", "group", "label_set"]
     duplicates = duplicates_across_splits(samples) if root is not None else ()
     remarks = (*skipped_remark(skipped), *duplicates, *groups_across_splits(samples))
-    return Index(name, classes, remarks, samples[order], skipped)
+    return Index(name, classes, remarks, samples[order], skipped, dataset.pad)
 
 
 def write_index(index: Index) -> None:
@@ -144,6 +147,7 @@ def write_index(index: Index) -> None:
                     "classes": index.classes,
                     "remarks": index.remarks,
                     "skipped": dict(index.skipped),
+                    "pad": index.pad,
                 }
             ).encode()
         },
@@ -177,6 +181,7 @@ def read_index(name: str) -> Index:
             tuple(facts["remarks"]),
             table.to_pandas(),
             facts["skipped"],
+            facts.get("pad", False),
         )
     except FileNotFoundError:
         raise ProbelineError(

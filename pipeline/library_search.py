@@ -1,5 +1,6 @@
-"""Neighbours by scikit-learn or cuML: for comparison with our own search, and for a GPU.
+"""Neighbours by the backend that is asked for; here also by scikit-learn and cuML.
 
+Those two are for comparison with our own search, which computes with NumPy or torch.
 The library chooses candidates, a few more than are asked for; their distances and order come from
 float64 differences, as in `pipeline.search`. scikit-learn is given float64 features; cuML float32
 ones, so that its candidates may miss neighbours whose distances agree to 1e-3 (relative).
@@ -7,50 +8,65 @@ ones, so that its candidates may miss neighbours whose distances agree to 1e-3 (
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.errors import NonFiniteError, ProbelineError
+from cache.errors import ProbelineError
 from pipeline.backends import require_cuml_size
-from pipeline.banks import Bank
+from pipeline.banks import Bank, non_finite
 from pipeline.preparation import Space
-from pipeline.search import MARGIN, Neighbors
+from pipeline.search import MARGIN, Neighbors, nearest
+
+OFFERED = ("numpy", "sklearn", "torch", "cuml")
+"""For `pipeline.backends.choose_backend`."""
 
 BLOCK_BYTES = 32 << 20
 """Differences that are held at a time."""
 
 Matrix = NDArray[np.float64]
+Rows = NDArray[np.integer]
+Mask = NDArray[np.bool_]
 
 
-def library_nearest(
+def nearest_by(
+    backend: str,
     bank: Bank,
     queries: Bank,
     k: int,
     metric: str,
     preparation: str,
     *,
-    backend: str,
-    own: NDArray[np.integer] | None = None,
+    own: Rows | None = None,
+    only: Mask | None = None,
     memory: int | None = None,
 ) -> Neighbors:
-    """As `pipeline.search.nearest`, with all features in memory.
+    """As `pipeline.search.nearest`, by any backend.
 
     Parameters
     ----------
-    backend : {"sklearn", "cuml"}
+    backend : {"numpy", "sklearn", "torch", "cuml"}
+        scikit-learn and cuML take all features into memory.
 
     Raises
     ------
     ProbelineError
         When the features do not fit into the allowed memory, or into cuML's counters.
     NonFiniteError
-        When a feature is NaN or infinite.
+        When a feature is NaN or infinite; names it.
     """
+    if backend in ("numpy", "torch"):
+        options: dict[str, Any] = {"own": own, "only": only, "memory": memory}
+        return nearest(bank, queries, k, metric, preparation, **options, backend=backend)
     _require_memory(bank, queries, k, memory)
     space = Space.fit(bank, preparation, metric)
     points, asked = _points(bank, space, 0), _points(queries, space, 1)
-    most = min(k + MARGIN + (own is not None), bank.rows)
-    candidates = _candidates(backend, points, asked, most)
+    if not (np.isfinite(points).all() and np.isfinite(asked).all()):
+        raise non_finite(bank, queries)
+    numbers = np.arange(bank.rows) if only is None else np.flatnonzero(only)
+    most = min(k + MARGIN + (own is not None), len(numbers))
+    candidates = numbers[_candidates(backend, points[numbers], asked, most)]
     squared = _squared_distances(points, asked, candidates)
     if own is not None:
         squared[candidates == own[:, np.newaxis]] = np.inf
@@ -69,14 +85,9 @@ def _points(bank: Bank, space: Space, side: int) -> Matrix:
     points = np.zeros((bank.rows, bank.columns + 2))
     for rows, values in bank.chunks():
         exact = space.prepare(values)
-        if not np.isfinite(exact).all():
-            raise NonFiniteError(
-                "neighbour search",
-                "a row holds NaN or infinity",
-                remedy="`probeline cache verify --deep` names the cell",
-            )
         points[rows, bank.columns + side] = space.zero_penalty(exact)
-        points[rows, : bank.columns] = exact - space.centre
+        with np.errstate(invalid="ignore"):  # the caller refuses what is not finite
+            points[rows, : bank.columns] = exact - space.centre
     return points
 
 

@@ -32,7 +32,14 @@ def run_linear(study: Study, backend: str, task: Task) -> Scored:
         if name in ("logistic", "ridge"):
             for normalization in study.linear.normalization:
                 head = fit_head(
-                    name, normalization, train, labels, len(task.classes), study.linear, backend
+                    name,
+                    normalization,
+                    train,
+                    labels,
+                    len(task.classes),
+                    study.linear,
+                    backend,
+                    task.train_groups,
                 )
                 outcomes.append(_judge(head, read_features(task.val), task.val.labels()))
         else:

@@ -15,26 +15,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.linear_solvers import fit_logistic_path, fit_ridge_by
-from pipeline.logistic import TOLERANCE, Fit, log_probabilities
+from pipeline.inner_splits import Groups
+from pipeline.linear_solvers import LogisticSolver, fit_ridge_by
+from pipeline.logistic import Fit, log_probabilities
 from pipeline.normalization import BLOCK, Features, Normalizer
 from pipeline.ridge import Ridge, choose, fit_ridge
 from pipeline.ridge import scores as ridge_scores
 from pipeline.selection import Choice, choose_c, working_precision
 from pipeline.study import Linear
+from pipeline.tuning import CS, FINE, PENALTIES, PLAIN, ROUGH
 
 Labels = NDArray[np.int64]
 Scores = NDArray[np.float64]
 HeadName = Literal["logistic", "ridge"]
 _Score = Callable[[NDArray[np.float64]], Scores]
-
-CS = tuple(float(c) for c in np.logspace(-6, 5, 45))
-"""C to choose from where the study names none."""
-PENALTIES = tuple(float(penalty) for penalty in np.logspace(-6, 6, 25))
-"""λ of ridge, for features whose root mean square is 1."""
-FINE = 1e-10
-"""Relative tolerance of the objective of a final fit in float64: probabilities then hold to 1e-5,
-by any backend on any machine. `TOLERANCE`, for float32 and for comparing C, leaves them 1e-3."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +89,7 @@ def fit_head(
     n_classes: int,
     settings: Linear,
     backend: str = "numpy",
+    groups: Groups | None = None,
 ) -> FittedHead:
     """Choose a head's regularisation within train, and fit it to all of train.
 
@@ -109,6 +104,9 @@ def fit_head(
     n_classes : int
     settings : Linear
     backend : {"numpy", "torch", "sklearn", "cuml"}
+    groups : ndarray of shape (n_train,) of str, optional
+        The group (site, camera, patient) of each image, "" for none. None is on both sides where
+        something is held out to choose by.
 
     Raises
     ------
@@ -117,22 +115,16 @@ def fit_head(
     """
     start = time.perf_counter()
     normalizer = Normalizer.fit(normalization, train)
+    score: _Score
     if name == "logistic":
-        choice = _choose_c(normalization, train, labels, n_classes, settings, backend)
         bank = working_precision(normalizer(train))
-        (fit,) = fit_logistic_path(
-            backend,
-            bank,
-            labels,
-            n_classes,
-            [choice.c],
-            max_iterations=settings.max_iterations,
-            tolerance=FINE if bank.dtype == np.float64 else TOLERANCE,
-        )
-        details = _logistic_details(choice, fit)
-        score: _Score = partial(log_probabilities, fit)
+        solver = LogisticSolver(backend, bank, n_classes, settings.max_iterations)
+        choice = _choose_c(normalization, train, labels, settings, solver, groups)
+        tolerance = FINE if bank.dtype == np.float64 else PLAIN
+        fit = solver.open_path(bank, labels, tolerance=tolerance)(choice.c)
+        score, details = partial(log_probabilities, fit), _logistic_details(choice, fit)
     else:
-        score, details = _ridge(normalizer(train), labels, n_classes, backend)
+        score, details = _ridge(normalizer(train), labels, n_classes, backend, groups)
     return FittedHead(
         f"{name}_{normalization}",
         normalizer,
@@ -149,9 +141,9 @@ def _choose_c(
     normalization: str,
     train: Features,
     labels: Labels,
-    n_classes: int,
     settings: Linear,
-    backend: str,
+    solver: LogisticSolver,
+    groups: Groups | None,
 ) -> Choice:
     def normalize(fitting: Features, judging: Features) -> tuple[Features, Features]:
         normalizer = Normalizer.fit(normalization, fitting)
@@ -160,12 +152,11 @@ def _choose_c(
     return choose_c(
         train,
         labels,
-        n_classes,
         settings.c or CS,
         normalize,
+        partial(solver.open_path, tolerance=ROUGH),
+        groups=groups,
         seed=settings.seed,
-        max_iterations=settings.max_iterations,
-        fit=partial(fit_logistic_path, backend),
     )
 
 
@@ -175,6 +166,7 @@ def _logistic_details(choice: Choice, fit: Fit) -> dict[str, Any]:
         "C": choice.c,
         "C_at_edge_of_grid": choice.at_edge,
         "C_scheme": choice.scheme,
+        "C_by_group": choice.by_group,
         "holdout_top1": _number(choice.accuracy),
         "converged": fit.converged,
         "stopped": fit.stopped,
@@ -193,10 +185,10 @@ def _logistic_details(choice: Choice, fit: Fit) -> dict[str, Any]:
 
 
 def _ridge(
-    bank: Features, labels: Labels, n_classes: int, backend: str
+    bank: Features, labels: Labels, n_classes: int, backend: str, groups: Groups | None
 ) -> tuple[_Score, dict[str, Any]]:
     """λ by the exact leave-one-out of `pipeline.ridge`, whatever the backend."""
-    fits, judged = fit_ridge(bank, labels, n_classes, PENALTIES)
+    fits, judged = fit_ridge(bank, labels, n_classes, PENALTIES, groups)
     place = choose(judged)
     fit = fit_ridge_by(backend, bank, labels, fits[place])
     absent = np.setdiff1d(np.arange(n_classes), labels)

@@ -1,4 +1,4 @@
-"""The libraries that can fit a linear head, behind two functions: one objective, four solvers.
+"""The libraries that can fit a linear head, behind one interface: one objective, four solvers.
 
 Logistic regression: ½‖W‖² + C Σ loss (`pipeline.logistic`). Ridge: ‖Y − XW − 1bᵀ‖² + λ‖W‖², Y = ±1
 (`pipeline.ridge`). The intercept b is not penalised. Libraries are imported when they are asked
@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.backends import require_cuml_size
-from pipeline.logistic import Fit, fit_path, log_probabilities
+from pipeline.logistic import Fit, LogisticPath, log_probabilities
 from pipeline.ridge import Ridge
+from pipeline.softmax import principal_axes
 
 Matrix = NDArray[np.floating]
 Labels = NDArray[np.int64]
@@ -30,49 +32,68 @@ LIBRARY_TOLERANCE = 1e-6
 """Of the largest entry of the objective's gradient per image, for scikit-learn and cuML."""
 
 
-def fit_logistic_path(
-    backend: str,
-    features: Matrix,
-    labels: Labels,
-    n_classes: int,
-    cs: Sequence[float],
-    *,
-    max_iterations: int,
-    **options: Any,
-) -> list[Fit]:
-    """Fit every C of a path, weakest last, by any backend.
+class LogisticSolver:
+    """Logistic regression on one train split and on parts of it, by any backend.
 
     Parameters
     ----------
     backend : {"numpy", "torch", "sklearn", "cuml"}
-    features : ndarray of shape (n_samples, n_features)
-    labels : ndarray of shape (n_samples,)
+    whole : ndarray of shape (n_samples, n_features)
+        The train split, normalised. Our own solvers take all fits along its principal axes, which
+        are found once. It changes no optimum, whatever is held out of a part.
     n_classes : int
-    cs : sequence of float
     max_iterations : int
         For each C.
-    **options
-        ``start`` and ``tolerance`` of `fit_path`; libraries have no use for them.
-
-    Returns
-    -------
-    list of Fit
-        Of scikit-learn and cuML without a bound on the gap, and without a gradient: NaN.
-
-    Raises
-    ------
-    ProbelineError
-        Of `fit_path`, or when the features are too many for cuML.
     """
-    if backend == "numpy":
-        return fit_path(features, labels, n_classes, cs, max_iterations=max_iterations, **options)
-    if backend == "torch":
-        tensors = _tensors(features, labels)
-        return fit_path(*tensors, n_classes, cs, max_iterations=max_iterations, **options)
-    if backend == "cuml":
-        require_cuml_size("logistic regression", *features.shape)
-    estimator = _estimator(backend, max_iterations)
-    return [_library_fit(estimator, features, labels, n_classes, float(c)) for c in cs]
+
+    def __init__(
+        self, backend: str, whole: Matrix, n_classes: int, max_iterations: int = 1000
+    ) -> None:
+        self._backend = backend
+        self._whole = whole
+        self._n_classes, self._max_iterations = n_classes, max_iterations
+
+    def open_path(
+        self, features: Matrix, labels: Labels, *, tolerance: float
+    ) -> Callable[[float], Fit]:
+        """A function that fits one C after the other, fastest where C rises slowly.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n_samples, n_features)
+        labels : ndarray of shape (n_samples,)
+        tolerance : float
+            As in `LogisticPath`; libraries have no use for it. Their fits come without a bound on
+            the gap, and without a gradient: NaN.
+
+        Raises
+        ------
+        ProbelineError
+            Of `LogisticPath`, or when the features are too many for cuML.
+        """
+        if self._backend == "cuml":
+            require_cuml_size("logistic regression", *features.shape)
+        if self._backend not in ("numpy", "torch"):
+            estimator = _estimator(self._backend, self._max_iterations)
+            return partial(_library_fit, estimator, features, labels, self._n_classes)
+        samples: tuple[Any, Any] = features, labels
+        if self._backend == "torch":
+            samples = _tensors(features, labels)
+        return LogisticPath(
+            *samples,
+            self._n_classes,
+            tolerance=tolerance,
+            max_iterations=self._max_iterations,
+            axes=self._axes,
+        ).fit
+
+    @cached_property
+    def _axes(self) -> Any:
+        if not np.isfinite(self._whole).all():
+            return None  # the path explains it
+        if self._backend == "torch":
+            return principal_axes(_tensors(self._whole, np.empty(0))[0])
+        return principal_axes(self._whole)
 
 
 def fit_ridge_by(backend: str, features: Matrix, labels: Labels, own: Ridge) -> Ridge:

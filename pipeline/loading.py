@@ -14,7 +14,7 @@ from cache.files import sha256_bytes
 from pipeline.images import BadImageError, decode
 from pipeline.roots import Root
 from pipeline.samples import entries_of
-from pipeline.transforms import Geometry, View
+from pipeline.transforms import Geometry, View, padded
 
 AHEAD = 2
 """Batches decoded ahead of the one in use; with the batch size, this bounds the memory."""
@@ -39,11 +39,20 @@ class BatchLoader:
         Each decoded image is resized once for each of these.
     workers : int
         Threads; 0 decodes in the caller's.
+    pad : bool
+        Whether images are first padded with black to a square.
     """
 
     def __init__(
-        self, root: Root, samples: pd.DataFrame, geometries: Sequence[Pixels], workers: int
+        self,
+        root: Root,
+        samples: pd.DataFrame,
+        geometries: Sequence[Pixels],
+        workers: int,
+        *,
+        pad: bool = False,
     ) -> None:
+        self._pad = pad
         self._root, self._entries = root, entries_of(samples)
         self._digests = samples["sha256"].tolist()
         self._geometries, self._workers = geometries, workers
@@ -85,6 +94,8 @@ class BatchLoader:
                 remedy="index the data set again: dvc repro -f index@NAME",
             )
         image = decode(data, entry.path)
+        if self._pad:
+            image = padded(image)
         return {geometry: geometry.apply(image, row) for geometry in self._geometries}
 
     def _finish(self, rows: slice, images: list[Future[Batch]]) -> tuple[slice, Batch]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +23,10 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from pipeline.newton import Minimiser, Optimum, Stopped
 from pipeline.softmax import Array, Point, SoftmaxLoss, namespace
+from pipeline.tuning import PLAIN
 
 Float64 = NDArray[np.float64]
 
-TOLERANCE = 1e-6
 REACH = 3
 """Optima from which the next is extrapolated."""
 
@@ -70,17 +71,8 @@ class Fit:
         return self.stopped == "converged"
 
 
-def fit_path(
-    features: Array,
-    labels: Array,
-    n_classes: int,
-    cs: Sequence[float],
-    *,
-    tolerance: float = TOLERANCE,
-    max_iterations: int = 1000,
-    start: Fit | None = None,
-) -> list[Fit]:
-    """Fit every C of a path; fast where neighbours in `cs` are close, weakest C last.
+class LogisticPath:
+    """Fits of one train set, each from where the last ones ended; fast where C changes little.
 
     Parameters
     ----------
@@ -90,39 +82,78 @@ def fit_path(
     labels : array of shape (n_samples,), integer
         0 to n_classes − 1, same library and device.
     n_classes : int
-    cs : sequence of float
-        In the order they are fitted.
     tolerance : float
         Of the objective's relative distance from the optimum.
     max_iterations : int
         For each C.
-    start : Fit, optional
-        Where to start the first C; to continue a path. Without it, at log class frequencies.
-
-    Returns
-    -------
-    list of Fit
-        One for each C, in the order of `cs`.
+    axes : array of shape (n_features, n_axes), float64, optional
+        `pipeline.softmax.principal_axes` of a train set that this one is a part of: it saves an
+        eigendecomposition and changes no optimum.
 
     Raises
     ------
     ProbelineError
         NaN or infinity in the features, or labels of fewer than two classes.
     """
-    present = _check(features, labels, n_classes)
-    loss = SoftmaxLoss(features, _ranks(labels, present, n_classes), len(present))
-    minimiser = Minimiser(loss)
-    weights = loss.start() if start is None else _weights_of(start, loss, present)
-    point = minimiser.point(weights)
-    past: list[tuple[float, Optimum]] = []
-    fits = []
-    for c in map(float, cs):  # a NumPy scalar would widen every float32 array that it meets
-        if past:
-            weights, point = _next_start(past, c, minimiser)
-        optimum = minimiser.minimise(weights, point, c, tolerance, max_iterations)
-        past = [*past[1 - REACH :], (c, optimum)]
-        fits.append(_fit(optimum, c, loss, present, n_classes))
-    return fits
+
+    def __init__(
+        self,
+        features: Array,
+        labels: Array,
+        n_classes: int,
+        *,
+        tolerance: float = PLAIN,
+        max_iterations: int = 1000,
+        axes: Array | None = None,
+    ) -> None:
+        self._present = _check(features, labels, n_classes)
+        ranks = _ranks(labels, self._present, n_classes)
+        self._loss = SoftmaxLoss(features, ranks, len(self._present), axes)
+        self._minimiser = Minimiser(self._loss)
+        self._n_classes = n_classes
+        self._tolerance, self._max_iterations = tolerance, max_iterations
+        self._past: list[tuple[float, Array]] = []
+        self._last: Optimum | None = None
+
+    def fit(self, c: float) -> Fit:
+        """Fit one C; the first from W = 0 and the log class frequencies."""
+        c = float(c)  # a NumPy scalar would widen every float32 array that it meets
+        weights, point = self._start(c)
+        optimum = self._minimiser.minimise(weights, point, c, self._tolerance, self._max_iterations)
+        self._past = [*self._past[1 - REACH :], (c, optimum.weights)]
+        self._last = optimum
+        return _fit(optimum, c, self._loss, self._present, self._n_classes)
+
+    def _start(self, c: float) -> tuple[Array, Point]:
+        """The polynomial in log C through the last optima, or the last of them if it is better."""
+        minimiser, last = self._minimiser, self._last
+        if last is None:
+            weights = self._loss.start()
+            return weights, minimiser.point(weights)
+        known = {math.log(at): weights for at, weights in self._past}
+        here = math.log(c)
+        if len(known) > 1 and here not in known:
+            weights = sum(
+                math.prod((here - other) / (at - other) for other in known if other != at) * optimum
+                for at, optimum in known.items()
+            )
+            point = minimiser.point(weights)
+            if minimiser.objective(weights, point.loss, c) < minimiser.objective(
+                last.weights, last.loss, c
+            ):
+                return weights, point
+        return last.weights, minimiser.point(last.weights)
+
+
+def fit_path(
+    features: Array, labels: Array, n_classes: int, cs: Sequence[float], **options: Any
+) -> list[Fit]:
+    """Fit every C, in the order of `cs`; weakest regularisation last is fastest.
+
+    Parameters, options and errors are those of `LogisticPath`.
+    """
+    path = LogisticPath(features, labels, n_classes, **options)
+    return [path.fit(c) for c in cs]
 
 
 def decision(fit: Fit, features: Array) -> Array:
@@ -142,25 +173,6 @@ def log_probabilities(fit: Fit, features: Array) -> Float64:
     scores = scores.astype(np.float64)
     scores -= scores.max(1, keepdims=True)
     return np.asarray(scores - np.log(np.exp(scores).sum(1, keepdims=True)))
-
-
-def _next_start(
-    past: list[tuple[float, Optimum]], c: float, minimiser: Minimiser
-) -> tuple[Array, Point]:
-    """The polynomial in log C through the last optima, or the last of them if that is better."""
-    known = {math.log(at): optimum.weights for at, optimum in past}
-    here, last = math.log(c), past[-1][1]
-    if len(known) > 1 and here not in known:
-        weights = sum(
-            math.prod((here - other) / (at - other) for other in known if other != at) * optimum
-            for at, optimum in known.items()
-        )
-        point = minimiser.point(weights)
-        if minimiser.objective(weights, point.loss, c) < minimiser.objective(
-            last.weights, last.point.loss, c
-        ):
-            return weights, point
-    return last.weights, last.point
 
 
 def _check(features: Array, labels: Array, n_classes: int) -> NDArray[np.int64]:
@@ -198,17 +210,6 @@ def _ranks(labels: Array, present: NDArray[np.int64], n_classes: int) -> Array:
     table = np.zeros(n_classes, dtype=np.int64)
     table[present] = np.arange(len(present))
     return namespace(labels).asarray(table, device=labels.device)[labels]
-
-
-def _weights_of(fit: Fit, loss: SoftmaxLoss, present: NDArray[np.int64]) -> Array:
-    """Weights of an earlier fit."""
-    intercept = np.where(np.isfinite(fit.intercept), fit.intercept, 0.0)[present]
-    start = loss.start()
-    coefficients, intercept = (
-        loss.xp.asarray(values, device=start.device)
-        for values in (fit.coefficients[present], intercept)
-    )
-    return loss.to_axes(coefficients, intercept)
 
 
 def _fit(

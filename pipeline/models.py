@@ -15,10 +15,10 @@ from torch import nn
 
 from cache.errors import ProbelineError
 from pipeline.checkpoints import load_exactly, read_checkpoint, state_dict_of
-from pipeline.environment import expand_path
 from pipeline.features import compute_features
 from pipeline.study import Model
 from pipeline.transforms import Geometry, Transform
+from pipeline.weights import provide_weights
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,15 @@ class LoadedModel:
         return replace(self, feature=feature, columns=columns)
 
 
-def load_model(name: str, entry: Model) -> LoadedModel:
+def load_model(name: str, entry: Model, place: str = "") -> LoadedModel:
     """Build a model and load its weights.
+
+    Parameters
+    ----------
+    name : str
+    entry : Model
+    place : str, optional
+        For errors; by default the model's entry in params.yaml.
 
     Raises
     ------
@@ -62,10 +69,10 @@ def load_model(name: str, entry: Model) -> LoadedModel:
         When the architecture is unknown, its arguments are wrong, the checkpoint does not fit,
         or the network does not accept its input size.
     """
-    place = f"params.yaml: models.{name}"
+    place = place or f"params.yaml: models.{name}"
     backbone = _create(entry, place)
-    if entry.weights_file is not None:
-        path = expand_path(entry.weights_file, f"{place}.weights")
+    path = provide_weights(entry, f"{place}.weights")
+    if path is not None:
         state = state_dict_of(
             read_checkpoint(path, f"{place}.weights"), entry.checkpoint, f"{place}.checkpoint"
         )

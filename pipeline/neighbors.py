@@ -27,9 +27,10 @@ from pipeline.banks import Bank, CellBank
 from pipeline.cells import open_cells
 from pipeline.environment import cpu_count
 from pipeline.index import read_index
+from pipeline.library_search import OFFERED, nearest_by
 from pipeline.parallel import run_all
 from pipeline.paths import neighbors_path
-from pipeline.search import Neighbors, nearest
+from pipeline.search import Neighbors
 from pipeline.study import Neighbors as Settings
 from pipeline.study import Study
 from pipeline.votes import stratified
@@ -40,8 +41,6 @@ FORMAT = 1
 FREE_SHARE = 0.5
 """Of the free memory, what all searches together may take; the rest is for tables and the system's
 own cache of files."""
-
-OFFERED = ("numpy", "sklearn", "cuml")
 
 Space = tuple[str, str]
 """Metric and normalisation."""
@@ -107,7 +106,7 @@ def compute_neighbors(study: Study) -> tuple[int, int]:
     if pending:
         backend = choose_backend(OFFERED)
         side_by_side = min(len(pending), cpu_count())
-        share = int(FREE_SHARE * psutil.virtual_memory().available) // side_by_side
+        share = int(FREE_SHARE * _free_memory(backend)) // side_by_side
         # Features are streamed: no cell's size bounds how many searches run at once.
         call = partial(search_cell, backend, share)
         run_all(call, pending, name="neighbors", cell_bytes=0)
@@ -203,7 +202,16 @@ def search_cell(
         start = time.perf_counter()
         k = min(key["keep"], bank.rows - (left_out is not None))
         try:
-            found[split] = _search(backend, bank, asked, k, key, left_out, memory)
+            found[split] = nearest_by(
+                backend,
+                bank,
+                asked,
+                k,
+                key["metric"],
+                key["normalization"],
+                own=left_out,
+                memory=memory,
+            )
         except ProbelineError as error:
             raise _at(error, f"{error.place} of {split} images for {path}") from error
         seconds = round(time.perf_counter() - start, 4)
@@ -212,23 +220,14 @@ def search_cell(
     write_record(path, key=key, scores=facts, outcomes=_table(samples, found))
 
 
-def _search(
-    backend: str,
-    bank: Bank,
-    queries: Bank,
-    k: int,
-    key: dict[str, Any],
-    own: NDArray[np.int32] | None,
-    memory: int,
-) -> Neighbors:
-    metric, normalization = key["metric"], key["normalization"]
-    if backend == "numpy":
-        return nearest(bank, queries, k, metric, normalization, own=own, memory=memory)
-    from pipeline.library_search import library_nearest
+def _free_memory(backend: str) -> int:
+    """Bytes that are free where the backend computes."""
+    free: int = psutil.virtual_memory().available
+    if backend == "torch":
+        from pipeline.torch_scanning import free_memory
 
-    return library_nearest(
-        bank, queries, k, metric, normalization, backend=backend, own=own, memory=memory
-    )
+        free = min(free, free_memory() or free)
+    return free
 
 
 @dataclass(frozen=True)
@@ -255,6 +254,12 @@ class _Some:
             first, last = np.searchsorted(self.numbers, [rows.start, rows.stop])
             if first < last:
                 yield slice(first, last), values[self.numbers[first:last] - rows.start]
+
+    def take(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+        return self.bank.take(self.numbers[rows])
+
+    def describe(self, row: int) -> str:
+        return self.bank.describe(int(self.numbers[row]))
 
 
 def _table(samples: dict[str, NDArray[np.int32]], found: dict[str, Neighbors]) -> pa.Table:

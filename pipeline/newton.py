@@ -7,8 +7,9 @@ as the tolerance asks, and searches along the solution. An iteration costs two m
 
 The preconditioner is penalty + C · XᵀX/n ⊗ A, where A is the Hessian by the intercept [2]_:
 diagonal in the features' principal axes and A's own. But images weigh differently in different
-classes. Where that has cost as many iterations as it would cost to invert the exact Hessian by the
-leading axes, that inverse takes their place.
+classes. Where that has cost as many iterations as it would cost to invert each class's own block of
+the Hessian, those inverses take its place, between projections on weights whose sum over classes is
+0. Were p the same for all images, diag(p) − ppᵀ would have just that inverse there, diag(1/p).
 
 References
 ----------
@@ -33,17 +34,22 @@ Stopped = Literal["converged", "iterations", "precision"]
 GRADIENT = 1e-3
 """Of the gradient at W = 0: a fit with more has not converged, whatever its objective. For C → 0
 the objective of W = 0 is optimal to any tolerance, though its predictions are not."""
+MOVE = 3e-3
+"""Of the root mean square of W x, by the intercept's next step: a fit that has more to go has not
+converged. For C → 0 they go to 0 together, unseen by objective and gradient; unless the gradient is
+`NONE` of that at W = 0."""
+NONE = 1e-12
 REDUCTION = 0.1
 """Of the energy norm of the error, by one Newton step."""
 INNER = 200
 """Conjugate gradients in one Newton step."""
-CORNER = 2000
-"""Weights whose Hessian is inverted, three times in 32 MB."""
-NARROWEST = 24
-"""Leading columns fewer than which are not worth that."""
-THIN = 5.0
+WIDEST = 1 << 24
+"""Values of all classes' blocks together: 128 MB, three times."""
+MATTERS = 0.3
+"""Curvature along an axis, of the penalty, from which it is part of the blocks."""
+THIN = 2.5
 """Speed of a large square matrix product, of one with a few classes' columns."""
-EASY = 20
+EASY = 5
 """Conjugate gradients in one Newton step that are no reason for it."""
 PATIENCE = 3
 """Steps in a row without visible gain before a fit gives up."""
@@ -54,7 +60,7 @@ class Optimum:
     """Where the minimisation ended; `gap` is an estimate, relative to the objective."""
 
     weights: Array
-    point: Point
+    loss: float
     objective: float
     gap: float
     gradient_norm: float
@@ -70,10 +76,10 @@ class Minimiser:
         self.penalty = 2.0 if loss.n_classes == 2 else 1.0  # scikit-learn's, in two-class terms
         first = loss.gradient(self.point(loss.start()).residual)
         self._first_gradient = _norm(first) or 1.0
-        self._corner: _Corner | None = None
+        self._blocks: _Blocks | None = None
         self._smallest = 1.0  # Ritz value met by the present preconditioner, at this C or the last
         self._ritz: list[float] = []
-        self._hard = 0
+        self._hard, self._easy, self._fresh = 0, EASY, False
 
     def objective(self, weights: Array, loss: float, c: float) -> float:
         """Of weights whose loss is known."""
@@ -94,20 +100,24 @@ class Minimiser:
         while True:
             objective = self.objective(weights, point.loss, c)
             slope = self.penalty * loss.penalised * weights + c * loss.gradient(point.residual)
+            slope -= slope.mean(0)  # 0 but for rounding
             probability = loss.probabilities(point.residual)
             inverse = self._preconditioner(point.residual, probability, c)
             gap = self._gap(slope, inverse) / objective if objective > 0 else 0.0
             norm = _norm(slope) / (c * self._first_gradient)
+            settled = norm <= NONE or self._is_settled(weights, inverse(slope))
             stopped: Stopped | None = None
-            if gap <= tolerance and norm <= GRADIENT:
+            if gap <= tolerance and norm <= GRADIENT and settled:
                 stopped = "converged"
             elif iterations >= max_iterations:
                 stopped = "iterations"
             elif vain >= PATIENCE:
                 stopped = "precision"
             if stopped:
-                return Optimum(weights, point, objective, gap, norm, iterations, stopped)
+                return Optimum(weights, point.loss, objective, gap, norm, iterations, stopped)
             limit = min(INNER, max_iterations - iterations)
+            if not self._fresh:  # what blocks would cost less to solve is left to the next step
+                limit = min(limit, self._easy + self._patience + 1)
             goal = 0.2 * tolerance * objective
             step, steps = self._solve(slope, probability, c, inverse, goal, limit)
             iterations += steps
@@ -134,22 +144,27 @@ class Minimiser:
         bound += _dot(intercept, inverse(intercept)) / self._smallest
         return min(estimate, bound) / 2
 
+    def _is_settled(self, weights: Array, step: Array) -> bool:
+        """Whether a step moves the intercept by little, compared with what W x is."""
+        scores = weights * weights * (self._loss.penalised * self._loss.squares)
+        return _dot(step[:, 0], step[:, 0]) <= MOVE**2 * float(scores.sum())
+
     def _preconditioner(
         self, residual: Array, probability: Array, c: float
     ) -> Callable[[Array], Array]:
         loss, penalty = self._loss, self.penalty
         diagonal = _Diagonal(loss, probability, c, penalty)
-        leading = min(len(loss.squares), CORNER // loss.n_classes)
-        size = leading * loss.n_classes
-        dear = size * size * (len(loss) + size) / THIN
-        if leading >= NARROWEST and self._hard * 2 * len(loss) * diagonal.size > dear:
-            self._corner = _Corner(loss, residual, leading, c, penalty)
-            self._hard = 0
+        leading = min(diagonal.leading, math.isqrt(WIDEST // loss.n_classes))
+        dear = loss.n_classes * leading**2 * (len(loss) + leading) / THIN
+        self._patience = math.ceil(dear / (2 * len(loss) * diagonal.size))
+        if self._hard > self._patience:
+            self._blocks = _Blocks(loss, residual, leading, c, penalty)
+            self._hard, self._fresh = 0, True
             self._smallest, self._ritz = 1.0, []
-        corner = self._corner
-        if corner is None:
+        blocks = self._blocks
+        if blocks is None:
             return diagonal
-        return lambda slope: corner.solve(slope, diagonal(slope))
+        return lambda slope: blocks.solve(slope, diagonal(slope))
 
     def _solve(
         self,
@@ -189,7 +204,9 @@ class Minimiser:
             self._ritz.append(_smallest_ritz(lengths, shares))
             self._smallest = min(self._smallest, self._ritz[-1])
         step = step - step.mean(0)  # rounding, which the objective would not notice for long
-        self._hard += max(0, len(lengths) - EASY)
+        if self._fresh:
+            self._easy, self._fresh = max(EASY, len(lengths)), False
+        self._hard += max(0, len(lengths) - self._easy)
         return step, max(1, len(lengths))
 
     def _search(
@@ -226,37 +243,48 @@ class _Diagonal:
         curvature = xp.where(curvature <= 1e-12 * curvature[-1], 0.0, curvature)
         whole = penalty * loss.penalised + c * curvature[:, None] * loss.squares
         self.size = int(whole.shape[0] * whole.shape[1])
+        bent = c * curvature[-1] * loss.squares > MATTERS * penalty
+        bent[0] = True
+        self.leading = int(bent.sum())
         self._inverse = xp.where(whole > 0, 1 / xp.where(whole > 0, whole, 1.0), 0.0)
 
     def __call__(self, slope: Array) -> Array:
-        return self._classes @ (self._inverse * (self._classes.T @ slope))
+        step = self._classes @ (self._inverse * (self._classes.T @ (slope - slope.mean(0))))
+        return step - step.mean(0)  # the axis of curvature 0 has a little, by rounding
 
 
-class _Corner:
-    """The inverse of the exact Hessian by the leading columns, as it was at one point and one C.
+class _Blocks:
+    """The inverse of every class's block of the Hessian by the leading columns, at one point and C.
 
-    A larger C makes the Hessian larger, by C's factor at most: the inverse serves for a while.
+    A larger C makes the Hessian larger, by C's factor at most: the inverses serve for a while.
     """
 
     def __init__(
         self, loss: SoftmaxLoss, residual: Array, leading: int, c: float, penalty: float
     ) -> None:
-        xp, self._leading = loss.xp, leading
-        whole = c * loss.corner(residual, leading)
-        diagonal = xp.arange(len(whole), device=whole.device)
-        penalties = [penalty * loss.penalised[:leading]] * loss.n_classes
-        whole[diagonal, diagonal] += xp.concatenate(penalties)
-        # The intercepts of all classes together have no curvature. Any makes it definite.
-        whole[::leading, ::leading] += c * len(loss) / loss.n_classes**2
-        rounding = len(whole) * 2.0**-52 * float(xp.amax(whole[diagonal, diagonal]))
-        whole[diagonal, diagonal] += rounding
-        inverse = xp.linalg.inv(whole)
-        self._inverse = (inverse + inverse.T) / 2
+        self._xp = xp = loss.xp
+        self._leading = leading
+        rounding = len(loss) ** 0.5 * loss.precision
+        blocks = loss.class_blocks(residual, leading)
+        self._inverses = xp.zeros_like(blocks)
+        for block, inverse in zip(blocks, self._inverses, strict=True):
+            whole = c * xp.asarray(block, dtype=xp.float64)
+            diagonal = xp.arange(leading, device=whole.device)
+            largest = float(xp.amax(whole[diagonal, diagonal]))
+            whole[diagonal, diagonal] += penalty * loss.penalised[:leading] + rounding * largest
+            inverted = xp.linalg.inv(whole)
+            inverse[:] = xp.asarray((inverted + inverted.T) / 2, dtype=blocks.dtype)
 
     def solve(self, slope: Array, rest: Array) -> Array:
-        """The inverse times the leading columns of `slope`, beside the other columns of `rest`."""
+        """The inverses times the leading columns of `slope`, beside the other columns of `rest`."""
+        xp = self._xp
         corner = slope[:, : self._leading]
-        rest[:, : self._leading] = (self._inverse @ corner.reshape(-1)).reshape(corner.shape)
+        corner = corner - corner.mean(0)
+        size = float(xp.amax(xp.abs(corner))) or 1.0  # float32 ends at 1e-38
+        narrow = xp.asarray(corner / size, dtype=self._inverses.dtype)
+        solved = (self._inverses @ narrow[:, :, None])[:, :, 0]
+        solved = size * xp.asarray(solved, dtype=slope.dtype)
+        rest[:, : self._leading] = solved - solved.mean(0)
         return rest
 
 

@@ -12,7 +12,10 @@ STUDIES = Path("studies")
 DATA = Path("data")
 RAW = DATA / "raw"
 INDEX = DATA / "index"
+WEIGHTS = DATA / "weights"
+WEIGHTS_LOCK = Path("weights.lock.json")
 CARDS = DATA / "cards"
+CHECKPOINTS = DATA / "checkpoints"
 IMPORTED = DATA / "imported"
 EMBEDDINGS = DATA / "embeddings"
 NEIGHBORS = DATA / "neighbors"
@@ -21,8 +24,12 @@ RESULTS = Path("results")
 SCORES_CSV = RESULTS / "scores.csv"
 SCORES_NC = RESULTS / "scores.nc"
 CORRELATION_NC = RESULTS / "correlation.nc"
+SIMILARITY_NC = RESULTS / "similarity.nc"
+STATISTICS = RESULTS / "statistics"
 METRICS_JSON = RESULTS / "metrics.json"
+PLOTS = RESULTS / "plots"
 REPORT = Path("report") / "index.html"
+SUMMARY = Path("report") / "summary.md"
 
 SPLITS: tuple[Literal["train"], Literal["val"]] = ("train", "val")
 """Every data set has these two. Nothing is ever tuned on ``val``."""
@@ -34,6 +41,11 @@ PROTOCOLS = ("knn", "linear", "fewshot", "transfer", "predictors")
 def index_path(dataset: str) -> Path:
     """The data set's table of images."""
     return INDEX / f"{dataset}.parquet"
+
+
+def checkpoint_path(pretrained: str) -> Path:
+    """The weights of a model that this study pre-trained; its record is beside it, as .json."""
+    return CHECKPOINTS / f"{pretrained}.safetensors"
 
 
 def cell_address(dataset: str, model: str, split: str) -> CellAddress:

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from cache.precision import Moments
-from pipeline.banks import Bank
+from pipeline.banks import Bank, draw
 
 METRICS = ("euclidean", "cosine")
 PREPARATIONS = ("none", "l2", "zscore", "centered_l2")
 
 _CENTRE_ROWS = 1024
-"""Rows, spread evenly over the bank, whose mean becomes `Space.centre`."""
+"""Rows, spread over the bank, whose mean becomes `Space.centre`."""
 
 _BLOCK = 512
 """Rows widened to float64 at a time for the statistics."""
@@ -23,6 +23,9 @@ _BLOCK = 512
 _HALF_REST, _HALF_INFINITY = np.int16(0x7FFF), 0x7C00
 _SINGLE_BITS = np.int32(-0x70000001)  # all but the three bits between sign and moved exponent
 _SCALE = np.float32(2.0**112)
+
+_INFINITY_BECOMES_NAN = np.errstate(invalid="ignore")
+"""Without a warning: who uses the points refuses what is not finite."""
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -56,7 +59,14 @@ class Space:
     centre: Vector
 
     @classmethod
-    def fit(cls, bank: Bank, preparation: str, metric: str) -> Space:
+    @_INFINITY_BECOMES_NAN
+    def fit(
+        cls,
+        bank: Bank,
+        preparation: str,
+        metric: str,
+        some: NDArray[np.floating] | None = None,
+    ) -> Space:
         """Take the statistics of the train split, in float64.
 
         Parameters
@@ -67,6 +77,8 @@ class Space:
             "centered_l2" subtracts the train mean and then scales to unit length (SimpleShot,
             arXiv 1911.04623).
         metric : {"euclidean", "cosine"}
+        some : ndarray of shape (n_some, n_features), optional
+            Stored rows whose mean becomes the centre; by default they are drawn.
 
         Raises
         ------
@@ -81,8 +93,10 @@ class Space:
             deviation = spread if preparation == "zscore" else None
         unit = metric == "cosine" or preparation.endswith("l2")
         space = cls(metric, mean, deviation, unit, np.zeros(bank.columns))
-        return cls(metric, mean, deviation, unit, _mean_of_some(bank, space))
+        points = space.prepare(draw(bank, _CENTRE_ROWS)[1] if some is None else some)
+        return cls(metric, mean, deviation, unit, _single(points.mean(axis=0)))
 
+    @_INFINITY_BECOMES_NAN
     def prepare(self, values: NDArray[np.floating]) -> Matrix:
         """Points of stored features: ndarray of shape (n_rows, n_features), float64."""
         points = widen(values).astype(np.float64)
@@ -96,6 +110,7 @@ class Space:
             points /= length
         return points
 
+    @_INFINITY_BECOMES_NAN
     def place(self, values: NDArray[np.floating], out: NDArray[np.floating]) -> Vector:
         """Put points about the centre into `out`, and return their squared lengths.
 
@@ -109,14 +124,13 @@ class Space:
         Returns
         -------
         ndarray of shape (n_rows,), float64
-            Zero rows under cosine are one longer (`zero_penalty`).
+            As exact as `out`. Zero rows under cosine are one longer (`zero_penalty`).
         """
         stored = self.mean is None and not self.unit
         if stored and values.dtype == np.float16 and out.dtype == np.float32:
             # Both terms are float32 numbers: their difference is rounded once, as from float64.
             np.subtract(widen(values), self.centre.astype(np.float32), out=out)
-            exact = out.astype(np.float64)
-            return np.asarray(np.vecdot(exact, exact))
+            return np.asarray(np.vecdot(out, out), np.float64)  # no squares overflow
         exact = self.prepare(values)
         penalty = self.zero_penalty(exact)
         exact -= self.centre
@@ -186,16 +200,8 @@ def _statistics(bank: Bank) -> tuple[Vector, Vector]:
     return mean, deviation
 
 
-def _mean_of_some(bank: Bank, space: Space) -> Vector:
-    """Mean of prepared rows at even steps through the bank (its first rows may be one class)."""
-    step = -(-bank.rows // _CENTRE_ROWS)
-    total = np.zeros(bank.columns)
-    count = 0
-    for rows, values in bank.chunks():
-        some = values[-rows.start % step :: step]
-        total += space.prepare(some).sum(axis=0)
-        count += len(some)
-    mean: Vector = total / count
+def _single(mean: Vector) -> Vector:
+    """Rounded to float32, where that does not overflow."""
     with np.errstate(over="ignore"):
         rounded = mean.astype(np.float32).astype(np.float64)
     return np.where(np.isinf(rounded), mean, rounded)

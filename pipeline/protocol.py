@@ -23,6 +23,7 @@ from pipeline.paths import SPLITS, record_path
 from pipeline.records import record_key
 from pipeline.scoring import Outcome, outcome_table, score_rows
 from pipeline.study import Study
+from pipeline.tuning import NARROW
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,13 @@ class Source:
         Of the same model.
     classes : tuple of str
         Class names; a label is a position in it.
+    train_groups : ndarray of shape (n_train,) of str, or None
+        The group of each train image, as in `Task`.
     """
 
     train: Cell
     classes: tuple[str, ...]
+    train_groups: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,9 @@ def run_protocol(
             if not is_current_record(path, key):
                 train, val = cells(dataset)
                 sources = {
-                    name: Source(cells(name)[0], indexes[name].classes)
+                    name: Source(
+                        cells(name)[0], indexes[name].classes, groups_of(indexes[name], "train")
+                    )
                     for name in key.get("sources", ())
                 }
                 task = Task(
@@ -211,9 +217,27 @@ def _score_cells(probe: Probe, batch: list[_Pending]) -> None:
     """Run a probe on one cell after the other and store each record."""
     for key, path, task in batch:
         scored = probe(task)
-        write_record(path, key=key, scores=scored.rows, outcomes=scored.outcomes)
+        write_record(
+            path,
+            key=key,
+            scores=scored.rows,
+            outcomes=scored.outcomes,
+            group_rows=task.val.manifest.rows,
+        )
 
 
 def _bytes(task: Task) -> int:
-    cells = [task.train, *(source.train for source in task.sources.values())]
-    return max(cell.manifest.rows * cell.manifest.columns * 4 for cell in cells)
+    """Of one working copy of what a probe on the task computes with."""
+    cells = [task.train, task.val, *(source.train for source in task.sources.values())]
+    classes = max(len(task.classes), *(len(s.classes) for s in task.sources.values()), 1)
+    return max(copy_bytes(c.manifest.rows, c.manifest.columns, classes) for c in cells)
+
+
+def copy_bytes(rows: int, columns: int, classes: int) -> int:
+    """Of the features, their axes and the class scores: `pipeline.parallel.COPIES` are a peak.
+
+    In twice the precision of the features, as some are held in float64 beside it, and the parts of
+    five folds at once.
+    """
+    values = rows * (columns + classes) + columns * min(rows, columns)
+    return values * (16 if rows * columns <= NARROW else 8)

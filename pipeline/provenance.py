@@ -162,6 +162,7 @@ def _facts(model: str, entry: Model, card: Card, device: str, precision: str) ->
     return {
         **origin(model, entry),
         "parameters": card.parameters,
+        "dimension": card.columns,
         "weights": card.weights,
         "transform": dict(card.transform),
         "device": device,

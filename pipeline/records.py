@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.study import Study
+from pipeline.transforms import VIEW_RULES
+from pipeline.tuning import rules_of
 
 RECORD_FORMAT = 2
 """Part of every record's key: raised when the protocols' numbers or their storage change."""
@@ -51,6 +53,7 @@ def record_key(
         "format": RECORD_FORMAT,
         "protocol": protocol,
         "settings": settings_of(study, protocol),
+        "rules": rules_of(protocol),
         **fingerprints(dataset),
     }
     if protocol == "transfer":
@@ -59,8 +62,16 @@ def record_key(
             source: {name: fingerprints(source)[name] for name in ("train", "names")}
             for source in others
         }
-    if protocol == "linear" and "sgd" in study.linear.heads:
-        key["views"] = study.extraction.views
-    if protocol == "predictors" and "alignment" in study.predictors.names:
-        key["views"] = min(2, study.extraction.views)
+    views = _views(study, protocol)
+    if views:
+        key["views"] = {"count": views, **VIEW_RULES}
     return key
+
+
+def _views(study: Study, protocol: str) -> int:
+    """Augmented views of train that a protocol reads, whose cells are not among those above."""
+    if protocol == "linear" and "sgd" in study.linear.heads:
+        return study.extraction.views
+    if protocol == "predictors" and "alignment" in study.predictors.names:
+        return min(2, study.extraction.views)
+    return 0

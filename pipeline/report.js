@@ -30,26 +30,44 @@
 
   // ---------------------------------------------------------------- the table of scores
   const scores = $("scores");
-  const inside = table.datasets.filter((d) => d.role === "in_domain").length;
-  const columns = [{ title: "Mean", value: (row) => mean(row, 0, table.datasets.length) }];
-  if (inside > 1) columns.push({ title: "Mean", value: (row) => mean(row, 0, inside), first: true });
-  table.datasets.forEach((dataset, i) => {
-    if (i === inside && table.datasets.length - inside > 1)
-      columns.push({ title: "Mean", value: (row) => mean(row, inside, table.datasets.length), first: true });
-    const first = (i === 0 && inside <= 1) || (i === inside && table.datasets.length - inside <= 1);
-    columns.push({ title: dataset.name, dataset, cell: (row) => row[i], value: (row) => row[i]?.[0] ?? null, first });
-  });
-  function mean(row, from, to) {
-    const values = row.slice(from, to).map((cell) => cell?.[0] ?? null);
+  const roleWords = { in_domain: "In-domain", out_of_domain: "Out-of-domain", "": "No role" };
+  const roles = Object.keys(roleWords).filter((role) => table.datasets.some((d) => d.role === role));
+  // Over the data sets on which any model was scored: a transferred probe has no score at home.
+  let scored = [];
+  const mean = (row, places) => {
+    const values = places.filter((i) => scored[i]).map((i) => row[i]?.[0] ?? null);
     return values.length && values.every((v) => v !== null)
       ? values.reduce((a, b) => a + b, 0) / values.length : null;
-  }
+  };
+  const places = (role) => table.datasets.flatMap((d, i) => (role === undefined || d.role === role ? [i] : []));
+  // The columns of the chosen role, or of all: a mean over each group of several, then its data sets.
+  let columns = [];
+  let groups = [];
+  const choose = (chosen) => {
+    const shownRoles = roles.filter((role) => chosen === "" || role === chosen.slice(1));
+    columns = [];
+    groups = [];
+    if (shownRoles.length > 1) columns.push({ title: "Mean", value: (row) => mean(row, places()) });
+    for (const role of shownRoles) {
+      const own = places(role);
+      const start = columns.length;
+      if (own.length > 1) columns.push({ title: "Mean", value: (row) => mean(row, own) });
+      for (const i of own)
+        columns.push({ title: table.datasets[i].name, dataset: table.datasets[i], cell: (row) => row[i], value: (row) => row[i]?.[0] ?? null });
+      columns[start].first = true;
+      groups.push([roleWords[role], columns.length - start]);
+    }
+  };
   const sort = { column: 0, down: true };
   const percent = (x) => (100 * x).toFixed(1);
+  const metric = () => table.metrics[$("metric").value];
+  const lower = () => ["ece", "nll"].includes(metric()); // less is better
+  const write = (x) => (metric() === "nll" ? x.toFixed(3) : percent(x));
 
   const shown = () => {
     const text = $("find").value.trim().toLowerCase();
     const cells = table.cells[$("variant").value][$("metric").value];
+    scored = table.datasets.map((_, i) => cells.some((row) => row[i]));
     const rows = table.models.map((model, i) => ({ model, cells: cells[i] })).filter(({ model }) =>
       ["family", "backbone", "supervision"].every((f) => !$(f).value || model[f] === $(f).value.slice(1)) &&
       (!text || Object.values(model).some((v) => v.toLowerCase().includes(text))));
@@ -72,24 +90,28 @@
     });
     th.append(button);
     if (dataset)
-      th.append(element("small", `${dataset.n_test.toLocaleString("en")} images`), element("small", `${dataset.n_classes} classes`));
+      for (const [n, noun] of [[dataset.n_test, "images"], [dataset.n_classes, "classes"]])
+        if (n) th.append(element("small", `${n.toLocaleString("en")} ${noun}`));
     if (dataset?.shift) th.title = `shift: ${dataset.shift}`;
     return th;
   };
-  const groups = element("tr");
-  groups.append(element("th", "", { colspan: 2 }));
-  const outside = table.datasets.length - inside;
-  const span = (n) => n + (n > 1);
-  if (inside) groups.append(element("th", "In-domain", { colspan: span(inside), class: "first" }));
-  if (outside) groups.append(element("th", "Out-of-domain", { colspan: span(outside), class: "first" }));
-  const head = element("tr");
-  head.append(heading("Model", -1), ...columns.map((c, i) => heading(c.title, i, c.dataset)));
-  columns.forEach((c, i) => c.first && head.children[i + 1].classList.add("first"));
-  scores.querySelector("thead").replaceChildren(groups, head);
+  let head;
+  const drawHead = () => {
+    const over = element("tr");
+    over.append(element("th", "", { colspan: 1 + (roles.length > 1 && groups.length > 1) }));
+    for (const [title, span] of groups) over.append(element("th", title, { colspan: span, class: "first" }));
+    head = element("tr");
+    head.append(heading("Model", -1), ...columns.map((c, i) => heading(c.title, i, c.dataset)));
+    columns.forEach((c, i) => c.first && head.children[i + 1].classList.add("first"));
+    scores.querySelector("thead").replaceChildren(over, head);
+  };
 
   const draw = () => {
     const rows = shown();
-    const best = columns.map((c) => Math.max(...rows.map((r) => c.value(r.cells) ?? -1)));
+    const best = columns.map((c) => {
+      const values = rows.map((r) => c.value(r.cells)).filter((v) => v !== null);
+      return values.reduce((a, b) => (lower() ? Math.min(a, b) : Math.max(a, b)), values[0]);
+    });
     const body = rows.map(({ model, cells }) => {
       const tr = element("tr");
       const name = element("div", model.name);
@@ -98,12 +120,12 @@
       tr.firstChild.append(name);
       columns.forEach((column, i) => {
         const value = column.value(cells);
-        const td = element("td", value === null ? "–" : percent(value));
+        const td = element("td", value === null ? "–" : write(value));
         if (value === null) td.title = "not scored";
         if (value !== null && value === best[i]) td.classList.add("top");
         if (column.first) td.classList.add("first");
         const cell = column.cell?.(cells);
-        if (cell) td.append(element("small", cell[1] === null ? "no interval" : `${percent(cell[1])}–${percent(cell[2])}`));
+        if (cell) td.append(element("small", cell[1] === null ? "no interval" : `${write(cell[1])}–${write(cell[2])}`));
         tr.append(td);
       });
       return tr;
@@ -120,7 +142,10 @@
   };
 
   const options = (id, pairs) => $(id).append(...pairs.map(([value, text]) => element("option", text, { value })));
-  const metricWords = { top1: "top-1", top5: "top-5", mean_per_class: "mean per class" };
+  const metricWords = {
+    top1: "top-1 accuracy", top5: "top-5 accuracy", mean_per_class: "mean per-class accuracy", macro_f1: "macro F1",
+    worst_group: "worst group’s accuracy", ece: "calibration error", nll: "log loss",
+  };
   options("metric", table.metrics.map((m, i) => [i, metricWords[m] ?? m]));
   options("variant", table.variants.map((v, i) => [i, v.label + (v.headline ? " (headline)" : "")]));
   for (const field of ["family", "backbone", "supervision"]) {
@@ -134,35 +159,74 @@
     const header = ["model", "family", "backbone", "method", "supervision", "variant", "metric", "dataset", "role", "value", "ci_low", "ci_high"];
     const rows = shown().flatMap(({ model, cells }) => table.datasets.map((d, i) => [
       model.name, model.family, model.backbone, model.method, model.supervision,
-      table.variants[$("variant").value].name, table.metrics[$("metric").value], d.name, d.role, ...(cells[i] ?? [null, null, null])]));
+      table.variants[$("variant").value].name, metric(), d.name, d.role, ...(cells[i] ?? [null, null, null])]));
     save("scores.csv", "text/csv", toCsv(header, rows));
   });
+  options("role", [["", "all"], ...roles.map((r) => ["=" + r, roleWords[r].toLowerCase()])]);
+  $("role").addEventListener("change", () => {
+    choose($("role").value);
+    Object.assign(sort, { column: 0, down: true });
+    drawHead();
+    draw();
+  });
+  choose("");
+  drawHead();
   draw();
 
   // ---------------------------------------------------------------- figures
+  // Rows are stored by column, each text once.
+  const unpack = (packed) => {
+    const names = Object.keys(packed);
+    const at = names.map((name) => {
+      const { words, codes } = packed[name];
+      return words ? (i) => words[codes[i]] : (i) => packed[name][i];
+    });
+    const first = packed[names[0]];
+    return Array.from({ length: (first.codes ?? first).length }, (_, i) =>
+      Object.fromEntries(names.map((name, k) => [name, at[k](i)])));
+  };
   const views = {};
-  const names = Object.keys(figures);
-  const drawn = names.map(async (name) => {
+  const steered = (select, name) => {
+    const wanted = select.dataset.figure; // a name, or with "_" at its end how names begin
+    return name === wanted || (wanted.endsWith("_") && name.startsWith(wanted));
+  };
+  const selects = [...document.querySelectorAll("select[data-figure]")];
+  const drawFigure = (name) => views[name] ??= (async () => {
     const { spec, rows } = figures[name];
-    const { view } = await vegaEmbed($(name), { ...spec, datasets: { rows } }, {
+    const { view } = await vegaEmbed($(name), { ...spec, datasets: { rows: unpack(rows) } }, {
       mode: "vega-lite", renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom" },
     });
-    views[name] = view;
-    const figure = $(name).closest("figure");
-    figure.querySelector("[data-save=svg]").addEventListener("click", async () =>
-      save(`${name}.svg`, "image/svg+xml", (await view.toSVG()).replace("<svg ", '<svg style="background:#fff" ')));
+    for (const select of selects.filter((s) => steered(s, name))) view.signal(select.dataset.signal, select.value);
+    await view.runAsync();
+    $(name).dataset.drawn = "yes";
+    return view;
+  })();
+  for (const name of Object.keys(figures)) {
+    const figure = $(name)?.closest("figure");
+    if (!figure) continue;
+    figure.querySelector("[data-save=svg]").addEventListener("click", async () => {
+      const svg = await (await drawFigure(name)).toSVG();
+      save(`${name}.svg`, "image/svg+xml", svg.replace("<svg ", '<svg style="background:#fff" '));
+    });
     figure.querySelector("[data-save=csv]").addEventListener("click", () => {
+      const rows = unpack(figures[name].rows);
       const header = Object.keys(rows[0]);
       save(`${name}.csv`, "text/csv", toCsv(header, rows.map((row) => header.map((h) => row[h]))));
     });
-  });
-  const steer = (id, signal, prefix) => $(id)?.addEventListener("change", (event) => {
-    for (const name of names.filter((n) => n.startsWith(prefix))) views[name].signal(signal, event.target.value).runAsync();
-  });
-  Promise.all(drawn).then(() => {
-    steer("coefficient", "coefficient", "correlation");
-    steer("x_set", "x_set", "scatter_");
-    steer("y_set", "y_set", "scatter_");
-    document.documentElement.dataset.ready = "yes";
-  });
+  }
+  for (const select of selects)
+    select.addEventListener("change", async () => {
+      for (const name of Object.keys(views).filter((n) => steered(select, n)))
+        await (await views[name]).signal(select.dataset.signal, select.value).runAsync();
+    });
+  // Drawn when they come near the window, or all before printing.
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries.filter((e) => e.isIntersecting)) {
+      watcher.unobserve(entry.target);
+      drawFigure(entry.target.id);
+    }
+  }, { rootMargin: "600px" });
+  for (const name of Object.keys(figures)) if ($(name)) watcher.observe($(name));
+  addEventListener("beforeprint", () => Object.keys(figures).filter($).forEach(drawFigure));
+  document.documentElement.dataset.ready = "yes";
 })();

@@ -1,7 +1,8 @@
 """The report: one HTML file that holds all it needs and opens without a network.
 
-The page's policy (Content-Security-Policy) forbids every request and every script but its own two,
+The page's policy (Content-Security-Policy) forbids every request and every script but its own,
 which are named by their digest. All that a study names is escaped: text by Jinja, data by `embed`.
+The page computes no statistics: its numbers are those of results/correlation.nc and scores.nc.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +17,23 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
+from pipeline import report_formats
 from pipeline.correlation import MIN_FAMILIES, MIN_MODELS
-from pipeline.report_answers import PROTOCOL_WORDS, answer
-from pipeline.report_gaps import find_gaps
-from pipeline.report_heat import COEFFICIENT_WORDS, heat_map, heat_rows
+from pipeline.report_answers import answer
+from pipeline.report_embed import embed, pack
+from pipeline.report_figures import SECTIONS, report_figures
+from pipeline.report_gaps import find_gaps, withheld_statistics
+from pipeline.report_heat import COEFFICIENT_WORDS
 from pipeline.report_inputs import Inputs
 from pipeline.report_methods import methods
-from pipeline.report_scatter import MEAN_TARGET, scatter, scatter_choices, scatter_rows
-from pipeline.report_tables import cost_table, provenance_table, score_table, variant_label
+from pipeline.report_noise import noise_tables, overall_table, pairs_table
+from pipeline.report_normalization import normalization_tables
+from pipeline.report_ranks import rank_choices
+from pipeline.report_scatter import MEAN_TARGET, scatter_choices
+from pipeline.report_tables import cost_table, provenance_table, score_table
+from pipeline.report_trust import choosing_table, reference_table, trust_table
+from pipeline.report_why import shift_table, why_tables
+from pipeline.report_words import PROTOCOL_WORDS, variant_label
 from pipeline.scoring import BOOTSTRAP
 
 _HERE = Path(__file__).parent
@@ -36,43 +45,38 @@ _GLOBALS = "window.vegaEmbed = vegaEmbed;"
 def render(inputs: Inputs) -> str:
     """The whole page; the same inputs give the same text."""
     vega = _vega()
-    script = (_HERE / "report.js").read_text(encoding="utf-8")
-    across, up = scatter_choices(inputs)
-    found = answer(inputs)
-    rows = heat_rows(inputs)
-    drawn = any(row["value"] is not None for row in rows)
-    figures: dict[str, Any] = {}
-    if drawn:
-        figures["correlation"] = {"spec": heat_map(inputs), "rows": rows}
-    pairs = {protocol: scatter_rows(inputs, protocol) for protocol in inputs.headline}
-    for protocol, points in pairs.items():
-        if points:
-            figures[f"scatter_{protocol}"] = {"spec": scatter(inputs, protocol), "rows": points}
+    scripts = [_text("report.js"), _text("report_constraints.js")]
+    figures = report_figures(inputs)
+    packed = {name: {"spec": f.spec, "rows": pack(f.rows)} for name, f in figures.items()}
+    sections = {name: module.section(inputs) for name, module in SECTIONS.items()}
     return (
         _environment()
         .get_template("report.html.j2")
         .render(
+            **sections,
+            **_tables(inputs),
             title=inputs.study.report.title,
-            style=Markup((_HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own
+            styles=[Markup(_text(s)) for s in ("report.css", "report_sections.css")],  # noqa: S704 - our own
             vega=Markup(vega),  # noqa: S704 - vl-convert's own
-            script=Markup(script),  # noqa: S704 - our own
-            policy=_policy(vega, script),
-            data=embed({"table": score_table(inputs), "figures": figures}),
+            scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own
+            policy=_policy(vega, *scripts),
+            data=embed({"table": score_table(inputs), "figures": packed}),
             inputs=inputs,
             study=inputs.study,
             inside=inputs.datasets("in_domain"),
             outside=inputs.datasets("out_of_domain"),
-            answers=found,
-            drawn=drawn,
-            scattered=[protocol for protocol, points in pairs.items() if points],
-            across=across,
-            up=up,
+            answers=answer(inputs),
+            figures=list(figures),
+            scatters=[p for p in inputs.headline if f"scatter_{p}" in figures],
+            rank_choices=rank_choices(figures["ranks"].rows) if "ranks" in figures else ([], []),
+            **dict(zip(("across", "up"), scatter_choices(inputs), strict=True)),
             mean_target=MEAN_TARGET,
             coefficients=COEFFICIENT_WORDS,
             protocols=PROTOCOL_WORDS,
             variant_label=variant_label,
             methods=methods(inputs.study),
             gaps=find_gaps(inputs),
+            silent=withheld_statistics(inputs),
             costs=cost_table(inputs),
             provenance=provenance_table(inputs),
             min_models=MIN_MODELS,
@@ -82,12 +86,16 @@ def render(inputs: Inputs) -> str:
     )
 
 
-def embed(data: Any) -> Markup:
-    """JSON for the inside of a ``<script>`` element: no character in it can end the element."""
-    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 - escaped right above
+def _tables(inputs: Inputs) -> dict[str, Any]:
+    return {
+        "trust": [trust_table(inputs), choosing_table(inputs), reference_table(inputs)],
+        "normalization": normalization_tables(inputs),
+        "why": why_tables(inputs),
+        "shift": shift_table(inputs),
+        "pairs": pairs_table(inputs),
+        "overall": overall_table(inputs),
+        "noise": noise_tables(inputs),
+    }
 
 
 def _environment() -> jinja2.Environment:
@@ -98,12 +106,14 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = lambda x: f"{100 * x:.1f}%"
-    environment.filters["points"] = lambda x: f"{100 * x:.1f}".replace("-", "−")
-    environment.filters["rho"] = lambda x: f"{x:.2f}".replace("-", "−")
-    environment.filters["count"] = lambda x: f"{x:,}"
-    environment.filters["seconds"] = lambda x: f"{x:,.2f}" if x < 1000 else f"{x:,.0f}"
+    for name in ("percent", "points", "rho", "count", "seconds", "p_value"):
+        environment.filters[name] = getattr(report_formats, name)
+    environment.globals["interval"] = report_formats.interval
     return environment
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
 
 
 @functools.cache

@@ -6,29 +6,38 @@ from typing import Any
 
 import altair as alt
 
-from pipeline.report_answers import PROTOCOL_WORDS
 from pipeline.report_inputs import Inputs
 from pipeline.report_theme import finish, number
+from pipeline.report_words import protocol_word
 
 COEFFICIENT_WORDS = {
     "spearman": "Spearman ρ",
     "kendall": "Kendall τ-b",
     "pearson": "Pearson r",
     "pearson_logit": "Pearson r of logits",
+    "weighted_tau": "weighted τ (top ranks count more)",
 }
-ROLE_WORDS = {"in_domain": "In-domain", "out_of_domain": "Out-of-domain"}
+ROLE_WORDS = {"in_domain": "In-domain", "out_of_domain": "Out-of-domain", "": "No role"}
 
 _ROOM_FOR_NUMBER = 40
 """Pixels a side from which on the cells hold their number."""
 
 
 def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
-    """Correlations of all pairs of headline columns, in-domain first."""
-    roles = {name: entry.role for name, entry in inputs.study.datasets.items()}
-    ordered = inputs.datasets("in_domain") + inputs.datasets("out_of_domain")
-    columns = [(d, p, f"{v}@{d}") for d in ordered for p, v in inputs.headline.items()]
+    """Correlations of all pairs of headline columns, in-domain first; empty where withheld."""
+    pairs = inputs.told("headline_pairs")
+    if not pairs.data_vars:
+        return []
+    there = set(map(str, pairs["predictor"].values))
+    ordered = [d for role in ROLE_WORDS for d in inputs.datasets(role)]
+    columns = [
+        (d, p, key)
+        for d in ordered
+        for p, v in inputs.headline.items()
+        if (key := f"{v}@{d}") in there
+    ]
     keys = [key for _, _, key in columns]
-    chosen = inputs.correlations.sel(predictor=keys, target=keys)
+    chosen = pairs.sel(predictor=keys, target=keys)
     fields = {name: chosen[name].values for name in ("value", "low", "high", "n", "families")}
     rows = []
     for c, coefficient in enumerate(str(x) for x in chosen["coefficient"].values):
@@ -36,21 +45,16 @@ def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
             for j, (other, other_protocol, _) in enumerate(columns):
                 if i == j:
                     continue
-                value, low, high = (fields[x][c, i, j] for x in ("value", "low", "high"))
                 rows.append(
                     {
                         "coefficient": coefficient,
                         "predictor": _column(dataset, protocol),
-                        "predictor_role": roles[dataset],
+                        "predictor_role": inputs.roles[dataset],
                         "target": _column(other, other_protocol),
-                        "target_role": roles[other],
-                        "value": number(value),
-                        "low": number(low),
-                        "high": number(high),
-                        "interval": f"{low:.2f} to {high:.2f}" if low == low else "withheld",
-                        "excludes_0": bool(low > 0 or high < 0),
-                        "n": int(fields["n"][i, j]),
-                        "families": int(fields["families"][i, j]),
+                        "target_role": inputs.roles[other],
+                        **{x: number(fields[x][c, i, j], 4) for x in ("value", "low", "high")},
+                        "n": int(fields["n"][c, i, j]),
+                        "families": int(fields["families"][c, i, j]),
                     }
                 )
     return rows
@@ -58,13 +62,14 @@ def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
 
 def heat_map(inputs: Inputs) -> dict[str, Any]:
     """Heat map of correlations; the parameter `coefficient` chooses which."""
-    count = len(inputs.datasets()) * len(inputs.headline)
-    step = min(52, max(26, 860 // count))
+    by_role = _columns_by_role(inputs)
+    count = sum(map(len, by_role.values()))
+    step = min(52, max(14, 860 // count))
     coefficient = alt.param(name="coefficient", value="spearman")
-    roles = [role for role in ROLE_WORDS if inputs.datasets(role)]
+    roles = list(by_role)
     grid = [
         [
-            _heat_block(inputs, down, across, step, edge=(down == roles[-1], i == 0))
+            _heat_block(by_role, down, across, step, edge=(down == roles[-1], i == 0))
             for i, across in enumerate(roles)
         ]
         for down in roles
@@ -79,19 +84,38 @@ def heat_map(inputs: Inputs) -> dict[str, Any]:
     return finish(figure.add_params(coefficient))
 
 
-def _heat_block(inputs: Inputs, down: str, across: str, step: int, edge: tuple[bool, bool]) -> Any:
+def _columns_by_role(inputs: Inputs) -> dict[str, list[str]]:
+    """Names of the columns that have scores, for each role that has any."""
+    there = set(map(str, inputs.told("headline_pairs")["predictor"].values))
+    found = {
+        role: [
+            _column(d, p)
+            for d in inputs.datasets(role)
+            for p, v in inputs.headline.items()
+            if f"{v}@{d}" in there
+        ]
+        for role in ROLE_WORDS
+    }
+    return {role: names for role, names in found.items() if names}
+
+
+def _heat_block(
+    with_role: dict[str, list[str]], down: str, across: str, step: int, edge: tuple[bool, bool]
+) -> Any:
     """The columns of one role against those of another; axes stand on the outer edges only."""
     bottom, left = edge
-    with_role = {
-        role: [_column(d, p) for d in inputs.datasets(role) for p in inputs.headline]
-        for role in (down, across)
-    }
-    axis: dict[str, Any] = {"domain": False, "ticks": False, "labelPadding": 6, "title": None}
+    axis: dict[str, Any] = {
+        "domain": False, "ticks": False, "labelPadding": 6, "title": None, "labelLimit": 280,
+    }  # fmt: skip
     base = (
         alt.Chart()
         .transform_filter("datum.coefficient == coefficient")
         .transform_filter(alt.FieldEqualPredicate(field="predictor_role", equal=down))
         .transform_filter(alt.FieldEqualPredicate(field="target_role", equal=across))
+        .transform_calculate(
+            interval="isValid(datum.low) ? format(datum.low, '.2f') + ' to ' + "
+            "format(datum.high, '.2f') : 'withheld'"
+        )
         .encode(
             x=alt.X(
                 "target:N",
@@ -129,7 +153,7 @@ def _heat_block(inputs: Inputs, down: str, across: str, step: int, edge: tuple[b
     )
     ink = alt.condition("abs(datum.value) > 0.78", alt.value("#fff"), alt.value("#1a1a1a"))
     dots = (
-        base.transform_filter("datum.excludes_0")
+        base.transform_filter("isValid(datum.low) && (datum.low > 0 || datum.high < 0)")
         .mark_point(filled=True, size=12, xOffset=step / 2 - 6, yOffset=6 - step / 2)
         .encode(color=ink, opacity=alt.value(1))
     )
@@ -142,4 +166,4 @@ def _heat_block(inputs: Inputs, down: str, across: str, step: int, edge: tuple[b
 
 
 def _column(dataset: str, protocol: str) -> str:
-    return f"{dataset} · {PROTOCOL_WORDS.get(protocol, protocol)}"
+    return f"{dataset} · {protocol_word(protocol)}"

@@ -4,63 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 import xarray as xr
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from cache.records import Record
-from pipeline.cube import Current, headline_variants
-from pipeline.index import read_index
+from pipeline.cube import headline_variants, read_netcdf, read_netcdf_groups
+from pipeline.evidence import ValSplit, gather_evidence
+from pipeline.foreign_scores import load_foreign
 from pipeline.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
+from pipeline.score_table import read_scores
 from pipeline.study import Study
 
 _REMEDY = "run `dvc repro` (or the stages `collect`, then `correlate`)"
-
-
-@dataclass(frozen=True)
-class Hits:
-    """Per-image outcomes of one protocol's headline variant on one data set.
-
-    Attributes
-    ----------
-    models : tuple of str
-        Models that have outcomes here.
-    hits : ndarray of shape (n_models, n_test)
-        Whether the top-1 prediction was right; where a protocol has draws, in which share of
-        them, so that an image counts once. NaN for an image that the protocol did not judge:
-        transfer leaves out those of classes that it was not trained on.
-    """
-
-    models: tuple[str, ...]
-    hits: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class ValSplit:
-    """The test images of one data set.
-
-    Attributes
-    ----------
-    paths : tuple of str
-    labels : ndarray of shape (n_test,), int64
-    n_train, n_classes : int
-    remarks : tuple of str
-        What the index found that is not an error.
-    """
-
-    paths: tuple[str, ...]
-    labels: NDArray[np.int64]
-    n_train: int
-    n_classes: int
-    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +31,7 @@ class Inputs:
     Attributes
     ----------
     study : Study
+        May name nothing: scores may all be imported. The cube has all names.
     cube : Dataset
         See `pipeline.cube.to_cube`.
     correlations : Dataset
@@ -77,8 +39,10 @@ class Inputs:
     scores : DataFrame
         Rows of scores.csv.
     provenance : mapping of (data set, model) to dict
-    val_splits : mapping of data set to ValSplit
-    hits : mapping of (protocol, data set) to Hits
+    tests : mapping of data set to ValSplit
+        Of those with images.
+    statistics : mapping of str to Dataset
+        By their names in `pipeline.statistics.STATISTICS`.
     """
 
     study: Study
@@ -86,10 +50,10 @@ class Inputs:
     correlations: xr.Dataset
     scores: pd.DataFrame
     provenance: Mapping[tuple[str, str], dict[str, Any]]
-    val_splits: Mapping[str, ValSplit]
-    hits: Mapping[tuple[str, str], Hits]
+    tests: Mapping[str, ValSplit]
+    statistics: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def headline(self) -> Mapping[str, str]:
         """First variant of each protocol, as ``protocol/variant``."""
         return headline_variants(self.cube)
@@ -99,10 +63,55 @@ class Inputs:
         """The metric that was correlated; the whole report speaks of it first."""
         return str(self.correlations.attrs["metric"])
 
+    @cached_property
+    def models(self) -> list[str]:
+        """Names of all models: the study's first, then imported ones."""
+        return [str(name) for name in self.cube["model"].values]
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """``in_domain``, ``out_of_domain``, or of an imported data set ``""``, by data set."""
+        names, roles = self.cube["dataset"].values, self.cube["role"].values
+        return {str(name): str(role) for name, role in zip(names, roles, strict=True)}
+
     def datasets(self, role: str | None = None) -> list[str]:
         """Names of all data sets, or of those with a role, in the study's order."""
-        entries = self.study.datasets.items()
-        return [name for name, entry in entries if role in (None, entry.role)]
+        return [name for name, its in self.roles.items() if role in (None, its)]
+
+    def words(self, name: str) -> dict[str, str]:
+        """What is said of each model: its family, backbone, method, supervision or kind."""
+        return dict(zip(self.models, map(str, self.cube[name].values), strict=True))
+
+    def scored_datasets(self, protocol: str, role: str | None = None) -> list[str]:
+        """Data sets (of a role) on which any model has a score by a protocol's headline."""
+        scores = self._headline_scores(protocol, self.datasets(role)).transpose("dataset", "model")
+        has = np.isfinite(scores.values).any(axis=1)
+        return [name for name, there in zip(self.datasets(role), has, strict=True) if there]
+
+    def plain_means(self, protocol: str, role: str | None = None) -> NDArray[np.float64]:
+        """Mean score of each model over `scored_datasets`; NaN for one that lacks any of them."""
+        datasets = self.scored_datasets(protocol, role)
+        means: NDArray[np.float64] = (
+            self._headline_scores(protocol, datasets).mean("dataset", skipna=False).values
+        )
+        return means
+
+    @cached_property
+    def scored(self) -> xr.Dataset:
+        """The cube by `metric` alone, NaN where it was not measured.
+
+        Dimensions model, dataset and variant; variables value, ci_low and ci_high.
+        """
+        of = self.cube[["value", "ci_low", "ci_high"]].reindex(metric=[self.metric])
+        return of.sel(metric=self.metric)
+
+    def _headline_scores(self, protocol: str, datasets: list[str]) -> xr.DataArray:
+        return self.scored["value"].sel(variant=self.headline[protocol], dataset=datasets)
+
+    def told(self, name: str) -> xr.Dataset:
+        """A statistic; without variables, and with the reason, where it has nothing to say."""
+        missing = xr.Dataset(attrs={"withheld": "it was not computed; run the stage correlate"})
+        return self.statistics.get(name, missing)
 
 
 def load_inputs(study: Study) -> Inputs:
@@ -113,46 +122,31 @@ def load_inputs(study: Study) -> Inputs:
     ProbelineError
         When a result is absent, or was made for another study.
     """
-    cube, correlations = _read_netcdf(SCORES_NC), _read_netcdf(CORRELATION_NC)
-    try:
-        scores = pd.read_csv(SCORES_CSV, dtype={"details": str})
-    except FileNotFoundError:
-        raise ProbelineError(str(SCORES_CSV), "there are no scores yet", remedy=_REMEDY) from None
+    cube = read_netcdf(SCORES_NC)
+    statistics = read_netcdf_groups(CORRELATION_NC)
+    correlations = statistics.pop("")
+    scores = read_scores(SCORES_CSV)
     _check_same_study(study, cube, correlations)
-    val_splits = {name: _val_split(name) for name in study.datasets}
-    current = Current(study)
-    hits = {
-        (protocol, dataset): _hits(
-            study, current, protocol, variant.partition("/")[2], dataset, test
-        )
-        for protocol, variant in headline_variants(cube).items()
-        for dataset, test in val_splits.items()
-    }
+    tests = gather_evidence(study, cube).tests
     provenance = {
         (dataset, model): json.loads(path.read_bytes())
         for dataset in study.datasets
         for model in study.models
         if (path := provenance_path(dataset, model)).exists()
     }
-    return Inputs(study, cube, correlations, scores, provenance, val_splits, hits)
-
-
-def _read_netcdf(path: Path) -> xr.Dataset:
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as stored:
-            return stored.load()
-    except FileNotFoundError:
-        raise ProbelineError(str(path), "is not there yet", remedy=_REMEDY) from None
+    return Inputs(study, cube, correlations, scores, provenance, tests, statistics)
 
 
 def _check_same_study(study: Study, cube: xr.Dataset, correlations: xr.Dataset) -> None:
+    foreign = load_foreign(study)
     for dimension, named in (("model", study.models), ("dataset", study.datasets)):
+        expected = list(dict.fromkeys([*named, *foreign[dimension].unique()]))
         found = [str(name) for name in cube[dimension].values]
-        if found != list(named):
+        if found != expected:
             raise ProbelineError(
                 str(SCORES_NC),
                 "holds the scores of another study",
-                expected=f"{dimension}s {', '.join(named)}",
+                expected=f"{dimension}s {', '.join(expected)}",
                 found=", ".join(found),
                 remedy=_REMEDY,
             )
@@ -163,50 +157,3 @@ def _check_same_study(study: Study, cube: xr.Dataset, correlations: xr.Dataset) 
         raise ProbelineError(
             str(CORRELATION_NC), "was made from other scores", remedy="run the stage `correlate`"
         )
-
-
-def _val_split(name: str) -> ValSplit:
-    index = read_index(name)
-    val = index.split("val")
-    return ValSplit(
-        paths=tuple(val["path"]),
-        labels=index.labels("val"),
-        n_train=len(index.split("train")),
-        n_classes=len(index.classes),
-        remarks=index.remarks,
-    )
-
-
-def _hits(
-    study: Study, current: Current, protocol: str, variant: str, dataset: str, test: ValSplit
-) -> Hits:
-    names, rows = [], []
-    for model in study.models:
-        record = current.record(protocol, dataset, model)
-        if record is None:
-            continue
-        table = record.outcomes()
-        mine = table.filter(pc.equal(table["variant"], variant))
-        if not len(mine):
-            continue
-        names.append(model)
-        rows.append(_shares(record, mine, len(test.labels), partly=protocol == "transfer"))
-    return Hits(tuple(names), np.array(rows).reshape(len(rows), len(test.labels)))
-
-
-def _shares(record: Record, mine: pa.Table, n_test: int, *, partly: bool) -> NDArray[np.float64]:
-    """Share of an image's outcomes that are right: of few-shot it has one a draw."""
-    samples = mine["sample"].to_numpy()
-    judged = np.bincount(samples, minlength=n_test)
-    if len(judged) != n_test or (judged.min() == 0 and not partly):
-        raise ProbelineError(
-            str(record.path),
-            "was made for other test images",
-            expected=f"outcomes of {n_test:,} images",
-            found=f"of {np.count_nonzero(judged):,}, up to number {samples.max():,}",
-            remedy="run `dvc repro`",
-        )
-    right = np.bincount(samples, mine["rank"].to_numpy() == 1, n_test)
-    shares = np.full(n_test, np.nan)
-    np.divide(right, judged, where=judged > 0, out=shares)
-    return shares

@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import altair as alt
+import numpy as np
+from numpy.typing import NDArray
 
+from pipeline.mean_scores import OUTSIDE
 from pipeline.report_inputs import Inputs
-from pipeline.report_paired import mean_scores
 from pipeline.report_theme import COLORS, SHAPES, finish, number
 
 MEAN_TARGET = "mean"
+
+PLAIN, LOGIT = "plain", "logit"
+"""Axes on which equal steps are equal points, or equal steps of log(p / (1 - p))."""
+
+_SCORES = ("x", "x_low", "x_high", "y", "y_low", "y_high")
+
+_LABELS = (
+    f"axes == '{LOGIT}' ? format(1 / (1 + exp(-datum.value)), '.1%') : format(datum.value, '.0%')"
+)
 
 
 def scatter_choices(inputs: Inputs) -> tuple[list[str], list[str]]:
@@ -24,43 +35,66 @@ def scatter_choices(inputs: Inputs) -> tuple[list[str], list[str]]:
 def scatter_rows(inputs: Inputs, protocol: str) -> list[dict[str, Any]]:
     """One row per model and choice of axes, with intervals over test images."""
     across, up = scatter_choices(inputs)
-    single = sorted({*across, *up} - {MEAN_TARGET})
-    points = {name: mean_scores(inputs, protocol, [name]) for name in single}
-    points[MEAN_TARGET] = mean_scores(inputs, protocol, inputs.datasets("out_of_domain"))
-    variant = inputs.headline[protocol]
-    for name in single:
-        cells = inputs.cube.sel(variant=variant, dataset=name, metric=inputs.metric)
-        for model in points[name]:  # a single data set has its own, better interval
-            cell = cells.sel(model=model)
-            points[name][model] = (
-                float(cell["value"]), float(cell["ci_low"]), float(cell["ci_high"])
-            )  # fmt: skip
+    points = {name: _scores(inputs, protocol, name) for name in {*across, *up}}
+    words = {name: inputs.words(name) for name in ("family", "backbone", "supervision")}
     rows = []
     for x_set in across:
         for y_set in up:
-            for model, entry in inputs.study.models.items():
+            for model in inputs.models:
                 if model not in points[x_set] or model not in points[y_set] or x_set == y_set:
                     continue
                 (x, x_low, x_high), (y, y_low, y_high) = points[x_set][model], points[y_set][model]
-                row = {
-                    "x_set": x_set, "y_set": y_set, "model": model, "family": entry.family,
-                    "backbone": entry.backbone, "supervision": entry.supervision,
+                scores = {
                     "x": x, "x_low": x_low, "x_high": x_high,
                     "y": y, "y_low": y_low, "y_high": y_high,
                 }  # fmt: skip
-                rows.append({k: number(v) if isinstance(v, float) else v for k, v in row.items()})
+                rows.append(
+                    {"x_set": x_set, "y_set": y_set, "model": model}
+                    | {name: of[model] for name, of in words.items()}
+                    | {name: number(value) for name, value in scores.items()}
+                )
     return rows
+
+
+def _scores(inputs: Inputs, protocol: str, name: str) -> dict[str, tuple[float, float, float]]:
+    """Value, lower and upper end by model, on a data set or on `MEAN_TARGET`."""
+    if name == MEAN_TARGET:
+        columns = _means(inputs, protocol)
+    else:
+        cells = inputs.scored.sel(variant=inputs.headline[protocol], dataset=name)
+        columns = [cells[end].values for end in ("value", "ci_low", "ci_high")]
+    found = zip(inputs.models, zip(*columns, strict=True), strict=True)
+    return {model: (v, low, high) for model, (v, low, high) in found if np.isfinite(v)}
+
+
+def _means(inputs: Inputs, protocol: str) -> list[NDArray[np.float64]]:
+    """Of the out-of-domain data sets; without intervals where there are no per-image outcomes."""
+    told = inputs.told("mean_scores")
+    if told.data_vars:
+        chosen = told.sel(protocol=protocol, scope=OUTSIDE)
+        if chosen["mean"].notnull().any():
+            return [chosen[end].values for end in ("mean", "low", "high")]
+    means = inputs.plain_means(protocol, OUTSIDE)
+    return [means, np.full_like(means, np.nan), np.full_like(means, np.nan)]
+
+
+def _shown(field: str) -> str:
+    """What a score is drawn as: an end that is not known as its value; logits of 0 and 1 cut."""
+    value = f"(isValid(datum.{field}) ? datum.{field} : datum.{field[0]})"
+    cut = f"clamp({value}, 0.0005, 0.9995)"
+    return f"axes == '{LOGIT}' ? log({cut} / (1 - {cut})) : {value}"
 
 
 def scatter(inputs: Inputs, protocol: str) -> dict[str, Any]:
     """In-domain score against out-of-domain score; `x_set` and `y_set` choose the data sets."""
     across, up = scatter_choices(inputs)
-    families = sorted({model.family for model in inputs.study.models.values()})
+    families = sorted(set(inputs.words("family").values()))
     repeat = range(len(families))
     legend = alt.Legend(orient="bottom", title=None, columns=3, symbolSize=90, symbolOpacity=1)
     base = (
         alt.Chart()
         .transform_filter("datum.x_set == x_set && datum.y_set == y_set")
+        .transform_calculate(**{f"{field}_shown": _shown(field) for field in _SCORES})
         .encode(
             color=alt.Color(
                 "family:N",
@@ -71,13 +105,17 @@ def scatter(inputs: Inputs, protocol: str) -> dict[str, Any]:
     )
     x_title = "In-domain score" if inputs.datasets("in_domain") else "Score on one data set"
     y_title = "Out-of-domain score" if inputs.datasets("out_of_domain") else "Score on another"
-    x_axis = alt.Axis(format=".0%", tickCount=5, grid=True)
-    y_axis = alt.Axis(format=".0%", tickCount=5, grid=True)
-    x = alt.X("x:Q", title=x_title, axis=x_axis, scale=alt.Scale(zero=False, nice=True))
-    y = alt.Y("y:Q", title=y_title, axis=y_axis, scale=alt.Scale(zero=False, nice=True))
+    axis = alt.Axis(tickCount=5, grid=True, labelExpr=_LABELS)
+    scale = alt.Scale(zero=False, nice=True)
+    x = alt.X("x_shown:Q", title=x_title, axis=axis, scale=scale)
+    y = alt.Y("y_shown:Q", title=y_title, axis=axis, scale=scale)
     bars = [
-        base.mark_rule(opacity=0.55).encode(x=alt.X("x_low:Q", title=x_title), x2="x_high:Q", y=y),
-        base.mark_rule(opacity=0.55).encode(x=x, y=alt.Y("y_low:Q", title=y_title), y2="y_high:Q"),
+        base.mark_rule(opacity=0.55).encode(
+            x=alt.X("x_low_shown:Q", title=x_title), x2="x_high_shown:Q", y=y
+        ),
+        base.mark_rule(opacity=0.55).encode(
+            x=x, y=alt.Y("y_low_shown:Q", title=y_title), y2="y_high_shown:Q"
+        ),
     ]
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
         x=x,
@@ -100,5 +138,9 @@ def scatter(inputs: Inputs, protocol: str) -> dict[str, Any]:
     figure = alt.layer(*bars, points, data=alt.NamedData(name="rows")).properties(
         width="container", height=320
     )
-    params = [alt.param(name="x_set", value=across[0]), alt.param(name="y_set", value=up[0])]
+    params = [
+        alt.param(name="x_set", value=across[0]),
+        alt.param(name="y_set", value=up[0]),
+        alt.param(name="axes", value=PLAIN),
+    ]
     return finish(figure.add_params(*params))

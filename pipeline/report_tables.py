@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report_answers import PROTOCOL_WORDS
 from pipeline.report_inputs import Inputs
+from pipeline.report_words import variant_label
 
 _DIGITS = 5
 """Decimals of accuracies: finer than a test image in 100,000."""
+
+_WORDS = ("family", "backbone", "method", "supervision", "kind")
 
 
 def score_table(inputs: Inputs) -> dict[str, Any]:
@@ -24,42 +26,49 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
     """
     cube = inputs.cube.transpose("variant", "metric", "model", "dataset")
     stacked = np.stack([cube[n].values for n in ("value", "ci_low", "ci_high")], axis=-1)
-    # The correlated metric first: it is what the page shows when it opens.
-    order = sorted(
-        range(cube.sizes["metric"]), key=lambda i: str(cube["metric"].values[i]) != inputs.metric
-    )
-    models = inputs.study.models.items()
+    # The correlated metric first: it is what the page shows when it opens. Numbers of cheap
+    # predictors are no scores.
+    of_metrics = [str(name) for name in cube["metric"].values]
+    order = [i for i, name in enumerate(of_metrics) if name not in ("value", "promise")]
+    order.sort(key=lambda i: of_metrics[i] != inputs.metric)
+    headline = set(inputs.headline.values())
+    judges = [i for i, v in enumerate(cube["protocol"].values) if v != "predictors"]
+    names = [str(cube["variant"].values[i]) for i in judges]
+    words = {name: inputs.words(name) for name in _WORDS}
     return {
         "models": [
-            {"name": n} | m.model_dump(include={"family", "backbone", "method", "supervision"})
-            for n, m in models
+            {"name": model} | {name: of[model] for name, of in words.items()}
+            for model in inputs.models
         ],
-        "datasets": [
-            {
-                "name": name,
-                "role": entry.role,
-                "shift": entry.shift or "",
-                "n_test": len(inputs.val_splits[name].labels),
-                "n_classes": inputs.val_splits[name].n_classes,
-            }
-            for name, entry in sorted(
-                inputs.study.datasets.items(), key=lambda item: item[1].role != "in_domain"
-            )
-        ],
+        "datasets": [_dataset(inputs, name) for name in inside_first(inputs)],
         "variants": [
-            {"name": str(v), "label": variant_label(str(v)), "headline": str(v) in headline}
-            for headline in [set(inputs.headline.values())]
-            for v in cube["variant"].values
+            {"name": v, "label": variant_label(v), "headline": v in headline} for v in names
         ],
-        "metrics": [str(cube["metric"].values[i]) for i in order],
-        "cells": _cells(inputs, stacked[:, order]),
+        "metrics": [of_metrics[i] for i in order],
+        "cells": _cells(inputs, stacked[judges][:, order]),
+    }
+
+
+def inside_first(inputs: Inputs) -> list[str]:
+    """All data sets: in-domain, out-of-domain, then those without a role."""
+    return [name for role in ("in_domain", "out_of_domain", "") for name in inputs.datasets(role)]
+
+
+def _dataset(inputs: Inputs, name: str) -> dict[str, Any]:
+    test = inputs.tests.get(name)
+    of = inputs.cube.sel(dataset=name)
+    return {
+        "name": name,
+        "role": inputs.roles[name],
+        "shift": str(of["shift"].item()),
+        "n_test": int(of["n_test"]) or None,
+        "n_classes": None if test is None else test.n_classes,
     }
 
 
 def _cells(inputs: Inputs, stacked: Any) -> list[Any]:
-    datasets = list(inputs.study.datasets)
-    inside_first = inputs.datasets("in_domain") + inputs.datasets("out_of_domain")
-    rounded = stacked[..., [datasets.index(d) for d in inside_first], :].round(_DIGITS)
+    datasets = inputs.datasets()
+    rounded = stacked[..., [datasets.index(d) for d in inside_first(inputs)], :].round(_DIGITS)
     return [
         [
             [
@@ -74,12 +83,6 @@ def _cells(inputs: Inputs, stacked: Any) -> list[Any]:
 
 def _finite(x: float) -> float | None:
     return float(x) if np.isfinite(x) else None
-
-
-def variant_label(variant: str) -> str:
-    """``knn/k20_cosine_distance_none`` as ``kNN: k20 cosine distance none``."""
-    protocol, _, settings = variant.partition("/")
-    return f"{PROTOCOL_WORDS.get(protocol, protocol)}: {settings.replace('_', ' ')}"
 
 
 def cost_table(inputs: Inputs) -> list[dict[str, Any]]:

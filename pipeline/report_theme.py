@@ -45,6 +45,6 @@ def finish(figure: Any) -> dict[str, Any]:
     return spec
 
 
-def number(x: float) -> float | None:
+def number(x: float, digits: int = 5) -> float | None:
     """A float as JSON has it: rounded, null where there is none."""
-    return round(float(x), 5) if np.isfinite(x) else None
+    return round(float(x), digits) if np.isfinite(x) else None

@@ -3,7 +3,8 @@
 Minimises ‖Y − XW − 1bᵀ‖² + λ‖W‖² with b not penalised, as scikit-learn's RidgeClassifier: a column
 of targets per class, +1 for its images and −1 for all others. λ is chosen by the exact
 leave-one-out error: an image's residual without itself in train is e / (1 − h), where h is its
-leverage, 1/n of it from the intercept [1]_. All in float64.
+leverage, 1/n of it from the intercept [1]_. Where images have groups, those of a group are left out
+together: their residuals are (1 − H)⁻¹ e, with their block H of the hat matrix. All in float64.
 
 References
 ----------
@@ -65,7 +66,11 @@ class LeaveOneOut:
 
 
 def fit_ridge(
-    features: NDArray[np.floating], labels: Labels, n_classes: int, penalties: Sequence[float]
+    features: NDArray[np.floating],
+    labels: Labels,
+    n_classes: int,
+    penalties: Sequence[float],
+    groups: NDArray[np.str_] | None = None,
 ) -> tuple[list[Ridge], list[LeaveOneOut]]:
     """Fit every λ and judge each by leave-one-out.
 
@@ -77,6 +82,8 @@ def fit_ridge(
     n_classes : int
     penalties : sequence of float
         Each above 0.
+    groups : ndarray of shape (n_samples,) of str, optional
+        Whose images are left out together; "" is an image without one. A single group is none.
 
     Returns
     -------
@@ -95,11 +102,12 @@ def fit_ridge(
     targets = np.where(labels[:, None] == np.arange(n_classes), 1.0, -1.0)
     target_mean = targets.mean(0)
     problem = _Decomposition(wide, targets - target_mean)
+    together = [] if groups is None else _together(groups)
     fits, judged = [], []
     for penalty in penalties:
         weights = problem.weights(penalty)
         fits.append(Ridge(weights.T, target_mean - mean @ weights, float(penalty)))
-        left_out = problem.left_out(penalty)
+        left_out = problem.left_out(penalty, together)
         hits = (targets - left_out).argmax(1) == labels
         judged.append(
             LeaveOneOut(float(penalty), float(np.square(left_out).mean()), float(hits.mean()))
@@ -146,8 +154,11 @@ class _Decomposition:
         product = self._axes @ (self._turned / (self._squares + penalty)[:, None])
         return np.asarray(product if self._tall else self._features.T @ product)
 
-    def left_out(self, penalty: float) -> Float64:
-        """Residuals of every image under the fit without it; (n_samples, n_classes)."""
+    def left_out(self, penalty: float, together: Sequence[NDArray[np.intp]] = ()) -> Float64:
+        """Residuals of every image under the fit without it; (n_samples, n_classes).
+
+        Of the rows in one of `together`, under the fit without all of them.
+        """
         n = len(self._targets)
         if self._tall:
             # e = Y − Z (S² + λ)⁻¹ Zᵀ Y with Z = X V, and 1 − h from the same Z.
@@ -156,14 +167,40 @@ class _Decomposition:
             room = 1 - 1 / n - np.square(self._projected) @ shrink
         else:
             # λ (XXᵀ + λ)⁻¹ is the residual's operator itself: no difference of near equals.
-            keep = penalty / (self._squares + penalty)
-            keep[-1] = 0  # the constant
-            residual = self._projected @ (self._turned * keep[:, None])
-            room = np.square(self._projected) @ keep
+            shrink = penalty / (self._squares + penalty)
+            shrink[-1] = 0  # the constant
+            residual = self._projected @ (self._turned * shrink[:, None])
+            room = np.square(self._projected) @ shrink
         # Without such an image nothing is known of its direction: the others' mean predicts it.
         alone = room <= CERTAIN
         divided = residual / np.where(alone, 1.0, room)[:, None]
-        return np.where(alone[:, None], self._targets * n / (n - 1), divided)
+        left_out = np.where(alone[:, None], self._targets * n / (n - 1), divided)
+        for rows in together:
+            left_out[rows] = self._solved(rows, residual[rows], shrink)
+        return left_out
+
+    def _solved(self, rows: NDArray[np.intp], residual: Float64, shrink: Float64) -> Float64:
+        """(1 − H)⁻¹ times the residuals of some rows."""
+        factor = self._projected[rows] * np.sqrt(shrink)
+        if not self._tall:
+            return np.asarray(np.linalg.solve(factor @ factor.T, residual), np.float64)
+        # 1 − A Aᵀ, or by its d + 1 columns, (1 − A Aᵀ)⁻¹ = 1 + A (1 − Aᵀ A)⁻¹ Aᵀ.
+        factor = np.column_stack([np.full(len(rows), len(self._targets) ** -0.5), factor])
+        if len(rows) <= factor.shape[1]:
+            return np.asarray(np.linalg.solve(_room(factor @ factor.T), residual), np.float64)
+        inner = np.linalg.solve(_room(factor.T @ factor), factor.T @ residual)
+        return np.asarray(residual + factor @ inner, np.float64)
+
+
+def _room(hat: Float64) -> Float64:
+    """1 − H, kept off 0."""
+    return np.eye(len(hat)) * (1 + CERTAIN) - hat
+
+
+def _together(groups: NDArray[np.str_]) -> list[NDArray[np.intp]]:
+    """Rows of each group of two images or more; none where all images are of one."""
+    rows = [np.flatnonzero(groups == name) for name in np.unique(groups) if name]
+    return [r for r in rows if 1 < len(r) < len(groups)]
 
 
 def _check(features: NDArray[np.floating], labels: Labels, penalties: Sequence[float]) -> None:

@@ -12,9 +12,9 @@ from pipeline.roots import Entry
 
 
 def sample_table(
-    entries: list[Entry],
-    classes: list[str],
-    splits: list[str | None],
+    entries: Sequence[Entry],
+    classes: Sequence[str],
+    splits: Sequence[str | None],
     groups: Sequence[str | None] | None = None,
 ) -> pd.DataFrame:
     """A row per file: columns path, offset, bytes, class, split and group (None: not given)."""
@@ -24,7 +24,7 @@ def sample_table(
             "offset": [e.offset for e in entries],
             "bytes": [e.size for e in entries],
             "class": classes,
-            "split": pd.Series(splits, dtype=object),
+            "split": pd.Series(list(splits), dtype=object),
             "group": np.array(groups or [None] * len(entries), dtype=object),
         }
     )

@@ -8,8 +8,9 @@ missing, the query is searched again in float64, and as a last resort by differe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
 from typing import TypeVar
@@ -19,19 +20,26 @@ import threadpoolctl
 from numpy.typing import NDArray
 
 from cache.errors import NonFiniteError, ProbelineError
-from pipeline.banks import Bank
+from pipeline.banks import Bank, draw, non_finite
 from pipeline.candidates import Candidates
 from pipeline.preparation import Space
 from pipeline.running import BAND, MOST_COLUMNS, ROOM, Running
+from pipeline.scanning import NumpyScan, Scan, own_places
 
 MARGIN = 32
 """Candidates kept beyond k."""
 
-PIECE = 1024
-"""Bank rows compared at a time; a block of distances stays in the processor's cache."""
+PIECE = 2048
+"""Most bank rows compared at a time by one thread; a multiple of 8."""
 
-BLOCK = 512
-"""Queries compared at a time by one thread."""
+PIECE_BYTES = 8 << 20
+"""Of their points in float32: wide rows come in shorter pieces."""
+
+BLOCK = 1024
+"""Most queries compared at a time by one thread."""
+
+SAMPLE = 1024
+"""Bank rows compared first, which tell how near the nearest will be."""
 
 ROWS = 128
 """Rows widened to float64 at a time by one thread."""
@@ -43,6 +51,9 @@ Rows = NDArray[np.integer]
 Mask = NDArray[np.bool_]
 Raw = NDArray[np.floating]
 Item = TypeVar("Item")
+
+_Piece = tuple[Indices, Raw, Rows]
+"""Numbers of rows in the bank, a chunk of stored values, and the rows' places in it."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +84,7 @@ def nearest(
     only: Mask | None = None,
     memory: int | None = None,
     threads: int | None = None,
+    backend: str = "numpy",
 ) -> Neighbors:
     """The k nearest rows of `bank` for every query.
 
@@ -94,24 +106,38 @@ def nearest(
         the bank in one pass. What an `ArrayBank` holds already is not counted.
     threads : int, optional
         By default as many as BLAS may use now.
+    backend : {"numpy", "torch"}
+        Of the float32 products: NumPy's BLAS, or torch on the device that the environment asks
+        for, where they and the scores take about 4 (n_features + 4 k) bytes for each query. Both
+        find the same.
 
     Raises
     ------
     ProbelineError
         When fewer than k rows can be neighbours, or the memory does not suffice.
     NonFiniteError
-        When a feature is NaN or infinite.
+        When a feature is NaN or infinite; names it.
     """
     _check(bank, queries, k, own, only)
     threads = threads or _blas_threads()
     size = _group_size(bank, queries, k, threads, memory)
     found = Neighbors(np.empty((queries.rows, k)), np.empty((queries.rows, k), np.int32))
-    with threadpoolctl.threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
-        space = Space.fit(bank, preparation, metric)
-        search = _Search(bank, space, k, only, pool, threads)
-        for rows, raw in _groups(queries, size):
-            squared, indices = search.run(raw, None if own is None else own[rows])
-            found.distances[rows], found.indices[rows] = space.distance(squared), indices
+    with ExitStack() as stack:
+        stack.enter_context(threadpoolctl.threadpool_limits(1))
+        if backend == "torch":
+            from pipeline.torch_scanning import exact_products  # takes seconds to import
+
+            stack.enter_context(exact_products())
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
+        try:
+            sample = draw(bank, SAMPLE, only)
+            space = Space.fit(bank, preparation, metric, sample[1])
+            search = _Search(bank, space, k, only, sample, pool, threads, backend)
+            for rows, raw in _groups(queries, size):
+                squared, indices = search.run(raw, None if own is None else own[rows])
+                found.distances[rows], found.indices[rows] = space.distance(squared), indices
+        except NonFiniteError:
+            raise non_finite(bank, queries) from None
     return found
 
 
@@ -123,8 +149,10 @@ class _Search:
     space: Space
     k: int
     only: Mask | None
+    sample: tuple[Indices, Raw]
     pool: ThreadPoolExecutor
     threads: int
+    backend: str
 
     def run(self, raw: Raw, own: Rows | None) -> tuple[Matrix, Indices]:
         """Squared distances and rows of the bank, each of shape (n_queries, k)."""
@@ -143,16 +171,19 @@ class _Search:
         self, raw: Raw, own: Rows | None, dtype: type[np.floating]
     ) -> tuple[Matrix, Indices, Mask]:
         """All pairs in `dtype`; the last result is False where a neighbour may be missing."""
-        scanned, lengths = self._scan(raw, own, dtype)
+        scan, lengths = self._scan(raw, own, dtype)
         squared = np.empty((len(raw), self.k))
         indices = np.empty((len(raw), self.k), np.int32)
         sure = np.empty(len(raw), np.bool_)
         parts: dict[int, tuple[Candidates, Mask]] = {}
 
         def sort(rows: slice) -> None:
-            scores, columns = scanned.smallest(rows)
-            doubled = 2.0 * scores + lengths[rows, np.newaxis]
-            candidates = Candidates.of(doubled, columns, lengths[rows], dtype)
+            scores, columns, beyond = scan.smallest(rows)
+            scores *= 2
+            scores += lengths[rows, np.newaxis]
+            candidates = Candidates.of(
+                scores, columns, 2 * beyond + lengths[rows], lengths[rows], dtype
+            )
             parts[rows.start] = candidates, candidates.doubtful(self.k)
 
         def choose(rows: slice) -> None:
@@ -171,51 +202,59 @@ class _Search:
         self._side_by_side(choose, blocks)
         return squared, indices, sure
 
-    def _scan(self, raw: Raw, own: Rows | None, dtype: type[np.floating]) -> tuple[Running, Vector]:
-        """Each query's best k + 32 scores |b|²/2 - ab, and |a|².
-
-        A thread takes pieces of the bank in turn and compares each with all queries; the threads
-        start at different blocks of queries, of which two rarely meet.
-        """
+    def _scan(self, raw: Raw, own: Rows | None, dtype: type[np.floating]) -> tuple[Scan, Vector]:
+        """Each query's best k + 32 scores |b|²/2 - ab, and |a|²."""
         blocks = self._blocks(len(raw))
         points, lengths = self._points(raw, blocks, dtype)
-        running = Running(len(raw), self.k + MARGIN, dtype)
-        locks = [Lock() for _ in blocks]
-        widest = max(rows.stop - rows.start for rows in blocks)
+        scan: Scan
+        wanted = self.only
+        if dtype == np.float32 and self.backend == "torch":
+            from pipeline.torch_scanning import TorchScan
 
-        def compare(worker: int, pieces: Iterator[tuple[Indices, Raw]]) -> None:
-            first = worker * len(blocks) // self.threads
-            turns = [*range(first, len(blocks)), *range(first)]
-            # Fresh arrays for every product would cost a page fault for each 4 KiB.
-            held = np.empty((PIECE, points.shape[1]), dtype)
-            table = np.empty(widest * PIECE, dtype)
+            scan = TorchScan(points, own, self.k + MARGIN, blocks, self.threads)
+        else:
+            scan = NumpyScan(points, own, self.k + MARGIN, blocks, self.threads, self._longest)
+            if dtype == np.float32 and self._available() >= 4 * SAMPLE:
+                wanted = self._begin(scan)
+
+        def compare(worker: int, pieces: Iterator[_Piece]) -> None:
+            held = np.empty((self._longest, points.shape[1]), dtype)
             with np.errstate(over="ignore", invalid="ignore"):  # searched again in float64
-                for numbers, values in pieces:
+                for numbers, values, rows in pieces:
                     piece = held[: len(numbers)]
-                    piece[:, -1] = self._fill(values, piece[:, :-1]) / 2
-                    for turn in turns:
-                        rows = blocks[turn]
-                        shape = rows.stop - rows.start, len(numbers)
-                        scores = table[: shape[0] * shape[1]].reshape(shape)
-                        np.matmul(points[rows], piece.T, out=scores)
-                        if own is not None:
-                            _leave_out(scores, own[rows], numbers)
-                        with locks[turn]:
-                            running.offer(rows, scores, numbers)
+                    self._fill_piece(piece, values, rows)
+                    scan.offer(worker, piece, numbers)
 
-        self._share(compare, self._pieces())
-        return running, lengths
+        self._share(compare, self._pieces(wanted))
+        return scan, lengths
 
-    def _pieces(self) -> Iterator[tuple[Indices, Raw]]:
-        """The rows to search, a piece at a time: their numbers and their stored values."""
-        size = min(PIECE, max(128, self.bank.rows // (8 * self.threads)))
-        for rows, values in self.bank.chunks():
-            numbers = np.arange(rows.start, rows.stop, dtype=np.int32)
-            if self.only is not None:
-                kept = self.only[rows]
-                numbers, values = numbers[kept], values[kept]
-            for start in range(0, len(numbers), size):
-                yield numbers[start : start + size], values[start : start + size]
+    def _begin(self, scan: NumpyScan) -> Mask:
+        """Compare the sample, which says what to pass over; the rows that are left."""
+        numbers, values = self.sample
+        piece = np.empty((len(numbers), self.bank.columns + 1), np.float32)
+        self._fill_piece(piece, values, np.arange(len(numbers)))
+        wanted = np.ones(self.bank.rows, np.bool_) if self.only is None else self.only.copy()
+        wanted[numbers] = False
+        # So many of the wanted values are expected in the sample; five deviations more are safe.
+        expected = (self.k + MARGIN) * len(numbers) / self._available()
+        rank = int(expected + 5 * np.sqrt(expected)) + 1
+        self._side_by_side(lambda turn: scan.begin(turn, piece, numbers, rank), scan.turns)
+        return wanted
+
+    @property
+    def _longest(self) -> int:
+        return _longest_piece(self.bank.columns)
+
+    def _available(self) -> int:
+        """Rows of the bank that are searched."""
+        return self.bank.rows if self.only is None else int(np.count_nonzero(self.only))
+
+    def _pieces(self, wanted: Mask | None) -> Iterator[_Piece]:
+        """The rows to search, a piece at a time."""
+        for chunk, values in self.bank.chunks():
+            rows = np.arange(len(values)) if wanted is None else np.flatnonzero(wanted[chunk])
+            for part in _even(len(rows), self._longest, self.threads):
+                yield (rows[part] + chunk.start).astype(np.int32), values, rows[part]
 
     def _points(
         self, raw: Raw, blocks: list[slice], dtype: type[np.floating]
@@ -225,20 +264,25 @@ class _Search:
         squares = np.empty(len(raw))
 
         def fill(rows: slice) -> None:
-            squares[rows] = self._fill(raw[rows], points[rows, :-1])
+            squares[rows] = self._fill(points[rows, :-1], raw, np.arange(rows.start, rows.stop))
             np.negative(points[rows], out=points[rows])
 
         points[:, -1] = -1
         self._side_by_side(fill, blocks)
         return points, squares
 
-    def _fill(self, values: Raw, points: Raw) -> Vector:
+    def _fill_piece(self, piece: Raw, values: Raw, rows: Rows) -> None:
+        """Rows of the bank as factors of the product: b and |b|²/2."""
+        piece[:, -1] = self._fill(piece[:, :-1], values, rows) / 2
+
+    def _fill(self, points: Raw, values: Raw, rows: Rows) -> Vector:
         """Put points about the centre into place, and return their squared lengths."""
-        squares = np.empty(len(values))
-        for start in range(0, len(values), ROWS):
-            rows = slice(start, start + ROWS)
-            squares[rows] = self.space.place(values[rows], points[rows])
-        _require_finite(squares)
+        squares = np.empty(len(rows))
+        for start in range(0, len(rows), ROWS):
+            part = slice(start, start + ROWS)
+            squares[part] = self.space.place(values[rows[part]], points[part])
+        if not np.isfinite(squares).all():
+            raise NonFiniteError("neighbour search", "a feature is not a finite number")
         return squares
 
     def _exact(self, raw: Raw, query: Rows, row: Rows) -> Vector:
@@ -270,8 +314,8 @@ class _Search:
         our_penalty = self.space.zero_penalty(ours)
         running = Running(len(raw), self.k, np.float64)
         blocks = self._blocks(len(raw))
-        for numbers, values in self._pieces():
-            theirs = self.space.prepare(values)
+        for numbers, values, rows in self._pieces(self.only):
+            theirs = self.space.prepare(values[rows])
             penalty = self.space.zero_penalty(theirs)
 
             def compare(
@@ -286,18 +330,18 @@ class _Search:
                     either = penalty + our_penalty[query] > 0
                     squared[i] = np.where(either, 2.0, np.vecdot(away, away))
                 if own is not None:
-                    _leave_out(squared, own[rows], numbers)
+                    squared[own_places(own[rows], numbers)] = np.inf
                 running.offer(rows, squared, numbers)
 
             self._side_by_side(compare, blocks)
-        return running.smallest(slice(0, len(raw)))
+        squared, indices, _ = running.smallest(slice(0, len(raw)))
+        return squared, indices
 
     def _blocks(self, length: int) -> list[slice]:
-        """Slices of `range(length)`, at most `BLOCK` long and at least one for each thread."""
-        size = max(1, min(BLOCK, -(-length // self.threads)))
-        return [slice(start, min(start + size, length)) for start in range(0, length, size)]
+        """The queries that are compared together."""
+        return _even(length, BLOCK, self.threads)
 
-    def _side_by_side(self, function: Callable[[slice], None], blocks: list[slice]) -> None:
+    def _side_by_side(self, function: Callable[[Item], None], blocks: Sequence[Item]) -> None:
         together = self.pool.map if len(blocks) > 1 and self.threads > 1 else map
         for _ in together(function, blocks):  # raises what a call raised
             pass
@@ -323,11 +367,16 @@ class _Shared(Iterator[Item]):
             return next(self._items)
 
 
-def _leave_out(scores: Raw, own: Rows, numbers: Indices) -> None:
-    """Put a query's own row out of reach, where it is among the columns."""
-    place = np.minimum(np.searchsorted(numbers, own), len(numbers) - 1)
-    found = np.flatnonzero(numbers[place] == own)
-    scores[found, place[found]] = np.inf
+def _longest_piece(columns: int) -> int:
+    """Most rows of a piece."""
+    return min(PIECE, 8 * max(16, PIECE_BYTES // (32 * (columns + 1))))
+
+
+def _even(length: int, most: int, threads: int) -> list[slice]:
+    """Slices of `range(length)`, at most `most` (a multiple of 8) long, as many for each thread."""
+    count = -(-max(1, -(-length // most)) // threads) * threads
+    size = 8 * -(-length // (8 * count))
+    return [slice(start, min(start + size, length)) for start in range(0, length, size or 1)]
 
 
 def _groups(queries: Bank, size: int) -> Iterator[tuple[slice, Raw]]:
@@ -374,16 +423,6 @@ def _check(bank: Bank, queries: Bank, k: int, own: Rows | None, only: Mask | Non
         )
 
 
-def _require_finite(squares: Vector) -> None:
-    wrong = np.flatnonzero(~np.isfinite(squares))
-    if len(wrong):
-        raise NonFiniteError(
-            "neighbour search",
-            f"{len(wrong)} rows hold NaN or infinity",
-            remedy="`probeline cache verify --deep` names the cell",
-        )
-
-
 def _blas_threads() -> int:
     """What the caller's limits leave BLAS."""
     pools = [p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
@@ -395,18 +434,20 @@ def _group_size(bank: Bank, queries: Bank, k: int, threads: int, memory: int | N
     if memory is None:
         return queries.rows
     width, kept = 8 * (bank.columns + 1), k + MARGIN  # all as if in float64
+    piece = _longest_piece(bank.columns)
     query = 2 * width + 16 * ROOM * kept + 96 * kept  # values and point, keys, candidates and pairs
     thread = (
-        width * PIECE  # a piece of the bank, or its differences from a query
-        + 8 * BLOCK * PIECE  # scores
-        + BAND * (64 * PIECE + 16 * ROOM * kept)  # choosing from them
+        width * piece  # a piece of the bank, or its differences from a query
+        + 8 * BLOCK * max(piece, SAMPLE)  # scores
+        + BAND * (64 * piece + 16 * ROOM * kept)  # choosing from them
         + 8 * width * ROWS  # widening rows, or measuring pairs
         + bank.chunk_bytes
     )
     fixed = (
         (12 * k + 16) * queries.rows
-        + 2 * (bank.chunk_bytes + queries.chunk_bytes)
-        + 2 * width * PIECE  # statistics; the piece from which differences are taken
+        + bank.chunk_bytes
+        + 2 * queries.chunk_bytes
+        + width * max(piece, SAMPLE)  # statistics, the sample, a piece to take differences from
         + threads * thread
     )
     fewest = min(queries.rows, 64)

@@ -9,31 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from cache.errors import ProbelineError
-from pipeline.logistic import TOLERANCE, Fit, fit_path, log_probabilities
-from pipeline.samples import stratified_split
+from pipeline.inner_splits import Groups, Mask, Scheme, held_out_parts, scheme_for
+from pipeline.logistic import Fit, log_probabilities
+from pipeline.tuning import BEYOND, EXTENSION, FIXED_C, GAIN, NARROW, REACH
 
 Labels = NDArray[np.int64]
-Normalize = Callable[..., tuple[NDArray[np.floating], ...]]
-Scheme = Literal["fixed", "folds", "holdout"]
-
-FIXED_C = 1.0
-FOLDS = 5
-LARGE = 20_000
-"""Train images from which 10% are enough of a hold-out; below, 20%."""
-SMALL, FEW, FEWEST = 2_000, 10, 5
-"""Train images, and mean images per class, below which 5 folds take the place of a hold-out; mean
-images per class below which C is not chosen but 1."""
-EXTENSION, REACH = 4, 1e3
-"""Values added at a time beyond an edge of the grid that did best, and how far, as a factor."""
-NARROW = 1 << 24
-"""Values of a feature matrix up to which it is fitted in float64."""
+Matrix = NDArray[np.floating]
+Normalize = Callable[..., tuple[Matrix, ...]]
+FitC = Callable[[float], Fit]
+OpenPath = Callable[[Matrix, Labels], FitC]
 
 
 @dataclass(frozen=True)
@@ -74,15 +62,18 @@ class Choice:
         The smallest of those with the best accuracy; beyond the grid only if strictly better.
     scheme : {'fixed', 'folds', 'holdout'}
     records : tuple of Record
-        By rising C; empty for a fixed one.
+        By rising C; empty for a fixed one. Values of the grid beyond the path's end are not tried.
     at_edge : bool
         Whether an even smaller or larger C than all that were tried may do better.
+    by_group : bool
+        Whether no group was on both sides of a hold-out.
     """
 
     c: float
     scheme: Scheme
     records: tuple[Record, ...]
     at_edge: bool
+    by_group: bool = False
 
     @property
     def accuracy(self) -> float:
@@ -93,97 +84,65 @@ class Choice:
 def choose_c(
     features: NDArray[np.float32],
     labels: Labels,
-    n_classes: int,
     grid: Sequence[float],
     normalize: Normalize,
+    open_path: OpenPath,
     *,
+    groups: Groups | None = None,
     seed: int = 0,
-    tolerance: float = TOLERANCE,
-    max_iterations: int = 1000,
-    fit: Callable[..., list[Fit]] = fit_path,
 ) -> Choice:
     """Choose C on a stratified hold-out of train, or by 5 folds of a small one.
+
+    From the strongest regularisation on, until ten times the C has brought neither a lower loss on
+    what is held out nor more accuracy than noise. From there the loss rises for ever, as the fits
+    grow sure of what chance taught them, and fits take longest.
 
     Parameters
     ----------
     features : ndarray of shape (n_samples, n_features)
         Of the train split, not normalised.
     labels : ndarray of shape (n_samples,)
-    n_classes : int
     grid : sequence of float
         A single value is taken as it is.
     normalize : callable
         ``normalize(fitting, judging) -> (fitting, judging)`` with statistics of `fitting` alone.
+    open_path : callable
+        ``open_path(features, labels) -> fit``, where ``fit(c)`` is a `Fit`.
+    groups : ndarray of shape (n_samples,) of str, optional
+        Each is held out as a whole; "" for an image without one.
     seed : int
         Of the split.
-    tolerance, max_iterations
-        Of `fit_path`.
-    fit : callable
-        `fit_path`, or another solver of its signature.
 
     Raises
     ------
     ProbelineError
         Nothing can be held out, or a fit is impossible.
     """
-    cs = sorted(set(grid))
+    cs = sorted(set(map(float, grid)))
     scheme = scheme_for(labels)
     if len(cs) == 1:
-        return Choice(float(cs[0]), "fixed", (), at_edge=False)
+        return Choice(cs[0], "fixed", (), at_edge=False)
     if scheme == "fixed":
         return Choice(FIXED_C, "fixed", (), at_edge=False)
-    parts = [
-        _Part(features, labels, n_classes, held_out, normalize, fit, tolerance, max_iterations)
-        for held_out in held_out_parts(labels, scheme, seed)
-    ]
-    records = _judge(parts, cs, [None] * len(parts))
+    held_out = held_out_parts(labels, scheme, seed, groups)
+    path = _Path([_Part(features, labels, mask, normalize, open_path) for mask in held_out.masks])
+    path.rise(cs)
     step = (math.log(cs[-1]) - math.log(cs[0])) / (len(cs) - 1)
-    best = _best(records)
-    while best in (records[0], records[-1]):
-        if best is records[0]:
-            more = _judge(parts, _beyond(best.c, -step, cs[0])[::-1], [None] * len(parts))
-            records = more + records
+    best = path.best()
+    while path.is_open_at(best):
+        if best is path.records[0]:
+            path.fall(_beyond(best.c, -step, cs[0]))
         else:
-            more = _judge(parts, _beyond(best.c, step, cs[-1]), [part.weakest for part in parts])
-            records = records + more
-        if not more or _best(more).accuracy <= best.accuracy:
+            path.rise(_beyond(best.c, step, cs[-1]))
+        better = path.best()
+        if better is best or better.accuracy <= best.accuracy:
             break
-        best = _best(more)
-    return Choice(best.c, scheme, tuple(records), best in (records[0], records[-1]))
+        best = better
+    records, at_edge = tuple(path.records), path.is_open_at(best)
+    return Choice(best.c, scheme, records, at_edge, held_out.by_group)
 
 
-def scheme_for(labels: Labels) -> Scheme:
-    """Whether C is chosen on a hold-out, by folds, or not at all; by counts of train alone."""
-    per_class = len(labels) / max(1, len(np.unique(labels)))
-    if per_class < FEWEST:
-        return "fixed"
-    return "folds" if len(labels) < SMALL or per_class < FEW else "holdout"
-
-
-def held_out_parts(labels: Labels, scheme: Scheme, seed: int) -> list[NDArray[np.bool_]]:
-    """One mask of images for every part that is held out in turn, stratified by class.
-
-    A class of a single image is never held out.
-    """
-    if scheme == "holdout":
-        fraction = 0.1 if len(labels) >= LARGE else 0.2
-        masks = [stratified_split(pd.Series(labels), fraction, seed) == "val"]
-    else:
-        fold = _folds(labels, seed)
-        masks = [fold == i for i in range(FOLDS)]
-    masks = [mask for mask in masks if mask.any()]
-    if not masks:
-        raise ProbelineError(
-            "params.yaml: linear.c",
-            "there is no hold-out to choose C on: no class has two train images",
-            expected="two train images of some class, or a single C",
-            found=f"{len(labels)} train images of {len(np.unique(labels))} classes",
-            remedy="raise limit_per_class or add images, or give one value in linear.c",
-        )
-    return masks
-
-
-def working_precision(features: NDArray[np.floating]) -> NDArray[np.floating]:
+def working_precision(features: Matrix) -> Matrix:
     """In float64 where that is cheap: small train sets are the badly conditioned ones."""
     small = features.size <= NARROW
     return features.astype(np.float64 if small else np.float32, copy=False)
@@ -196,62 +155,73 @@ class _Part:
         self,
         features: NDArray[np.float32],
         labels: Labels,
-        n_classes: int,
-        held_out: NDArray[np.bool_],
+        held_out: Mask,
         normalize: Normalize,
-        fit: Callable[..., list[Fit]],
-        tolerance: float,
-        max_iterations: int,
+        open_path: OpenPath,
     ) -> None:
-        self._fit_path = fit
         fitting, judging = normalize(features[~held_out], features[held_out])
-        self._fitting, self._judging = working_precision(fitting), working_precision(judging)
-        self._fitted, self.judged = labels[~held_out], labels[held_out]
-        self._n_classes = n_classes
-        self._settings: dict[str, Any] = {"tolerance": tolerance, "max_iterations": max_iterations}
-        self.weakest: Fit | None = None
+        self._fit = open_path(working_precision(fitting), labels[~held_out])
+        self._judging, self._judged = working_precision(judging), labels[held_out]
 
-    def fit(self, cs: Sequence[float], start: Fit | None) -> list[Fit]:
-        """Along rising `cs`; remembers where the path ends, to go on from there."""
-        fits = self._fit_path(
-            self._fitting, self._fitted, self._n_classes, cs, start=start, **self._settings
-        )
-        if self.weakest is None or fits[-1].c > self.weakest.c:
-            self.weakest = fits[-1]
-        return fits
-
-    def judge(self, fit: Fit) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Hits, and log probabilities of the own class, of the images held out."""
+    def judge(self, c: float) -> tuple[Fit, NDArray[np.bool_], NDArray[np.float64]]:
+        """A fit; hits, and log probabilities of the own class, of the images held out."""
+        fit = self._fit(c)
         scores = log_probabilities(fit, self._judging)
-        return scores.argmax(1) == self.judged, scores[np.arange(len(scores)), self.judged]
+        return fit, scores.argmax(1) == self._judged, scores[np.arange(len(scores)), self._judged]
 
 
-def _judge(parts: list[_Part], cs: Sequence[float], starts: Sequence[Fit | None]) -> list[Record]:
-    """A record for each C over all parts."""
-    if not cs:
-        return []
-    paths = [part.fit(cs, start) for part, start in zip(parts, starts, strict=True)]
-    records = []
-    for fits in zip(*paths, strict=True):
-        judged = [part.judge(fit) for part, fit in zip(parts, fits, strict=True)]
-        own = np.concatenate([scores for _, scores in judged])
-        records.append(
-            Record(
-                c=fits[0].c,
-                accuracy=float(np.concatenate([hits for hits, _ in judged]).mean()),
-                log_loss=float(-own[np.isfinite(own)].mean()),
-                iterations=sum(fit.iterations for fit in fits),
-                gradient_norm=max(fit.gradient_norm for fit in fits),
-                gap=max(fit.gap for fit in fits),
-                converged=all(fit.converged for fit in fits),
-            )
+class _Path:
+    """Every C that was tried on all parts, by rising C."""
+
+    def __init__(self, parts: list[_Part]) -> None:
+        self._parts = parts
+        self.records: list[Record] = []
+        self._hits: dict[float, NDArray[np.bool_]] = {}
+
+    def rise(self, cs: Sequence[float]) -> None:
+        """Try larger and larger C, to the end or until the loss has turned."""
+        for c in cs:
+            self.records.append(self._try(c))
+            if self._has_turned():
+                return
+
+    def is_open_at(self, record: Record) -> bool:
+        """Whether a C may do better that is smaller than all that were tried, or larger."""
+        last = record is self.records[-1] and not self._has_turned()
+        return record is self.records[0] or last
+
+    def fall(self, cs: Sequence[float]) -> None:
+        """Try smaller and smaller C."""
+        for c in cs:
+            self.records.insert(0, self._try(c))
+
+    def best(self) -> Record:
+        """Of best accuracy; `max` keeps the first, the smallest C."""
+        return max(self.records, key=lambda record: record.accuracy)
+
+    def _try(self, c: float) -> Record:
+        fits, hits, own = zip(*(part.judge(c) for part in self._parts), strict=True)
+        losses = -np.concatenate(own)
+        self._hits[c] = np.concatenate(hits)
+        return Record(
+            c=c,
+            accuracy=float(self._hits[c].mean()),
+            log_loss=float(losses[np.isfinite(losses)].mean()),
+            iterations=sum(fit.iterations for fit in fits),
+            gradient_norm=max(fit.gradient_norm for fit in fits),
+            gap=max(fit.gap for fit in fits),
+            converged=all(fit.converged for fit in fits),
         )
-    return records
 
-
-def _best(records: list[Record]) -> Record:
-    """Of best accuracy; `max` keeps the first, the smallest C."""
-    return max(records, key=lambda record: record.accuracy)
+    def _has_turned(self) -> bool:
+        """Whether `BEYOND` has brought no lower loss, and no accuracy beyond noise."""
+        last = self.records[-1].c
+        before = [r for r in self.records if r.c <= last / BEYOND * (1 + 1e-9)]
+        if not before or min(self.records, key=lambda r: r.log_loss) not in before:
+            return False
+        best = max(before, key=lambda r: r.accuracy).c
+        gained = self._hits[last].astype(float) - self._hits[best]
+        return bool(gained.mean() <= GAIN * gained.std() / math.sqrt(len(gained)))
 
 
 def _beyond(edge: float, step: float, grid_edge: float) -> list[float]:
@@ -263,16 +233,3 @@ def _beyond(edge: float, step: float, grid_edge: float) -> list[float]:
     room = math.log(REACH) - abs(math.log(edge / grid_edge))
     count = min(EXTENSION, int(room / abs(step) + 1e-6))
     return [edge * math.exp(step * i) for i in range(1, count + 1)]
-
-
-def _folds(labels: Labels, seed: int) -> NDArray[np.int64]:
-    """Fold of every image, classes and sizes even; −1 for the only image of a class."""
-    rng = np.random.default_rng(seed)
-    fold = np.full(len(labels), -1)
-    dealt = 0
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        if len(rows) > 1:
-            fold[rows] = (dealt + np.arange(len(rows))) % FOLDS
-            dealt += len(rows)
-    return fold

@@ -1,8 +1,8 @@
 """The study's SGD linear probe from cached features: fixed settings, and a tuned learning rate.
 
 Two runs of fused heads (`pipeline.heads`): every learning rate with and without BatchNorm on the
-inner part of train, judged on a stratified hold-out of train; then the presets and the chosen ones
-together on all of train. No other split enters a choice.
+inner part of train, judged on a hold-out of train (`pipeline.inner_splits`); then the presets and
+the chosen ones together on all of train. No other split enters a choice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from cache.cell import Cell
@@ -21,19 +20,14 @@ from cache.errors import ProbelineError
 from pipeline.cells import needed_splits
 from pipeline.devices import this_machine
 from pipeline.heads import Array, FittedHeads, Head, Labels, Recipe, fit_heads
+from pipeline.inner_splits import Mask, held_out_parts
 from pipeline.linear_solvers import use_our_share_of_threads
 from pipeline.normalization import Features
 from pipeline.paths import SPLITS, cell_address
 from pipeline.protocol import Task, read_features
-from pipeline.samples import stratified_split
 from pipeline.scoring import Outcome, make_outcome
-from pipeline.selection import LARGE
 from pipeline.study import Study
-
-PRESET_RATE = 0.1
-"""Base learning rate of the study's linear probe: 0.4 at its batch of 1,024."""
-HIDDEN = 1000
-"""Width of the two hidden layers of the study's MLP head."""
+from pipeline.tuning import HIDDEN, PRESET_RATE
 
 
 @dataclass(frozen=True)
@@ -111,6 +105,7 @@ def run_gradient_heads(
             [Cell.open(cell_address(task.dataset, task.model, split)) for split in splits]
         )
     val, val_labels = read_features(task.val), task.val.labels()
+    held_out = held_out_parts(labels, "holdout", settings.seed, task.train_groups)
     outcomes = []
     for variant, views in runs.items():
         outcomes += run_sgd(
@@ -124,7 +119,7 @@ def run_gradient_heads(
             rates=settings.sgd.learning_rates,
             batch_norm=settings.sgd.batch_norm,
             recipe=recipe,
-            holdout_fraction=0.1 if len(labels) >= LARGE else 0.2,
+            held_out=held_out.masks[0],
             device=this_machine().devices[0],
         )
     return outcomes
@@ -141,7 +136,7 @@ def run_sgd(
     *,
     rates: Sequence[float],
     recipe: Recipe,
-    holdout_fraction: float,
+    held_out: Mask,
     device: torch.device | str,
     batch_norm: Sequence[bool] = (False, True),
 ) -> list[Outcome]:
@@ -162,7 +157,8 @@ def run_sgd(
     rates : sequence of float
         Base learning rates to choose from.
     recipe : Recipe
-    holdout_fraction : float
+    held_out : ndarray of shape (n_train,), bool
+        Images to choose by.
     device : torch.device or str
     batch_norm : sequence of bool
         Heads without a BatchNorm, with one, or both.
@@ -176,9 +172,7 @@ def run_sgd(
     begin = time.perf_counter()
     kinds = sorted(batch_norm)
     tried = [Head(rate, bn) for bn in kinds for rate in sorted(rates)]
-    trials = try_heads(
-        views, train, train_labels, n_classes, tried, recipe, holdout_fraction, device
-    )
+    trials = try_heads(views, train, train_labels, n_classes, tried, recipe, held_out, device)
     tuning = time.perf_counter() - begin
     chosen = [best_trial(trials, bn) for bn in kinds]
     wanted = [Head(PRESET_RATE, bn) for bn in kinds]
@@ -226,26 +220,11 @@ def try_heads(
     n_classes: int,
     heads: Sequence[Head],
     recipe: Recipe,
-    holdout_fraction: float,
+    held_out: Mask,
     device: torch.device | str,
 ) -> list[Trial]:
-    """Heads fitted on the inner part of train and judged on the hold-out.
-
-    Raises
-    ------
-    ProbelineError
-        When no class has two train images.
-    """
-    split = stratified_split(pd.Series(labels), holdout_fraction, recipe.seed)
-    inner, held_out = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
-    if len(held_out) == 0:
-        raise ProbelineError(
-            "SGD heads",
-            "there is no hold-out to choose a learning rate on: no class has two train images",
-            expected="two train images of some class",
-            found=f"{len(labels)} train images of {len(np.unique(labels))} classes",
-            remedy="add images, or leave this protocol out",
-        )
+    """Heads fitted on the inner part of train and judged on the hold-out."""
+    inner = np.flatnonzero(~held_out)
     fitted = fit_heads(heads, views, labels, n_classes, recipe, rows=inner, device=device)
     accuracies = fitted.accuracies(train[held_out], labels[held_out])
     return [

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.logistic import fit_path, log_probabilities
+from pipeline.inner_splits import Groups
+from pipeline.linear_solvers import LogisticSolver
+from pipeline.logistic import log_probabilities
 from pipeline.normalization import Features, centre_and_scale, unit_length
 from pipeline.ridge import choose, fit_ridge
 from pipeline.ridge import scores as ridge_scores
 from pipeline.selection import choose_c
+from pipeline.tuning import FINE, ROUGH
 
 Labels = NDArray[np.integer]
-
-TOLERANCE = 1e-10
-"""Of the logistic objective, relative: shots are few, and probabilities then hold to 1e-5."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,17 @@ class Scores:
     details: dict[str, Any]
 
 
-Classifier = Callable[[Features, Labels, Features, int], Scores]
-"""(shots, their labels, queries, number of classes) -> scores."""
+Classifier = Callable[[Features, Labels, Features, int, Groups | None], Scores]
+"""(shots, their labels, queries, number of classes, the shots' groups) -> scores."""
 
 
-def prototypes(shots: Features, labels: Labels, queries: Features, n_classes: int) -> Scores:
+def prototypes(
+    shots: Features,
+    labels: Labels,
+    queries: Features,
+    n_classes: int,
+    groups: Groups | None = None,
+) -> Scores:
     """Nearest class mean of centred unit vectors (CL2N, Wang et al. 2019, arXiv 1911.04623).
 
     The centre is the mean of the shots. Probabilities are softmax(-‖x - prototype‖²), as in
@@ -72,17 +79,30 @@ def prototypes(shots: Features, labels: Labels, queries: Features, n_classes: in
 def logistic_over(cs: Sequence[float], seed: int) -> Classifier:
     """Multinomial logistic regression, features divided by one scalar of the shots.
 
-    C is chosen among the shots by `pipeline.selection.choose_c`: 1 below five shots a class.
+    C is chosen among the shots by `pipeline.selection.choose_c`, which divides no group: 1 below
+    five shots a class.
     """
 
-    def classify(shots: Features, labels: Labels, queries: Features, n_classes: int) -> Scores:
+    def classify(
+        shots: Features,
+        labels: Labels,
+        queries: Features,
+        n_classes: int,
+        groups: Groups | None = None,
+    ) -> Scores:
         classes = labels.astype(np.int64)
-        choice = choose_c(shots, classes, n_classes, cs, centre_and_scale, seed=seed)
         known, unknown = centre_and_scale(shots, queries)
-        (fit,) = fit_path(
-            known.astype(np.float64), classes, n_classes, [choice.c], tolerance=TOLERANCE
-        )
-        details = {"C": choice.c, "scheme": choice.scheme, "converged": bool(fit.converged)}
+        wide = known.astype(np.float64)
+        solver = LogisticSolver("numpy", wide, n_classes)
+        rough = partial(solver.open_path, tolerance=ROUGH)
+        choice = choose_c(shots, classes, cs, centre_and_scale, rough, groups=groups, seed=seed)
+        fit = solver.open_path(wide, classes, tolerance=FINE)(choice.c)
+        details = {
+            "C": choice.c,
+            "scheme": choice.scheme,
+            "by_group": choice.by_group,
+            "converged": bool(fit.converged),
+        }
         return Scores(log_probabilities(fit, unknown), True, details)
 
     return classify
@@ -96,9 +116,15 @@ def ridge_over(penalties: Sequence[float]) -> Classifier:
     the features' directions.
     """
 
-    def classify(shots: Features, labels: Labels, queries: Features, n_classes: int) -> Scores:
+    def classify(
+        shots: Features,
+        labels: Labels,
+        queries: Features,
+        n_classes: int,
+        groups: Groups | None = None,
+    ) -> Scores:
         known, unknown = centre_and_scale(shots, queries)
-        fits, judged = fit_ridge(known, labels.astype(np.int64), n_classes, penalties)
+        fits, judged = fit_ridge(known, labels.astype(np.int64), n_classes, penalties, groups)
         place = choose(judged)
         values = ridge_scores(fits[place], unknown)
         values[:, np.setdiff1d(np.arange(n_classes), labels)] = -np.inf

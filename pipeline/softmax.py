@@ -15,6 +15,8 @@ Array = Any
 
 NOTHING = 1e-14
 """Variance along an axis, of the largest, that is rounding: such axes are left out."""
+MISSED = 1e-6
+"""Share of the variance that borrowed axes may leave out."""
 SLAB = 1 << 24
 """Values of the features that are widened at a time."""
 
@@ -58,6 +60,10 @@ class SoftmaxLoss:
     labels : array of shape (n_samples,), int64
         0 to n_classes − 1.
     n_classes : int
+    axes : array of shape (n_features, n_axes), float64, optional
+        `principal_axes` of features much like these, for the columns to be taken along: they are
+        principal only nearly, which costs iterations but changes no optimum. Axes that do not span
+        these features are left aside.
 
     Attributes
     ----------
@@ -77,15 +83,17 @@ class SoftmaxLoss:
     float32: they only lead to the optimum, the gradient says where it is.
     """
 
-    def __init__(self, features: Array, labels: Array, n_classes: int) -> None:
+    def __init__(
+        self, features: Array, labels: Array, n_classes: int, axes: Array | None = None
+    ) -> None:
         self.xp = xp = namespace(features)
         self.n_classes = n_classes
         self._labels = labels
         self._rows = xp.arange(len(labels), device=labels.device)
-        self._mean, self._axes, squares = _principal_axes(features)
-        self._columns = self._rotated(features)
+        self._mean = xp.mean(features, 0, dtype=xp.float64)
+        if axes is None or not self._turn(features, axes):
+            self._turn(features, principal_axes(features))
         self._narrow = xp.asarray(self._columns, dtype=xp.float32)
-        self.squares = xp.concatenate([xp.ones_like(self._mean[:1]), squares])
         self.penalised = xp.ones_like(self.squares)
         self.penalised[0] = 0
 
@@ -105,13 +113,6 @@ class SoftmaxLoss:
         weights = self.xp.zeros(shape, dtype=self.xp.float64, device=self.squares.device)
         weights[:, 0] = log_counts - log_counts.mean()
         return weights
-
-    def to_axes(self, coefficients: Array, intercept: Array) -> Array:
-        """Weights, of a classifier for the features as they came."""
-        weights = self.start()
-        weights[:, 0] = intercept + coefficients @ self._mean
-        weights[:, 1:] = coefficients @ self._axes
-        return weights - weights.mean(0)  # what all classes share, no step would correct
 
     def from_axes(self, weights: Array) -> tuple[Array, Array]:
         """Coefficients and intercept for the features as they came."""
@@ -170,42 +171,50 @@ class SoftmaxLoss:
         wide = xp.asarray(probability, dtype=xp.float64)
         return xp.diag(wide.sum(1)) - wide @ wide.T
 
-    def corner(self, residual: Array, leading: int) -> Array:
-        """Hessian of the loss by the `leading` columns of all classes, class by class.
+    def class_blocks(self, residual: Array, leading: int) -> Array:
+        """Hessian of the loss by one class's weights of the `leading` columns, for every class.
 
-        Of shape (n_classes · leading, n_classes · leading), float64.
+        Of shape (n_classes, leading, leading), in the precision of the features.
         """
-        xp, k = self.xp, self.n_classes
-        probability = xp.asarray(residual, dtype=xp.float64) + 0
-        own = self._labels, self._rows
-        probability[own] = 0
-        probability[own] = 1 - probability.sum(0)  # if they sum to 1 only nearly, it is indefinite
-        hessian = xp.zeros((k * leading,) * 2, dtype=xp.float64, device=self.squares.device)
-        step = max(1, SLAB // (k * leading))
-        for start in range(0, len(self), step):
-            rows = slice(start, start + step)
-            columns = xp.asarray(self._columns[rows, :leading], dtype=xp.float64)
-            weighted = probability[:, None, rows] * columns.T[None]
-            flat = weighted.reshape(k * leading, -1)
-            hessian -= flat @ flat.T
-            for i in range(k):
-                block = slice(i * leading, (i + 1) * leading)
-                hessian[block, block] += weighted[i] @ columns
-        return hessian
-
-    def _rotated(self, features: Array) -> Array:
-        """The columns: ones, then the features along the axes, rounded only after they turned."""
         xp = self.xp
-        shape = len(features), 1 + self._axes.shape[1]
+        share = xp.abs(residual)  # p, or 1 − p for the own class: the same p (1 − p)
+        roots = xp.sqrt(share * (1 - xp.clip(share, 0, 1)))
+        shape = self.n_classes, leading, leading
+        blocks = xp.zeros(shape, dtype=residual.dtype, device=residual.device)
+        for rows in _slabs(self._columns):
+            columns = self._columns[rows, :leading]
+            for block, root in zip(blocks, roots, strict=True):
+                weighted = columns * root[rows, None]
+                block += weighted.T @ weighted
+        return blocks
+
+    def _turn(self, features: Array, axes: Array) -> bool:
+        """Make the columns, rounded only after they turned; whether the axes span the features."""
+        xp = self.xp
+        shape = len(features), 1 + axes.shape[1]
         columns = xp.ones(shape, dtype=features.dtype, device=features.device)
+        squares = xp.zeros(shape[1], dtype=xp.float64, device=features.device)
+        variance = 0.0
         for rows in _slabs(features):
             wide = xp.asarray(features[rows], dtype=xp.float64) - self._mean
-            columns[rows, 1:] = xp.asarray(wide @ self._axes, dtype=features.dtype)
-        return columns
+            turned = wide @ axes
+            columns[rows, 1:] = xp.asarray(turned, dtype=features.dtype)
+            squares[1:] += (turned * turned).sum(0)
+            variance += float((wide * wide).sum())
+        kept = squares > NOTHING * xp.amax(squares)
+        spanned = float(squares.sum()) >= (1 - MISSED) * variance
+        squares[0], kept[0] = len(features), True
+        self.squares, self._axes = squares[kept] / len(features), axes[:, kept[1:]]
+        self._columns = columns if bool(kept.all()) else columns[:, kept]
+        return spanned
 
 
-def _principal_axes(features: Array) -> tuple[Array, Array, Array]:
-    """Mean of the features, their axes as columns by falling variance, and the variances."""
+def principal_axes(features: Array) -> Array:
+    """Axes that span the centred features, as columns by falling variance.
+
+    Of shape (n_features, n_axes), float64, orthonormal. All of them where n >= d: features that
+    are scaled a little otherwise are spanned, too.
+    """
     xp = namespace(features)
     n, d = features.shape
     mean = xp.mean(features, 0, dtype=xp.float64)
@@ -214,16 +223,14 @@ def _principal_axes(features: Array) -> tuple[Array, Array, Array]:
         squares, sides = xp.linalg.eigh(wide @ wide.T)
         kept = squares > NOTHING**0.5 * squares[-1]  # an axis of less would not be orthogonal
         axes = wide.T @ (sides[:, kept] / xp.sqrt(squares[kept]))
+        squares = squares[kept]
     else:
         gram = xp.zeros((d, d), dtype=xp.float64, device=features.device)
         for rows in _slabs(features):
             wide = xp.asarray(features[rows], dtype=xp.float64) - mean
             gram += wide.T @ wide
         squares, axes = xp.linalg.eigh(gram)
-        kept = squares > NOTHING * squares[-1]
-        axes = axes[:, kept]
-    order = xp.argsort(-squares[kept])
-    return mean, axes[:, order], squares[kept][order] / n
+    return axes[:, xp.argsort(-squares)]
 
 
 def _slabs(features: Array) -> list[slice]:

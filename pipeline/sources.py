@@ -8,10 +8,13 @@ import pandas as pd
 
 from cache.errors import ProbelineError
 from pipeline import digits
+from pipeline.cifar import write_cifar_tar
 from pipeline.environment import expand_path
 from pipeline.images import SUFFIXES
+from pipeline.known import known_dataset
+from pipeline.known_layouts import read_layout
 from pipeline.manifests import samples_of_manifest
-from pipeline.paths import SPLITS
+from pipeline.paths import RAW, SPLITS
 from pipeline.roots import Entry, Root, open_root
 from pipeline.samples import limited, sample_table, stratified_split
 from pipeline.study import Dataset
@@ -38,6 +41,9 @@ def dataset_root(name: str, dataset: Dataset) -> Root:
             )
         return open_root(digits.write_tar(builtin), place)
     assert dataset.path is not None  # the schema demands it
+    if dataset.known_as is not None and known_dataset(dataset.known_as).layout == "cifar100":
+        folder = expand_path(dataset.path, place)
+        return open_root(write_cifar_tar(folder, RAW / f"{dataset.known_as}.tar"), place)
     return open_root(expand_path(dataset.path, place), place)
 
 
@@ -56,6 +62,9 @@ def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
     """
     if dataset.source == "manifest":
         samples = samples_of_manifest(name, dataset, root)
+    elif dataset.known_as is not None:
+        known = known_dataset(dataset.known_as)
+        samples = read_layout(known.layout, known.arguments, root)
     else:
         samples = _from_folders(name, dataset, root)
     samples = samples.sort_values("path", kind="stable").reset_index(drop=True)

@@ -11,9 +11,60 @@ from collections.abc import Callable, Mapping
 
 import xarray as xr
 
+from pipeline.budgets import label_curves
+from pipeline.choosing import choosing
+from pipeline.disattenuation import disattenuated_pearson, reliability
+from pipeline.enough_images import enough_images, images_to_separate
+from pipeline.enough_labels import enough_labels
 from pipeline.evidence import Evidence
+from pipeline.explained import kind_share, variance_explained
+from pipeline.fidelity_cost import fidelity_cost
+from pipeline.headline_pairs import headline_pairs
+from pipeline.label_gap import label_crossing, label_gap
+from pipeline.mean_scores import mean_scores
+from pipeline.model_pairs import model_pairs
+from pipeline.normalization_effect import normalization_effect, normalization_ranking
+from pipeline.overall_ranks import overall_ranks
+from pipeline.predictor_tests import normalization_tests, predictor_differences
+from pipeline.ranks import ranks
+from pipeline.robustness import effective_robustness, transfer_residual
+from pipeline.score_table import to_csv
+from pipeline.shift_groups import correlations_by_shift
+from pipeline.trust import trust
+from pipeline.why import gap_sensitivity, gaps
+from pipeline.within import predictors_given_backbone, within_backbones
 
-STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {}
+STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
+    "mean_scores": mean_scores,
+    "trust": trust,
+    "predictor_differences": predictor_differences,
+    "choosing": choosing,
+    "fidelity_cost": fidelity_cost,
+    "normalization_tests": normalization_tests,
+    "headline_pairs": headline_pairs,
+    "reliability": reliability,
+    "disattenuated_pearson": disattenuated_pearson,
+    "model_pairs": model_pairs,
+    "gaps": gaps,
+    "gap_sensitivity": gap_sensitivity,
+    "kind_share": kind_share,
+    "variance_explained": variance_explained,
+    "within_backbones": within_backbones,
+    "normalization_effect": normalization_effect,
+    "normalization_ranking": normalization_ranking,
+    "correlations_by_shift": correlations_by_shift,
+    "effective_robustness": effective_robustness,
+    "transfer_residual": transfer_residual,
+    "label_curves": label_curves,
+    "label_gap": label_gap,
+    "label_crossing": label_crossing,
+    "predictors_given_backbone": predictors_given_backbone,
+    "ranks": ranks,
+    "overall_ranks": overall_ranks,
+    "enough_images": enough_images,
+    "images_to_separate": images_to_separate,
+    "enough_labels": enough_labels,
+}
 """In the order in which the report speaks of them."""
 
 
@@ -28,7 +79,7 @@ def tidy(statistic: xr.Dataset) -> str:
         return ""
     table = statistic.to_dataframe()
     numbers = list(statistic.data_vars)
-    return str(table.dropna(how="all", subset=numbers).reset_index().to_csv(index=False))
+    return to_csv(table.dropna(how="all", subset=numbers).reset_index())
 
 
 def withheld(definition: str, reason: str) -> xr.Dataset:

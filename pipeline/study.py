@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from cache.fingerprint import canonical_json
+from cache.fingerprint import canonical_json, fingerprint
+from pipeline.known import known_dataset
+from pipeline.paths import WEIGHTS, checkpoint_path
+from pipeline.zoo import zoo_model
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Split = Literal["train", "val"]
@@ -40,6 +44,32 @@ def _both_splits(words: dict[Split, list[str]]) -> dict[Split, list[str]]:
     return words
 
 
+def _known_method(name: str) -> str:
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"one of {', '.join(METHODS)}{hint}")
+    return name
+
+
+METHODS = (
+    "random",
+    "supervised",
+    "rotnet",
+    "jigsaw",
+    "simclr",
+    "moco",
+    "byol",
+    "simsiam",
+    "dino",
+    "swav",
+    "barlow_twins",
+    "vicreg",
+    "mae",
+    "simmim",
+)
+"""Of pre-training; `pipeline.ssl_methods` has what they do."""
+
 Distinct = AfterValidator(_distinct)
 
 
@@ -69,7 +99,7 @@ class Expected(Section):
 class Dataset(Section):
     """Labelled images with a train and a val split."""
 
-    source: str = Field(pattern=r"^(folder|manifest|imported|builtin:[a-z0-9_]+)$")
+    source: str = Field(pattern=r"^(folder|manifest|imported|builtin:[a-z0-9_]+|known:[a-z0-9_]+)$")
     role: Literal["in_domain", "out_of_domain"]
     path: str | None = None
     manifest: str | None = None
@@ -86,10 +116,28 @@ class Dataset(Section):
     on_bad_image: Literal["error", "skip"] = "error"
     cluster: str | None = None
     shift: str | None = None
+    pad: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_the_known(cls, said: Any) -> Any:
+        """What the entry says itself goes before what is known of the data set."""
+        if not isinstance(said, dict) or not str(said.get("source", "")).startswith("known:"):
+            return said
+        try:
+            known = known_dataset(str(said["source"]).removeprefix("known:")).entry
+        except KeyError as error:
+            raise ValueError(error.args[0]) from None
+        return {**known, **said}
+
+    @property
+    def known_as(self) -> str | None:
+        """The known data set that it is; None for all others."""
+        return self.source.removeprefix("known:") if self.source.startswith("known:") else None
 
     @model_validator(mode="after")
     def _sources_have_what_they_need(self) -> Self:
-        if self.source in ("folder", "manifest") and not self.path:
+        if (self.source in ("folder", "manifest") or self.known_as) and not self.path:
             raise ValueError(f"a data set with `source: {self.source}` needs `path`")
         if self.source == "manifest" and not self.manifest:
             raise ValueError("a data set with `source: manifest` needs `manifest`, a CSV file")
@@ -104,6 +152,36 @@ class Checkpoint(Section):
     rename: dict[str, str] = {}
     drop: list[str] = []
     missing: list[str] = []
+    share: dict[str, str] = {}
+
+
+class WeightsSource(Section):
+    """What is known of weights that have an address."""
+
+    mirrors: list[str] = []
+    sha256: str = Field(default="", pattern=r"^[0-9a-f]{0,64}$")
+    file: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_.-]+\.(safetensors|pth|pt|tar|bin|torch)$"
+    )
+    by_hand: bool = False
+
+
+class Pretrain(Section):
+    """A small model that the study pre-trains itself, on the train split of one data set."""
+
+    method: Annotated[str, AfterValidator(_known_method)]
+    architecture: str = Field(min_length=1)
+    arguments: Annotated[dict[str, Any], AfterValidator(_plain)] = {}
+    input_size: int | None = Field(None, ge=1)
+    dataset: str
+    share: float = Field(1.0, gt=0, le=1)
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(0.002, gt=0)
+    flip: bool = False
+    queue: int = Field(512, ge=1)
+    prototypes: int = Field(64, ge=2)
+    seed: int = Field(0, ge=0)
 
 
 class Model(Section):
@@ -111,10 +189,12 @@ class Model(Section):
 
     architecture: str = Field(min_length=1)
     weights: str = Field(
-        pattern=r"^(random\([0-9]{1,18}\)|pretrained|imported|.+\.(safetensors|pth|pt|tar|bin))$"
+        pattern=r"^(random\([0-9]{1,18}\)|pretrain\([A-Za-z0-9_]{1,100}\)|pretrained|imported"
+        r"|https?://\S+|.+\.(safetensors|pth|pt|tar|bin|torch))$"
     )
     arguments: Annotated[dict[str, Any], AfterValidator(_plain)] = {}
     checkpoint: Checkpoint = Checkpoint()
+    source: WeightsSource = WeightsSource()
     feature: Feature = "pooled"
     input_size: int | None = Field(None, ge=1)
     mean: list[float] | None = Field(None, min_length=3, max_length=3)
@@ -126,6 +206,7 @@ class Model(Section):
     family: str = "unknown"
     backbone: str = "unknown"
     supervision: Literal["supervised", "self_supervised", "none", "unknown"] = "unknown"
+    kind: Literal["discriminative", "generative", "unknown"] = "unknown"
 
     @property
     def seed(self) -> int | None:
@@ -134,8 +215,36 @@ class Model(Section):
         return int(drawn[1]) if drawn else None
 
     @property
+    def made_by(self) -> str | None:
+        """The entry of `pretrain` whose checkpoint it is; None for all others."""
+        named = re.fullmatch(r"pretrain\(([A-Za-z0-9_]+)\)", self.weights)
+        return named[1] if named else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_the_zoo(cls, said: Any) -> Any:
+        """What the entry says itself goes before what the zoo says."""
+        if not isinstance(said, dict) or "zoo" not in said:
+            return said
+        try:
+            known = zoo_model(str(said["zoo"])).entry
+        except KeyError as error:
+            raise ValueError(error.args[0]) from None
+        own = {key: value for key, value in said.items() if key != "zoo"}
+        return {**known, **own}
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether `weights` is an address."""
+        return self.weights.startswith(("https://", "http://"))
+
+    @property
     def weights_file(self) -> str | None:
         """The checkpoint that `weights` names; ``pretrained/model.pth`` is one, too."""
+        if self.is_remote:
+            return (WEIGHTS / (self.source.file or _file_name(self.weights))).as_posix()
+        if self.made_by is not None:
+            return checkpoint_path(self.made_by).as_posix()
         named = self.weights not in ("pretrained", "imported") and self.seed is None
         return self.weights if named else None
 
@@ -248,8 +357,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", max_length=100)]
 class Study(Section):
     """All of params.yaml."""
 
-    datasets: Annotated[dict[Name, Dataset], Field(min_length=1)]
-    models: Annotated[dict[Name, Model], Field(min_length=1)]
+    datasets: dict[Name, Dataset]  # both may be empty: a study of imported scores alone
+    models: dict[Name, Model]
     extraction: Extraction
     neighbors: Neighbors
     knn: Knn
@@ -259,6 +368,14 @@ class Study(Section):
     predictors: Predictors
     correlation: Correlation
     report: Report
+    pretrain: dict[Name, Pretrain] = {}
+
+    @model_validator(mode="after")
+    def _models_have_data_sets(self) -> Self:
+        for one, other in (("models", "datasets"), ("datasets", "models")):
+            if getattr(self, other) and not getattr(self, one):
+                raise _elsewhere((one,), f"at least 1 entry, as `{other}` has some")
+        return self
 
     @model_validator(mode="after")
     def _votes_have_their_neighbors(self) -> Self:
@@ -291,6 +408,57 @@ class Study(Section):
                 ("transfer", "sources"), f"data sets of this study: {', '.join(self.datasets)}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _pretraining_has_its_data(self) -> Self:
+        with_images = [n for n, d in self.datasets.items() if d.source != "imported"]
+        for name, entry in self.pretrain.items():
+            if entry.dataset not in with_images:
+                raise _elsewhere(
+                    ("pretrain", name, "dataset"),
+                    _one_of(entry.dataset, with_images, "a data set of this study with images"),
+                )
+        spelled = {name.lower(): name for name in self.pretrain}
+        for name in self.pretrain:
+            if spelled[name.lower()] != name:
+                raise _elsewhere(
+                    ("pretrain", name),
+                    f"a name that differs from {spelled[name.lower()]} by more than its capitals",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _models_fit_their_pretraining(self) -> Self:
+        for name, model in self.models.items():
+            if model.made_by is None:
+                continue
+            made = self.pretrain.get(model.made_by)
+            if made is None:
+                raise _elsewhere(
+                    ("models", name, "weights"),
+                    _one_of(model.made_by, list(self.pretrain), "pretrain(NAME) of `pretrain`"),
+                )
+            if model.architecture != made.architecture:
+                raise _elsewhere(
+                    ("models", name, "architecture"), f"{made.architecture}, as it was pre-trained"
+                )
+            if model.arguments != made.arguments:
+                raise _elsewhere(
+                    ("models", name), f"arguments: {made.arguments}, as it was pre-trained"
+                )
+        return self
+
+
+def _file_name(address: str) -> str:
+    """Of a download: the address's own, told apart from equal names elsewhere."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", address.split("?")[0].rsplit("/", 1)[-1])
+    return f"{fingerprint(address)[:8]}-{name}"
+
+
+def _one_of(name: str, legal: list[str], what: str) -> str:
+    near = difflib.get_close_matches(name, legal, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{what}: {', '.join(legal) or 'there is none'}{hint}"
 
 
 def _elsewhere(place: tuple[str, ...], expected: str) -> PydanticCustomError:

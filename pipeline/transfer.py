@@ -46,7 +46,7 @@ class Transfer:
     ----------
     study : Study
     backend : {"numpy", "torch", "sklearn", "cuml"}
-        Of logistic regression and ridge.
+        Of kNN, logistic regression and ridge.
     """
 
     def __init__(self, study: Study, backend: str = "numpy") -> None:
@@ -79,10 +79,15 @@ class Transfer:
             for name, queries in test.versions(f"knn_{variant.name}", variant.space[1]):
                 start = time.perf_counter()
                 votes = neighbor_votes(
-                    variant, CellBank(train), places, queries, len(test.shared.names)
+                    variant,
+                    CellBank(train),
+                    places,
+                    queries,
+                    len(test.shared.names),
+                    self._backend,
                 )
                 seconds = time.perf_counter() - start
-                facts = {"seconds": seconds, "backend": "numpy", "details": {}}
+                facts = {"seconds": seconds, "backend": self._backend, "details": {}}
                 yield test.judged(name, votes, True, n_bank, **facts)
 
     def _by_heads(self, test: _Test) -> Iterator[Part]:
@@ -121,6 +126,7 @@ class Transfer:
                         len(source.classes),
                         settings,
                         self._backend,
+                        source.train_groups,
                     )
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pipeline.banks import ArrayBank, Bank
 from pipeline.knn_variants import PRESETS, Variant, variants
-from pipeline.search import nearest
+from pipeline.library_search import nearest_by
 from pipeline.study import Study
 from pipeline.votes import vote
 
@@ -24,6 +24,7 @@ def neighbor_votes(
     labels: NDArray[np.int64],
     queries: NDArray[np.floating],
     n_classes: int,
+    backend: str = "numpy",
 ) -> NDArray[np.float64]:
     """Class probabilities of shape (n_queries, n_classes).
 
@@ -36,9 +37,13 @@ def neighbor_votes(
         0 to n_classes - 1; rows with label -1 are nobody's neighbours.
     queries : ndarray of shape (n_queries, n_features)
     n_classes : int
+    backend : {"numpy", "sklearn", "torch", "cuml"}
+        That searches.
     """
     voting = variant.voting
-    found = nearest(bank, ArrayBank(queries), voting.k, *variant.space, only=labels >= 0)
+    found = nearest_by(
+        backend, bank, ArrayBank(queries), voting.k, *variant.space, only=labels >= 0
+    )
     return vote(
         found.distances,
         labels[found.indices],

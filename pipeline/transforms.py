@@ -27,6 +27,18 @@ def _margin(side: int, size: int) -> int:
     return round((side - size) / 2.0) if side >= size else -((size - side) // 2)
 
 
+def padded(image: Image.Image) -> Image.Image:
+    """The image in the middle of a black square as large as its longer side.
+
+    The same pixels as torchvision's CenterCrop of that size.
+    """
+    side = max(image.size)
+    left, top = ((side - length) // 2 for length in image.size)
+    canvas = Image.new("RGB", (side, side))
+    canvas.paste(image, (left, top))
+    return canvas
+
+
 @dataclass(frozen=True)
 class Geometry:
     """The part of a transform that is done on the CPU, once for all models that share it.

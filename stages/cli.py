@@ -17,6 +17,11 @@ from pipeline.params import load_study, parse_study
 from pipeline.paths import PARAMS, STUDIES
 from stages._run import explain_errors
 from stages.cache_commands import cache
+from stages.datasets_commands import datasets
+from stages.figures_commands import figures
+from stages.models_commands import models
+from stages.plan_command import plan
+from stages.scores_commands import scores
 from stages.table import print_table
 
 
@@ -29,46 +34,15 @@ def main() -> None:
     The study is params.yaml; `dvc repro` runs it.
     """
     _enter_project()
+    click.get_current_context().obj = _started_in
 
 
 main.add_command(cache)
-
-
-@main.command()
-@explain_errors
-def models() -> None:
-    """List the study's models."""
-    from pipeline.cards import find_card
-
-    rows = []
-    for name, entry in load_study().models.items():
-        try:
-            card = find_card(name, entry)
-            known = [f"{card.columns:,}", f"{card.parameters / 1e6:,.1f} M"] if card else ["", ""]
-        except ProbelineError as error:
-            known = ["", error.problem]
-        rows.append([name, entry.architecture, entry.weights, entry.family, entry.feature, *known])
-    print_table(
-        ["model", "architecture", "weights", "family", "feature", "dimensions", "parameters"], rows
-    )
-
-
-@main.command()
-@explain_errors
-def datasets() -> None:
-    """List the study's data sets."""
-    from pipeline.index import read_index
-
-    rows = []
-    for name, dataset in load_study().datasets.items():
-        try:
-            index = read_index(name)
-            counts = [f"{len(index.split(s)):,}" for s in ("train", "val")]
-            counts += [str(len(index.classes)), "; ".join(index.remarks)]
-        except ProbelineError as error:
-            counts = ["", "", "", error.problem]
-        rows.append([name, dataset.source, dataset.role, *counts])
-    print_table(["data set", "source", "role", "train", "val", "classes", "remarks"], rows)
+main.add_command(scores)
+main.add_command(models)
+main.add_command(datasets)
+main.add_command(plan)
+main.add_command(figures)
 
 
 @main.command()

@@ -6,10 +6,12 @@ import time
 
 import click
 
+from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.cube import gather, to_cube, write_netcdf
 from pipeline.params import load_study
-from pipeline.paths import SCORES_CSV, SCORES_NC
+from pipeline.paths import PARAMS, SCORES_CSV, SCORES_NC
+from pipeline.score_table import to_csv
 from stages._run import explain_errors, say
 
 
@@ -20,7 +22,13 @@ def main() -> None:
     start = time.monotonic()
     study = load_study()
     scores, missing = gather(study)
-    write_durably(SCORES_CSV, scores.to_csv(index=False).encode())
+    if scores.empty and not missing:
+        raise ProbelineError(
+            str(PARAMS),
+            "names no data sets and models, and no scores are imported",
+            remedy="name some, or `probeline scores import FILE.csv`",
+        )
+    write_durably(SCORES_CSV, to_csv(scores).encode())
     write_netcdf(to_cube(study, scores), SCORES_NC)
     for cell in missing:
         say("collect", f"not scored: {cell.protocol} of {cell.model} on {cell.dataset}")

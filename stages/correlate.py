@@ -1,18 +1,23 @@
-"""Stage correlate: which protocol predicts which -> results/correlation.nc, metrics.json."""
+"""Stage correlate: which protocol predicts which -> results/correlation.nc, statistics/*.csv."""
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 
 import click
+import xarray as xr
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.analysis import analyse, metrics
 from pipeline.cube import read_netcdf, write_netcdf
+from pipeline.evidence import gather_evidence
 from pipeline.params import load_study
-from pipeline.paths import CORRELATION_NC, METRICS_JSON, SCORES_NC
+from pipeline.paths import CORRELATION_NC, METRICS_JSON, PLOTS, SCORES_NC, STATISTICS
+from pipeline.plots import plot_tables
+from pipeline.statistics import compute_statistics, tidy
 from stages._run import explain_errors, say
 
 
@@ -28,15 +33,29 @@ def main() -> None:
             str(SCORES_NC), "holds no scores yet", remedy="run `dvc repro`, which scores first"
         )
     correlations = analyse(cube, study.correlation)
-    write_netcdf(correlations, CORRELATION_NC)
+    statistics = compute_statistics(gather_evidence(study, cube))
+    write_netcdf(correlations, CORRELATION_NC, statistics)
+    write_tables(statistics)
     summary = metrics(cube, correlations)
     write_durably(METRICS_JSON, (json.dumps(summary, indent=1) + "\n").encode())
+    for name, rows in plot_tables(cube, correlations).items():
+        write_durably(PLOTS / f"{name}.json", (json.dumps(rows, indent=0) + "\n").encode())
     columns = correlations.sizes["predictor"]
     say(
         "correlate",
         f"{columns * (columns - 1) // 2:,} pairs of {columns} score columns over "
         f"{cube.sizes['model']} models, {time.monotonic() - start:.1f} s",
     )
+
+
+def write_tables(statistics: Mapping[str, xr.Dataset]) -> None:
+    """Every statistic as CSV; tables of statistics that are no more are removed."""
+    STATISTICS.mkdir(parents=True, exist_ok=True)
+    for former in STATISTICS.glob("*.csv"):
+        if former.stem not in statistics:
+            former.unlink()
+    for name, statistic in statistics.items():
+        write_durably(STATISTICS / f"{name}.csv", tidy(statistic).encode())
 
 
 if __name__ == "__main__":

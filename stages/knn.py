@@ -8,6 +8,7 @@ import click
 
 from pipeline.knn_variants import require_enough_train
 from pipeline.params import load_study
+from pipeline.paths import RESULTS
 from stages._run import Tally, explain_errors
 
 
@@ -16,6 +17,7 @@ from stages._run import Tally, explain_errors
 def main() -> None:
     """Score what the study misses, and list what looks wrong with the data."""
     tally = Tally("knn")
+    (RESULTS / "knn").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
     study = load_study()
     require_enough_train(study)
     from pipeline.data_checks import check_data  # SciPy and pandas take a second to import

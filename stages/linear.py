@@ -8,6 +8,7 @@ import click
 
 from pipeline.backends import choose_backend
 from pipeline.params import load_study
+from pipeline.paths import RESULTS
 from stages._run import Tally, explain_errors
 
 
@@ -16,6 +17,7 @@ from stages._run import Tally, explain_errors
 def main() -> None:
     """Score what the study misses."""
     tally = Tally("linear")
+    (RESULTS / "linear").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
     study = load_study()
     from pipeline.linear import run_linear  # SciPy and pandas take a second to import
     from pipeline.linear_solvers import OFFERED

@@ -7,6 +7,7 @@ import click
 from pipeline.knn_variants import require_enough_train
 from pipeline.neighbors import compute_neighbors
 from pipeline.params import load_study
+from pipeline.paths import NEIGHBORS
 from stages._run import Tally, explain_errors
 
 
@@ -15,6 +16,7 @@ from stages._run import Tally, explain_errors
 def main() -> None:
     """Search what the study misses."""
     tally = Tally("neighbors")
+    NEIGHBORS.mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
     study = load_study()
     require_enough_train(study)
     tally.cached, tally.computed = compute_neighbors(study)

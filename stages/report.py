@@ -1,4 +1,4 @@
-"""Stage report: everything on one page that opens without a network -> report/index.html."""
+"""Stage report: one page that opens without a network, and a summary -> report/."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import click
 
 from cache.files import write_durably
 from pipeline.params import load_study
-from pipeline.paths import REPORT
+from pipeline.paths import REPORT, SUMMARY
 from pipeline.report import render
 from pipeline.report_inputs import load_inputs
+from pipeline.summary import summarise
 from stages._run import explain_errors, say
 
 
@@ -19,8 +20,10 @@ from stages._run import explain_errors, say
 def main() -> None:
     """Write the report."""
     start = time.monotonic()
-    page = render(load_inputs(load_study())).encode()
+    inputs = load_inputs(load_study())
+    page = render(inputs).encode()
     write_durably(REPORT, page)
+    write_durably(SUMMARY, summarise(inputs).encode())
     say("report", f"{REPORT}, {len(page) / 1e6:.1f} MB, {time.monotonic() - start:.1f} s")
 
 

@@ -75,6 +75,7 @@ class Project:
             "predictors": {},
             "correlation": {},
             "report": {},
+            "pretrain": {},
         }
 
     def write(self, text: str | None = None) -> None:

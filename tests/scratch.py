@@ -33,6 +33,7 @@ class Scratch:
                 ignore=shutil.ignore_patterns("__pycache__"),
             )
         shutil.copy(REPOSITORY / ".dvcignore", self.folder)
+        shutil.copytree(REPOSITORY / "scores", self.folder / "scores")
         self.do("git", "init", "--quiet")
         self.do(sys.executable, "-m", "dvc", "init", "--quiet")
 

@@ -86,6 +86,7 @@ def test_stages_without_work_import_nothing_heavy(project):
         "fewshot",
         "transfer",
         "predictors",
+        "similarity",
     ):  # these know scikit-learn, but never torch
         line = loaded_by(project, f"stages.{stage}")
         assert "torch" not in line

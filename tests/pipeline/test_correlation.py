@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from pipeline.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, coefficients, correlate
+from pipeline.correlation import (
+    COEFFICIENTS,
+    MIN_FAMILIES,
+    MIN_MODELS,
+    coefficients,
+    correlate,
+    deletion_groups,
+    family_members,
+    leave_one_family_out,
+)
 
 N_TEST = 40
 
@@ -43,7 +52,7 @@ def scipys(x: np.ndarray, y: np.ndarray) -> list[float]:
         ]  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(score_tables())
 def test_all_coefficients_equal_scipys(scores):
     columns = scores.shape[1]
@@ -58,7 +67,7 @@ def families_of(count: int, models: int) -> np.ndarray:
     return np.array([f"f{i % count}" for i in range(models)])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(scores=score_tables(min_models=6), count=st.integers(5, 8))
 def test_intervals_equal_a_plain_jackknife_over_families(scores, count):
     families = families_of(count, len(scores))
@@ -136,3 +145,44 @@ def test_symmetry_and_order_of_models():
         np.testing.assert_allclose(getattr(a, name), getattr(b, name), atol=1e-9)
     np.testing.assert_allclose(a.value, a.value.transpose(0, 2, 1), atol=1e-12)
     assert COEFFICIENTS == ("pearson", "pearson_logit", "spearman", "kendall")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    middle=st.floats(0.05, 0.95),
+    spread=st.floats(-6, -1).map(lambda e: 10.0**e),
+)
+def test_scores_that_hardly_differ_still_equal_scipys(seed, middle, spread):
+    x, y = (middle * (1 + spread * np.random.default_rng(seed).uniform(-1, 1, (2, 9)))).clip(0, 1)
+    found = coefficients(np.stack([x, y], axis=1), np.full(2, float(N_TEST)))[:, 0, 1]
+    expected = [
+        stats.pearsonr(x, y)[0], stats.pearsonr(logit(x), logit(y))[0],
+        stats.spearmanr(x, y)[0], stats.kendalltau(x, y)[0],
+    ]  # fmt: skip
+    # scipy's own logits and means are rounded as well: a spread of 1e-6 leaves 1e-10 of them.
+    np.testing.assert_allclose(found, expected, atol=1e-12 if spread > 1e-4 else 1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(score_tables(min_models=5))
+def test_leaving_families_out_equals_computing_without_them(scores):
+    members = family_members(families_of(4, len(scores)))
+    n_test = np.full(scores.shape[1], float(N_TEST))
+    for gone, found in zip(members, leave_one_family_out(scores, members, n_test), strict=True):
+        np.testing.assert_allclose(found, coefficients(scores[~gone], n_test), atol=1e-12)
+
+
+def test_many_families_are_left_out_in_groups_of_whole_families():
+    families = np.array([f"f{i % 150:03}" for i in range(400)])
+    groups = deletion_groups(families)
+    assert len(groups) == 100
+    assert (groups.sum(axis=0) == 1).all()
+    for group in groups:
+        assert set(families[group]).isdisjoint(families[~group])
+    scores = np.random.default_rng(0).random((400, 1)) + np.random.default_rng(1).random((400, 2))
+    found = correlate(scores / 2, families, np.full(2, 40.0), 0.95)
+    assert found.families[0, 1] == 150
+    # As wide as Fisher's interval for independent pairs: ±1.97/√(n - 3).
+    width = np.diff(np.arctanh([found.low[0, 0, 1], found.high[0, 0, 1]]))[0]
+    assert abs(width - 2 * 1.97 / np.sqrt(397)) < 0.05

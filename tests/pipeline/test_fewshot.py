@@ -76,6 +76,25 @@ def test_logistic_is_scikit_learns_and_c_is_1_below_five_shots(n, cs, expected):
     )
 
 
+def test_shots_of_one_group_are_held_out_together():
+    """Copies of noise with labels of noise: divided, a copy always tells the label."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(rng.normal(0, 1, (20, 40)), 3, axis=0).astype(np.float32)
+    y = np.repeat(np.arange(20) % 2, 3)
+    groups = np.repeat([f"g{i}" for i in range(20)], 3)
+    given = []
+
+    def recording(shots, labels, queries, n_classes, groups):
+        given.append(groups)
+        return logistic_over([1e-4, 1.0], seed=0)(shots, labels, queries, n_classes, groups)
+
+    draws = make_draws(y, 2, [Budget(shots=12)], seed=3, draws=2)
+    (e,) = run_episodes({"l": recording}, draws, x, y, x, y, 2, groups)
+    for draw, known in zip(draws, given, strict=True):
+        np.testing.assert_array_equal(known, groups[draw.rows])
+    assert all(details["by_group"] for details in e.details)
+
+
 def test_ridge_is_scikit_learns_at_the_lambda_with_the_least_leave_one_out_error():
     x, y = clouds(0, n=35)
     queries, _ = clouds(1, n=30)
@@ -174,7 +193,7 @@ def test_test_labels_change_no_prediction_and_undrawn_images_are_not_read():
 
 
 def test_one_draw_has_no_interval_and_scores_without_probabilities_no_logarithm():
-    def votes(shots, labels, queries, n_classes):
+    def votes(shots, labels, queries, n_classes, groups):
         return Scores(np.zeros((len(queries), n_classes)), False, {})
 
     x, y = clouds(0)
@@ -201,7 +220,7 @@ def test_small_classes_are_reported():
 
 
 def test_a_score_that_is_no_number_is_refused():
-    def broken(shots, labels, queries, n_classes):
+    def broken(shots, labels, queries, n_classes, groups):
         return Scores(np.full((len(queries), n_classes), np.nan), True, {})
 
     with pytest.raises(NonFiniteError, match="not a finite number"):

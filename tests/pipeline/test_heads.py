@@ -16,6 +16,7 @@ from cache.errors import ProbelineError
 from pipeline import heads as module
 from pipeline.head_stacks import cross_entropy
 from pipeline.heads import Head, Recipe, fit_heads
+from pipeline.inner_splits import held_out_parts
 from pipeline.sgd import Trial, best_trial, run_sgd, try_heads, variant_names
 
 GRID = [Head(rate, bn) for bn in (False, True) for rate in (0.01, 0.1, 1.0, 10.0)]
@@ -200,7 +201,7 @@ def test_the_hold_out_chooses_and_no_test_label_does():
     val, val_y = clouds(8, n=61)
     arguments = {
         "rates": [0.01, 0.1, 1.0], "recipe": Recipe(epochs=6, batch=64),
-        "holdout_fraction": 0.2, "device": "cpu",
+        "held_out": held_out_parts(y, "holdout", 0).masks[0], "device": "cpu",
     }  # fmt: skip
     honest = run_sgd("sgd_cached", [x], x, y, val, val_y, 4, **arguments)
     rng = np.random.default_rng(0)
@@ -217,6 +218,7 @@ def test_the_hold_out_chooses_and_no_test_label_does():
 
 def test_the_held_out_rows_are_not_trained_on():
     x, y = clouds(9)
+    mask = held_out_parts(y, "holdout", 0).masks[0]
     seen = []
     original = module.fit_heads
     with pytest.MonkeyPatch.context() as patch:
@@ -224,7 +226,8 @@ def test_the_held_out_rows_are_not_trained_on():
             "pipeline.sgd.fit_heads",
             lambda *a, rows, **k: seen.append(rows) or original(*a, rows=rows, **k),
         )
-        trials = try_heads([x], x, y, 4, [Head(0.1, False)], Recipe(epochs=6, batch=64), 0.2, "cpu")
+        recipe = Recipe(epochs=6, batch=64)
+        trials = try_heads([x], x, y, 4, [Head(0.1, False)], recipe, mask, "cpu")
     (rows,) = seen
     counts = np.bincount(y)
     np.testing.assert_array_equal(np.bincount(y[rows]), counts - np.round(counts * 0.2))
@@ -253,7 +256,8 @@ def test_diverged_presets_are_named_and_left_out():
         patch.setattr("pipeline.sgd.PRESET_RATE", 1e38)
         outcomes = run_sgd(
             "sgd_cached", [x], x, y, x, y, 4,
-            rates=[0.1], recipe=Recipe(epochs=6, batch=64), holdout_fraction=0.2, device="cpu",
+            rates=[0.1], recipe=Recipe(epochs=6, batch=64), held_out=np.arange(len(y)) % 5 == 0,
+            device="cpu",
         )  # fmt: skip
     assert [o.variant for o in outcomes] == ["sgd_cached_tuned", "sgd_cached_bn_tuned"]
     assert outcomes[0].details["diverged_variants"] == ["sgd_cached", "sgd_cached_bn"]
@@ -271,8 +275,6 @@ def test_mistakes_are_explained():
         arguments = {"views": [x], "labels": y, **changed}
         with pytest.raises(ProbelineError, match=message):
             fit_heads([Head(0.1, True)], n_classes=4, recipe=Recipe(), **arguments)
-    with pytest.raises(ProbelineError, match="no class has two"):
-        try_heads([x[:4]], x[:4], np.arange(4), 4, [Head(0.1, False)], Recipe(), 0.2, "cpu")
 
 
 @pytest.mark.gpu

@@ -237,7 +237,7 @@ def test_a_preset_beyond_a_train_split_is_refused(project):
     project.run("index", "pets").succeeded()
     for stage in ("neighbors", "knn"):
         project.run(stage).refused("knn.presets (dino)", "data set pets", "at most 8", "200")
-    assert not (project.folder / "results").exists()
+    assert not list((project.folder / "results").rglob("*.parquet"))
 
 
 def test_a_finding_needs_most_models():

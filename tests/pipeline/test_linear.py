@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 
 from cache.errors import ProbelineError
-from pipeline.linear_heads import CS, PENALTIES, FittedHead, fit_head
-from pipeline.linear_solvers import fit_logistic_path, fit_ridge_by
+from pipeline.inner_splits import held_out_parts
+from pipeline.linear_heads import FittedHead, fit_head
+from pipeline.linear_solvers import LogisticSolver, fit_ridge_by
 from pipeline.logistic import log_probabilities
 from pipeline.normalization import Normalizer
 from pipeline.ridge import Ridge, fit_ridge
 from pipeline.study import Linear
+from pipeline.tuning import CS, PENALTIES, PLAIN
 
 NORMALIZATIONS = ["none", "zscore", "l2"]
 
@@ -77,8 +79,9 @@ def test_every_backend_reaches_the_same_objective(backend, tolerance):
     x, y = clouds(4, n=200, d=20, classes=4)
     bank, _ = plainly("zscore", x, x)
     cs = [1e-4, 1e-2, 1.0, 100.0]
-    fits = fit_logistic_path(backend, bank, y, 5, cs, max_iterations=5000)
-    for c, fit in zip(cs, fits, strict=True):
+    fit_c = LogisticSolver(backend, bank, 5, 5000).open_path(bank, y, tolerance=PLAIN)
+    for c in cs:
+        fit = fit_c(c)
         plain = LogisticRegression(C=c, max_iter=20_000, tol=1e-10).fit(bank, y)
         losses = -np.log(plain.predict_proba(bank)[np.arange(200), y])
         best = np.square(plain.coef_).sum() / 2 + c * losses.sum()
@@ -137,7 +140,7 @@ def test_cuml_is_refused_what_it_cannot_count():
     wide = np.broadcast_to(np.zeros((), np.float32), (2**20, 2**11))  # 2^31 elements, no memory
     labels = np.zeros(2**20, np.int64)
     with pytest.raises(ProbelineError, match="32 bits"):
-        fit_logistic_path("cuml", wide, labels, 2, [1.0], max_iterations=1)
+        LogisticSolver("cuml", wide, 2).open_path(wide, labels, tolerance=PLAIN)
     own = Ridge(np.zeros((2, 2**11)), np.zeros(2), 1.0)
     with pytest.raises(ProbelineError, match="32 bits"):
         fit_ridge_by("cuml", wide, labels, own)
@@ -159,19 +162,36 @@ def test_the_unit_of_the_features_means_nothing(name, factor, seed):
 
 
 def test_the_default_grid_and_its_details():
-    assert (len(CS), CS[0], CS[-1]) == (45, 1e-6, 1e5)
+    np.testing.assert_allclose(CS, np.logspace(-6, 5, 45))
     x, y = clouds(8, n=120)
     details = fit_head("logistic", "none", x, y, 3, Linear()).details
     path = details["path"]
-    assert {f"{c:.6g}" for c in CS} <= {f"{c:.6g}" for c in path["C"]}
+    inside = [c for c in path["C"] if c >= 0.99e-6]
+    np.testing.assert_allclose(inside, CS[: len(inside)], rtol=1e-5)
     assert {len(column) for column in path.values()} == {len(path["C"])}
     best = max(path["top1"])
     assert details["holdout_top1"] == best
     place = path["C"].index(pytest.approx(details["C"], rel=1e-5))
     assert path["top1"][place] == best
-    assert details["C_scheme"] == "folds"
+    assert (details["C_scheme"], details["C_by_group"]) == ("folds", False)
     assert details["C_at_edge_of_grid"] == (place in (0, len(path["C"]) - 1))
     json.dumps(details, allow_nan=False)
+
+
+def test_groups_are_held_out_as_a_whole():
+    """Accuracy on the hold-out is that of folds that divide no group."""
+    x, y = clouds(18, n=160)
+    x, y = np.repeat(x[:40], 4, axis=0), np.repeat(y[:40], 4)
+    groups = np.repeat([f"patient {i}" for i in range(40)], 4)
+    settings = Linear(c=[1e-3, 1e-2])
+    details = fit_head("logistic", "none", x, y, 3, settings, groups=groups).details
+    assert details["C_by_group"]
+    hits = []
+    for mask in held_out_parts(y, "folds", settings.seed, groups).masks:
+        bank, queries = plainly("none", x[~mask], x[mask])
+        plain = LogisticRegression(C=details["C"], max_iter=10_000, tol=1e-10).fit(bank, y[~mask])
+        hits += list(plain.predict(queries) == y[mask])
+    assert details["holdout_top1"] == pytest.approx(np.mean(hits), abs=1e-5)
 
 
 def test_ridge_details():
@@ -242,7 +262,7 @@ def test_constant_features_know_the_class_frequencies(name, kind):
 def test_fits_that_stop_early_say_so_without_a_warning():
     x, y = clouds(15)
     for backend in ("numpy", "sklearn"):
-        (fit,) = fit_logistic_path(backend, x, y, 3, [1.0], max_iterations=1)
+        fit = LogisticSolver(backend, x, 3, 1).open_path(x, y, tolerance=PLAIN)(1.0)
         assert (fit.converged, fit.iterations, fit.stopped) == (False, 1, "iterations")
     details = fit_head("logistic", "none", x, y, 3, Linear(c=[9.0], max_iterations=1)).details
     assert details["converged"] is False

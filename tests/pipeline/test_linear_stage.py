@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from projects import fill_folder
 
 from pipeline.cells import open_cells
+from pipeline.heads import fit_heads
 from pipeline.index import read_index
+from pipeline.inner_splits import held_out_parts
 from pipeline.linear import run_linear
 from pipeline.params import load_study
 from pipeline.protocol import Task
@@ -77,6 +82,34 @@ def test_no_val_image_reaches_a_choice(task_of, head):
     chosen = [{r["variant"]: r["details"] for r in s.rows} for s in (honest, poisoned)]
     assert chosen[0] == chosen[1]
     assert honest.outcomes != poisoned.outcomes
+
+
+def test_groups_of_train_are_held_out_as_a_whole(project, task_of):
+    shutil.rmtree(project.folder / "images")
+    fill_folder(project.folder / "images", {"cat": 12, "dog": 12})
+    study, task = task_of({**HEADS, "heads": ["logistic", "sgd"], "sgd": {"epochs": 6}})
+    rows = task.train.manifest.rows
+    groups = np.array([f"patient {i // 2}" for i in range(rows)])
+    held, seen = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        for place in ("pipeline.selection", "pipeline.sgd"):
+            patch.setattr(
+                f"{place}.held_out_parts",
+                lambda *a: held.append(held_out_parts(*a)) or held[-1],
+            )
+        patch.setattr(
+            "pipeline.sgd.fit_heads",
+            lambda *a, **k: seen.append(k.get("rows")) or fit_heads(*a, **k),
+        )
+        scored = run_linear(study, "numpy", replace(task, train_groups=groups))
+    assert len(held) == 2 + 1  # two normalisations, and the SGD heads
+    for each in held:
+        assert each.by_group
+        for mask in each.masks:
+            assert not set(groups[mask]) & set(groups[~mask])
+    assert not set(groups[seen[0]]) & set(groups[np.setdiff1d(np.arange(rows), seen[0])])
+    details = {row["variant"]: row["details"] for row in scored.rows}
+    assert details["logistic_none"]["C_by_group"]
 
 
 def test_gradient_heads_on_the_centre_crop_and_on_views(task_of):

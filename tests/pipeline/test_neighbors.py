@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from made_cells import clouds, left_overs, make_study, make_task
 
-from cache.errors import CellCorruptError, CellMissingError, CellStaleError, ProbelineError
+from cache.cell import chunk_name
+from cache.errors import (
+    CellCorruptError,
+    CellMissingError,
+    CellStaleError,
+    NonFiniteError,
+    ProbelineError,
+)
 from pipeline import neighbors
 from pipeline.neighbors import neighbors_key, read_neighbors, search_cell, spaces
 from pipeline.paths import neighbors_path
@@ -62,7 +69,7 @@ def task(here):
     return make_task(train, labels, val, val_labels)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "sklearn"])
+@pytest.mark.parametrize("backend", ["numpy", "sklearn", "torch"])
 def test_every_space_holds_what_a_slow_search_finds(task, backend):
     settings = make_study(EVERY, {"k": [5]}).neighbors
     assert len(spaces(settings)) == 8
@@ -175,7 +182,7 @@ def test_the_stage_searches_what_is_missing_alone(project):
     for path in folder.glob("*"):
         path.unlink()
     project.run("knn").refused("neighbours are missing", "python -m stages.neighbors")
-    assert not (project.folder / "results").exists()
+    assert not list((project.folder / "results").rglob("*.parquet"))
     project.run("neighbors").succeeded("0 cached, 1 computed")
     project.run("neighbors").succeeded("1 cached, 0 computed")
     before = project.files("data/neighbors")
@@ -198,13 +205,14 @@ def test_the_stage_searches_what_is_missing_alone(project):
     assert left_overs(project.folder) == []
 
 
-def test_the_backend_is_chosen_by_name_and_recorded(project, monkeypatch):
+@pytest.mark.parametrize("backend", ["sklearn", "torch"])
+def test_the_backend_is_chosen_by_name_and_recorded(project, monkeypatch, backend):
     project.prepare()
     project.params["neighbors"]["keep"] = 6
     project.write()
-    monkeypatch.setenv("PROBELINE_BACKEND", "torch")
-    project.run("neighbors").refused("PROBELINE_BACKEND", "auto, sklearn, cuml")
-    monkeypatch.setenv("PROBELINE_BACKEND", "sklearn")
+    monkeypatch.setenv("PROBELINE_BACKEND", "faiss")
+    project.run("neighbors").refused("PROBELINE_BACKEND", "auto, sklearn, torch, cuml")
+    monkeypatch.setenv("PROBELINE_BACKEND", backend)
     project.run("neighbors").succeeded("1 computed")
     monkeypatch.delenv("PROBELINE_BACKEND")
     project.run("neighbors").succeeded("1 cached")  # the machine's choice makes nothing stale
@@ -212,7 +220,25 @@ def test_the_backend_is_chosen_by_name_and_recorded(project, monkeypatch):
     from cache.records import read_record
 
     record = read_record(project.folder / "results" / "knn" / "pets" / "tiny.parquet")
-    assert {row["backend"] for row in record.scores} == {"sklearn"}
+    assert {row["backend"] for row in record.scores} == {backend}
+
+
+@pytest.mark.parametrize("backend", ["numpy", "sklearn", "torch"])
+@pytest.mark.parametrize(("split", "row"), [("train", 61), ("val", 3)])
+def test_a_feature_that_is_not_finite_is_named(here, backend, split, row):
+    task = make_task(*clouds(7), *clouds(8, n=20))
+    cell = {"train": task.train, "val": task.val}[split]
+    chunk = cell.address.path / chunk_name(0)  # a writer would refuse it
+    stored = np.frombuffer(chunk.read_bytes(), np.float32).copy()
+    stored[row * 12 + 5] = np.nan
+    chunk.write_bytes(stored.tobytes())
+    settings = make_study(EVERY, {"k": [1]}).neighbors
+    for space in spaces(settings):
+        with pytest.raises(NonFiniteError) as error:
+            store(settings, task, space, backend=backend)
+        where = f"row {row} ({row:05d}) of split {split}, model made, data set clouds"
+        assert error.value.found == where
+        assert "_".join(space) in error.value.place
 
 
 @pytest.mark.gpu

@@ -58,6 +58,44 @@ def test_leaving_one_out_is_refitting_without_it(n, d, classes, seed):
         assert one.accuracy == pytest.approx(np.mean(hits), abs=1e-12)
 
 
+@given(
+    n=st.integers(6, 20),
+    d=st.integers(1, 30),
+    size=st.integers(2, 7),
+    seed=st.integers(0, 9),
+    named=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_leaving_a_group_out_is_refitting_without_it(n, d, size, seed, named):
+    """Groups smaller and larger than the features are many; images without one are left alone."""
+    x, y = clouds(n, d, 3, seed)
+    groups = np.array([f"g{i // size}" for i in range(n)])
+    if not named:
+        groups[: n // 2] = ""
+    units = np.where(groups == "", [f"image {i}" for i in range(n)], groups)
+    if len(set(units)) < 2:
+        return
+    penalties = [0.1, 10.0]
+    judged = fit_ridge(x, y, 3, penalties, groups)[1]
+    for penalty, one in zip(penalties, judged, strict=True):
+        residuals, hits = np.empty((n, 3)), np.empty(n)
+        for unit in set(units):
+            out = units == unit
+            if len(np.unique(y[~out])) < 2:
+                return
+            (fit,), _ = fit_ridge(x[~out], y[~out], 3, [penalty])
+            score = scores(fit, x[out])
+            residuals[out] = np.where(np.arange(3) == y[out, None], 1, -1) - score
+            hits[out] = score.argmax(1) == y[out]
+        assert one.squared_error == pytest.approx(np.square(residuals).mean(), rel=1e-6)
+        assert one.accuracy == pytest.approx(hits.mean(), abs=1e-12)
+
+
+def test_a_single_group_is_none():
+    x, y = clouds(12, 4, 2)
+    assert fit_ridge(x, y, 2, [1.0], np.full(12, "a"))[1] == fit_ridge(x, y, 2, [1.0])[1]
+
+
 @pytest.mark.parametrize(
     ("n", "d", "classes"), [(80, 10, 4), (40, 120, 3), (60, 60, 2), (61, 60, 3)]
 )

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import faiss
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.neighbors import NearestNeighbors
 
-from cache.cell import Cell, CellAddress
-from cache.errors import NonFiniteError, ProbelineError
+from cache.cell import Cell, CellAddress, chunk_name
+from cache.errors import CellCorruptError, NonFiniteError, ProbelineError
 from cache.writer import CellWriter
 from pipeline import candidates, search
-from pipeline.banks import ArrayBank, CellBank
+from pipeline.banks import ArrayBank, CellBank, draw
+from pipeline.library_search import nearest_by
 from pipeline.normalization import unit_length, zscore
 from pipeline.preparation import widen
 from pipeline.running import Running
 from pipeline.search import nearest
+
+BACKENDS = ("numpy", "torch")
 
 
 def cloud(seed, n, d, *, mean=0.0, dtype=np.float32):
@@ -55,14 +61,15 @@ def assert_same(found, expected, *, rtol=5e-6):
         assert len(set(row)) == len(row)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("mean", [0.0, 3.0])
-def test_neighbors_are_scikit_learns_in_float64(metric, dtype, mean):
+def test_neighbors_are_scikit_learns_in_float64(metric, dtype, mean, backend):
     bank, queries = (cloud(s, n, 40, mean=mean, dtype=dtype) for s, n in ((1, 2500), (2, 130)))
     peer = NearestNeighbors(n_neighbors=50, metric=metric, algorithm="brute")
     distances, order = peer.fit(bank.astype(np.float64)).kneighbors(queries.astype(np.float64))
-    found = nearest(ArrayBank(bank), ArrayBank(queries), 50, metric)
+    found = nearest(ArrayBank(bank), ArrayBank(queries), 50, metric, backend=backend)
     np.testing.assert_array_equal(found.indices, order)
     np.testing.assert_allclose(found.distances, distances, rtol=2e-6)
 
@@ -118,17 +125,19 @@ def test_a_constant_column_is_constant_whatever_its_value():
     np.testing.assert_allclose(found.distances, expected.distances, rtol=1e-6)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
 @pytest.mark.parametrize("mean", [1e2, 1e4])
-def test_a_mean_far_from_the_origin_loses_no_neighbor(metric, mean):
+def test_a_mean_far_from_the_origin_loses_no_neighbor(metric, mean, backend):
     bank, queries = cloud(9, 1500, 24, mean=mean), cloud(10, 60, 24, mean=mean)
-    found = nearest(ArrayBank(bank), ArrayBank(queries), 20, metric)
+    found = nearest(ArrayBank(bank), ArrayBank(queries), 20, metric, backend=backend)
     expected = direct(bank, queries, 20, metric)
     assert_same(found, expected, rtol=2e-6)
     np.testing.assert_array_equal(found.indices, expected[1])
 
 
-def test_tight_clusters_far_apart_are_searched_again_in_float64(monkeypatch):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_tight_clusters_far_apart_are_searched_again_in_float64(monkeypatch, backend):
     """A mean per cluster that no single centre removes: float32 products can't see inside."""
     rng = np.random.default_rng(11)
     centres = 1e4 * rng.standard_normal((4, 16))
@@ -142,7 +151,7 @@ def test_tight_clusters_far_apart_are_searched_again_in_float64(monkeypatch):
         return original(self, raw, own, dtype)
 
     monkeypatch.setattr(search._Search, "_pass", spy)
-    found = nearest(ArrayBank(bank), ArrayBank(queries), 10, "euclidean")
+    found = nearest(ArrayBank(bank), ArrayBank(queries), 10, "euclidean", backend=backend)
     expected = direct(bank, queries, 10, "euclidean")
     np.testing.assert_array_equal(found.indices, expected[1])
     np.testing.assert_allclose(found.distances, expected[0], rtol=1e-6)
@@ -177,10 +186,11 @@ def test_equal_rows_have_distance_zero_in_order_of_the_bank(metric, preparation)
     assert (found.distances[0, 4:] > 0).all()
 
 
-def test_more_equal_rows_than_candidates():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_more_equal_rows_than_candidates(backend):
     bank = cloud(14, 400, 8)
     bank[100:] = bank[100]
-    found = nearest(ArrayBank(bank, 64), ArrayBank(bank[[350]]), 12, "euclidean")
+    found = nearest(ArrayBank(bank, 64), ArrayBank(bank[[350]]), 12, "euclidean", backend=backend)
     assert (found.distances == 0).all()
     np.testing.assert_array_equal(found.indices[0], np.arange(100, 112))
 
@@ -197,7 +207,10 @@ def test_odd_sizes_and_values(data):
     bank = data.draw(arrays(np.float16, (n, d), elements=numbers))
     queries = data.draw(arrays(np.float16, (m, d), elements=numbers))
     chunk = data.draw(st.sampled_from([7, 59, 60, 61]))
-    found = nearest(ArrayBank(bank, chunk), ArrayBank(queries, 3), k, metric, threads=2)
+    backend = data.draw(st.sampled_from(BACKENDS))
+    found = nearest(
+        ArrayBank(bank, chunk), ArrayBank(queries, 3), k, metric, threads=2, backend=backend
+    )
     assert_same(found, direct(bank, queries, k, metric))
 
 
@@ -205,18 +218,22 @@ def test_odd_sizes_and_values(data):
 @given(
     chunk=st.integers(40, 700),
     query_chunk=st.integers(1, 200),
-    piece=st.integers(30, 300),
-    block=st.integers(10, 200),
+    piece=st.integers(4, 40).map(lambda eights: 8 * eights),
+    block=st.integers(1, 25).map(lambda eights: 8 * eights),
     threads=st.integers(1, 3),
     margin=st.integers(0, 40),
+    sample=st.integers(20, 300),
 )
-def test_blocks_and_threads_change_nothing(chunk, query_chunk, piece, block, threads, margin):
+def test_blocks_and_threads_change_nothing(
+    chunk, query_chunk, piece, block, threads, margin, sample
+):
     bank, queries = CLASS_SORTED
     expected = direct(bank, queries, 15, "euclidean")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search, "PIECE", piece)
         patch.setattr(search, "BLOCK", block)
         patch.setattr(search, "MARGIN", margin)
+        patch.setattr(search, "SAMPLE", sample)
         found = nearest(
             ArrayBank(bank, chunk), ArrayBank(queries, query_chunk), 15, "euclidean",
             threads=threads,
@@ -231,12 +248,13 @@ CLASS_SORTED = (
 )
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_leave_one_out_goes_by_row_not_by_distance(metric):
+def test_leave_one_out_goes_by_row_not_by_distance(metric, backend):
     bank = cloud(17, 1300, 10)
     bank[900] = bank[3]
     rows = np.array([3, 900, 1299, 0, 5])
-    found = nearest(ArrayBank(bank), ArrayBank(bank[rows]), 8, metric, own=rows)
+    found = nearest(ArrayBank(bank), ArrayBank(bank[rows]), 8, metric, own=rows, backend=backend)
     assert_same(found, direct(bank, bank[rows], 8, metric, own=rows))
     assert found.indices[0, 0] == 900
     assert found.indices[1, 0] == 3
@@ -244,17 +262,21 @@ def test_leave_one_out_goes_by_row_not_by_distance(metric):
     assert not (found.indices == rows[:, np.newaxis]).any()
 
 
-def test_only_some_rows_are_searched_but_all_give_the_statistics():
+@pytest.mark.parametrize("backend", ["numpy", "torch", "sklearn"])
+def test_only_some_rows_are_searched_but_all_give_the_statistics(backend):
     bank, queries = cloud(18, 1400, 6) * np.arange(1, 7, dtype=np.float32), cloud(19, 30, 6)
     only = np.random.default_rng(0).random(1400) < 0.3
     only[:200] = False
-    found = nearest(ArrayBank(bank, 130), ArrayBank(queries), 9, "euclidean", "zscore", only=only)
+    held = ArrayBank(bank, 130)
+    found = nearest_by(backend, held, ArrayBank(queries), 9, "euclidean", "zscore", only=only)
     a, b = zscore(bank, queries)
     distances, order, _ = direct(a[only], b, 9, "euclidean")
     np.testing.assert_array_equal(found.indices, np.flatnonzero(only)[order])
     np.testing.assert_allclose(found.distances, distances, rtol=1e-5)
     own = np.flatnonzero(only)[:10]
-    found = nearest(ArrayBank(bank, 130), ArrayBank(bank[own]), 9, "euclidean", only=only, own=own)
+    found = nearest_by(
+        backend, held, ArrayBank(bank[own]), 9, "euclidean", "none", only=only, own=own
+    )
     assert not (found.indices == own[:, np.newaxis]).any()
     assert only[found.indices].all()
 
@@ -319,13 +341,72 @@ def test_faults_are_named():
         nearest(bank, bank, 1, "euclidean", "whiten")
 
 
+@pytest.mark.parametrize("backend", ["numpy", "torch", "sklearn"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("where", ["bank", "queries"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_features_that_are_not_finite_are_refused(where, value):
-    arrays_ = {"bank": cloud(26, 5000, 4), "queries": cloud(27, 10, 4)}
+def test_features_that_are_not_finite_are_refused_by_row(where, value, dtype, backend):
+    arrays_ = {"bank": cloud(26, 5000, 4, dtype=dtype), "queries": cloud(27, 10, 4, dtype=dtype)}
     arrays_[where][7, 2] = value
-    with pytest.raises(NonFiniteError):
-        nearest(ArrayBank(arrays_["bank"]), ArrayBank(arrays_["queries"]), 3, "euclidean")
+    sides = ArrayBank(arrays_["bank"]), ArrayBank(arrays_["queries"])
+    for metric, preparation in product(["euclidean", "cosine"], ["none", "zscore", "centered_l2"]):
+        with pytest.raises(NonFiniteError) as error:
+            nearest_by(backend, *sides, 3, metric, preparation)
+        assert error.value.found == "row 7"
+
+
+def test_a_sample_that_misleads_loses_no_neighbor(monkeypatch):
+    """The rows compared first say that the nearest are much nearer than most of them are."""
+    bank, queries = cloud(28, 3000, 6), cloud(29, 1, 6)
+    expected = direct(bank, queries, 40, "euclidean")
+    sample = np.sort(expected[1][0, :30]).astype(np.int32)
+    monkeypatch.setattr(search, "SAMPLE", len(sample))
+    monkeypatch.setattr(search, "draw", lambda *_: (sample, bank[sample]))
+    found = nearest(ArrayBank(bank), ArrayBank(queries), 40, "euclidean")
+    np.testing.assert_array_equal(found.indices, expected[1])
+    np.testing.assert_allclose(found.distances, expected[0], rtol=1e-6)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("preparation", ["none", "l2", "zscore", "centered_l2"])
+@pytest.mark.parametrize("mean", [0.0, 100.0])
+def test_a_gpu_finds_the_same(metric, preparation, mean, monkeypatch):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    monkeypatch.setenv("PROBELINE_DEVICE", "cuda")
+    bank, queries = cloud(30, 9000, 100, mean=mean), cloud(31, 700, 100, mean=mean)
+    bank[[5, 6, 7]] = queries[3]
+    own = np.arange(700)
+    for asked, left_out in ((queries, None), (bank[:700], own)):
+        ours, theirs = (
+            nearest(
+                ArrayBank(bank), ArrayBank(asked), 60, metric, preparation,
+                own=left_out, backend=backend,
+            )
+            for backend in BACKENDS
+        )  # fmt: skip
+        np.testing.assert_array_equal(theirs.indices, ours.indices)
+        np.testing.assert_allclose(theirs.distances, ours.distances, rtol=2e-6)
+
+
+@pytest.mark.parametrize("preparation", ["none", "l2", "zscore", "centered_l2"])
+def test_rows_drawn_from_a_cell_are_its_rows_and_a_damaged_chunk_is_refused(cell, preparation):
+    values, bank = cell
+    only = np.arange(2000) % 3 == 1
+    for size, mask in ((50, None), (3000, None), (1999, None), (500, only), (1, only)):
+        rows, drawn = draw(bank, size, mask)
+        np.testing.assert_array_equal(drawn, values[rows])
+        assert len(rows) == min(size, 2000 if mask is None else only.sum())
+        assert (np.diff(rows) > 0).all()
+        assert mask is None or mask[rows].all()
+    chunk = bank.cell.address.path / chunk_name(1)
+    chunk.write_bytes(chunk.read_bytes()[:-70])
+    for damage in (lambda: None, chunk.unlink):
+        damage()
+        with pytest.raises(CellCorruptError, match="chunk") as error:
+            nearest(bank, ArrayBank(values), 3, "euclidean", preparation)
+        assert str(chunk) in error.value.place
 
 
 def test_every_float16_is_widened_as_numpy_does():
@@ -347,18 +428,26 @@ def test_the_running_smallest_are_the_smallest_whatever_the_order_of_blocks(data
     values = data.draw(arrays(dtype, (rows, columns), elements=numbers))
     width = data.draw(st.integers(1, columns))
     starts = data.draw(st.permutations(range(0, columns, width)))
+    rank = data.draw(st.none() | st.integers(1, 2 * k))
     running = Running(rows, k, dtype)
     names = np.arange(columns, dtype=np.int32) * 1000
     for start in starts:
         part = slice(start, start + width)
-        running.offer(slice(0, rows), np.ascontiguousarray(values[:, part]), names[part])
-    found, where = running.smallest(slice(0, rows))
+        block = np.ascontiguousarray(values[:, part])
+        running.offer(slice(0, rows), block, names[part], rank if start == starts[0] else None)
+    found, where, beyond = running.smallest(slice(0, rows))
     expected = np.where(np.isnan(values), np.inf, values)
-    expected = np.pad(expected, ((0, 0), (0, k)), constant_values=np.inf)
-    order = np.argsort(expected, axis=1, kind="stable")[:, :k]
+    expected = np.pad(expected, ((0, 0), (0, k + 1)), constant_values=np.inf)
+    order = np.argsort(expected, axis=1, kind="stable")[:, : k + 1]
     expected = np.take_along_axis(expected, order, axis=1)
-    np.testing.assert_array_equal(found, expected)
     there = np.isfinite(found)
+    missing = np.take_along_axis(expected, there.sum(axis=1, keepdims=True), axis=1)[:, 0]
+    assert (beyond <= missing).all()
+    if rank is None:
+        np.testing.assert_array_equal(beyond, expected[:, k - 1])
+    expected, order = expected[:, :k], order[:, :k]
+    np.testing.assert_array_equal(found[there], expected[there])
+    assert rank is not None or (there == np.isfinite(expected)).all()
     assert (where[~there] == -1).all()
     for columns_of_row, kept in zip(where, there, strict=True):
         assert len(set(columns_of_row[kept])) == kept.sum()

@@ -13,9 +13,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from pipeline import transfer
 from pipeline.held_out_groups import obstacle
-from pipeline.linear_heads import PENALTIES
 from pipeline.protocol import Source, Task
 from pipeline.transfer import Transfer
+from pipeline.tuning import PENALTIES
 
 PHOTOS = ("zebra", "cat", "owl", "fox")
 SKETCHES = ("owl", "dog", "cat", "zebra")

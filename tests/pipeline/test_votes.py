@@ -13,9 +13,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from cache.errors import ProbelineError
 from pipeline import votes
 from pipeline.banks import ArrayBank
+from pipeline.knn_variants import PRESETS
 from pipeline.normalization import unit_length
 from pipeline.scoring import make_outcome
 from pipeline.search import nearest
+from pipeline.transfer_votes import neighbor_votes
 from pipeline.votes import (
     LeaveOneOut,
     Voting,
@@ -233,3 +235,19 @@ def test_where_all_are_copies_nothing_is_chosen():
     names = np.zeros((30, 10), int)
     choice = choose([leave_one_out(found.distances, names, np.zeros(30, int), 2, options)])
     assert (choice.voting, choice.accuracy, choice.queries) == (options[0], None, 0)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "sklearn", "torch"])
+@pytest.mark.parametrize("variant", PRESETS["study"], ids=lambda variant: variant.name)
+def test_transferred_votes_are_scikit_learns_by_every_backend(variant, backend):
+    rng = np.random.default_rng(8)
+    bank = (rng.standard_normal((300, 6)) * np.arange(1, 7)).astype(np.float32)
+    queries = rng.standard_normal((25, 6)).astype(np.float32)
+    labels = rng.integers(-1, 3, 300)  # -1: nobody's neighbour, but part of the statistics
+    found = neighbor_votes(variant, ArrayBank(bank), labels, queries, 3, backend)
+    a, b = bank.astype(np.float64), queries.astype(np.float64)
+    if variant.space[1] == "zscore":
+        a, b = ((x - bank.mean(0, np.float64)) / bank.std(0, dtype=np.float64) for x in (a, b))
+    peer = KNeighborsClassifier(20, weights="distance", algorithm="brute")
+    expected = peer.fit(a[labels >= 0], labels[labels >= 0]).predict_proba(b)
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -11,6 +11,7 @@ from cache.records import write_record
 from pipeline.analysis import analyse
 from pipeline.cells import cell_key
 from pipeline.cube import gather, to_cube, write_netcdf
+from pipeline.evidence import gather_evidence
 from pipeline.index import Index, write_index
 from pipeline.paths import (
     CORRELATION_NC,
@@ -23,7 +24,9 @@ from pipeline.paths import (
 )
 from pipeline.provenance import origin, recorded_card
 from pipeline.records import record_key
+from pipeline.score_table import to_csv
 from pipeline.scoring import make_outcome, outcome_table, score_rows
+from pipeline.statistics import compute_statistics
 from pipeline.study import Study
 
 CLASSES = 3
@@ -66,10 +69,13 @@ def make_study(models=6, inside=1, outside=2, variants=1, words=None, title="Rep
     )
 
 
-def store(study, *, missing=(), constant=False, images=40, remarks=(), details=None):
+def store(
+    study, *, missing=(), constant=False, images=40, remarks=(), details=None, statistics=True
+):
     """Write everything that the report reads below the current folder.
 
-    `missing` holds (protocol, data set, model) without a record.
+    `missing` holds (protocol, data set, model) without a record; `statistics`: whether to compute
+    them, which takes longer than all the rest.
     """
     PARAMS.write_text(json.dumps(study.model_dump()), encoding="utf-8")
     variants = {
@@ -99,10 +105,11 @@ def store(study, *, missing=(), constant=False, images=40, remarks=(), details=N
                     outcomes=outcome_table(outcomes),
                 )
     scores, _ = gather(study)
-    write_durably(SCORES_CSV, scores.to_csv(index=False).encode())
+    write_durably(SCORES_CSV, to_csv(scores).encode())
     cube = to_cube(study, scores)
     write_netcdf(cube, SCORES_NC)
-    write_netcdf(analyse(cube, study.correlation), CORRELATION_NC)
+    found = compute_statistics(gather_evidence(study, cube)) if statistics else {}
+    write_netcdf(analyse(cube, study.correlation), CORRELATION_NC, found)
 
 
 def _outcome(variant, labels, right, constant, rng, details):

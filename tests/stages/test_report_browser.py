@@ -62,6 +62,19 @@ def open_report(browser):
         time.sleep(0.05)
 
 
+def wait_for(browser, condition):
+    end = time.monotonic() + 60
+    while not browser.execute_script(f"return {condition}"):
+        assert time.monotonic() < end, condition
+        time.sleep(0.05)
+
+
+def draw_all(browser):
+    """Figures are drawn when they come near the window, and all of them before printing."""
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    wait_for(browser, "[...document.querySelectorAll('.draw')].every(d => d.dataset.drawn)")
+
+
 def column(browser, number):
     lines = browser.execute_script(
         "return [...document.querySelectorAll('#scores tbody tr')]"
@@ -91,6 +104,8 @@ def test_report_works_without_a_network(tmp_path, monkeypatch, browser):
     assert [u for u in urls if not u.startswith(("file:", "data:"))] == []
     assert browser.title == HOSTILE.strip()
 
+    assert not browser.find_elements("css selector", "#correlation svg")  # far below: not drawn
+
     means = [float(x) for x in column(browser, 1)]
     assert means == sorted(means, reverse=True)
     press(browser, "Mean")
@@ -109,13 +124,41 @@ def test_report_works_without_a_network(tmp_path, monkeypatch, browser):
     browser.find_element("css selector", "#family option[value='=family2']").click()
     assert column(browser, 0) == ["model2"]
 
-    figures = browser.find_elements("css selector", "figure svg")
-    assert len(figures) == 3
-    before = figures[0].get_attribute("innerHTML")
+    browser.find_element("css selector", "#family option[value='']").click()
+    browser.find_element("css selector", "#role option[value='=out_of_domain']").click()
+    titles = [b.text for b in browser.find_elements("css selector", "#scores thead button")]
+    assert titles == ["Model", "Mean", "out0", "out1"]
+
+    draw_all(browser)
+    before = browser.find_element("css selector", "#correlation svg").get_attribute("innerHTML")
     browser.find_element("css selector", "#coefficient option[value=kendall]").click()
-    time.sleep(0.5)
-    after = browser.find_element("css selector", "#correlation svg").get_attribute("innerHTML")
-    assert after != before
+    wait_for(
+        browser, f"document.querySelector('#correlation svg').innerHTML !== {json.dumps(before)}"
+    )
+    before = browser.find_element("css selector", "#scatter_knn svg").get_attribute("innerHTML")
+    browser.find_element("css selector", "[data-signal=axes] option[value=logit]").click()
+    wait_for(
+        browser, f"document.querySelector('#scatter_knn svg').innerHTML !== {json.dumps(before)}"
+    )
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1400, 1000), (360, 740)])
+def test_nothing_sticks_out_of_the_page(tmp_path, monkeypatch, browser, width, height):
+    monkeypatch.chdir(tmp_path)
+    store(make_study(models=8, inside=2, outside=4, variants=3, words={"backbone": "long" * 12}))
+    assert CliRunner().invoke(main).exit_code == 0
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    open_report(browser)
+    draw_all(browser)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    blank = browser.execute_script(
+        "return [...document.querySelectorAll('.draw svg')]"
+        ".filter(s => s.getBoundingClientRect().width < 100).map(s => s.closest('.draw').id)"
+    )
+    assert blank == []
     assert browser.get_log("browser") == []
 
 
@@ -127,12 +170,13 @@ def test_downloads_are_safe_for_spreadsheets(tmp_path, monkeypatch, browser):
     browser.execute_script(
         "window.saved = []; URL.createObjectURL = b => { saved.push(b); return 'data:,'; }"
     )
-    for button in browser.find_elements("css selector", "[data-save=csv], #scores-csv"):
-        button.click()
+    buttons = browser.find_elements("css selector", "[data-save=csv], #scores-csv")
+    for button in buttons:
+        browser.execute_script("arguments[0].click()", button)
     texts = browser.execute_async_script(
         "const done = arguments[0]; Promise.all(saved.map(b => b.text())).then(done)"
     )
-    assert len(texts) == 4
+    assert len(texts) == len(buttons) > 4
     assert any("'=cmd()" in text for text in texts)
     assert not any(",=cmd()" in text for text in texts)
     assert all(text.count("\r\n") > 2 for text in texts)

@@ -54,7 +54,7 @@ def test_stages_out_of_order_name_what_comes_first(project):
     project.run("index", "pets").succeeded("8 train and 2 val images of 2 classes")
     for stage in ("neighbors", "knn", "linear"):
         project.run(stage).refused("embeddings are missing", "python -m stages.extract pets")
-    assert not (project.folder / "results").exists()
+    assert not list((project.folder / "results").rglob("*.parquet"))
 
 
 def test_a_missing_checkpoint(project):
@@ -83,7 +83,7 @@ def test_more_neighbours_than_train_images(project):
     project.write()
     for stage in ("neighbors", "knn"):
         project.run(stage).refused("knn.k", "data set pets", "at most 8", "found     9")
-    assert not (project.folder / "results").exists()
+    assert not list((project.folder / "results").rglob("*.parquet"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""Stage pretrain: train the study's own small models -> data/checkpoints/<name>.safetensors."""
+
+from __future__ import annotations
+
+import click
+
+from cache.files import explain_disk_errors
+from pipeline.index import read_index
+from pipeline.params import load_study
+from pipeline.paths import CHECKPOINTS
+from pipeline.pretrain import pretrain_status, read_training
+from stages._run import Tally, explain_errors, say
+
+
+@click.command(help=__doc__)
+@explain_errors
+def main() -> None:
+    """Train what is missing."""
+    tally = Tally("pretrain")
+    study = load_study()
+    with explain_disk_errors(CHECKPOINTS):
+        CHECKPOINTS.mkdir(parents=True, exist_ok=True)  # DVC expects it, filled or not
+    indexes = {name: read_index(entry.dataset) for name, entry in study.pretrain.items()}
+    missing = {}
+    for name, index in indexes.items():
+        status = pretrain_status(study, name, index)
+        if status.state == "cached":
+            continue
+        missing[name] = index
+        if status.state in ("stale", "damaged"):
+            say("pretrain", f"{name} is {status.state}, trained again: {status.detail}")
+    if missing:
+        # Only now: a stage that has nothing to do must not spend seconds on importing torch.
+        from pipeline.pretrain_run import pretrain_all
+
+        pretrain_all(study, missing)
+    for name in study.pretrain:
+        _say_collapse(name)
+    tally.computed, tally.cached = len(missing), len(study.pretrain) - len(missing)
+    tally.close()
+
+
+def _say_collapse(name: str) -> None:
+    """Name a collapsed model at every run, not only at the one that trained it."""
+    record = read_training(name)
+    if record and record.get("collapsed"):
+        say(
+            "pretrain",
+            f"warning: {name} has collapsed: its {record['width']} features have an effective "
+            f"rank of {record['rankme']:.1f}",
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What the report reads, made up: a cube, and statistics that a test gives."""
+
+import copy
+import html
+import re
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+import vl_convert
+import xarray as xr
+from markupsafe import Markup
+
+from pipeline.report import _environment
+from pipeline.report_inputs import Inputs
+from pipeline.report_words import protocol_word
+from pipeline.study import Study
+
+METRIC = "top1"
+
+
+def make_inputs(
+    statistics=MappingProxyType({}),
+    *,
+    models=("a", "b", "c"),
+    datasets=("in0", "out0"),
+    variants=("knn/study", "linear/ridge_none"),
+    values=None,
+    **words,
+):
+    """Inputs without any file.
+
+    `words` are coordinates of the models (lists), for instance ``parameters=[...]``; `values` has
+    shape (n_models, n_datasets, n_variants).
+    """
+    shape = (len(models), len(datasets), len(variants))
+    if values is None:
+        values = np.random.default_rng(0).uniform(0.3, 0.9, shape)
+    scores = np.asarray(values, float)[..., np.newaxis]
+    of_model = {
+        "family": [f"family {m}" for m in models],
+        "backbone": ["resnet"] * len(models),
+        "supervision": ["supervised"] * len(models),
+        "parameters": [np.nan] * len(models),
+        "dimension": [np.nan] * len(models),
+    } | {name: of for name, of in words.items() if name not in ("images", "extraction_seconds")}
+    unknown = np.full(shape[:2], np.nan)
+    dims = ("model", "dataset", "variant", "metric")
+    cube = xr.Dataset(
+        {
+            "value": (dims, scores),
+            "ci_low": (dims, scores - 0.05),
+            "ci_high": (dims, scores + 0.05),
+            "images": (dims[:2], np.asarray(words.get("images", unknown), float)),
+            "extraction_seconds": (
+                dims[:2],
+                np.asarray(words.get("extraction_seconds", unknown), float),
+            ),
+        },
+        coords={
+            "model": list(models),
+            "dataset": list(datasets),
+            "variant": list(variants),
+            "metric": [METRIC],
+            "protocol": ("variant", [v.partition("/")[0] for v in variants]),
+            "role": (
+                "dataset",
+                ["in_domain" if d.startswith("in") else "out_of_domain" for d in datasets],
+            ),
+        }
+        | {name: ("model", list(of)) for name, of in of_model.items()},
+    )
+    correlations = xr.Dataset(attrs={"metric": METRIC})
+    study = Study.model_validate(
+        {
+            "datasets": {},
+            "models": {},
+            "extraction": {},
+            "neighbors": {"metric": ["euclidean"], "normalization": ["none"]},
+            "knn": {"k": [1]},
+            "linear": {},
+            "fewshot": {},
+            "transfer": {},
+            "predictors": {},
+            "correlation": {},
+            "report": {},
+        }
+    )
+    return Inputs(study, cube, correlations, pd.DataFrame(), {}, {}, dict(statistics))
+
+
+def table(dims, labels, variables, **attrs):
+    """A statistic: `variables` by name as nested lists or arrays of one shape."""
+    return xr.Dataset(
+        {name: (dims, np.asarray(values)) for name, values in variables.items()},
+        coords={dim: list(names) for dim, names in zip(dims, labels, strict=True)},
+        attrs=attrs,
+    )
+
+
+def withheld(reason):
+    """A statistic that has nothing to say."""
+    return xr.Dataset(attrs={"definition": "something", "withheld": reason})
+
+
+def drawn(pair, **signals):
+    """The marks that Vega draws for some parameters, as (kind, description)."""
+    spec, rows = copy.deepcopy(pair[0]), pair[1]
+    spec["datasets"] = {"rows": rows}
+    if spec.get("width") == "container":
+        spec["width"] = 480
+    names = {param["name"] for param in spec["params"]}
+    assert signals.keys() <= names
+    for param in spec["params"]:
+        param["value"] = signals.get(param["name"], param["value"])
+    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    mark = r'aria-label="([^"]*)" role="graphics-symbol" aria-roledescription="([^"]*)"'
+    return [(kind, html.unescape(words)) for words, kind in re.findall(mark, svg)]
+
+
+def partial(name, section, **context):
+    """A section's template in the page's own surroundings."""
+    environment = _environment()
+    environment.globals |= {
+        "figure": lambda name, title: Markup(f'<div id="{name}"></div>'),
+        "word": protocol_word,
+        "plural": lambda n, noun: f"{n} {noun}s",
+    }
+    return environment.get_template(f"report_{name}.html.j2").render({name: section}, **context)

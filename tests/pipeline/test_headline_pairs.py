@@ -1,0 +1,112 @@
+"""All pairs of headline scores: against scipy and redraws written out; poor studies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_evidence import make_cube, make_evidence
+from scipy import stats
+
+from pipeline.headline_pairs import headline_pairs
+
+ROLES = ["in_domain", "out_of_domain", "out_of_domain"]
+
+
+def study(models=12, families=6, gaps=True, change=lambda s: s):
+    rng = np.random.default_rng(0)
+    ability = rng.normal(0, 1, (models, 1))
+    scores = {
+        n: change(0.5 + 0.1 * (ability + rng.normal(0, 1, (models, 3)))).clip(0, 1)
+        for n in ("knn/a", "linear/b")
+    }
+    if gaps:
+        scores["knn/a"][0, 1] = np.nan
+    words = [f"f{i % families}" for i in range(models)]
+    return make_evidence(make_cube(scores, roles=ROLES, families=words))
+
+
+def test_every_coefficient_is_scipys():
+    evidence = study()
+    found = headline_pairs(evidence)
+    value = evidence.cube["value"].sel(metric="top1")
+    x, y = (value.sel(variant=v, dataset=d).values for v, d in PAIR)
+    x, y = x[1:], y[1:]
+    of = found.sel(predictor="knn/a@data1", target="linear/b@data2")
+    logit = [np.log((1000 * v + 0.5) / (1000 - 1000 * v + 0.5)) for v in (x, y)]
+    expected = {
+        "pearson": stats.pearsonr(x, y)[0],
+        "pearson_logit": stats.pearsonr(*logit)[0],
+        "spearman": stats.spearmanr(x, y)[0],
+        "kendall": stats.kendalltau(x, y)[0],
+        "weighted_tau": stats.weightedtau(x, y)[0],
+    }
+    for name, number in expected.items():
+        assert of["value"].sel(coefficient=name) == pytest.approx(number, abs=1e-12)
+        assert of["low"].sel(coefficient=name) < number < of["high"].sel(coefficient=name)
+    assert (of["n"] == 11).all()
+    assert (of["few_families"] == 1).all()
+    assert 0 < of["p_zero"].sel(coefficient="spearman") <= 1
+
+
+PAIR = (("knn/a", "data1"), ("linear/b", "data2"))
+
+
+def test_the_check_is_of_redrawn_families():
+    evidence = study(gaps=False)
+    found = headline_pairs(evidence).sel(predictor="knn/a@data1", target="linear/b@data2")
+    value = evidence.cube["value"].sel(metric="top1")
+    x, y = (value.sel(variant=v, dataset=d).values for v, d in PAIR)
+    rng = np.random.default_rng(7)
+    families = evidence.cube["family"].values
+    names = np.unique(families)
+    draws = []
+    for _ in range(800):
+        rows = np.concatenate([np.flatnonzero(families == f) for f in rng.choice(names, 6)])
+        draws.append(
+            (
+                stats.pearsonr(x[rows], y[rows])[0],
+                stats.spearmanr(x[rows], y[rows])[0],
+                stats.kendalltau(x[rows], y[rows])[0],
+            )
+        )
+    for name, drawn in zip(("pearson", "spearman", "kendall"), np.transpose(draws), strict=True):
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        assert found["cluster_low"].sel(coefficient=name) == pytest.approx(low, abs=0.08)
+        assert found["cluster_high"].sel(coefficient=name) == pytest.approx(high, abs=0.08)
+    assert np.isnan(found["cluster_low"].sel(coefficient="weighted_tau"))
+
+
+def test_tables_are_symmetric():
+    found = headline_pairs(study())
+    for name in found.data_vars:
+        np.testing.assert_allclose(
+            found[name], found[name].transpose("coefficient", "target", "predictor"), atol=1e-12
+        )
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        study(models=3, gaps=False),
+        study(change=lambda s: np.full_like(s, 0.5), gaps=False),
+        study(change=lambda s: np.where([[True, True, False]], s, np.nan)),
+    ],
+    ids=["three models", "constant scores", "all-missing data set"],
+)
+def test_poor_studies_withhold_numbers_without_breaking(evidence):
+    found = headline_pairs(evidence)
+    other = found.where(found["predictor"] != found["target"])
+    if "linear/b@data2" not in found["predictor"].values:  # nothing is said of what is missing
+        assert np.isfinite(other["value"]).any()
+    else:
+        for name in ("value", "low", "high", "cluster_low", "p_zero"):
+            assert np.isnan(other[name]).all()
+    assert "4 models" in found.attrs["withheld"]
+
+
+def test_eight_families_are_not_few_and_four_too_few():
+    assert (headline_pairs(study(families=8))["few_families"].max()) == 0
+    few = headline_pairs(study(families=4))
+    assert np.isnan(few["low"]).all()
+    assert np.isnan(few["cluster_low"]).all()
+    assert np.isfinite(few["value"]).any()

@@ -1,0 +1,247 @@
+"""Known data sets against tiny trees that lie as the real ones do."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from projects import draw
+from torchvision.transforms.functional import center_crop, pil_to_tensor
+
+from cache.errors import ProbelineError
+from pipeline import known_layouts
+from pipeline.known import known_dataset, known_names
+from pipeline.known_layouts import read_layout
+from pipeline.roots import Folder
+from pipeline.study import Dataset
+from pipeline.transforms import padded
+
+
+def write(folder: Path, path: str, content: str | bytes = "") -> None:
+    target = folder / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def picture(folder: Path, *paths: str) -> None:
+    for number, path in enumerate(paths):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        draw(number).save(folder / path)
+
+
+def read(name: str, folder: Path) -> list[tuple[str, str, str]]:
+    """Path, class and split of every image, sorted."""
+    known = known_dataset(name)
+    table = read_layout(known.layout, known.arguments, Folder(folder))
+    return sorted(zip(table["path"], table["class"], table["split"], strict=True))
+
+
+def test_imagenet_without_the_image_that_the_study_leaves_out(tmp_path):
+    picture(
+        tmp_path,
+        "train/n04266014/n04266014_10835.JPEG",
+        "train/n04266014/n04266014_1.JPEG",
+        "train/n01440764/n01440764_18.JPEG",
+        "val/n04266014/ILSVRC2012_val_00000001.JPEG",
+        "test/n04266014/ILSVRC2012_test_00000001.JPEG",
+    )
+    assert read("imagenet", tmp_path) == [
+        ("train/n01440764/n01440764_18.JPEG", "n01440764", "train"),
+        ("train/n04266014/n04266014_1.JPEG", "n04266014", "train"),
+        ("val/n04266014/ILSVRC2012_val_00000001.JPEG", "n04266014", "val"),
+    ]
+
+
+def test_cub_by_its_own_tables(tmp_path):
+    albatross, sparrow = "001.Black_footed_Albatross", "118.House_Sparrow"
+    names = [f"{albatross}/A_0046_18.jpg", f"{albatross}/A_0009_34.jpg", f"{sparrow}/H_0001_1.jpg"]
+    picture(tmp_path, *(f"images/{name}" for name in names))
+    write(tmp_path, "images.txt", "".join(f"{n} {p}\n" for n, p in enumerate(names, 1)))
+    write(tmp_path, "classes.txt", f"1 {albatross}\n118 {sparrow}\n")
+    write(tmp_path, "image_class_labels.txt", "1 1\n2 1\n3 118\n")
+    write(tmp_path, "train_test_split.txt", "1 0\n2 1\n3 1\n")
+    assert read("cub", tmp_path) == [
+        (f"images/{albatross}/A_0009_34.jpg", albatross, "train"),
+        (f"images/{albatross}/A_0046_18.jpg", albatross, "val"),
+        (f"images/{sparrow}/H_0001_1.jpg", sparrow, "train"),
+    ]
+
+
+def mask(*counts: tuple[int, int]) -> bytes:
+    """A palette image with so many pixels of each index."""
+    indices = np.concatenate([np.full(count, index, np.uint8) for index, count in counts])
+    image = Image.fromarray(indices[np.newaxis], "P")
+    image.putpalette(list(range(256)) * 3)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:'mode' parameter is deprecated")
+def test_pascals_label_is_the_class_of_most_pixels(tmp_path):
+    write(tmp_path, "ImageSets/Segmentation/train.txt", "2007_000032\n")
+    write(tmp_path, "ImageSets/Segmentation/val.txt", "2007_000033\n")
+    picture(tmp_path, "JPEGImages/2007_000032.jpg", "JPEGImages/2007_000033.jpg")
+    write(tmp_path, "SegmentationClass/2007_000032.png", mask((0, 50), (1, 3), (15, 7), (255, 20)))
+    write(tmp_path, "SegmentationClass/2007_000033.png", mask((20, 2), (8, 9), (0, 1)))
+    assert read("pascal", tmp_path) == [
+        ("JPEGImages/2007_000032.jpg", "person", "train"),
+        ("JPEGImages/2007_000033.jpg", "cat", "val"),
+    ]
+    write(tmp_path, "SegmentationClass/2007_000033.png", mask((0, 9), (255, 3)))
+    with pytest.raises(ProbelineError, match="no object class"):
+        read("pascal", tmp_path)
+
+
+def test_caltech_256_is_split_as_published(tmp_path):
+    names = [f"{c:03d}.thing-{c}/{c:03d}_{i:04d}.jpg" for c in (1, 2, 257) for i in range(1, 8)]
+    for name in names:
+        write(tmp_path, name, b"x")
+    write(tmp_path, "198.spider/RENAME2")  # lies in the published archive
+    found = read("caltech256", tmp_path)
+    assert [path for path, *_ in found] == names
+    order = np.arange(len(names))
+    np.random.RandomState(0).shuffle(order)
+    expected = {names[i] for i in order[:16]}  # four fifths of 21, rounded down
+    assert {path for path, _, split in found if split == "train"} == expected
+    assert int(0.8 * 30_607) == 24_485
+
+
+def test_domainnet_by_its_own_lists(tmp_path):
+    names = ["sketch/The Eiffel Tower/s_1.jpg", "sketch/zebra/s_2.jpg", "sketch/zebra/s_3.jpg"]
+    picture(tmp_path, *names)
+    write(tmp_path, "sketch_train.txt", f"{names[0]} 0\n{names[1]} 344\n")
+    write(tmp_path, "sketch_test.txt", f"{names[2]} 344\n")
+    assert read("imagenet_d_sketch", tmp_path) == [
+        (names[0], "The Eiffel Tower", "train"),
+        (names[1], "zebra", "train"),
+        (names[2], "zebra", "val"),
+    ]
+    (tmp_path / names[1]).unlink()
+    with pytest.raises(ProbelineError) as caught:
+        read("imagenet_d_sketch", tmp_path)
+    assert caught.value.expected == "3 images"
+    assert names[1] in caught.value.found
+
+
+SPECIES = [
+    # family, genus, epithet, kingdom, phylum
+    ("Corvidae", "Corvus", "corax", "Animalia", "Chordata"),
+    ("Corvidae", "Corvus", "corone", "Animalia", "Chordata"),
+    ("Corvidae", "Pica", "pica", "Animalia", "Chordata"),
+    ("Felidae", "Lynx", "corax", "Animalia", "Chordata"),
+    ("Fagaceae", "Quercus", "robur", "Plantae", "Tracheophyta"),
+]
+
+
+def make_inaturalist(folder: Path) -> None:
+    categories = [
+        {
+            "id": n,
+            "name": f"{genus} {epithet}",
+            "family": family,
+            "genus": genus,
+            "specific_epithet": epithet,
+            "kingdom": kingdom,
+            "phylum": phylum,
+        }
+        for n, (family, genus, epithet, kingdom, phylum) in enumerate(SPECIES)
+    ]
+    for part in ("train_mini", "val"):
+        images = [{"id": 10 + n, "file_name": f"{part}/{n:05d}/x.jpg"} for n in range(len(SPECIES))]
+        annotations = [{"image_id": 10 + n, "category_id": n} for n in range(len(SPECIES))]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        write(folder, f"{part}.json", json.dumps(content))
+        picture(folder, *(image["file_name"] for image in images))
+
+
+def test_inaturalist_at_three_levels(tmp_path, monkeypatch):
+    make_inaturalist(tmp_path)
+    families = read("inaturalist", tmp_path)
+    assert len(families) == 10
+    assert families[4] == ("train_mini/00004/x.jpg", "Fagaceae", "train")
+    genera = [found[1] for found in read("inaturalist_genus", tmp_path) if found[2] == "val"]
+    assert genera == ["Corvus", "Pica", "Lynx"]  # chordates, first of each
+    species = [found[1] for found in read("inaturalist_species", tmp_path) if found[2] == "val"]
+    assert species == ["Corvus corax", "Corvus corone", "Pica pica"]  # one of each epithet
+    monkeypatch.setattr(
+        known_layouts, "_richest", lambda names, _: [str(names.value_counts().index[0])]
+    )
+    genera = [found[1] for found in read("inaturalist_genus", tmp_path) if found[2] == "val"]
+    assert genera == ["Corvus", "Pica"]
+
+
+def make_cifar(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    write(folder, "fine_label_names.txt", "apple\naquarium_fish\n")
+    for name, labels in (("train.bin", (0, 1, 1, 0)), ("test.bin", (1, 0))):
+        records = rng.integers(0, 256, (len(labels), 2 + 3072), dtype=np.uint8)
+        records[:, 1] = labels
+        write(folder, name, records.tobytes())
+
+
+def test_cifar_100_from_its_binary_files(project):
+    make_cifar(project.folder / "cifar")
+    project.params["datasets"] = {
+        "cifar": {
+            "source": "known:cifar100",
+            "path": "cifar",
+            "expected": {"train": 4, "val": 2, "classes": 2},
+        }
+    }
+    project.write()
+    project.run("index", "cifar").succeeded("4 train and 2 val images of 2 classes")
+    project.run("extract", "cifar").succeeded("1 computed")
+    with open(project.folder / "cifar" / "test.bin", "ab") as file:
+        file.write(b"x")
+    (project.folder / "data" / "raw" / "cifar100.tar").unlink()
+    project.run("index", "cifar").refused("test.bin", "cut short")
+
+
+def test_wrong_counts_stop_before_anything_runs(project):
+    make_cifar(project.folder / "cifar")
+    project.params["datasets"] = {"cifar": {"source": "known:cifar100", "path": "cifar"}}
+    project.write()
+    project.run("index", "cifar").refused("other counts than expected", "50,000 train", "4")
+
+
+def test_what_is_missing_is_named(tmp_path):
+    write(tmp_path, "readme.txt", "hello")
+    with pytest.raises(ProbelineError) as caught:
+        read("cub", tmp_path)
+    assert "images.txt" in str(caught.value)
+    assert "readme.txt" in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(20, 16), (16, 20), (7, 16), (16, 16), (33, 8)])
+def test_padding_gives_torchvisions_pixels(size):
+    image = draw(3, size)
+    expected = center_crop(image, [max(size)] * 2)
+    assert (pil_to_tensor(padded(image)) == pil_to_tensor(expected)).all()
+
+
+def test_padding_is_part_of_the_key(project):
+    project.prepare()
+    before = project.files("data/embeddings")
+    project.params["datasets"]["pets"]["pad"] = True
+    project.write()
+    project.run("index", "pets").succeeded()
+    project.run("extract", "pets").succeeded("0 cached, 1 computed")
+    assert project.files("data/embeddings") != before
+    project.run("extract", "pets").succeeded("1 cached, 0 computed")
+
+
+def test_every_known_data_set_is_a_usable_entry():
+    for name in known_names():
+        entry = Dataset(source=f"known:{name}", path="x")
+        assert entry.expected.train is not None
+        assert known_dataset(name).layout in known_layouts.LAYOUTS
+    totals = [Dataset(source=f"known:{n}", path="x").expected for n in known_names() if "_d_" in n]
+    assert sum(t.train for t in totals) == 409_832
+    assert sum(t.val for t in totals) == 176_743
+    with pytest.raises(ValueError, match="did you mean cifar100"):
+        Dataset(source="known:cifar10", path="x")

@@ -1,0 +1,102 @@
+"""Pairs of models: McNemar against scipy, max-T against draws written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_evidence import make_cube, make_evidence
+from scipy import stats
+
+from pipeline.model_pairs import DRAWS, model_pairs
+from pipeline.multiplicity import benjamini_hochberg, holm
+
+
+def study(hits):
+    cube = make_cube({"knn/a": hits.mean(axis=1)[:, np.newaxis]}, roles=["in_domain"])
+    return make_evidence(cube, {("knn/a", "data0"): hits})
+
+
+def outcomes(right, images=300, seed=0):
+    rng = np.random.default_rng(seed)
+    hard = rng.random(images)
+    return np.array([(0.5 * hard + 0.5 * rng.random(images)) < r for r in right])
+
+
+HITS = outcomes([0.5, 0.52, 0.6, 0.75])
+
+
+def pair(found, i, j):
+    return found.sel(variant="knn/a", dataset="data0", model=f"model{i}", rival=f"model{j}")
+
+
+def test_p_is_exact_mcnemars():
+    found = model_pairs(study(HITS))
+    raw = []
+    for i, j in zip(*np.triu_indices(4, 1), strict=True):
+        wins = int((HITS[i] & ~HITS[j]).sum()), int((~HITS[i] & HITS[j]).sum())
+        raw.append(stats.binomtest(wins[0], sum(wins)).pvalue)
+        assert pair(found, i, j)["p"] == pytest.approx(raw[-1])
+        difference = HITS[i].mean() - HITS[j].mean()
+        assert pair(found, i, j)["difference"] == pytest.approx(difference, abs=1e-6)
+        assert np.isnan(pair(found, j, i)["p"])
+    values = [pair(found, i, j) for i, j in zip(*np.triu_indices(4, 1), strict=True)]
+    np.testing.assert_allclose([float(v["p_holm"]) for v in values], holm(np.array(raw)))
+    np.testing.assert_allclose(
+        [float(v["p_bh"]) for v in values], benjamini_hochberg(np.array(raw))
+    )
+
+
+def test_max_t_equals_draws_of_images_written_out():
+    found = model_pairs(study(HITS))
+    rng = np.random.default_rng(99)
+    first, second = np.triu_indices(4, 1)
+    errors = np.std(HITS[first] * 1.0 - HITS[second], ddof=1, axis=1) / np.sqrt(300)
+    means = HITS.mean(axis=1)
+    maxima = []
+    for _ in range(3000):
+        drawn = HITS[:, rng.integers(0, 300, 300)].mean(axis=1) - means
+        maxima.append(np.max(np.abs(drawn[first] - drawn[second]) / errors))
+    for k, (i, j) in enumerate(zip(first, second, strict=True)):
+        t = abs(means[i] - means[j]) / errors[k]
+        expected = np.mean(np.array(maxima) >= t)
+        assert pair(found, i, j)["p_max_t"] == pytest.approx(expected, abs=0.03)
+    half = np.quantile(maxima, 0.95) * errors[0]
+    assert pair(found, 0, 1)["high"] - pair(found, 0, 1)["low"] == pytest.approx(2 * half, rel=0.05)
+
+
+def test_equal_models_are_not_told_apart():
+    hits = outcomes([0.5, 0.5, 0.7])
+    hits[1] = hits[0]
+    found = pair(model_pairs(study(hits)), 0, 1)
+    assert found["difference"] == found["low"] == found["high"] == 0
+    assert found["p"] == found["p_max_t"] == 1
+
+
+def test_all_right_against_all_wrong():
+    hits = np.array([[True] * 100, [False] * 100])
+    found = pair(model_pairs(study(hits)), 0, 1)
+    assert found["p"] < 1e-20
+    assert found["p_max_t"] == 1 / (DRAWS + 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [150, 2_500])
+def test_false_alarms_are_as_rare_as_promised(images):
+    wrong = 0
+    for seed in range(60):
+        found = model_pairs(study(outcomes([0.5] * 5, images, seed)))
+        wrong += bool((found["p_max_t"] < 0.05).any())
+    assert wrong <= 9  # 3 expected
+
+
+def test_shares_of_draws_are_tested_normally():
+    hits = np.random.default_rng(0).integers(0, 6, (3, 200)) / 5
+    found = pair(model_pairs(study(hits)), 0, 1)
+    difference = hits[0] - hits[1]
+    z = difference.mean() / (difference.std(ddof=1) / np.sqrt(200))
+    assert found["p"] == pytest.approx(2 * stats.norm.sf(abs(z)), rel=1e-3)
+
+
+def test_without_outcomes_it_says_so():
+    cube = make_cube({"knn/a": np.full((5, 1), 0.5)}, roles=["in_domain"])
+    assert "outcomes" in model_pairs(make_evidence(cube)).attrs["withheld"]

@@ -1,0 +1,64 @@
+"""Corrections for many tests, against definitions written out and against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from pipeline.multiplicity import benjamini_hochberg, holm, max_t
+
+p_values = hnp.arrays(
+    np.float64, st.integers(1, 12), elements=st.integers(1, 40).map(lambda k: k / 40)
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(p_values, st.sampled_from([0.01, 0.05, 0.2, 0.5]))
+def test_holm_rejects_what_stepping_down_rejects(p, alpha):
+    rejected, left = set(), sorted(range(len(p)), key=lambda i: p[i])
+    while left and p[left[0]] * len(left) <= alpha * (1 + 1e-12):
+        rejected.add(left.pop(0))
+    found = set(np.flatnonzero(holm(p) <= alpha * (1 + 1e-12)).tolist())
+    # Of equal p values, stepping down may reject some and stop: corrected ones are equal, too.
+    assert rejected <= found
+    assert all(p[i] in {p[j] for j in rejected} for i in found - rejected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(p_values)
+def test_benjamini_hochberg_equals_scipys(p):
+    np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p), atol=1e-14)
+
+
+@settings(max_examples=50, deadline=None)
+@given(p_values)
+def test_tests_that_were_not_made_do_not_count(p):
+    gaps = np.concatenate([[np.nan], p, [np.nan]])
+    for correct in (holm, benjamini_hochberg):
+        np.testing.assert_array_equal(correct(gaps), [np.nan, *correct(p), np.nan])
+
+
+def test_max_t_counts_the_maxima_beyond():
+    rng = np.random.default_rng(0)
+    draws, observed = (
+        np.abs(rng.standard_normal((500, 6))),
+        np.array([0.1, 1, 2, 3, np.nan, np.inf]),
+    )
+    draws[:, 4] = 0
+    found = max_t(observed, draws.max(axis=1))
+    for i in (0, 1, 2, 3, 5):
+        beyond = sum(max(row) >= observed[i] for row in draws.tolist())
+        assert found[i] == (beyond + 1) / 501
+    assert np.isnan(found[4])
+
+
+def test_max_t_is_sharper_than_holm_on_dependent_tests():
+    rng = np.random.default_rng(1)
+    shared = rng.standard_normal((4000, 1))
+    draws = np.abs(0.95 * shared + 0.05 * rng.standard_normal((4000, 20)))
+    observed = np.full(20, 2.2)
+    p = (draws >= observed).mean(axis=0)
+    assert max_t(observed, draws.max(axis=1)).max() < holm(p).max() / 3

@@ -1,0 +1,98 @@
+"""The data of the section on constraints: sizes, scores, and which models are told apart."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from made_inputs import make_inputs, partial, table
+
+from pipeline.report_constraints import choices, model_sizes, section
+
+
+def test_latency_is_all_seconds_by_all_images():
+    inputs = make_inputs(
+        images=[[100, 300], [100, np.nan], [np.nan, np.nan]],
+        extraction_seconds=[[1.0, 2.0], [4.0, np.nan], [np.nan, 7.0]],
+    )
+    found = model_sizes(inputs)["milliseconds"]
+    np.testing.assert_allclose(found, [1000 * 3 / 400, 40.0, np.nan])
+
+
+def test_a_time_without_its_images_does_not_count():
+    inputs = make_inputs(
+        images=[[100, np.nan], [0, 10], [100, 100]],
+        extraction_seconds=[[1.0, 50.0], [3.0, 0.1], [np.nan, 1.0]],
+    )
+    np.testing.assert_allclose(model_sizes(inputs)["milliseconds"], [10.0, 10.0, 10.0])
+
+
+def test_unknown_sizes_are_named_and_null():
+    inputs = make_inputs(parameters=[1e6, np.nan, 2e6])
+    data = choices(inputs)
+    assert [model["parameters"] for model in data["models"]] == [1_000_000, None, 2_000_000]
+    assert section(inputs).unknown == ("embedding size", "latency")
+
+
+def test_scores_are_the_cubes():
+    values = np.random.default_rng(1).uniform(0.1, 0.9, (3, 2, 2))
+    values[1, 0, 1] = np.nan
+    data = choices(make_inputs(values=values))
+    for v, m, d in itertools.product(range(2), range(3), range(2)):
+        cell = data["cells"][v][m][d]
+        if np.isnan(values[m, d, v]):
+            assert cell is None
+        else:
+            expected = [values[m, d, v], values[m, d, v] - 0.05, values[m, d, v] + 0.05]
+            np.testing.assert_allclose(cell, expected, atol=1e-5)
+
+
+def test_pairs_by_brute_force():
+    models, rng = ("a", "b", "c", "d"), np.random.default_rng(2)
+    middle, half = rng.normal(0, 1, (1, 1, 4, 4)), 0.7
+    upper = np.triu(np.ones((4, 4)), 1) > 0
+    low = np.where(upper, middle - half, np.nan)
+    low[0, 0, 0, 3] = np.nan  # this pair was not tested
+    made = table(
+        ("variant", "dataset", "model", "rival"),
+        (["knn/study"], ["in0"], models, models),
+        {"low": low, "high": np.where(upper, middle + half, np.nan)},
+    )
+    data = choices(make_inputs({"model_pairs": made}, models=models))
+    expected = ""
+    for i, j in itertools.combinations(range(4), 2):
+        apart = low[0, 0, i, j] > 0 or middle[0, 0, i, j] + half < 0
+        expected += "-" if np.isnan(low[0, 0, i, j]) else "1" if apart else "0"
+    assert data["pairs"] == [[expected, ""], ["", ""]]
+    assert set(expected) == {"0", "1", "-"}
+
+
+def test_means_come_first_and_each_only_where_it_is_one():
+    several = choices(make_inputs(datasets=("in0", "in1", "out0", "out1")))["scopes"]
+    assert [scope["datasets"] for scope in several] == [
+        [0, 1, 2, 3], [0, 1], [2, 3], [0], [1], [2], [3]
+    ]  # fmt: skip
+    only = choices(make_inputs(datasets=("out0", "out1")))["scopes"]
+    assert [scope["datasets"] for scope in only] == [[0, 1], [0], [1]]
+    assert [s["datasets"] for s in choices(make_inputs(datasets=("in0",)))["scopes"]] == [[0]]
+
+
+@pytest.mark.parametrize("name", ["</script><script>alert(1)</script>", "<!--", "&lt;", "=cmd()"])
+def test_hostile_names_can_not_leave_the_data(name):
+    data = section(make_inputs(models=(name, "b", "c"), family=[name, "x", "y"])).data
+    assert not set("<>&") & set(data)
+    assert json.loads(data)["models"][0]["name"] == name
+
+
+def test_without_a_protocol_that_judges_images_there_is_nothing_to_choose_by():
+    text = partial("constraints", section(make_inputs(variants=("predictors/rankme",))))
+    assert "Nothing to choose by" in text
+    assert "<form" not in text
+
+
+def test_scores_by_another_metric_are_not_taken_for_the_correlated_one():
+    inputs = make_inputs()
+    inputs.cube["metric"] = ["top5"]
+    assert {cell for rows in choices(inputs)["cells"] for row in rows for cell in row} == {None}

@@ -1,0 +1,242 @@
+"""The zoo: every layout of the published checkpoints, read back exactly; entries in studies."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import timm
+import torch
+
+from cache.errors import ProbelineError
+from pipeline.checkpoints import CheckpointError
+from pipeline.models import load_model
+from pipeline.study import Model
+from pipeline.zoo import zoo_model, zoo_names
+
+THE_STUDY = [
+    "jigsaw_resnet50",
+    "rotnet_resnet50",
+    "npid_resnet50",
+    "sela_v2_resnet50",
+    "npid_plusplus_resnet50",
+    "pirl_resnet50",
+    "clusterfit_resnet50",
+    "deepcluster_v2_resnet50",
+    "swav_resnet50",
+    "simclr_resnet50",
+    "moco_v2_resnet50",
+    "simsiam_resnet50",
+    "byol_resnet50",
+    "dino_resnet50",
+    "barlowtwins_resnet50",
+    "densecl_resnet50",
+    "dino_vitb16",
+    "ibot_vitb16",
+    "mocov3_resnet50",
+    "mocov3_vitb16",
+    "mae_vitb16",
+    "maskfeat_vitb16",
+    "beit_v2_vitb16",
+    "milan_vitb16",
+    "eva_vitb16",
+    "pixmim_vitb16",
+]
+
+VISSL = ("jigsaw", "rotnet", "npid_plusplus", "pirl", "simclr", "clusterfit")
+SMALL = {
+    "resnet50": {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "stem_width": 8},
+    "vit_base_patch16_224": {"embed_dim": 24, "depth": 2, "num_heads": 2},
+    "vit_small_patch16_224": {"embed_dim": 24, "depth": 2, "num_heads": 2},
+    "beitv2_base_patch16_224": {"embed_dim": 24, "depth": 2, "num_heads": 2},
+}
+"""Networks with the keys of the large ones: what a rule maps is names."""
+
+
+def extra(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape)
+
+
+def published(name: str, state: dict[str, torch.Tensor]) -> dict[str, object]:  # noqa: C901
+    """A checkpoint of these weights as the model's authors laid theirs out."""
+    method = name.rpartition("_")[0]
+    if method in VISSL:
+        trunk = {f"_feature_blocks.{k}": v for k, v in state.items()}
+        model = {"trunk": trunk, "heads": {"0.clf.weight": extra(3, 3)}}
+        return {"classy_state_dict": {"base_model": {"model": model}}, "phase_idx": 104}
+    if method == "npid":
+        arrays = {f"_feature_blocks.{k}": v.numpy() for k, v in state.items()}
+        return {"model_state_dict": arrays | {"fc.weight": np.ones((2, 2), np.float32)}}
+    if method in ("sela_v2", "deepcluster_v2", "swav"):
+        heads = {
+            "module.projection_head.0.weight": extra(2, 2),
+            "module.prototypes.weight": extra(2),
+        }
+        return {f"module.{k}": v for k, v in state.items()} | heads
+    if method == "moco_v2":
+        query = {f"module.encoder_q.{k}": v for k, v in state.items()}
+        key = {f"module.encoder_k.{k}": torch.randn_like(v.float()) for k, v in state.items()}
+        rest = {"module.encoder_q.fc.0.weight": extra(2, 2), "module.queue": extra(4, 4)}
+        return {"epoch": 800, "state_dict": query | key | rest | {"module.queue_ptr": extra(1)}}
+    if method == "mocov3":
+        base = {f"module.base_encoder.{k}": v for k, v in state.items()}
+        other = {
+            f"module.momentum_encoder.{k}": torch.randn_like(v.float()) for k, v in state.items()
+        }
+        head = "fc" if "conv1.weight" in state else "head"
+        rest = {f"module.{e}_encoder.{head}.0.weight": extra(2, 2) for e in ("base", "momentum")}
+        rest["module.predictor.0.weight"] = extra(2, 2)
+        return {"state_dict": base | other | rest, "optimizer": {"param_groups": []}}
+    if method in ("simsiam", "barlowtwins"):
+        rest = {"data_preprocessor.mean": extra(3), "neck.fc0.weight": extra(2, 2)}
+        return {"state_dict": {f"backbone.{k}": v for k, v in state.items()} | rest}
+    if method in ("maskfeat", "eva", "pixmim"):
+        return {"state_dict": openmmlab(state) | {"neck.mask_token": extra(1, 1, 8)}, "meta": {}}
+    if method == "byol":
+        return {"online_backbone": {f"module.{k}": v for k, v in state.items()}}
+    if method == "densecl":
+        return {"state_dict": dict(state)}
+    if method == "ibot":
+        rest = {"head.mlp.0.weight": extra(2, 2), "head.last_layer.weight_g": extra(2)}
+        return {"state_dict": dict(state) | rest}
+    if method == "mae":
+        return {"model": dict(state)}
+    if method == "milan":
+        rest = {"mask_token": extra(1, 1, 8), "decoder_embed.weight": extra(2, 2)}
+        return {"model": dict(state) | rest}
+    if method == "beit_v2":
+        return {"model": beit(state)}
+    assert method == "dino"
+    return dict(state)
+
+
+def openmmlab(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Timm's names of a vision transformer's keys as OpenMMLab has them."""
+    words = [
+        (r"^blocks\.", "layers."),
+        (r"\.mlp\.fc1\.", ".ffn.layers.0.0."),
+        (r"\.mlp\.fc2\.", ".ffn.layers.1."),
+        (r"\.norm([12])\.", r".ln\1."),
+        (r"^norm\.", "ln1."),
+        (r"^patch_embed\.proj\.", "patch_embed.projection."),
+    ]
+    renamed = {}
+    for key, value in state.items():
+        for old, new in words:
+            key = re.sub(old, new, key)
+        renamed[f"backbone.{key}"] = value
+    return renamed
+
+
+def beit(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """BEiT v2's: one table of relative positions, and the norm under its name in pre-training."""
+    table = "attn.relative_position_bias_table"
+    once = {f"rel_pos_bias.{table.split('.')[1]}": state[f"blocks.0.{table}"]}
+    kept = {k.replace("fc_norm.", "norm."): v for k, v in state.items() if table not in k}
+    return kept | once | {"mask_token": extra(1, 1, 8), "lm_head.weight": extra(2, 2)}
+
+
+def small(name: str) -> Model:
+    """The zoo's entry on a small network of the same architecture."""
+    entry = Model(zoo=name)
+    return entry.model_copy(update={"arguments": SMALL[entry.architecture]})
+
+
+def reference(entry: Model) -> torch.nn.Module:
+    """A network with weights that no default initialisation gives."""
+    torch.manual_seed(1)
+    network = timm.create_model(entry.architecture, num_classes=0, **entry.arguments).eval()
+    with torch.no_grad():
+        for value in network.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(torch.rand_like(value) * 0.2 + 0.05)
+        tables = [v for k, v in network.state_dict().items() if "relative_position_bias" in k]
+        for table in tables:
+            if table.is_floating_point():
+                table.copy_(tables[0])
+    return network
+
+
+@pytest.mark.parametrize("name", [*THE_STUDY, "dino_vits16", "mocov3_vits16"])
+def test_published_layouts_give_the_models_own_features(name, tmp_path):
+    entry = small(name)
+    network = reference(entry)
+    path = tmp_path / "weights.pth"
+    torch.save(published(name, network.state_dict()), path)
+    local = entry.model_copy(update={"weights": str(path)})
+    loaded = load_model(name, local)
+    images = torch.rand(2, 3, 224, 224)
+    with torch.inference_mode():
+        wanted = network.forward_head(network.forward_features(images), pre_logits=True)
+        found = loaded.backbone.forward_head(
+            loaded.backbone.forward_features(images), pre_logits=True
+        )
+    assert torch.equal(found, wanted)
+    assert not loaded.backbone.training  # BatchNorm really frozen
+    assert not any(p.requires_grad for p in loaded.backbone.parameters())
+
+
+def test_a_surplus_key_is_refused(tmp_path):
+    entry = small("dino_resnet50")
+    path = tmp_path / "weights.pth"
+    torch.save(dict(reference(entry).state_dict()) | {"surprise.weight": extra(2)}, path)
+    with pytest.raises(CheckpointError, match=r"surplus: surprise\.weight"):
+        load_model("x", entry.model_copy(update={"weights": str(path)}))
+
+
+def test_the_26_models_of_the_study():
+    entries = {name: Model(zoo=name) for name in THE_STUDY}
+    assert sum(e.backbone == "resnet50" for e in entries.values()) == 17
+    assert sum(e.backbone == "vit_b16" for e in entries.values()) == 9
+    assert sum(e.kind == "generative" for e in entries.values()) == 6
+    assert all(e.supervision == "self_supervised" and e.is_remote for e in entries.values())
+    assert all(
+        (e.input_size, e.crop, e.interpolation) == (224, 0.875, "bilinear")
+        for e in entries.values()
+    )
+    assert len({e.weights_file for e in entries.values()}) == 26
+    digits = [(e.source.sha256, e.weights) for e in entries.values() if e.source.sha256]
+    assert all(digest in address for digest, address in digits)
+
+
+def test_every_entry_is_a_usable_model():
+    known = set(timm.list_models(pretrained=True)) | set(timm.list_models())
+    for name in zoo_names():
+        entry = Model(zoo=name)
+        assert entry.architecture in known or entry.architecture.split(".")[0] in known
+        assert entry.family != "unknown"
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "vit_s16", "vit_b16"])
+def test_facts_of_backbones_are_true(backbone):
+    known = zoo_model(
+        {"resnet50": "random_resnet50"}.get(backbone, f"random_{backbone.replace('_', '')}")
+    )
+    with torch.device("meta"):
+        network = timm.create_model(known.entry["architecture"], num_classes=0)
+    assert sum(p.numel() for p in network.parameters()) == known.facts["parameters"]
+
+
+def test_a_study_overrides_what_it_likes():
+    entry = Model(zoo="dino_vitb16", feature="cls+mean_patch", crop=1.0)
+    assert (entry.feature, entry.crop, entry.method) == ("cls+mean_patch", 1.0, "dino")
+
+
+def test_an_unknown_name_gets_the_nearest():
+    with pytest.raises(ValueError, match="did you mean dino_vitb16"):
+        Model(zoo="dino_vitb_16")
+
+
+def test_numbers_are_all_that_an_array_may_hold(tmp_path):
+    """An array of objects is a pickle of anything."""
+
+    class Harm:
+        def __reduce__(self):
+            return (print, ("harm",))
+
+    path = tmp_path / "weights.pth"
+    arrays = {"conv1.weight": np.array([Harm()], dtype=object)}
+    torch.save({"model_state_dict": arrays}, path)
+    with pytest.raises(ProbelineError):
+        load_model("x", small("npid_resnet50").model_copy(update={"weights": str(path)}))

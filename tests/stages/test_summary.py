@@ -1,0 +1,56 @@
+"""report/summary.md: what it says, and that names in it are no markup."""
+
+from __future__ import annotations
+
+import pytest
+import xarray as xr
+from report_study import make_study, store
+
+from pipeline.report_inputs import load_inputs
+from pipeline.summary import _code, _text, summarise
+
+HOSTILE = "</script><b>`x`|y"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_best_models_and_what_predicts(tmp_path):
+    study = make_study(models=6, outside=2, title="Cats *and* <dogs>")
+    store(study)
+    inputs = load_inputs(study)
+    text = summarise(inputs)
+    assert text == summarise(inputs)
+    assert text.startswith("# Cats \\*and\\* \\<dogs\\>\n\n6 models, 3 data sets, ")
+    means = inputs.cube["value"].sel(variant="linear/logistic_none", metric="top1").mean("dataset")
+    best, mean = str(means.idxmax().item()), 100 * float(means.max())
+    assert f"| linear probe | `{best}` | {mean:.1f}% (" in text
+    trust = inputs.statistics["trust"].sel(
+        coefficient="spearman",
+        predictor="linear/logistic_none@in0",
+        targets=inputs.statistics["trust"].attrs["headline_targets"],
+    )
+    ends = [f"{float(trust[name]):.2f}".replace("-", "−") for name in ("mean", "low", "high")]
+    assert f"| linear probe on `in0` | {ends[0]} ({ends[1]} to {ends[2]}) | – | 2 | 6 |" in text
+    assert "missing" not in text
+
+
+def test_gaps_and_what_is_withheld_are_said():
+    study = make_study(models=3)
+    store(study, missing=[("knn", "out0", "model1")])
+    inputs = load_inputs(study)
+    nothing = xr.Dataset(attrs={"definition": "x", "withheld": "fewer than *four* models"})
+    inputs.statistics["ranks_of_models"] = nothing  # type: ignore[index]
+    text = summarise(inputs)
+    assert "1 cells are missing" in text
+    assert "Withheld: too few models, or data sets, have scores." in text
+    assert "a rank correlation over 3 models says nothing" in text
+    assert "- ranks of models: fewer than \\*four\\* models" in text
+
+
+def test_names_are_no_markup():
+    assert _code(HOSTILE) == "`</script><b>ʼxʼ¦y`"
+    assert "<b" not in _text(HOSTILE).replace("\\<", "")
+    assert _text("a_b\nc") == "a\\_b c"
