@@ -104,6 +104,7 @@ def test_bad_variables_are_named(project, monkeypatch, name, value):
 
 def test_no_scheduler_at_the_dask_address(project, monkeypatch):
     import dask
+    import distributed  # noqa: F401 - its settings must be there before one of them is set
 
     project.prepare()
     monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:1")
