@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from cache.files import write_durably
+from pipeline.picture_tar import write_pictures
 
+_FILES = {"train": "train.bin", "val": "test.bin"}
 _RECORD = 2 + 3 * 32 * 32
 """Bytes of an image: coarse label, fine label, red, green and blue pixels."""
 
@@ -34,29 +33,33 @@ def write_cifar_tar(folder: Path, target: Path) -> Path:
     if target.exists():
         return target
     names = _read(folder / "fine_label_names.txt").decode().split()
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for split, name in (("train", "train.bin"), ("val", "test.bin")):
-            data = np.frombuffer(_read(folder / name), np.uint8)
-            if len(data) % _RECORD:
-                raise ProbelineError(
-                    str(folder / name),
-                    "is cut short",
-                    expected=f"records of {_RECORD:,} bytes",
-                    found=f"{len(data):,} bytes",
-                    remedy="unpack the data set again",
-                )
-            for number, record in enumerate(data.reshape(-1, _RECORD)):
-                pixels = record[2:].reshape(3, 32, 32).transpose(1, 2, 0)
-                file = io.BytesIO()
-                # Stored, not deflated: the bytes must not depend on the machine's zlib.
-                Image.fromarray(pixels).save(file, "PNG", compress_level=0)
-                member = tarfile.TarInfo(f"{split}/{names[record[1]]}/{number:05d}.png")
-                member.size = file.tell()
-                file.seek(0)
-                archive.addfile(member, file)
-    write_durably(target, buffer.getvalue())
+    files = {split: _records(folder / name) for split, name in _FILES.items()}
+    write_pictures(
+        target,
+        (
+            (f"{split}/{names[record[1]]}/{number:05d}.png", _pixels(record))
+            for split, records in files.items()
+            for number, record in enumerate(records)
+        ),
+    )
     return target
+
+
+def _records(path: Path) -> NDArray[np.uint8]:
+    data = np.frombuffer(_read(path), np.uint8)
+    if len(data) % _RECORD:
+        raise ProbelineError(
+            str(path),
+            "is cut short",
+            expected=f"records of {_RECORD:,} bytes",
+            found=f"{len(data):,} bytes",
+            remedy="unpack the data set again",
+        )
+    return data.reshape(-1, _RECORD)
+
+
+def _pixels(record: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return record[2:].reshape(3, 32, 32).transpose(1, 2, 0)
 
 
 def _read(path: Path) -> bytes:

@@ -7,8 +7,6 @@ shift is the i-th digit, so that all of them share one split.
 
 from __future__ import annotations
 
-import io
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
@@ -17,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cache.files import write_durably
 from pipeline.paths import RAW
+from pipeline.picture_tar import write_pictures
 
 SIDE = 32
 Images = NDArray[np.float64]
@@ -121,17 +119,8 @@ def write_tar(name: str) -> Path:
     if path.exists():
         return path
     images, labels = make(name)
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for number, (pixels, label) in enumerate(zip(images, labels, strict=True)):
-            file = io.BytesIO()
-            # Stored, not deflated: the bytes must not depend on the machine's zlib.
-            Image.fromarray(pixels).save(file, "PNG", compress_level=0)
-            member = tarfile.TarInfo(f"{label}/{number:04d}.png")
-            member.size = file.tell()
-            file.seek(0)
-            archive.addfile(member, file)
-    write_durably(path, buffer.getvalue())
+    pairs = enumerate(zip(images, labels, strict=True))
+    write_pictures(path, ((f"{label}/{n:04d}.png", pixels) for n, (pixels, label) in pairs))
     return path
 
 
