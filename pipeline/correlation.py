@@ -7,7 +7,7 @@ coefficient comes with its own n.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -212,39 +212,36 @@ def _arctanh(values: Floats) -> Floats:
 def _products(scores: Floats, n_test: Floats) -> tuple[Floats, Floats, Floats]:
     """The coefficients that are products of standardised columns."""
     logit = logits(scores, n_test)
-    return _pearson(scores, scores), _pearson(logit, logit), _spearman(scores)
+    return _pearson(scores), _pearson(logit), _spearman(scores)
 
 
 def _withhold(values: Floats, where: NDArray[np.bool_]) -> Floats:
     return np.where(where, np.nan, values)
 
 
-def _pearson(a: Floats, b: Floats) -> Floats:
-    """Pearson r of every column of `a` with every column of `b`, over rows that both have."""
-    result = np.full((a.shape[1], b.shape[1]), np.nan)
-    for pattern, columns in by_pattern(a):
-        for other, partners in by_pattern(b):
-            rows = pattern & other
-            if rows.sum() < 2:
-                continue
-            x, y = (_standardise(v[np.ix_(rows, c)]) for v, c in ((a, columns), (b, partners)))
-            result[np.ix_(columns, partners)] = np.clip(x.T @ y, -1, 1)
-    return result
+def _pearson(scores: Floats) -> Floats:
+    """Pearson r of every column with every column, over rows that both have."""
+    return _of_standardised(scores, lambda values: values)
 
 
 def _spearman(scores: Floats) -> Floats:
     """Spearman ρ: ranks are taken anew among the models that both columns have."""
+    return _of_standardised(scores, lambda values: stats.rankdata(values, axis=0))
+
+
+def _of_standardised(scores: Floats, transform: Callable[[Floats], Floats]) -> Floats:
+    """Products of standardised columns, transformed among the rows that both columns have."""
     result = np.full((scores.shape[1],) * 2, np.nan)
-    for pattern, columns in by_pattern(scores):
-        for other, partners in by_pattern(scores):
+    patterns = by_pattern(scores)
+    for first, (pattern, columns) in enumerate(patterns):
+        for other, partners in patterns[first:]:
             rows = pattern & other
             if rows.sum() < 2:
                 continue
-            x, y = (
-                _standardise(stats.rankdata(scores[np.ix_(rows, c)], axis=0))
-                for c in (columns, partners)
-            )
-            result[np.ix_(columns, partners)] = np.clip(x.T @ y, -1, 1)
+            x, y = (_standardise(transform(scores[np.ix_(rows, c)])) for c in (columns, partners))
+            block = np.clip(x.T @ y, -1, 1)
+            result[np.ix_(columns, partners)] = block
+            result[np.ix_(partners, columns)] = block.T
     return result
 
 
