@@ -4,13 +4,19 @@ PYTHON ?= python3
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test lint types install clean-environment
+.PHONY: repro test test-gpu lint types install clean-environment
 
 repro: $(VENV)/.installed
 	$(RUN) dvc repro
 
 test: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(RUN) pytest -n auto
+
+# On a machine with a CUDA device: the tests that need one, cuML's included.
+test-gpu: $(VENV)/.installed
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[dev,gpu]'
+	$(RUN) pytest -m gpu
 
 lint: $(VENV)/.installed
 	$(RUN) ruff check .
