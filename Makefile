@@ -10,7 +10,7 @@ repro: $(VENV)/.installed
 	$(RUN) dvc repro
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(RUN) pytest -n auto
+	OMP_NUM_THREADS=1 $(RUN) pytest -n auto --dist worksteal
 
 # On a machine with a CUDA device: the tests that need one, cuML's included.
 test-gpu: $(VENV)/.installed

@@ -75,7 +75,9 @@ class Minimiser:
         self._loss = loss
         self.penalty = 2.0 if loss.n_classes == 2 else 1.0  # scikit-learn's, in two-class terms
         first = loss.gradient(self.point(loss.start()).residual)
-        self._first_gradient = _norm(first) or 1.0
+        # Nothing but rounding (constant features): W = 0 is the optimum for every C.
+        rounding = loss.precision * len(loss)
+        self._first_gradient = _norm(first) if _norm(first) > rounding else math.inf
         self._blocks: _Blocks | None = None
         self._smallest = 1.0  # Ritz value met by the present preconditioner, at this C or the last
         self._ritz: list[float] = []

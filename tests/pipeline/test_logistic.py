@@ -392,3 +392,16 @@ def test_numpy_features_do_not_import_torch():
 def test_what_cannot_be_fitted_is_explained(change, match):
     with pytest.raises(ProbelineError, match=match):
         fit_path(*change(*clouds(10, 3, 2)), 2, [1.0])
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 0, 1], [0, 0, 0, 1, 1], [0, 1, 2, 2, 1, 0, 2]])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_constant_features_give_the_classes_shares(labels, dtype):
+    """Whatever the labels' order: the gradient at the start is rounding alone."""
+    y = np.array(labels)
+    fits = fit_path(np.full((len(y), 1), 5, dtype), y, y.max() + 1, [1e-4, 1.0], max_iterations=9)
+    for fit in fits:
+        assert fit.converged
+        odds = np.exp(fit.intercept)
+        np.testing.assert_allclose(odds / odds.sum(), np.bincount(y) / len(y), atol=1e-6)
+        np.testing.assert_array_equal(fit.coefficients, 0)
