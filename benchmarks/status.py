@@ -64,7 +64,7 @@ def make_study(models: int, datasets: int) -> Study:
         f"model_{seed}": {"architecture": "resnet18", "weights": f"random({seed})", "family": "r"}
         for seed in range(models)
     }
-    params["transfer"] = {"sources": ["data_0"]}
+    params["transfer"], params["pretrain"] = {"sources": ["data_0"]}, {}
     with open(PARAMS, "w", encoding="utf-8") as file:
         YAML().dump(params, file)
     shutil.copy(REPOSITORY / "dvc.yaml", "dvc.yaml")
