@@ -36,17 +36,17 @@ from scipy import stats
 
 from cache.fingerprint import fingerprint
 from cache.records import write_record
-from pipeline.analysis import analyse
 from pipeline.cells import cell_key
-from pipeline.cube import comparable, read_netcdf
-from pipeline.evidence import gather_evidence
-from pipeline.index import Index, read_index, write_index
+from pipeline.datasets.index import Index, read_index, write_index
 from pipeline.params import load_study
 from pipeline.paths import PARAMS, SCORES_NC, SPLITS, provenance_path, record_path
+from pipeline.probes.scoring import Outcome, outcome_table
 from pipeline.provenance import origin, recorded_card
 from pipeline.records import protocols_of, record_key
-from pipeline.scoring import Outcome, outcome_table
-from pipeline.statistics import STATISTICS
+from pipeline.scores.cube import comparable, read_netcdf
+from pipeline.statistics.analysis import analyse
+from pipeline.statistics.evidence import gather_evidence
+from pipeline.statistics.registry import STATISTICS
 from pipeline.study import Study
 
 REPOSITORY = Path(__file__).parents[1]

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.correlation import COEFFICIENTS, correlate
-from pipeline.disattenuation import NoisyScores, disattenuate, disattenuated_interval
-from pipeline.evidence import Hits, ValSplit
-from pipeline.image_noise import measure
-from pipeline.regret import choice, crossed_regret, naive_regret
+from pipeline.statistics.correlation import COEFFICIENTS, correlate
+from pipeline.statistics.disattenuation import NoisyScores, disattenuate, disattenuated_interval
+from pipeline.statistics.evidence import Hits, ValSplit
+from pipeline.statistics.image_noise import measure
+from pipeline.statistics.regret import choice, crossed_regret, naive_regret
 
 MODELS = 26
 TOGETHER = 50

@@ -2,14 +2,15 @@
 
 For each network, rates on the same JPEG files, each in a process of its own, interleaved:
 
-- forward   the network alone, on pixels already decoded and resized, through `pipeline.forward`
+- forward   the network alone, on pixels already decoded and resized, through
+`pipeline.extraction.forward`
 - decode    reading, decoding and resizing alone, with as many threads as there are processors
 - extract   the whole engine: read, decode, resize, run, digest, journal, commit
 - plain     DataLoader with 2 workers, float32, default memory format, outputs concatenated
 
-On a CPU, network and decoder share the processors: no engine can go beyond
-1 / (1/forward + 1/decode), the bound. Compiling (`pipeline/compiling.py`) is left to its rule for a
-data set of 100,000 images and is not in the rates; its seconds stand beside them.
+On a CPU, network and decoder share the processors: no engine can go beyond 1 / (1/forward +
+1/decode), the bound. Compiling (`pipeline/extraction/compiling.py`) is left to its rule for a data
+set of 100,000 images and is not in the rates; its seconds stand beside them.
 
     python benchmarks/extraction.py [--images 512] [--side 224] [--repeats 3] [--models ...]
 
@@ -62,14 +63,14 @@ def make_images(folder: Path, count: int, side: int) -> None:
 def measure(mode: str, name: str, size: int) -> tuple[float, float]:
     """Images a second of one mode, in the current folder, and the first call's seconds."""
 
+    from pipeline.datasets.index import build_index
+    from pipeline.datasets.samples import entries_of
+    from pipeline.datasets.sources import dataset_root
     from pipeline.devices import this_machine
-    from pipeline.engine import Job, extract_split
-    from pipeline.forward import Forward
-    from pipeline.index import build_index
-    from pipeline.loading import BatchLoader
-    from pipeline.models import load_model
-    from pipeline.samples import entries_of
-    from pipeline.sources import dataset_root
+    from pipeline.extraction.engine import Job, extract_split
+    from pipeline.extraction.forward import Forward
+    from pipeline.extraction.loading import BatchLoader
+    from pipeline.models.networks import load_model
     from pipeline.study import Dataset, Model
 
     dataset = Dataset(source="folder", path="images.tar", role="in_domain")

@@ -3,8 +3,9 @@
     python -m benchmarks.linear [--images 5000] [--classes 20] [--columns 768 2048] [--threads 1]
     python -m benchmarks.linear --cells digits/resnet18_seed0 digits/vit_tiny_seed0
 
-Logistic regression: one path of `pipeline.logistic` against cold fits of `LogisticRegression`, C
-from 1e-6 to 1e5, of the same features in float64. Objectives are computed from coefficients.
+Logistic regression: one path of `pipeline.classifiers.logistic` against cold fits of
+`LogisticRegression`, C from 1e-6 to 1e5, of the same features in float64. Objectives are computed
+from coefficients.
 
 - *theirs*: scikit-learn's lbfgs as it comes (tol 1e-4). Our time is that of the loosest path whose
   objective is at no C more than 1e-6 above theirs: what they reach, reached by us.
@@ -32,10 +33,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from cache.cell import Cell
-from pipeline.logistic import LogisticPath
-from pipeline.normalization import centre_and_scale
+from pipeline.classifiers.logistic import LogisticPath
+from pipeline.classifiers.normalization import centre_and_scale
+from pipeline.classifiers.ridge import fit_ridge
 from pipeline.paths import cell_address
-from pipeline.ridge import fit_ridge
 
 CS = np.logspace(-6, 5, 20)
 PENALTIES = np.logspace(-2, 5, 20)

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from extraction import make_images
 
-from pipeline import loading
+from pipeline.datasets.index import build_index
+from pipeline.datasets.sources import dataset_root
 from pipeline.devices import this_machine
-from pipeline.engine import Job, extract_split
-from pipeline.forward import Forward
-from pipeline.index import build_index
-from pipeline.models import load_model
-from pipeline.sources import dataset_root
+from pipeline.extraction import loading
+from pipeline.extraction.engine import Job, extract_split
+from pipeline.extraction.forward import Forward
+from pipeline.models.networks import load_model
 from pipeline.study import Dataset, Model
 
 NETWORKS = [(f"{name}", size) for size in (64, 96, 128) for name in ("regnetx_002", "lcnet_050")]

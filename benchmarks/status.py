@@ -32,7 +32,7 @@ from cache.records import write_record
 from cache.writer import CellWriter
 from pipeline.cards import make_card
 from pipeline.cells import cell_key
-from pipeline.index import Index, write_index
+from pipeline.datasets.index import Index, write_index
 from pipeline.params import load_study
 from pipeline.paths import PARAMS, SPLITS, cell_address, record_path
 from pipeline.records import protocols_of, record_key

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from cache.files import sha256_file, write_durably
 from cache.fingerprint import fingerprint
 from pipeline.environment import expand_path
+from pipeline.models.weights import locked_digest, no_such_file
 from pipeline.paths import CARDS
 from pipeline.study import Model
-from pipeline.weights import locked_digest, no_such_file
 
 if TYPE_CHECKING:
-    from pipeline.models import LoadedModel
+    from pipeline.models.networks import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Card:
     weights : str
         SHA-256 of the weights actually loaded.
     transform : mapping
-        See `pipeline.transforms.Transform.to_dict`.
+        See `pipeline.models.transforms.Transform.to_dict`.
     columns : int
         Features per image.
     parameters : int

@@ -11,13 +11,13 @@ from cache.errors import CellCorruptError, CellMissingError, CellStaleError, Pro
 from cache.fingerprint import differences
 from cache.manifest import FORMAT
 from pipeline.cards import Card, find_card
-from pipeline.images import DECODER
-from pipeline.imported import imported_card
-from pipeline.index import Index
+from pipeline.datasets.images import DECODER
+from pipeline.datasets.imported import imported_card
+from pipeline.datasets.index import Index
+from pipeline.models.transforms import VIEW_RULES
 from pipeline.paths import SPLITS, cell_address
 from pipeline.provenance import made_from
 from pipeline.study import Model, Split, Study
-from pipeline.transforms import VIEW_RULES
 
 State = Literal["cached", "missing", "stale", "damaged"]
 

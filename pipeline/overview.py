@@ -10,7 +10,7 @@ from cache.cell import Cell, CellAddress
 from cache.errors import ProbelineError
 from cache.records import is_current_record
 from pipeline.cells import cell_status, needed_splits
-from pipeline.index import Index, read_index
+from pipeline.datasets.index import Index, read_index
 from pipeline.paths import EMBEDDINGS, SPLITS, cell_address, record_path
 from pipeline.records import Fingerprints, protocols_of, record_key
 from pipeline.study import Study

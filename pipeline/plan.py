@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from cache.errors import ProbelineError
 from pipeline.cards import find_card, loading_part
 from pipeline.cells import cell_status, needed_splits, samples_of
-from pipeline.index import Index, read_index
+from pipeline.datasets.index import Index, read_index
+from pipeline.models.zoo import known_columns
 from pipeline.paths import PROVENANCE
 from pipeline.study import Model, Study
-from pipeline.zoo import known_columns
 
 UNKNOWN = math.nan
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline.classifiers.tuning import rules_of
+from pipeline.models.transforms import VIEW_RULES
 from pipeline.study import Study
-from pipeline.transforms import VIEW_RULES
-from pipeline.tuning import rules_of
 
 RECORD_FORMAT = 2
 """Part of every record's key: raised when the protocols' numbers or their storage change."""

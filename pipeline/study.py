@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from cache.fingerprint import canonical_json, fingerprint
-from pipeline.known import known_dataset
+from pipeline.datasets.known import known_dataset
+from pipeline.models.zoo import zoo_model
 from pipeline.paths import WEIGHTS, checkpoint_path
-from pipeline.zoo import zoo_model
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Split = Literal["train", "val"]
@@ -68,7 +68,7 @@ METHODS = (
     "mae",
     "simmim",
 )
-"""Of pre-training; `pipeline.ssl_methods` has what they do."""
+"""Of pre-training; `pipeline.pretraining.methods` has what they do."""
 
 Distinct = AfterValidator(_distinct)
 

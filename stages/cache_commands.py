@@ -70,7 +70,7 @@ def verify(*, deep: bool, repair: bool) -> None:
         click.echo("to mend: probeline cache verify --repair", err=True)
         sys.exit(1)
     if damaged:
-        from pipeline.mending import mend
+        from pipeline.extraction.mending import mend
 
         mended = mend(load_study(), damaged)
         click.echo(f"{mended.cells} cells mended, {mended.chunks} chunks computed again")
@@ -145,7 +145,7 @@ def import_(folder: Path, dataset: str, model: str) -> None:
     For each split either SPLIT.npy (samples x features) with SPLIT.csv (columns class or label,
     and optionally id), or SPLIT.parquet with the same columns and one per feature.
     """
-    from pipeline.imported import import_embeddings
+    from pipeline.datasets.imported import import_embeddings
 
     kept = import_embeddings(folder, dataset, model)
     click.echo(f"kept in {kept}. In params.yaml:")
@@ -174,7 +174,7 @@ def import_(folder: Path, dataset: str, model: str) -> None:
 @explain_errors
 def export(dataset: str, model: str, folder: Path, kind: str) -> None:
     """Write one model's embeddings as plain files: features, labels and ids for each split."""
-    from pipeline.exporting import export_cells
+    from pipeline.extraction.exporting import export_cells
 
     for path in export_cells(load_study(), dataset, model, folder, kind):
         click.echo(path)

@@ -8,10 +8,10 @@ import click
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline.cube import gather, to_cube, write_netcdf
 from pipeline.params import load_study
 from pipeline.paths import PARAMS, SCORES_CSV, SCORES_NC
-from pipeline.score_table import to_csv
+from pipeline.scores.cube import gather, to_cube, write_netcdf
+from pipeline.scores.score_table import to_csv
 from stages._run import explain_errors, say
 
 

@@ -11,13 +11,13 @@ import xarray as xr
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline.analysis import analyse, metrics
-from pipeline.cube import read_netcdf, write_netcdf
-from pipeline.evidence import gather_evidence
 from pipeline.params import load_study
 from pipeline.paths import CORRELATION_NC, METRICS_JSON, PLOTS, SCORES_NC, STATISTICS
-from pipeline.plots import plot_tables
-from pipeline.statistics import compute_statistics, tidy
+from pipeline.scores.cube import read_netcdf, write_netcdf
+from pipeline.statistics.analysis import analyse, metrics
+from pipeline.statistics.evidence import gather_evidence
+from pipeline.statistics.plots import plot_tables
+from pipeline.statistics.registry import compute_statistics, tidy
 from stages._run import explain_errors, say
 
 

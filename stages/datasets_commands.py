@@ -7,7 +7,7 @@ from collections import Counter
 import click
 
 from cache.errors import ProbelineError
-from pipeline.known import KnownDataset, known_dataset, known_names
+from pipeline.datasets.known import KnownDataset, known_dataset, known_names
 from pipeline.params import load_study
 from stages._run import explain_errors
 from stages.index import require_dataset
@@ -21,7 +21,7 @@ def datasets(context: click.Context) -> None:
     """List the study's data sets; look at them, and at those that are known by name."""
     if context.invoked_subcommand is not None:
         return
-    from pipeline.index import read_index
+    from pipeline.datasets.index import read_index
 
     rows = []
     for name, dataset in load_study().datasets.items():
@@ -80,7 +80,7 @@ def show_dataset(name: str) -> None:
 @explain_errors
 def check_dataset(name: str) -> None:
     """Read a data set of the study as the index stage does, and keep nothing."""
-    from pipeline.index import build_index
+    from pipeline.datasets.index import build_index
 
     study = load_study()
     require_dataset(study, name)

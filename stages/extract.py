@@ -6,7 +6,7 @@ import click
 
 from cache.errors import ProbelineError
 from pipeline.cells import cell_status
-from pipeline.index import read_index
+from pipeline.datasets.index import read_index
 from pipeline.params import load_study
 from pipeline.provenance import describe_audit, recorded_audit
 from stages._run import Tally, explain_errors, say
@@ -32,7 +32,7 @@ def main(dataset: str) -> None:
             say(f"extract {dataset}", f"{name} is {status.state}, computed again: {status.detail}")
     imported = [name for name in missing if study.models[name].weights == "imported"]
     for name in imported:
-        from pipeline.imported_cells import write_imported_cells
+        from pipeline.extraction.imported_cells import write_imported_cells
 
         write_imported_cells(study, index, name)
     to_run = [name for name in missing if name not in imported]
@@ -46,7 +46,7 @@ def main(dataset: str) -> None:
     tally.computed = len(imported)
     if to_run:
         # Only now: a stage that has nothing to do must not spend seconds on importing torch.
-        from pipeline.extraction import extract_models
+        from pipeline.extraction.missing import extract_models
 
         computed = extract_models(study, index, to_run)
         tally.computed += len(computed)

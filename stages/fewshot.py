@@ -22,8 +22,8 @@ def main() -> None:
     (RESULTS / "fewshot").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
     if "fewshot" in protocols_of(study):
         _say_which_are_short(study)
-        from pipeline.fewshot import run_fewshot
-        from pipeline.protocol import run_protocol
+        from pipeline.probes.fewshot import run_fewshot
+        from pipeline.probes.protocol import run_protocol
 
         tally.cached, tally.computed = run_protocol(study, "fewshot", partial(run_fewshot, study))
     tally.close()
@@ -31,8 +31,8 @@ def main() -> None:
 
 def _say_which_are_short(study: Study) -> None:
     """Store every data set's draws, and name the classes that are too small for them."""
-    from pipeline.fewshot import short_classes, store_draws
-    from pipeline.index import read_index
+    from pipeline.datasets.index import read_index
+    from pipeline.probes.fewshot import short_classes, store_draws
 
     for dataset in study.datasets:
         index = read_index(dataset)

@@ -32,8 +32,10 @@ from stages._run import explain_errors
 @explain_errors
 def figures(started_in: Path, kind: Literal["pdf", "svg", "png"], folder: Path) -> None:
     """Write every figure of the report as a file, from the results of the last `dvc repro`."""
-    from pipeline.figures import write_figures  # Vega and altair take a second to import
-    from pipeline.report_inputs import load_inputs
+    from pipeline.report.figure_files import (
+        write_figures,  # Vega and altair take a second to import
+    )
+    from pipeline.report.inputs import load_inputs
 
     paths = write_figures(load_inputs(load_study()), started_in / folder, kind)
     for path in paths:

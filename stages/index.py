@@ -8,7 +8,7 @@ from collections import Counter
 import click
 
 from cache.errors import ProbelineError
-from pipeline.index import build_index, write_index
+from pipeline.datasets.index import build_index, write_index
 from pipeline.params import load_study
 from pipeline.study import Study
 from stages._run import explain_errors, say

@@ -6,9 +6,9 @@ from functools import partial
 
 import click
 
-from pipeline.knn_variants import require_enough_train
 from pipeline.params import load_study
 from pipeline.paths import RESULTS
+from pipeline.probes.knn_variants import require_enough_train
 from stages._run import Tally, explain_errors
 
 
@@ -20,9 +20,9 @@ def main() -> None:
     (RESULTS / "knn").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
     study = load_study()
     require_enough_train(study)
-    from pipeline.data_checks import check_data  # SciPy and pandas take a second to import
-    from pipeline.knn import run_knn
-    from pipeline.protocol import run_protocol
+    from pipeline.nearest.data_checks import check_data  # SciPy and pandas take a second to import
+    from pipeline.probes.knn import run_knn
+    from pipeline.probes.protocol import run_protocol
 
     tally.cached, tally.computed = run_protocol(study, "knn", partial(run_knn, study))
     check_data(study)

@@ -19,9 +19,9 @@ def main() -> None:
     tally = Tally("linear")
     (RESULTS / "linear").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
     study = load_study()
-    from pipeline.linear import run_linear  # SciPy and pandas take a second to import
-    from pipeline.linear_solvers import OFFERED
-    from pipeline.protocol import run_protocol
+    from pipeline.classifiers.linear_solvers import OFFERED
+    from pipeline.probes.linear import run_linear  # SciPy and pandas take a second to import
+    from pipeline.probes.protocol import run_protocol
 
     probe = partial(run_linear, study, choose_backend(OFFERED))
     tally.cached, tally.computed = run_protocol(study, "linear", probe)

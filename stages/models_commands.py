@@ -7,9 +7,9 @@ import difflib
 import click
 
 from cache.errors import ProbelineError
+from pipeline.models.zoo import zoo_model, zoo_names
 from pipeline.params import load_study
 from pipeline.study import Model
-from pipeline.zoo import zoo_model, zoo_names
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -72,7 +72,7 @@ def show_model(name: str) -> None:
 @explain_errors
 def check_models(names: tuple[str, ...]) -> None:
     """Load models and run one image: weights fetched and mapped, shape, finite values."""
-    from pipeline.model_check import check_model
+    from pipeline.models.check import check_model
 
     for name in names:
         click.echo(check_model(name, _entry(name)))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from pipeline.knn_variants import require_enough_train
-from pipeline.neighbors import compute_neighbors
+from pipeline.nearest.neighbors import compute_neighbors
 from pipeline.params import load_study
 from pipeline.paths import NEIGHBORS
+from pipeline.probes.knn_variants import require_enough_train
 from stages._run import Tally, explain_errors
 
 

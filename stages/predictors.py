@@ -20,8 +20,8 @@ def main() -> None:
     study = load_study()
     (RESULTS / "predictors").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
     if "predictors" in protocols_of(study):
-        from pipeline.predictors import run_predictors
-        from pipeline.protocol import run_protocol
+        from pipeline.probes.predictors import run_predictors
+        from pipeline.probes.protocol import run_protocol
 
         tally.cached, tally.computed = run_protocol(
             study, "predictors", partial(run_predictors, study)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from cache.files import explain_disk_errors
-from pipeline.index import read_index
+from pipeline.datasets.index import read_index
 from pipeline.params import load_study
 from pipeline.paths import CHECKPOINTS
-from pipeline.pretrain import pretrain_status, read_training
+from pipeline.pretraining.entries import pretrain_status, read_training
 from stages._run import Tally, explain_errors, say
 
 
@@ -31,7 +31,7 @@ def main() -> None:
             say("pretrain", f"{name} is {status.state}, trained again: {status.detail}")
     if missing:
         # Only now: a stage that has nothing to do must not spend seconds on importing torch.
-        from pipeline.pretrain_run import pretrain_all
+        from pipeline.pretraining.run import pretrain_all
 
         pretrain_all(study, missing)
     for name in study.pretrain:

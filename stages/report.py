@@ -9,9 +9,9 @@ import click
 from cache.files import write_durably
 from pipeline.params import load_study
 from pipeline.paths import REPORT, SUMMARY
-from pipeline.report import render
-from pipeline.report_inputs import load_inputs
-from pipeline.summary import summarise
+from pipeline.report.inputs import load_inputs
+from pipeline.report.page import render
+from pipeline.report.summary import summarise
 from stages._run import explain_errors, say
 
 

@@ -30,8 +30,8 @@ def import_(started_in: Path, file: Path, name: str | None, *, percent: bool) ->
     role, cluster, shift, images, extraction_seconds. A results/scores.csv of another study is such
     a file. git tracks the copy, and `dvc repro` adds it to the study.
     """
-    from pipeline.foreign_remarks import remarks
-    from pipeline.foreign_scores import import_scores, stored_path
+    from pipeline.scores.foreign_scores import import_scores, stored_path
+    from pipeline.statistics.foreign_remarks import remarks
 
     kept = stored_path(name or file.stem)
     replaces = " in place of the former" if kept.exists() else ""
@@ -52,8 +52,8 @@ def import_(started_in: Path, file: Path, name: str | None, *, percent: bool) ->
 @explain_errors
 def list_() -> None:
     """List the imported scores."""
-    from pipeline.foreign_file import read_foreign
-    from pipeline.foreign_scores import stored_files
+    from pipeline.scores.foreign_file import read_foreign
+    from pipeline.scores.foreign_scores import stored_files
 
     rows = []
     for path in stored_files():
@@ -69,6 +69,6 @@ def list_() -> None:
 @explain_errors
 def remove(name: str) -> None:
     """Delete the imported scores called NAME; git still has them if they were committed."""
-    from pipeline.foreign_scores import remove_scores
+    from pipeline.scores.foreign_scores import remove_scores
 
     click.echo(f"{remove_scores(name)} deleted; `dvc repro` takes them out of the results")

@@ -12,7 +12,7 @@ from stages._run import Tally, explain_errors
 @explain_errors
 def main() -> None:
     """Compare models on every data set where a cell is new."""
-    from pipeline.similarity_maps import update_maps
+    from pipeline.probes.similarity_maps import update_maps
 
     tally = Tally("similarity")
     tally.cached, tally.computed = update_maps(load_study())

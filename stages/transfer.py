@@ -18,11 +18,11 @@ def main() -> None:
     study = load_study()
     if study.transfer.sources:
         from pipeline.backends import choose_backend
-        from pipeline.index import read_index  # imports pandas
-        from pipeline.linear_solvers import OFFERED
-        from pipeline.protocol import run_protocol  # SciPy takes a second to import
-        from pipeline.transfer import Transfer
-        from pipeline.transfer_pairs import describe_pairs
+        from pipeline.classifiers.linear_solvers import OFFERED
+        from pipeline.datasets.index import read_index  # imports pandas
+        from pipeline.probes.protocol import run_protocol  # SciPy takes a second to import
+        from pipeline.probes.transfer import Transfer
+        from pipeline.probes.transfer_pairs import describe_pairs
 
         indexes = {name: read_index(name) for name in study.datasets}
         for line in describe_pairs(study, indexes):

@@ -8,7 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from projects import REPOSITORY, Project, fill_folder
+
+# The same examples in every run: a change is judged by what it changes, not by luck. To look for
+# new failures: HYPOTHESIS_PROFILE=exploring make test
+settings.register_profile("fixed", derandomize=True, deadline=None, max_examples=40)
+settings.register_profile("exploring", deadline=None, max_examples=200, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 from cache.cell import Cell
 from cache.writer import CellWriter
 from pipeline.paths import cell_address
-from pipeline.protocol import Task
+from pipeline.probes.protocol import Task
 from pipeline.study import Study
 
 

@@ -1,11 +1,11 @@
-"""Cubes of scores with planted effects, as `pipeline.cube.to_cube` makes them."""
+"""Cubes of scores with planted effects, as `pipeline.scores.cube.to_cube` makes them."""
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
 
-from pipeline.evidence import Draws, Evidence, Hits, ValSplit
+from pipeline.statistics.evidence import Draws, Evidence, Hits, ValSplit
 from pipeline.study import Correlation
 
 WORDS = {

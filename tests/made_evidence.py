@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from pipeline.evidence import Evidence, Hits, ValSplit
+from pipeline.statistics.evidence import Evidence, Hits, ValSplit
 from pipeline.study import Correlation
 
 

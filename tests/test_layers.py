@@ -13,7 +13,7 @@ FLOORS = ("cache", "pipeline", "stages")
 HEAVY = ("torch", "timm", "torchvision", "sklearn")
 
 
-def imports_of(path: Path) -> set[str]:
+def modules_of(path: Path) -> set[str]:
     """Every module that a file imports, inside functions too, for types only too."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -22,7 +22,11 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found.add(node.module or "")
-    return {name.split(".")[0] for name in found}
+    return found
+
+
+def imports_of(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in modules_of(path)}
 
 
 def files_of(floor: str) -> list[Path]:
@@ -43,10 +47,38 @@ def test_the_cache_knows_no_models_and_no_images():
     assert not {f.name: b for f in files_of("cache") if (b := imports_of(f) & forbidden)}
 
 
+PACKAGES = (
+    ("datasets", "models"),
+    ("extraction", "nearest", "classifiers", "scores"),
+    ("pretraining", "finetuning", "probes"),
+    ("statistics",),
+    ("report",),
+)
+"""The rooms of pipeline/, from the ground up: each imports from rooms below its own, and pretraining
+from probes. What lies in pipeline/ itself is known to all."""
+
+
+def test_the_rooms_of_the_pipeline_import_downwards():
+    height = {name: i for i, row in enumerate(PACKAGES) for name in row}
+    folder = REPOSITORY / "pipeline"
+    assert {f.name for f in folder.iterdir() if (f / "__init__.py").exists()} <= set(height)
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}: {module}"
+        for path in sorted(folder.glob("*/*.py"))
+        for module in sorted(modules_of(path))
+        if (there := module.removeprefix("pipeline.").split(".")[0]) in height
+        and module.startswith("pipeline.")
+        and there != (here := path.parent.name)
+        and height[there] >= height[here]
+        and (here, there) != ("pretraining", "probes")
+    ]
+    assert not wrong
+
+
 @pytest.mark.parametrize("floor", FLOORS)
-def test_packages_are_one_level_deep(floor):
+def test_packages_are_two_levels_deep_at_most(floor):
     folder = REPOSITORY / floor
-    assert {f.parent for f in files_of(floor)} == {folder}
+    assert all(len(f.relative_to(folder).parts) <= 2 for f in files_of(floor))
 
 
 MODULES = """

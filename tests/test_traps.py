@@ -24,15 +24,15 @@ from pydantic import ValidationError
 import pipeline.study
 from cache.cell import Cell
 from pipeline.cells import open_cells
-from pipeline.index import read_index
-from pipeline.loading import BatchLoader
+from pipeline.datasets.index import read_index
+from pipeline.datasets.samples import entries_of
+from pipeline.datasets.sources import dataset_root
+from pipeline.extraction.loading import BatchLoader
+from pipeline.models.transforms import Geometry
 from pipeline.params import load_study
 from pipeline.paths import cell_address, record_path
 from pipeline.records import settings_of
-from pipeline.samples import entries_of
-from pipeline.sources import dataset_root
 from pipeline.study import Section
-from pipeline.transforms import Geometry
 
 
 def rows(model: str, split: str = "train") -> np.ndarray:
@@ -221,7 +221,7 @@ def test_the_index_has_one_order_and_labels_follow_it(project):
 @pytest.mark.parametrize("protocol", ["knn", "linear"])
 def test_a_probe_that_fails_leaves_no_score_at_all(project, monkeypatch, protocol):
     """Trap: a bare `except` that turns a failure into accuracy 0."""
-    from pipeline import scoring
+    from pipeline.probes import scoring
 
     project.prepare()
     project.run("neighbors").succeeded()
@@ -230,7 +230,7 @@ def test_a_probe_that_fails_leaves_no_score_at_all(project, monkeypatch, protoco
         raise FloatingPointError("the solver broke down")
 
     for name in ("score_rows", "outcome_table"):
-        monkeypatch.setattr(f"pipeline.protocol.{name}", fail)
+        monkeypatch.setattr(f"pipeline.probes.protocol.{name}", fail)
     assert scoring.score_rows is not fail
     with pytest.raises(FloatingPointError, match="broke down"):
         project.run(protocol)

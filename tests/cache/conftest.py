@@ -10,14 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from cache.cell import CellAddress
 from cache.writer import CellWriter
 
 HERE = Path(__file__).parent
-settings.register_profile("cache", deadline=None, max_examples=40)
-settings.load_profile("cache")
 
 
 class Lab:

@@ -11,9 +11,9 @@ import vl_convert
 import xarray as xr
 from markupsafe import Markup
 
-from pipeline.report import _environment
-from pipeline.report_inputs import Inputs
-from pipeline.report_words import protocol_word
+from pipeline.report.inputs import Inputs
+from pipeline.report.page import _environment
+from pipeline.report.words import protocol_word
 from pipeline.study import Study
 
 METRIC = "top1"
@@ -126,4 +126,4 @@ def partial(name, section, **context):
         "word": protocol_word,
         "plural": lambda n, noun: f"{n} {noun}s",
     }
-    return environment.get_template(f"report_{name}.html.j2").render({name: section}, **context)
+    return environment.get_template(f"{name}.html.j2").render({name: section}, **context)

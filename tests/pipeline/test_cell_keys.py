@@ -10,8 +10,8 @@ from projects import draw
 from cache.fingerprint import fingerprint
 from pipeline.cards import find_card, make_card
 from pipeline.cells import cell_key, open_cells
-from pipeline.index import build_index
-from pipeline.models import load_model
+from pipeline.datasets.index import build_index
+from pipeline.models.networks import load_model
 from pipeline.params import load_study
 from pipeline.paths import SPLITS
 from pipeline.records import record_key

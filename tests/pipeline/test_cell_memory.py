@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline import protocol, selection
-from pipeline.linear_heads import fit_head
+from pipeline.classifiers import selection
+from pipeline.classifiers.linear_heads import fit_head
 from pipeline.parallel import COPIES
-from pipeline.protocol import Source, Task, copy_bytes
+from pipeline.probes import protocol
+from pipeline.probes.protocol import Source, Task, copy_bytes
 from pipeline.study import Linear
 
 SHAPES = {

@@ -11,7 +11,7 @@ from projects import RESNET, VIT
 from safetensors.torch import save_file
 
 from cache.errors import ProbelineError
-from pipeline.models import load_model
+from pipeline.models.networks import load_model
 from pipeline.study import Model
 
 

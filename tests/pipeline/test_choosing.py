@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from made_evidence import make_cube, make_evidence
 from scipy import stats
 
-from pipeline.choosing import choosing
-from pipeline.fidelity_cost import fidelity_cost, pareto_front
-from pipeline.model_pairs import model_pairs
-from pipeline.regret import (
+from pipeline.statistics.choosing import choosing
+from pipeline.statistics.fidelity_cost import fidelity_cost, pareto_front
+from pipeline.statistics.model_pairs import model_pairs
+from pipeline.statistics.regret import (
     choice,
     crossed_regret,
     decision_accuracy,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from made_inputs import make_inputs, partial, table
 
-from pipeline import report
-from pipeline.report_constraints import section
+from pipeline.report import page as report
+from pipeline.report.constraints import section
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -78,7 +78,7 @@ def page(browser, tmp_path_factory):
         extraction_seconds=images * np.array(MILLISECONDS)[:, np.newaxis] / 1000,
     )
     body = partial("constraints", section(inputs))
-    script = report._text("report_constraints.js")
+    script = report._text("constraints.js")
     path = tmp_path_factory.mktemp("page") / "index.html"
     text = f"<!doctype html><meta charset=utf-8><body>{body}<script>{script}</script>"
     path.write_text(text, encoding="utf-8")

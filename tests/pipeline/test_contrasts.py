@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.contrasts import Contrast, difference, permutation_p, side_counts
+from pipeline.statistics.contrasts import Contrast, difference, permutation_p, side_counts
 
 
 def design(seed, n=20, strata=3):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from pipeline.correlation import (
+from pipeline.statistics.correlation import (
     COEFFICIENTS,
     MIN_FAMILIES,
     MIN_MODELS,

@@ -13,9 +13,9 @@ from projects import RESNET, VIT
 
 from cache.cell import Cell
 from cache.errors import ProbelineError
-from pipeline.cube import COLUMNS, read_netcdf, to_cube
 from pipeline.params import load_study
 from pipeline.paths import cell_address
+from pipeline.scores.cube import COLUMNS, read_netcdf, to_cube
 
 
 @pytest.fixture
@@ -92,7 +92,8 @@ def collected() -> dict[str, float]:
 
 def test_scores_of_two_precisions_never_stand_side_by_side(project, monkeypatch):
     """A run that is killed while it scores the new cells leaves records of the old ones."""
-    from pipeline import parallel, protocol
+    from pipeline import parallel
+    from pipeline.probes import protocol
 
     project.params["models"] = {"tiny": VIT, "net": RESNET}
     project.prepare()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_evidence import make_cube, make_evidence
 
-from pipeline.disattenuation import (
+from pipeline.statistics.disattenuation import (
     NoisyScores,
     disattenuate,
     disattenuated_pearson,

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.banks import ArrayBank
-from pipeline.duplicates import near_duplicates, suspected_label_errors
-from pipeline.search import nearest
+from pipeline.nearest.banks import ArrayBank
+from pipeline.nearest.duplicates import near_duplicates, suspected_label_errors
+from pipeline.nearest.search import nearest
 
 
 def clusters(seed, n=300, classes=3):

@@ -9,15 +9,15 @@ import pytest
 from made_cubes import make_cube, make_evidence
 from scipy import stats
 
-from pipeline.enough_images import (
+from pipeline.statistics.enough_images import (
     choices,
     enough_images,
     images_to_separate,
     separation,
     subset_scores,
 )
-from pipeline.enough_labels import enough_labels
-from pipeline.image_noise import image_noise
+from pipeline.statistics.enough_labels import enough_labels
+from pipeline.statistics.image_noise import image_noise
 
 VARIANT = "knn/study"
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from projects import RESNET, VIT
 
-from pipeline.cube import gather, to_cube
-from pipeline.evidence import gather_evidence
-from pipeline.foreign_scores import import_scores
 from pipeline.params import load_study
 from pipeline.paths import record_path
+from pipeline.scores.cube import gather, to_cube
+from pipeline.scores.foreign_scores import import_scores
+from pipeline.statistics.evidence import gather_evidence
 
 VARIANT = "prototypes_1_shot"
 

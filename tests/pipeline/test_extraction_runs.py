@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 
 from cache.cell import Cell
 from cache.lock import Lock
-from pipeline.index import read_index
+from pipeline.datasets.index import read_index
 from pipeline.paths import cell_address, provenance_path
 
 
@@ -80,8 +80,8 @@ def test_rows_are_the_models_features_of_the_images_in_order(project, small_chun
 
 
 def test_extraction_leaves_networks_and_random_states_as_they_were(project, monkeypatch):
-    from pipeline import extraction
-    from pipeline.models import digest_weights
+    from pipeline.extraction import missing as extraction
+    from pipeline.models.networks import digest_weights
 
     loaded = []
     load = extraction.load_model
@@ -141,7 +141,7 @@ def many_images(project) -> str:
 def test_a_bad_image_met_at_extraction_is_named_and_what_was_done_stays(
     project, small_chunks, monkeypatch
 ):
-    from pipeline import loading
+    from pipeline.extraction import loading
 
     bad = many_images(project)
     project.run("index", "pets").succeeded()

@@ -5,9 +5,9 @@ import torch
 
 from cache.errors import ProbelineError
 from pipeline.devices import this_machine
-from pipeline.features import compute_features
-from pipeline.forward import Forward
-from pipeline.models import load_model
+from pipeline.extraction.forward import Forward
+from pipeline.models.features import compute_features
+from pipeline.models.networks import load_model
 from pipeline.study import Model
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))

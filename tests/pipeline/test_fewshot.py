@@ -9,9 +9,9 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import balanced_accuracy_score, f1_score, top_k_accuracy_score
 
 from cache.errors import NonFiniteError
-from pipeline.episodes import episode_rows, episode_table, run_episodes
-from pipeline.shot_classifiers import Scores, logistic_over, prototypes, ridge_over
-from pipeline.shots import Budget, make_draws
+from pipeline.classifiers.shot_classifiers import Scores, logistic_over, prototypes, ridge_over
+from pipeline.probes.episodes import episode_rows, episode_table, run_episodes
+from pipeline.probes.shots import Budget, make_draws
 
 CLASSES = 7
 NAMES = tuple("abcdefg")

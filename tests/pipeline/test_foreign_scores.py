@@ -11,17 +11,17 @@ import xarray as xr
 from projects import RESNET, VIT
 
 from cache.errors import ProbelineError
-from pipeline.cube import gather, headline_variants, read_netcdf, to_cube
-from pipeline.foreign_remarks import remarks
-from pipeline.foreign_scores import (
+from pipeline.params import load_study
+from pipeline.scores.cube import gather, headline_variants, read_netcdf, to_cube
+from pipeline.scores.foreign_scores import (
     import_scores,
     load_foreign,
     remove_scores,
     stored_files,
     stored_path,
 )
-from pipeline.params import load_study
-from pipeline.score_table import DATASET_WORDS, MODEL_WORDS, read_scores
+from pipeline.scores.score_table import DATASET_WORDS, MODEL_WORDS, read_scores
+from pipeline.statistics.foreign_remarks import remarks
 from pipeline.study import Study
 
 HEADER = "model,dataset,protocol,metric,value"

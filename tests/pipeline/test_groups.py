@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from projects import fill_folder
 
-from pipeline.index import build_index
-from pipeline.protocol import groups_of
-from pipeline.samples import stratified_split
+from pipeline.datasets.index import build_index
+from pipeline.datasets.samples import stratified_split
+from pipeline.probes.protocol import groups_of
 from pipeline.study import Dataset
 
 IMAGES = st.lists(

@@ -7,7 +7,7 @@ import pytest
 from made_evidence import make_cube, make_evidence
 from scipy import stats
 
-from pipeline.headline_pairs import headline_pairs
+from pipeline.statistics.headline_pairs import headline_pairs
 
 ROLES = ["in_domain", "out_of_domain", "out_of_domain"]
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cache.errors import ProbelineError
-from pipeline import heads as module
-from pipeline.head_stacks import cross_entropy
-from pipeline.heads import Head, Recipe, fit_heads
-from pipeline.inner_splits import held_out_parts
-from pipeline.sgd import Trial, best_trial, run_sgd, try_heads, variant_names
+from pipeline.classifiers import heads as module
+from pipeline.classifiers.head_stacks import cross_entropy
+from pipeline.classifiers.heads import Head, Recipe, fit_heads
+from pipeline.classifiers.inner_splits import held_out_parts
+from pipeline.probes.sgd import Trial, best_trial, run_sgd, try_heads, variant_names
 
 GRID = [Head(rate, bn) for bn in (False, True) for rate in (0.01, 0.1, 1.0, 10.0)]
 
@@ -223,7 +223,7 @@ def test_the_held_out_rows_are_not_trained_on():
     original = module.fit_heads
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            "pipeline.sgd.fit_heads",
+            "pipeline.probes.sgd.fit_heads",
             lambda *a, rows, **k: seen.append(rows) or original(*a, rows=rows, **k),
         )
         recipe = Recipe(epochs=6, batch=64)
@@ -253,7 +253,7 @@ def test_ties_take_the_smallest_rate_and_diverged_heads_never_win():
 def test_diverged_presets_are_named_and_left_out():
     x, y = clouds(10)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.sgd.PRESET_RATE", 1e38)
+        patch.setattr("pipeline.probes.sgd.PRESET_RATE", 1e38)
         outcomes = run_sgd(
             "sgd_cached", [x], x, y, x, y, 4,
             rates=[0.1], recipe=Recipe(epochs=6, batch=64), held_out=np.arange(len(y)) % 5 == 0,

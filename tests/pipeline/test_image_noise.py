@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from made_evidence import make_cube, make_evidence
 
-from pipeline.evidence import Hits, ValSplit
-from pipeline.image_draws import multinomial_draws, normal_draws
-from pipeline.image_noise import draw_together, image_noise, measure
+from pipeline.statistics.evidence import Hits, ValSplit
+from pipeline.statistics.image_draws import multinomial_draws, normal_draws
+from pipeline.statistics.image_noise import draw_together, image_noise, measure
 
 
 def outcomes(models=5, images=300, seed=0, difficulty=1.0):

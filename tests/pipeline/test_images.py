@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from projects import draw
 
-from pipeline import images
-from pipeline.images import BadImageError, decode
+from pipeline.datasets import images
+from pipeline.datasets.images import BadImageError, decode
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from projects import draw, fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.index import build_index, read_index, write_index
+from pipeline.datasets.index import build_index, read_index, write_index
 from pipeline.paths import index_path
 from pipeline.study import Dataset
 
@@ -169,7 +169,7 @@ def test_built_in_shifts_share_one_split_and_one_draw(project):
 
 
 def test_built_in_data_sets_are_made_the_same_every_time(project):
-    from pipeline.digits import make, write_tar
+    from pipeline.datasets.digits import make, write_tar
 
     first = write_tar("digits_noisy").read_bytes()
     write_tar("digits_noisy").unlink()

@@ -18,14 +18,14 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier
 
 from cache.cell import Cell
+from pipeline.datasets.index import build_index
+from pipeline.datasets.samples import entries_of
+from pipeline.datasets.sources import dataset_root
 from pipeline.devices import this_machine
-from pipeline.engine import Job, extract_split
-from pipeline.forward import Forward
-from pipeline.index import build_index
-from pipeline.models import load_model
+from pipeline.extraction.engine import Job, extract_split
+from pipeline.extraction.forward import Forward
+from pipeline.models.networks import load_model
 from pipeline.paths import SPLITS, cell_address
-from pipeline.samples import entries_of
-from pipeline.sources import dataset_root
 from pipeline.study import Dataset, Model
 
 K = 20

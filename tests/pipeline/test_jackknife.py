@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.jackknife import MAX_GROUPS, jackknifed
+from pipeline.statistics.jackknife import MAX_GROUPS, jackknifed
 
 
 def mean_of(values):

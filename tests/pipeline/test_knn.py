@@ -10,12 +10,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from cache.records import read_record
-from pipeline import knn
-from pipeline.data_checks import checks_path, vote_of_models
-from pipeline.knn import run_knn
-from pipeline.knn_variants import TUNED_K, tuned_votings, variant_names
-from pipeline.neighbors import neighbors_key, search_cell, spaces
+from pipeline.nearest.data_checks import checks_path, vote_of_models
+from pipeline.nearest.neighbors import neighbors_key, search_cell, spaces
 from pipeline.paths import neighbors_path
+from pipeline.probes import knn
+from pipeline.probes.knn import run_knn
+from pipeline.probes.knn_variants import TUNED_K, tuned_votings, variant_names
 
 FOUR = {"keep": 60, "metric": ["euclidean", "cosine"], "normalization": ["none", "zscore"]}
 GRID = {
@@ -253,8 +253,8 @@ def test_a_finding_needs_most_models():
 
 def test_planted_copies_and_labels_are_listed_by_name(project, monkeypatch):
     """The findings of a study whose neighbours are those of made-up features."""
-    from pipeline import data_checks
-    from pipeline.neighbors import Stored
+    from pipeline.nearest import data_checks
+    from pipeline.nearest.neighbors import Stored
 
     project.prepare()
     project.run("neighbors").succeeded()
@@ -276,7 +276,7 @@ def test_planted_copies_and_labels_are_listed_by_name(project, monkeypatch):
     project.run("knn").succeeded("1 computed")
     table = read_record(checks_path("pets")).outcomes().to_pandas()
     assert list(table.columns) == list(data_checks.COLUMNS)
-    from pipeline.index import read_index
+    from pipeline.datasets.index import read_index
 
     index = read_index("pets")
     train, val = index.split("train"), index.split("val")

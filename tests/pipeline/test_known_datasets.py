@@ -13,12 +13,12 @@ from projects import draw
 from torchvision.transforms.functional import center_crop, pil_to_tensor
 
 from cache.errors import ProbelineError
-from pipeline import known_layouts
-from pipeline.known import known_dataset, known_names
-from pipeline.known_layouts import read_layout
-from pipeline.roots import Folder
+from pipeline.datasets import known_layouts
+from pipeline.datasets.known import known_dataset, known_names
+from pipeline.datasets.known_layouts import read_layout
+from pipeline.datasets.roots import Folder
+from pipeline.models.transforms import padded
 from pipeline.study import Dataset
-from pipeline.transforms import padded
 
 
 def write(folder: Path, path: str, content: str | bytes = "") -> None:

@@ -12,12 +12,12 @@ import pytest
 from projects import fill_folder
 
 from pipeline.cells import open_cells
-from pipeline.heads import fit_heads
-from pipeline.index import read_index
-from pipeline.inner_splits import held_out_parts
-from pipeline.linear import run_linear
+from pipeline.classifiers.heads import fit_heads
+from pipeline.classifiers.inner_splits import held_out_parts
+from pipeline.datasets.index import read_index
 from pipeline.params import load_study
-from pipeline.protocol import Task
+from pipeline.probes.linear import run_linear
+from pipeline.probes.protocol import Task
 
 HEADS = {
     "heads": ["ridge", "logistic"],
@@ -92,13 +92,13 @@ def test_groups_of_train_are_held_out_as_a_whole(project, task_of):
     groups = np.array([f"patient {i // 2}" for i in range(rows)])
     held, seen = [], []
     with pytest.MonkeyPatch.context() as patch:
-        for place in ("pipeline.selection", "pipeline.sgd"):
+        for place in ("pipeline.classifiers.selection", "pipeline.probes.sgd"):
             patch.setattr(
                 f"{place}.held_out_parts",
                 lambda *a: held.append(held_out_parts(*a)) or held[-1],
             )
         patch.setattr(
-            "pipeline.sgd.fit_heads",
+            "pipeline.probes.sgd.fit_heads",
             lambda *a, **k: seen.append(k.get("rows")) or fit_heads(*a, **k),
         )
         scored = run_linear(study, "numpy", replace(task, train_groups=groups))

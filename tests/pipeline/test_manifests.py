@@ -6,7 +6,7 @@ import pytest
 from projects import fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.sources import dataset_root, list_samples
+from pipeline.datasets.sources import dataset_root, list_samples
 from pipeline.study import Dataset
 
 ROWS = [(f"{c}/{n:03d}.png", c, "val" if n == 2 else "train") for c in ("a", "b") for n in range(3)]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_evidence import make_cube, make_evidence
 from scipy import stats
 
-from pipeline.mean_scores import mean_scores
+from pipeline.statistics.mean_scores import mean_scores
 
 VARIANT = "knn/study"
 

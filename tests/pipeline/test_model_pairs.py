@@ -7,8 +7,8 @@ import pytest
 from made_evidence import make_cube, make_evidence
 from scipy import stats
 
-from pipeline.model_pairs import DRAWS, model_pairs
-from pipeline.multiplicity import benjamini_hochberg, holm
+from pipeline.statistics.model_pairs import DRAWS, model_pairs
+from pipeline.statistics.multiplicity import benjamini_hochberg, holm
 
 
 def study(hits):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.class_moments import class_moments, parts_of
-from pipeline.model_similarity import IMAGES, image_sample, similarity_map
-from pipeline.similarity import label_cka
+from pipeline.probes.class_moments import class_moments, parts_of
+from pipeline.probes.model_similarity import IMAGES, image_sample, similarity_map
+from pipeline.probes.similarity import label_cka
 
 
 def hsic(x, y):

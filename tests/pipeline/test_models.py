@@ -11,7 +11,7 @@ from projects import RESNET, VIT
 from torch import nn
 
 from cache.errors import ProbelineError
-from pipeline.models import digest_weights, load_model
+from pipeline.models.networks import digest_weights, load_model
 from pipeline.study import Model
 
 

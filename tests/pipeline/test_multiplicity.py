@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from pipeline.multiplicity import benjamini_hochberg, holm, max_t
+from pipeline.statistics.multiplicity import benjamini_hochberg, holm, max_t
 
 p_values = hnp.arrays(
     np.float64, st.integers(1, 12), elements=st.integers(1, 40).map(lambda k: k / 40)

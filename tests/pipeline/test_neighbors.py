@@ -14,10 +14,10 @@ from cache.errors import (
     NonFiniteError,
     ProbelineError,
 )
-from pipeline import neighbors
-from pipeline.neighbors import neighbors_key, read_neighbors, search_cell, spaces
+from pipeline.nearest import neighbors
+from pipeline.nearest.neighbors import neighbors_key, read_neighbors, search_cell, spaces
+from pipeline.nearest.votes import stratified
 from pipeline.paths import neighbors_path
-from pipeline.votes import stratified
 
 EVERY = {
     "keep": 7,

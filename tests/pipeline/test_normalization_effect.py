@@ -7,12 +7,12 @@ import pytest
 from made_cubes import make_cube, make_evidence
 from scipy import stats
 
-from pipeline.normalization_effect import (
+from pipeline.statistics.normalization_effect import (
     normalization_effect,
     normalization_pairs,
     normalization_ranking,
 )
-from pipeline.panel import cluster_weights
+from pipeline.statistics.panel import cluster_weights
 
 VARIANTS = ["knn/study", "knn/study_zscore"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipeline.permutation import PERMUTATIONS, permutation_p
+from pipeline.statistics.permutation import PERMUTATIONS, permutation_p
 
 
 def exhaustive(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> float:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.images import BadImageError
-from pipeline.picture_sheet import PAPER, SIDE, Sheet, thumbnail
+from pipeline.datasets.images import BadImageError
+from pipeline.report.picture_sheet import PAPER, SIDE, Sheet, thumbnail
 
 
 def cut(style: str, position: str) -> np.ndarray:

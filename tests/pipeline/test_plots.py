@@ -12,8 +12,8 @@ from projects import REPOSITORY
 from ruamel.yaml import YAML
 from scipy import stats
 
-from pipeline.analysis import analyse
-from pipeline.plots import _COLUMNS, plot_tables
+from pipeline.statistics.analysis import analyse
+from pipeline.statistics.plots import _COLUMNS, plot_tables
 from pipeline.study import Correlation
 
 MODELS, DATASETS = 7, ("in", "out_a", "out_b")

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from made_evidence import make_cube, make_evidence
 
-from pipeline.differences import judged_together
-from pipeline.fidelity import fidelity
-from pipeline.multiplicity import holm
-from pipeline.predictor_tests import (
+from pipeline.statistics.differences import judged_together
+from pipeline.statistics.fidelity import fidelity
+from pipeline.statistics.multiplicity import holm
+from pipeline.statistics.predictor_tests import (
     normalization_pairs,
     normalization_tests,
     predictor_differences,
 )
-from pipeline.trust import trust
+from pipeline.statistics.trust import trust
 
 ROLES = ["in_domain"] + ["out_of_domain"] * 6
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 from sklearn.covariance import LedoitWolf
 
-from pipeline import class_moments as moments_module
-from pipeline.class_moments import parts_of
-from pipeline.predictor_formulas import (
+from pipeline.probes import class_moments as moments_module
+from pipeline.probes.class_moments import parts_of
+from pipeline.probes.predictor_formulas import (
     alignment,
     alpha_req,
     cdnv,
@@ -23,8 +23,8 @@ from pipeline.predictor_formulas import (
     rankme,
     uniformity,
 )
-from pipeline.predictors import PREDICTORS, Data, subsample
-from pipeline.similarity import label_cka
+from pipeline.probes.predictors import PREDICTORS, Data, subsample
+from pipeline.probes.similarity import label_cka
 
 NAMES = ["rankme", "alpha_req", "h_score", "logme", "cdnv", "nc1", "uniformity", "alignment",
          "label_cka"]  # fmt: skip

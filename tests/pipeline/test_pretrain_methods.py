@@ -14,12 +14,12 @@ from projects import RESNET, VIT
 
 from cache.errors import ProbelineError
 from pipeline import study
-from pipeline.models import load_model
-from pipeline.pretrain_views import Augmentation
-from pipeline.ssl_encoder import Encoder, Setting
-from pipeline.ssl_labels import ORDERS, quarter_turned, shuffled
-from pipeline.ssl_methods import METHODS
-from pipeline.ssl_teachers import MOMENTUM
+from pipeline.models.networks import load_model
+from pipeline.pretraining.encoder import Encoder, Setting
+from pipeline.pretraining.label_methods import ORDERS, quarter_turned, shuffled
+from pipeline.pretraining.methods import METHODS
+from pipeline.pretraining.teacher_methods import MOMENTUM
+from pipeline.pretraining.views import Augmentation
 from pipeline.study import Model, Pretrain
 
 CONVNEXT = {"architecture": "test_convnext", "weights": "random(0)", "input_size": 32}

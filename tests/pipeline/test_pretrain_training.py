@@ -13,11 +13,11 @@ from projects import RESNET, VIT
 from torch import nn
 
 from cache.errors import ProbelineError
-from pipeline.models import load_model
-from pipeline.pretrain_images import TrainingImages, check_enough
-from pipeline.pretrain_rank import Rank, rank_of
-from pipeline.pretrain_training import DivergedError, Training, schedule
-from pipeline.ssl_encoder import Encoder
+from pipeline.models.networks import load_model
+from pipeline.pretraining.encoder import Encoder
+from pipeline.pretraining.images import TrainingImages, check_enough
+from pipeline.pretraining.rank import Rank, rank_of
+from pipeline.pretraining.training import DivergedError, Training, schedule
 from pipeline.study import Model, Pretrain
 
 PLACE = "params.yaml: pretrain.tiny"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import map_coordinates
 
-from pipeline.pretrain_views import Augmentation
+from pipeline.pretraining.views import Augmentation
 
 STILL = {
     "rotation": 0.0,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.rank_correlation import spearman
+from pipeline.statistics.rank_correlation import spearman
 
 
 def tables(seed, n=14, gaps=0.15, levels=6):

@@ -8,10 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_cubes import make_cube, make_evidence
 
-from pipeline.overall_ranks import overall_ranks, win_rates
-from pipeline.panel import logit
-from pipeline.rank_sets import confidence_set, rank_intervals, ranks_of, simultaneous_sets
-from pipeline.ranks import ranks
+from pipeline.statistics.overall_ranks import overall_ranks, win_rates
+from pipeline.statistics.panel import logit
+from pipeline.statistics.rank_sets import (
+    confidence_set,
+    rank_intervals,
+    ranks_of,
+    simultaneous_sets,
+)
+from pipeline.statistics.ranks import ranks
 
 VARIANT = "knn/study"
 

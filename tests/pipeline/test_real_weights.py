@@ -7,11 +7,11 @@ import pytest
 import torch
 from projects import REPOSITORY
 
-from pipeline.features import compute_features
-from pipeline.images import decode
-from pipeline.models import load_model
+from pipeline.datasets.images import decode
+from pipeline.datasets.roots import Tar
+from pipeline.models.features import compute_features
+from pipeline.models.networks import load_model
 from pipeline.params import load_study
-from pipeline.roots import Tar
 
 pytestmark = pytest.mark.slow
 

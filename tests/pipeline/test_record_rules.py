@@ -8,7 +8,8 @@ import inspect
 import pytest
 
 from cache.fingerprint import fingerprint
-from pipeline import records, tuning
+from pipeline import records
+from pipeline.classifiers import tuning
 from pipeline.records import record_key
 from pipeline.study import Study
 
@@ -44,7 +45,7 @@ def test_every_rule_changes_the_keys_of_what_it_decides_and_no_others(study, nam
 
 def test_no_choice_depends_on_a_number_outside_the_key():
     """Of the modules that choose, no constant but those imported from `tuning`."""
-    from pipeline import inner_splits, selection
+    from pipeline.classifiers import inner_splits, selection
 
     for module in (inner_splits, selection):
         tree = ast.parse(inspect.getsource(module))

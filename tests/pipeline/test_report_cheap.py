@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from made_inputs import drawn, make_inputs, partial, table, withheld
 
-from pipeline.report_cheap import EVERY, figures, section
+from pipeline.report.cheap import EVERY, figures, section
 
 DATASETS, NAMES, PROTOCOLS = ["in0", "out0"], ["rankme", "logme", "nc1"], ["knn", "linear"]
 GIVEN = ["all models", "given backbone"]

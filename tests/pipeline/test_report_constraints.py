@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_inputs import make_inputs, partial, table
 
-from pipeline.report_constraints import choices, model_sizes, section
+from pipeline.report.constraints import choices, model_sizes, section
 
 
 def test_latency_is_all_seconds_by_all_images():

@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.report_embed import embed, pack
+from pipeline.report.embed import embed, pack
 
 VALUES = st.none() | st.text(max_size=8) | st.integers(-9, 9) | st.booleans()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from made_inputs import drawn, make_inputs, partial, table, withheld
 
-from pipeline.report_enough import figures, section
+from pipeline.report.enough import figures, section
 
 DATASETS, PROTOCOLS, SIZES = ["in0", "out0"], ["knn", "linear"], [10, 100, 1000]
 

@@ -9,8 +9,8 @@ import xarray as xr
 
 from cache.errors import ProbelineError
 from cache.records import read_record, write_record
-from pipeline.cube import cheap_predictors, comparable, headline_variants
-from pipeline.evidence import _shares
+from pipeline.scores.cube import cheap_predictors, comparable, headline_variants
+from pipeline.statistics.evidence import _shares
 
 
 def record_of(folder, samples, ranks):

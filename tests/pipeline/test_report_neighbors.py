@@ -12,11 +12,11 @@ from projects import RESNET, VIT
 from test_picture_sheet import cut
 
 from cache.cell import Cell
-from pipeline.index import read_index
+from pipeline.datasets.index import read_index
 from pipeline.params import load_study
 from pipeline.paths import NEIGHBORS, cell_address
-from pipeline.picture_sheet import thumbnail
-from pipeline.report_neighbors import NEAREST, QUERIES, choose, section
+from pipeline.report.neighbors import NEAREST, QUERIES, choose, section
+from pipeline.report.picture_sheet import thumbnail
 
 
 def found_in(project):

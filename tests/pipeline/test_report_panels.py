@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
-from pipeline.report_noise import noise_tables, overall_table, pairs_table
-from pipeline.report_panels import MOST_ROWS
-from pipeline.report_trust import choosing_table, reference_table, trust_table
-from pipeline.report_why import sensitivity_table, why_tables
+from pipeline.report.noise import noise_tables, overall_table, pairs_table
+from pipeline.report.panels import MOST_ROWS
+from pipeline.report.trust import choosing_table, reference_table, trust_table
+from pipeline.report.why import sensitivity_table, why_tables
 
 NAN = float("nan")
 

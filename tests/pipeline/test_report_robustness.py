@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from made_inputs import drawn, make_inputs, partial, table, withheld
 
-from pipeline.report_robustness import figures, section
+from pipeline.report.robustness import figures, section
 
 MODELS = ["a", "b", "c"]
 VALUE = np.array([[[0.9, -0.1, -0.9]], [[0.1, 0.2, np.nan]]])

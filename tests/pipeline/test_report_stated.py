@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_inputs import make_inputs, table, withheld
 
-from pipeline.report_stated import choice, mean_first, rows_of, short, statistic
+from pipeline.report.stated import choice, mean_first, rows_of, short, statistic
 
 
 def test_rows_are_those_of_the_tidy_table():

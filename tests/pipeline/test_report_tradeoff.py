@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from made_inputs import drawn, make_inputs, partial, table, withheld
 
-from pipeline.report_tradeoff import SHORTEST, figures, section
+from pipeline.report.tradeoff import SHORTEST, figures, section
 
 PREDICTORS = ["knn/study@in0", "linear/ridge_none@in0", "predictors/rankme@each target"]
 TARGETS = ["other_protocols", "all"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.report_formats import interval, p_value, points, rho
-from pipeline.report_words import column_label, set_word, variant_label
+from pipeline.report.formats import interval, p_value, points, rho
+from pipeline.report.words import column_label, set_word, variant_label
 
 
 @pytest.mark.parametrize(

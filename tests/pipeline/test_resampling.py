@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline import resampling
-from pipeline.resampling import (
+from pipeline.statistics import resampling
+from pipeline.statistics.resampling import (
     family_weights,
     model_weights,
     percentile_interval,

@@ -10,10 +10,10 @@ from made_cubes import make_cube, make_evidence
 from scipy import stats
 from scipy.special import expit
 
-from pipeline.baseline_fit import judge
-from pipeline.panel import logit
-from pipeline.robustness import Head, effective_robustness, heads_of, transfer_residual
-from pipeline.shift_groups import correlations_by_shift
+from pipeline.statistics.baseline_fit import judge
+from pipeline.statistics.panel import logit
+from pipeline.statistics.robustness import Head, effective_robustness, heads_of, transfer_residual
+from pipeline.statistics.shift_groups import correlations_by_shift
 
 VARIANTS = ["linear/ridge_none", "transfer/from_d0_ridge_none"]
 

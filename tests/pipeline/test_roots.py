@@ -10,7 +10,7 @@ import pytest
 from projects import fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.roots import Entry, Folder, Tar, open_root
+from pipeline.datasets.roots import Entry, Folder, Tar, open_root
 
 
 @pytest.fixture

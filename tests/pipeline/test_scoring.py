@@ -11,8 +11,8 @@ from scipy import stats
 from sklearn.metrics import f1_score
 
 from cache.errors import ProbelineError
-from pipeline.normalization import centre_and_scale, unit_length, zscore
-from pipeline.scoring import (
+from pipeline.classifiers.normalization import centre_and_scale, unit_length, zscore
+from pipeline.probes.scoring import (
     Outcome,
     expected_calibration_error,
     macro_f1,

@@ -16,13 +16,13 @@ from sklearn.neighbors import NearestNeighbors
 from cache.cell import Cell, CellAddress, chunk_name
 from cache.errors import CellCorruptError, NonFiniteError, ProbelineError
 from cache.writer import CellWriter
-from pipeline import candidates, search
-from pipeline.banks import ArrayBank, CellBank, draw
-from pipeline.library_search import nearest_by
-from pipeline.normalization import unit_length, zscore
-from pipeline.preparation import widen
-from pipeline.running import Running
-from pipeline.search import nearest
+from pipeline.classifiers.normalization import unit_length, zscore
+from pipeline.nearest import candidates, search
+from pipeline.nearest.banks import ArrayBank, CellBank, draw
+from pipeline.nearest.library_search import nearest_by
+from pipeline.nearest.preparation import widen
+from pipeline.nearest.running import Running
+from pipeline.nearest.search import nearest
 
 BACKENDS = ("numpy", "torch")
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.shared_classes import SharedClasses
+from pipeline.datasets.shared_classes import SharedClasses
 
 CLASSES = st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1).map(tuple)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.errors import ProbelineError
-from pipeline.shots import Budget, make_draws
+from pipeline.probes.shots import Budget, make_draws
 
 BUDGETS = [*(Budget(shots=n) for n in (1, 5, 10, 25)), Budget(share=0.01), Budget(share=0.1)]
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from projects import fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.samples import stratified_split
-from pipeline.sources import dataset_root, list_samples
+from pipeline.datasets.samples import stratified_split
+from pipeline.datasets.sources import dataset_root, list_samples
 from pipeline.study import Dataset
 
 

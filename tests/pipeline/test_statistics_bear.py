@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 from made_cubes import make_cube, make_evidence
 
-from pipeline.budgets import label_curves
-from pipeline.cube import read_netcdf_groups, write_netcdf
-from pipeline.enough_images import enough_images, images_to_separate
-from pipeline.enough_labels import enough_labels
-from pipeline.explained import kind_share, variance_explained
-from pipeline.label_gap import label_crossing, label_gap
-from pipeline.normalization_effect import normalization_effect, normalization_ranking
-from pipeline.overall_ranks import overall_ranks
-from pipeline.ranks import ranks
-from pipeline.robustness import effective_robustness, transfer_residual
-from pipeline.shift_groups import correlations_by_shift
-from pipeline.statistics import tidy
-from pipeline.why import gap_sensitivity, gaps
-from pipeline.within import predictors_given_backbone, within_backbones
+from pipeline.scores.cube import read_netcdf_groups, write_netcdf
+from pipeline.statistics.budgets import label_curves
+from pipeline.statistics.enough_images import enough_images, images_to_separate
+from pipeline.statistics.enough_labels import enough_labels
+from pipeline.statistics.explained import kind_share, variance_explained
+from pipeline.statistics.label_gap import label_crossing, label_gap
+from pipeline.statistics.normalization_effect import normalization_effect, normalization_ranking
+from pipeline.statistics.overall_ranks import overall_ranks
+from pipeline.statistics.ranks import ranks
+from pipeline.statistics.registry import tidy
+from pipeline.statistics.robustness import effective_robustness, transfer_residual
+from pipeline.statistics.shift_groups import correlations_by_shift
+from pipeline.statistics.why import gap_sensitivity, gaps
+from pipeline.statistics.within import predictors_given_backbone, within_backbones
 
 ALL = (
     label_curves, enough_images, images_to_separate, enough_labels, kind_share, variance_explained,

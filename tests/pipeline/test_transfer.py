@@ -11,11 +11,11 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeClass
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from pipeline import transfer
-from pipeline.held_out_groups import obstacle
-from pipeline.protocol import Source, Task
-from pipeline.transfer import Transfer
-from pipeline.tuning import PENALTIES
+from pipeline.classifiers.tuning import PENALTIES
+from pipeline.probes import transfer
+from pipeline.probes.held_out_groups import obstacle
+from pipeline.probes.protocol import Source, Task
+from pipeline.probes.transfer import Transfer
 
 PHOTOS = ("zebra", "cat", "owl", "fox")
 SKETCHES = ("owl", "dog", "cat", "zebra")

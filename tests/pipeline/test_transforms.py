@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from projects import draw
 from timm.data import create_transform
 
-from pipeline.transforms import Geometry
+from pipeline.models.transforms import Geometry
 
 INTERPOLATIONS = ["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -52,7 +52,7 @@ def test_a_square_image_of_the_right_size_passes_unchanged():
 def test_a_strip_whose_resized_whole_would_fill_the_memory(monkeypatch):
     image = draw(3, (3, 900))
     whole = Geometry(32, 0.875, "bicubic").apply(image)
-    monkeypatch.setattr("pipeline.transforms._LARGEST", 0)
+    monkeypatch.setattr("pipeline.models.transforms._LARGEST", 0)
     part = Geometry(32, 0.875, "bicubic").apply(image)
     assert np.abs(part.astype(int) - whole).max() <= 1
     monkeypatch.undo()

@@ -7,9 +7,9 @@ import pytest
 from made_evidence import make_cube, make_evidence
 from scipy import stats
 
-from pipeline.fidelity import fidelity
-from pipeline.predictions import EACH_TARGET, predictions, trusted_predictors
-from pipeline.trust import trust
+from pipeline.statistics.fidelity import fidelity
+from pipeline.statistics.predictions import EACH_TARGET, predictions, trusted_predictors
+from pipeline.statistics.trust import trust
 
 ROLES = ["in_domain", "out_of_domain", "out_of_domain", "out_of_domain"]
 CLUSTERS = ["", "dn", "dn", ""]

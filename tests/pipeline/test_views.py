@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.transforms import View, _draw_box
+from pipeline.models.transforms import View, _draw_box
 
 CELL = "data/embeddings/pets/tiny.zarr"
 

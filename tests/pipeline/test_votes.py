@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from cache.errors import ProbelineError
-from pipeline import votes
-from pipeline.banks import ArrayBank
-from pipeline.knn_variants import PRESETS
-from pipeline.normalization import unit_length
-from pipeline.scoring import make_outcome
-from pipeline.search import nearest
-from pipeline.transfer_votes import neighbor_votes
-from pipeline.votes import (
+from pipeline.classifiers.normalization import unit_length
+from pipeline.nearest import votes
+from pipeline.nearest.banks import ArrayBank
+from pipeline.nearest.search import nearest
+from pipeline.nearest.votes import (
     LeaveOneOut,
     Voting,
     choose,
@@ -28,6 +25,9 @@ from pipeline.votes import (
     vote,
     without_twins,
 )
+from pipeline.probes.knn_variants import PRESETS
+from pipeline.probes.scoring import make_outcome
+from pipeline.probes.transfer_votes import neighbor_votes
 
 KS = (1, 3, 5, 10, 20, 50, 100)
 ALL = [Voting(k, w, 0.07 if w == "softmax" else None) for w in votes.WEIGHTINGS for k in KS]

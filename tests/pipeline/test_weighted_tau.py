@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from pipeline import weighted_tau as module
-from pipeline.weighted_tau import weighted_tau
+from pipeline.statistics import weighted_tau as module
+from pipeline.statistics.weighted_tau import weighted_tau
 
 
 @st.composite

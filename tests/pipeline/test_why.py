@@ -7,9 +7,14 @@ import pytest
 from made_cubes import make_cube, make_evidence
 from scipy.special import expit
 
-from pipeline.design import obstacle
-from pipeline.explained import adjusted_r2, divide_variance, kind_share, variance_explained
-from pipeline.why import gap_sensitivity, gaps
+from pipeline.statistics.design import obstacle
+from pipeline.statistics.explained import (
+    adjusted_r2,
+    divide_variance,
+    kind_share,
+    variance_explained,
+)
+from pipeline.statistics.why import gap_sensitivity, gaps
 
 VARIANTS = ["linear/ridge_none"]
 GAP = "generative - discriminative"

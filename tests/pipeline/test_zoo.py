@@ -10,10 +10,10 @@ import timm
 import torch
 
 from cache.errors import ProbelineError
-from pipeline.checkpoints import CheckpointError
-from pipeline.models import load_model
+from pipeline.models.checkpoints import CheckpointError
+from pipeline.models.networks import load_model
+from pipeline.models.zoo import zoo_model, zoo_names
 from pipeline.study import Model
-from pipeline.zoo import zoo_model, zoo_names
 
 THE_STUDY = [
     "jigsaw_resnet50",

@@ -8,11 +8,8 @@ import pandas as pd
 from cache.files import write_durably
 from cache.fingerprint import fingerprint
 from cache.records import write_record
-from pipeline.analysis import analyse
 from pipeline.cells import cell_key
-from pipeline.cube import gather, to_cube, write_netcdf
-from pipeline.evidence import gather_evidence
-from pipeline.index import Index, write_index
+from pipeline.datasets.index import Index, write_index
 from pipeline.paths import (
     CORRELATION_NC,
     PARAMS,
@@ -22,11 +19,14 @@ from pipeline.paths import (
     provenance_path,
     record_path,
 )
+from pipeline.probes.scoring import make_outcome, outcome_table, score_rows
 from pipeline.provenance import origin, recorded_card
 from pipeline.records import record_key
-from pipeline.score_table import to_csv
-from pipeline.scoring import make_outcome, outcome_table, score_rows
-from pipeline.statistics import compute_statistics
+from pipeline.scores.cube import gather, to_cube, write_netcdf
+from pipeline.scores.score_table import to_csv
+from pipeline.statistics.analysis import analyse
+from pipeline.statistics.evidence import gather_evidence
+from pipeline.statistics.registry import compute_statistics
 from pipeline.study import Study
 
 CLASSES = 3

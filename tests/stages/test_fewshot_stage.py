@@ -15,12 +15,12 @@ from sklearn.metrics import accuracy_score
 from cache.cell import Cell
 from cache.errors import NonFiniteError
 from cache.records import read_record
-from pipeline.fewshot import draws_of
-from pipeline.index import read_index
+from pipeline.classifiers.shot_classifiers import prototypes
+from pipeline.datasets.index import read_index
 from pipeline.params import load_study
 from pipeline.paths import cell_address, record_path
-from pipeline.reading import read_parts, read_rows
-from pipeline.shot_classifiers import prototypes
+from pipeline.probes.fewshot import draws_of
+from pipeline.probes.reading import read_parts, read_rows
 
 DRAWS = "results/fewshot/pets/images.drawn.parquet"
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from report_study import make_study, store
 
-from pipeline.figures import draw, standalone
-from pipeline.report_figures import Figure, report_figures
-from pipeline.report_inputs import load_inputs
+from pipeline.report.figure_files import draw, standalone
+from pipeline.report.figures import Figure, report_figures
+from pipeline.report.inputs import load_inputs
 
 
 @pytest.fixture

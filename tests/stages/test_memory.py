@@ -11,7 +11,7 @@ import json, resource, sys, tarfile, io
 import numpy as np
 from PIL import Image
 from pipeline.study import Dataset, Model, Study
-from pipeline.index import build_index, write_index
+from pipeline.datasets.index import build_index, write_index
 count = int(sys.argv[1])
 with tarfile.open("images.tar", "w") as archive:
     picture = io.BytesIO()
@@ -27,7 +27,7 @@ study = Study(datasets={"d": Dataset(source="folder", path="images.tar", role="i
     extraction={"storage": "float32"}, neighbors={}, knn={"k": [1]}, linear={},
     fewshot={}, transfer={}, predictors={}, correlation={}, report={})
 index = build_index("d", study.datasets["d"])
-from pipeline.extraction import extract_models
+from pipeline.extraction.missing import extract_models
 extract_models(study, index, ["m"])
 print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 """

@@ -13,12 +13,12 @@ from scipy import stats
 from cache.cell import Cell
 from cache.records import read_record
 from pipeline.cells import open_cells
-from pipeline.cube import headline_variants, read_netcdf
-from pipeline.index import read_index
+from pipeline.datasets.index import read_index
 from pipeline.params import load_study
 from pipeline.paths import cell_address, record_path
-from pipeline.predictors import Data, run_predictors
-from pipeline.protocol import Task
+from pipeline.probes.predictors import Data, run_predictors
+from pipeline.probes.protocol import Task
+from pipeline.scores.cube import headline_variants, read_netcdf
 
 NAMES = ["logme", "rankme", "h_score", "alpha_req", "cdnv", "nc1", "uniformity", "label_cka"]
 
@@ -81,7 +81,7 @@ def test_only_its_own_settings_make_it_run_again(predicted):
 
 
 def test_a_predictor_that_is_undefined_is_null_in_all_files(predicted, monkeypatch):
-    from pipeline import predictors
+    from pipeline.probes import predictors
 
     monkeypatch.setitem(
         predictors.PREDICTORS, "cdnv", lambda data: predictors._signed(-1, np.nan, 8, "no spread")

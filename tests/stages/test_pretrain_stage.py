@@ -11,7 +11,7 @@ import time
 import pytest
 from projects import RESNET, VIT
 
-from pipeline.pretrain import training_samples
+from pipeline.pretraining.entries import training_samples
 from pipeline.study import Pretrain
 
 
@@ -35,7 +35,7 @@ def model(name: str, backbone: dict = VIT) -> dict:
 @pytest.fixture
 def small(project, monkeypatch):
     """Two models to pre-train on pictures of pets, indexed; in this process."""
-    monkeypatch.setattr("pipeline.pretrain_run.cpu_count", lambda: 1)
+    monkeypatch.setattr("pipeline.pretraining.run.cpu_count", lambda: 1)
     project.params["pretrain"] = {
         "control": entry("random", RESNET),
         "labelled": entry("supervised"),
@@ -112,7 +112,7 @@ def test_processes_side_by_side_give_the_same_weights(small, monkeypatch):
     alone = {n: record(small, n)["weights"] for n in small.params["pretrain"]}
     for name in alone:
         (small.folder / f"data/checkpoints/{name}.json").unlink()
-    monkeypatch.setattr("pipeline.pretrain_run.cpu_count", lambda: 2)
+    monkeypatch.setattr("pipeline.pretraining.run.cpu_count", lambda: 2)
     small.run("pretrain").succeeded("3 computed")
     assert {n: record(small, n)["weights"] for n in alone} == alone
 
@@ -195,7 +195,7 @@ def test_an_architecture_that_is_not_there(small):
 
 
 def test_shares_are_nested_and_of_every_class(small):
-    from pipeline.index import read_index
+    from pipeline.datasets.index import read_index
 
     index = read_index("pets")
     parts = [

@@ -6,10 +6,10 @@ import numpy as np
 from projects import RESNET
 
 from cache.cell import Cell
-from pipeline.cube import read_netcdf
-from pipeline.model_similarity import similarity_map
 from pipeline.paths import cell_address
-from pipeline.similarity_maps import SIMILARITY_NC
+from pipeline.probes.model_similarity import similarity_map
+from pipeline.probes.similarity_maps import SIMILARITY_NC
+from pipeline.scores.cube import read_netcdf
 
 
 def two_models(project):

@@ -6,8 +6,8 @@ import pytest
 import xarray as xr
 from report_study import make_study, store
 
-from pipeline.report_inputs import load_inputs
-from pipeline.summary import _code, _text, summarise
+from pipeline.report.inputs import load_inputs
+from pipeline.report.summary import _code, _text, summarise
 
 HOSTILE = "</script><b>`x`|y"
 

@@ -7,10 +7,10 @@ import pytest
 from projects import draw, fill_folder
 
 from cache.records import read_record
-from pipeline.cube import gather
 from pipeline.overview import study_overview
 from pipeline.params import load_study
 from pipeline.paths import record_path
+from pipeline.scores.cube import gather
 
 
 @pytest.fixture

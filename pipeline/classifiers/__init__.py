@@ -1,0 +1,1 @@
+"""Heads that are fitted on features: logistic regression, ridge, SGD, prototypes."""

@@ -1,0 +1,1 @@
+"""What is looked at: data sets of images, where they lie, and the index of each."""

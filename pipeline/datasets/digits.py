@@ -1,0 +1,129 @@
+"""Real handwritten digits that need no download, and domain shifts of them.
+
+The 1,797 digits that scikit-learn ships (UCI's optical recognition of handwritten digits: 8 x 8
+pixels, 16 grey levels), enlarged to 32 x 32, and six deterministic shifts. The i-th image of each
+shift is the i-th digit, so that all of them share one split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.datasets.picture_tar import write_pictures
+from pipeline.paths import RAW
+
+SIDE = 32
+Images = NDArray[np.float64]
+"""ndarray of shape (n_images, SIDE, SIDE) or (n_images, SIDE, SIDE, 3), values in [0, 1]."""
+
+
+def _plain(digits: Images, rng: np.random.Generator) -> Images:
+    return digits
+
+
+def _rotated(digits: Images, rng: np.random.Generator) -> Images:
+    """Turned by 25 to 60 degrees, either way."""
+    from scipy.ndimage import rotate
+
+    angles = rng.uniform(25, 60, len(digits)) * rng.choice([-1, 1], len(digits))
+    return np.stack(
+        [rotate(d, a, reshape=False, order=1) for d, a in zip(digits, angles, strict=True)]
+    )
+
+
+def _inverted(digits: Images, rng: np.random.Generator) -> Images:
+    """Dark ink on a light page."""
+    return 1.0 - digits
+
+
+def _noisy(digits: Images, rng: np.random.Generator) -> Images:
+    """Gaussian noise of standard deviation 0.35."""
+    return digits + rng.normal(0, 0.35, digits.shape)
+
+
+def _blurred(digits: Images, rng: np.random.Generator) -> Images:
+    """Seen at 4 x 4 pixels, then enlarged."""
+    small = digits.reshape(len(digits), 4, SIDE // 4, 4, SIDE // 4).mean(axis=(2, 4))
+    return np.stack([_enlarge(image) for image in small])
+
+
+def _edges(digits: Images, rng: np.random.Generator) -> Images:
+    """Only the strokes' outlines: the gradient's magnitude."""
+    from scipy.ndimage import sobel
+
+    magnitude: Images = np.hypot(sobel(digits, axis=1), sobel(digits, axis=2))
+    strongest: Images = magnitude.max(axis=(1, 2), keepdims=True)
+    return magnitude / strongest
+
+
+def _photo(digits: Images, rng: np.random.Generator) -> Images:
+    """The digit as a difference on a random patch of scikit-learn's two photographs."""
+    from sklearn.datasets import load_sample_images
+
+    photos = [photo / 255.0 for photo in load_sample_images().images]
+    blended = []
+    for digit in digits:
+        photo = photos[rng.integers(len(photos))]
+        top = rng.integers(photo.shape[0] - SIDE)
+        left = rng.integers(photo.shape[1] - SIDE)
+        patch = photo[top : top + SIDE, left : left + SIDE]
+        blended.append(np.abs(patch - digit[..., np.newaxis]))
+    return np.stack(blended)
+
+
+SHIFTS: MappingProxyType[str, Callable[[Images, np.random.Generator], Images]] = MappingProxyType(
+    {
+        "digits": _plain,
+        "digits_rotated": _rotated,
+        "digits_inverted": _inverted,
+        "digits_noisy": _noisy,
+        "digits_blurred": _blurred,
+        "digits_edges": _edges,
+        "digits_photo": _photo,
+    }
+)
+
+
+def make(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """One of `SHIFTS`.
+
+    Returns
+    -------
+    images : ndarray of shape (1797, 32, 32, 3)
+    labels : ndarray of shape (1797,)
+    """
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    digits = np.stack([_enlarge(image / 16.0) for image in data.images])
+    shifted = SHIFTS[name](digits, np.random.default_rng(0))
+    grey = np.rint(np.clip(shifted, 0, 1) * 255).astype(np.uint8)
+    colour = grey if grey.ndim == 4 else np.repeat(grey[..., np.newaxis], 3, axis=-1)
+    return colour, data.target.astype(np.int64)
+
+
+def tar_path(name: str) -> Path:
+    """Where a built-in data set lies once made."""
+    return RAW / f"{name}.tar"
+
+
+def write_tar(name: str) -> Path:
+    """Write a built-in data set as PNG files ``<class>/<number>.png`` in a tar file, if absent."""
+    path = tar_path(name)
+    if path.exists():
+        return path
+    images, labels = make(name)
+    pairs = enumerate(zip(images, labels, strict=True))
+    write_pictures(path, ((f"{label}/{n:04d}.png", pixels) for n, (pixels, label) in pairs))
+    return path
+
+
+def _enlarge(image: NDArray[np.float64]) -> NDArray[np.float64]:
+    picture = Image.fromarray(image.astype(np.float32))
+    return np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)

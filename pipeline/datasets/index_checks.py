@@ -1,0 +1,172 @@
+"""What an index checks before any GPU time is spent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+
+from cache.errors import ProbelineError
+from cache.files import sha256_bytes
+from pipeline.datasets.images import BadImageError, decode
+from pipeline.datasets.roots import Entry, Root
+from pipeline.datasets.samples import entries_of
+from pipeline.environment import cpu_count, worker_count
+from pipeline.paths import SPLITS
+from pipeline.progress import Progress
+from pipeline.study import Dataset
+
+READABLE_SAMPLE = 64
+"""Images decoded while indexing, to find a wrong or damaged folder before GPU time is spent."""
+
+
+def check_splits(name: str, samples: pd.DataFrame) -> None:
+    """Refuse an empty split."""
+    counts = Counter(samples["split"])
+    for split in SPLITS:
+        if counts[split] == 0:
+            raise ProbelineError(
+                f"data set {name}",
+                f"the {split} split is empty",
+                expected="images in both train and val",
+                found=", ".join(f"{counts[s]} in {s}" for s in SPLITS),
+                remedy="add images, correct the split names, or leave the split to `val_fraction`",
+            )
+
+
+def check_classes(name: str, samples: pd.DataFrame, classes: tuple[str, ...]) -> None:
+    """Refuse classes without train images, and a single class."""
+    only_val = sorted(set(samples["class"]) - set(classes))
+    if only_val:
+        raise ProbelineError(
+            f"data set {name}",
+            f"{len(only_val)} classes have images in val but none in train",
+            expected="every class in train",
+            found=", ".join(only_val[:10]),
+            remedy="add train images of these classes, or take the classes out",
+        )
+    if len(classes) < 2:
+        raise ProbelineError(
+            f"data set {name}",
+            "there is only one class",
+            expected="at least two",
+            found=", ".join(classes),
+            remedy="arrange the images in one folder (or one label) per class",
+        )
+
+
+def check_expected(
+    name: str, dataset: Dataset, samples: pd.DataFrame, classes: tuple[str, ...]
+) -> None:
+    """Refuse counts other than those that the study expects."""
+    counts = Counter(samples["split"])
+    found = {"train": counts["train"], "val": counts["val"], "classes": len(classes)}
+    for what, number in found.items():
+        expected = getattr(dataset.expected, what)
+        if expected is not None and expected != number:
+            raise ProbelineError(
+                f"data set {name}",
+                "has other counts than expected",
+                expected=f"{expected:,} {what}",
+                found=f"{number:,} {what}",
+                remedy=f"complete the data set, or correct datasets.{name}.expected",
+            )
+
+
+def digest_files(name: str, samples: pd.DataFrame, root: Root) -> list[str]:
+    """SHA-256 of every file, read once in order."""
+    empty = samples.loc[samples["bytes"] == 0, "path"]
+    if len(empty):
+        raise ProbelineError(
+            f"data set {name}",
+            f"{len(empty)} image files are empty",
+            expected="image files",
+            found=", ".join(empty[:5]) + (" …" if len(empty) > 5 else ""),
+            remedy="replace or delete them, then index the data set again",
+        )
+    digests = []
+    with Progress(f"index {name}", len(samples), "images") as progress:
+        for entry in entries_of(samples):
+            digests.append(sha256_bytes(root.read(entry)))
+            progress.advance()
+    return digests
+
+
+def check_readable(name: str, samples: pd.DataFrame, root: Root) -> None:
+    """Decode a seeded sample; list every file of it that is no image."""
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(samples))[:READABLE_SAMPLE]
+    bad = []
+    for entry in entries_of(samples.iloc[np.sort(rows)]):
+        try:
+            decode(root.read(entry), entry.path)
+        except BadImageError as error:
+            bad.append(error)
+    if bad:
+        raise ProbelineError(
+            f"data set {name}",
+            f"{len(bad)} of {len(rows)} sampled files can't be read as images",
+            expected="files that decode",
+            found="; ".join(f"{e.place}: {e.problem} ({e.found})" for e in bad[:5]),
+            remedy="replace or delete them, then index the data set again",
+        )
+
+
+def find_unreadable(name: str, samples: pd.DataFrame, root: Root) -> dict[str, str]:
+    """Decode every image, in threads; the paths of those that can't be, and why."""
+
+    def fault(entry: Entry) -> str:
+        try:
+            decode(root.read(entry), entry.path)
+        except BadImageError as error:
+            return f"{error.problem}: {error.found}"
+        return ""
+
+    bad = {}
+    entries = entries_of(samples)
+    with (
+        ThreadPoolExecutor(worker_count(cpu_count()) or 1) as pool,
+        Progress(f"decode {name}", len(entries), "images") as progress,
+    ):
+        for entry, what in zip(entries, pool.map(fault, entries), strict=True):
+            if what:
+                bad[entry.path] = what
+            progress.advance()
+    return bad
+
+
+def skipped_remark(skipped: Mapping[str, str]) -> tuple[str, ...]:
+    """A line on the images that were left out, if any."""
+    if not skipped:
+        return ()
+    some = "; ".join(f"{path} ({what})" for path, what in list(skipped.items())[:3])
+    return (f"{len(skipped)} images can't be read and are left out, e.g. {some}",)
+
+
+def duplicates_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:
+    """A line on val images whose bytes are in train too, if any."""
+    in_train = set(samples.loc[samples["split"] == "train", "sha256"])
+    val = samples[samples["split"] == "val"]
+    shared = val[val["sha256"].isin(in_train)]
+    if shared.empty:
+        return ()
+    return (
+        f"{len(shared)} val images are byte for byte in train too, e.g. {shared['path'].iloc[0]}: "
+        "scores on them measure memory",
+    )
+
+
+def groups_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:
+    """A line on groups with images in both splits, if any; a seeded split makes none."""
+    named = samples[samples["group"].notna() & (samples["group"] != "")]
+    splits = named.groupby("group")["split"].nunique()
+    shared = splits.index[splits > 1]
+    if shared.empty:
+        return ()
+    return (
+        f"{len(shared)} of {len(splits)} groups have images in both splits, e.g. {shared[0]}: "
+        "scores say little of new groups",
+    )

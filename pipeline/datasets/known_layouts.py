@@ -1,0 +1,241 @@
+"""How well-known data sets lie on the disk, as their authors give them out.
+
+Each function reads one layout: from the files below a folder (or inside a tar file) to a table of
+samples. The definitions of classes and splits are facts of arXiv 2407.12210 and its code.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from cache.errors import ProbelineError
+from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.roots import Entry, Root
+from pipeline.datasets.samples import sample_table
+
+Files = Mapping[str, Entry]
+"""By path below the root."""
+
+
+def folders(
+    root: Root, files: Files, *, train: str, val: str, leave_out: Sequence[str] = ()
+) -> pd.DataFrame:
+    """``SPLIT/CLASS/IMAGE``; further folders are left alone."""
+    found = [
+        (entry, PurePosixPath(path).parts)
+        for path, entry in files.items()
+        if PurePosixPath(path).suffix.lower() in SUFFIXES and path not in leave_out
+    ]
+    names = {train: "train", val: "val"}
+    kept = [(entry, parts) for entry, parts in found if len(parts) == 3 and parts[0] in names]
+    return sample_table(
+        [entry for entry, _ in kept], [p[1] for _, p in kept], [names[p[0]] for _, p in kept]
+    )
+
+
+def cub(root: Root, files: Files) -> pd.DataFrame:
+    """CUB-200-2011: the official split; the whole image, without boxes."""
+    tables = {
+        name: dict(line.split(" ", 1) for line in _lines(root, files, f"{name}.txt"))
+        for name in ("images", "image_class_labels", "classes", "train_test_split")
+    }
+    numbers = list(tables["images"])
+    paths = [f"images/{tables['images'][n]}" for n in numbers]
+    return sample_table(
+        _entries(files, paths),
+        [tables["classes"][tables["image_class_labels"][n]] for n in numbers],
+        ["train" if tables["train_test_split"][n] == "1" else "val" for n in numbers],
+    )
+
+
+def voc_segmentation(root: Root, files: Files) -> pd.DataFrame:
+    """PASCAL VOC 2012, segmentation: one label an image, the class that covers most pixels.
+
+    Background (0) and void (255) do not count.
+    """
+    splits = {
+        split: _lines(root, files, f"ImageSets/Segmentation/{split}.txt")
+        for split in ("train", "val")
+    }
+    names = [name for split in splits.values() for name in split]
+    masks = _entries(files, [f"SegmentationClass/{name}.png" for name in names])
+    return sample_table(
+        _entries(files, [f"JPEGImages/{name}.jpg" for name in names]),
+        [_majority(root.read(mask), mask.path) for mask in masks],
+        [split for split, members in splits.items() for _ in members],
+    )
+
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
+    "tvmonitor",
+)  # fmt: skip
+
+
+def _majority(mask: bytes, path: str) -> str:
+    with Image.open(io.BytesIO(mask)) as image:  # palette indices, not colours
+        pixels = np.bincount(np.asarray(image).ravel(), minlength=256)[1:255]
+    if pixels.max() == 0 or pixels.argmax() >= len(VOC_CLASSES):
+        raise ProbelineError(
+            path,
+            "the mask shows no object class",
+            expected=f"indices 1 to {len(VOC_CLASSES)}, 255 for void",
+            found=f"most pixels of index {int(pixels.argmax()) + 1}",
+            remedy="use the data set's own masks, unchanged",
+        )
+    return VOC_CLASSES[int(pixels.argmax())]
+
+
+def caltech256(root: Root, files: Files) -> pd.DataFrame:
+    """Caltech-256 with its clutter class; a random split that is not stratified, as published.
+
+    Images in the order of their class and number; the first four fifths of NumPy's legacy
+    permutation with seed 0 are train.
+    """
+    paths = sorted(p for p in files if p.endswith(".jpg") and len(PurePosixPath(p).parts) == 2)
+    order = np.arange(len(paths))
+    np.random.RandomState(0).shuffle(order)
+    train = np.isin(np.arange(len(paths)), order[: int(0.8 * len(paths))])
+    return sample_table(
+        _entries(files, paths),
+        [PurePosixPath(path).parts[0] for path in paths],
+        ["train" if is_train else "val" for is_train in train],
+    )
+
+
+def domainnet(root: Root, files: Files, *, domain: str) -> pd.DataFrame:
+    """A domain of DomainNet by its own lists; class names from the folders, 345 in all."""
+    paths, splits = [], []
+    for split, listed in (("train", "train"), ("val", "test")):
+        members = [line.rsplit(" ", 1)[0] for line in _lines(root, files, f"{domain}_{listed}.txt")]
+        paths += members
+        splits += [split] * len(members)
+    classes = [PurePosixPath(path).parts[1] for path in paths]
+    return sample_table(_entries(files, paths), classes, splits)
+
+
+def inat2021(root: Root, files: Files, *, level: str) -> pd.DataFrame:
+    """INaturalist 2021, train_mini and val, labelled by family, genus or species.
+
+    The genus and species tasks are subsets of chordates with as many classes as there are families
+    in all (1,103): one species of each genus of the 265 families richest in species; and the
+    species of the 277 richest genera, one for each epithet.
+    """
+    parts = {
+        split: json.loads(_text(root, files, f"{name}.json"))
+        for split, name in (("train", "train_mini"), ("val", "val"))
+    }
+    categories = pd.DataFrame(parts["train"]["categories"]).sort_values("id", kind="stable")
+    kept = {"family": _all_families, "genus": _one_species_a_genus, "species": _rich_genera}[level](
+        categories
+    )
+    paths, names, splits = [], [], []
+    for split, part in parts.items():
+        category = {a["image_id"]: a["category_id"] for a in part["annotations"]}
+        for image in part["images"]:
+            if (name := kept.get(category[image["id"]])) is not None:
+                paths.append(image["file_name"])
+                names.append(name)
+                splits.append(split)
+    return sample_table(_entries(files, paths), names, splits)
+
+
+def _all_families(categories: pd.DataFrame) -> dict[int, str]:
+    return dict(zip(categories["id"], categories["family"], strict=True))
+
+
+def _one_species_a_genus(categories: pd.DataFrame) -> dict[int, str]:
+    chordates = _chordates(categories)
+    rich = _richest(chordates["family"], 265)
+    first = chordates[chordates["family"].isin(rich)].drop_duplicates("genus")
+    return dict(zip(first["id"], first["genus"], strict=True))
+
+
+def _rich_genera(categories: pd.DataFrame) -> dict[int, str]:
+    chordates = _chordates(categories)
+    rich = _richest(chordates["genus"], 277)
+    kept = chordates[chordates["genus"].isin(rich)].drop_duplicates("specific_epithet")
+    return dict(zip(kept["id"], kept["name"], strict=True))
+
+
+def _chordates(categories: pd.DataFrame) -> pd.DataFrame:
+    return categories[(categories["kingdom"] == "Animalia") & (categories["phylum"] == "Chordata")]
+
+
+def _richest(names: pd.Series, count: int) -> list[str]:
+    """The names that occur most often; of equals, the one that comes first."""
+    return [name for name, _ in Counter(names.tolist()).most_common(count)]
+
+
+LAYOUTS: Mapping[str, Callable[..., pd.DataFrame]] = {
+    "folders": folders,
+    "cub": cub,
+    "voc_segmentation": voc_segmentation,
+    "caltech256": caltech256,
+    "domainnet": domainnet,
+    "inat2021": inat2021,
+    "cifar100": functools.partial(folders, train="train", val="val"),
+}
+
+
+def read_layout(name: str, arguments: Mapping[str, Any], root: Root) -> pd.DataFrame:
+    """All samples of a known data set.
+
+    Parameters
+    ----------
+    name : str
+        One of `LAYOUTS`.
+    arguments : mapping
+        Of its function.
+    root : Root
+
+    Raises
+    ------
+    ProbelineError
+        When a file of the data set is not there.
+    """
+    files = {entry.path: entry for entry in root.entries()}
+    return LAYOUTS[name](root, files, **arguments)
+
+
+def _text(root: Root, files: Files, path: str) -> str:
+    if path not in files:
+        some = ", ".join(sorted({PurePosixPath(p).parts[0] for p in files})[:8])
+        raise ProbelineError(
+            path,
+            "is not among the data set's files",
+            expected=f"{path} in the folder that `path` names",
+            found=some or "no file at all",
+            remedy="name the folder that holds it, as the data set was unpacked",
+        )
+    return root.read(files[path]).decode("utf-8")
+
+
+def _lines(root: Root, files: Files, path: str) -> list[str]:
+    return [line.strip() for line in _text(root, files, path).splitlines() if line.strip()]
+
+
+def _entries(files: Files, paths: Sequence[str]) -> list[Entry]:
+    missing = [path for path in paths if path not in files]
+    if missing:
+        raise ProbelineError(
+            missing[0],
+            "images that the data set's own lists name are missing",
+            expected=f"{len(paths):,} images",
+            found=f"{len(paths) - len(missing):,}; these are missing: "
+            + ", ".join(missing[:5])
+            + (" …" if len(missing) > 5 else ""),
+            remedy="unpack the data set again",
+        )
+    return [files[path] for path in paths]

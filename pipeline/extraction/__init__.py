@@ -1,0 +1,1 @@
+"""Images through networks into the cache, in one pass; and embeddings from elsewhere."""

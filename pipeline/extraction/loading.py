@@ -1,0 +1,105 @@
+"""Decode once for all models: batches of images, each in every geometry that some model wants."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cache.files import sha256_bytes
+from pipeline.datasets.images import BadImageError, decode
+from pipeline.datasets.roots import Root
+from pipeline.datasets.samples import entries_of
+from pipeline.models.transforms import Geometry, View, padded
+
+AHEAD = 2
+"""Batches decoded ahead of the one in use; with the batch size, this bounds the memory."""
+
+Pixels = Geometry | View
+"""What makes an array of a decoded image."""
+
+Batch = dict[Pixels, NDArray[np.uint8]]
+"""For each geometry, an ndarray of shape (n_images, size, size, 3)."""
+
+
+class BatchLoader:
+    """Reads and decodes images in threads (Pillow's decoders and resizers release the GIL).
+
+    Parameters
+    ----------
+    root : Root
+    samples : DataFrame
+        An index's rows: the images, in order. One whose content is not what was indexed is
+        refused: it must not be stored under the indexed one's key.
+    geometries : sequence of Pixels
+        Each decoded image is resized once for each of these.
+    workers : int
+        Threads; 0 decodes in the caller's.
+    pad : bool
+        Whether images are first padded with black to a square.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        samples: pd.DataFrame,
+        geometries: Sequence[Pixels],
+        workers: int,
+        *,
+        pad: bool = False,
+    ) -> None:
+        self._pad = pad
+        self._root, self._entries = root, entries_of(samples)
+        self._digests = samples["sha256"].tolist()
+        self._geometries, self._workers = geometries, workers
+
+    def batches(self, wanted: Sequence[slice]) -> Iterator[tuple[slice, Batch]]:
+        """The batches of these rows, in order.
+
+        Raises
+        ------
+        BadImageError
+            When an image can't be decoded; names it.
+        """
+        if self._workers == 0:
+            for rows in wanted:
+                yield rows, self._stack([self._load(i) for i in range(rows.start, rows.stop)])
+            return
+        with ThreadPoolExecutor(self._workers, "decode") as pool:
+            ahead: deque[tuple[slice, list[Future[Batch]]]] = deque()
+            try:
+                for rows in wanted:
+                    images = [pool.submit(self._load, i) for i in range(rows.start, rows.stop)]
+                    ahead.append((rows, images))
+                    if len(ahead) > AHEAD:
+                        yield self._finish(*ahead.popleft())
+                while ahead:
+                    yield self._finish(*ahead.popleft())
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _load(self, row: int) -> Batch:
+        entry = self._entries[row]
+        data = self._root.read(entry)
+        if sha256_bytes(data) != self._digests[row]:
+            raise BadImageError(
+                entry.path,
+                "the image is not the one that was indexed",
+                expected=f"content with digest {self._digests[row][:12]}",
+                found="other content",
+                remedy="index the data set again: dvc repro -f index@NAME",
+            )
+        image = decode(data, entry.path)
+        if self._pad:
+            image = padded(image)
+        return {geometry: geometry.apply(image, row) for geometry in self._geometries}
+
+    def _finish(self, rows: slice, images: list[Future[Batch]]) -> tuple[slice, Batch]:
+        return rows, self._stack([image.result() for image in images])
+
+    def _stack(self, images: list[Batch]) -> Batch:
+        return {g: np.stack([image[g] for image in images]) for g in self._geometries}

@@ -1,0 +1,1 @@
+"""Who looks: pre-trained networks, their weights, and how a checkpoint becomes a network."""

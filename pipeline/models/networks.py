@@ -1,0 +1,225 @@
+"""From params.yaml's description of a model to a network that yields features."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import timm
+import torch
+from timm.data import resolve_model_data_config
+from torch import nn
+
+from cache.errors import ProbelineError
+from pipeline.models.checkpoints import load_exactly, read_checkpoint, state_dict_of
+from pipeline.models.features import compute_features
+from pipeline.models.transforms import Geometry, Transform
+from pipeline.models.weights import provide_weights
+from pipeline.study import Model
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network in evaluation mode, the feature taken from it, and what belongs to it.
+
+    Attributes
+    ----------
+    backbone : Module
+        Without its classifier head.
+    feature : str
+        See `pipeline.models.features`.
+    transform : Transform
+    weights_digest : str
+        SHA-256 of the weights actually loaded.
+    columns : int
+        Features per image.
+    parameters : int
+        Of the backbone.
+    """
+
+    backbone: nn.Module
+    feature: str
+    transform: Transform
+    weights_digest: str
+    columns: int
+    parameters: int
+
+    def with_feature(self, feature: str, place: str) -> LoadedModel:
+        """The same network, another feature of it."""
+        columns = _columns(self.backbone, self.transform, feature, place)
+        return replace(self, feature=feature, columns=columns)
+
+
+def load_model(name: str, entry: Model, place: str = "") -> LoadedModel:
+    """Build a model and load its weights.
+
+    Parameters
+    ----------
+    name : str
+    entry : Model
+    place : str, optional
+        For errors; by default the model's entry in params.yaml.
+
+    Raises
+    ------
+    ProbelineError
+        When the architecture is unknown, its arguments are wrong, the checkpoint does not fit,
+        or the network does not accept its input size.
+    """
+    place = place or f"params.yaml: models.{name}"
+    backbone = _create(entry, place)
+    path = provide_weights(entry, f"{place}.weights")
+    if path is not None:
+        state = state_dict_of(
+            read_checkpoint(path, f"{place}.weights"), entry.checkpoint, f"{place}.checkpoint"
+        )
+        load_exactly(
+            backbone,
+            state,
+            missing=entry.checkpoint.missing,
+            head=_head_names(backbone),
+            place=f"{place}.weights",
+        )
+    backbone.eval().requires_grad_(False)
+    transform = _transform(backbone, entry, place)
+    return LoadedModel(
+        backbone=backbone,
+        feature=entry.feature,
+        transform=transform,
+        weights_digest=digest_weights(backbone),
+        columns=_columns(backbone, transform, entry.feature, place),
+        parameters=sum(p.numel() for p in backbone.parameters()),
+    )
+
+
+def digest_weights(module: nn.Module) -> str:
+    """SHA-256 over names, types, shapes and bytes of all parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _create(entry: Model, place: str) -> nn.Module:
+    build = _constructor(entry.architecture, place)
+    pretrained = entry.weights == "pretrained"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(entry.seed or 0)
+        try:
+            return build(pretrained=pretrained, num_classes=0, **entry.arguments)
+        except (TypeError, AssertionError, ValueError, KeyError, RuntimeError) as error:
+            raise ProbelineError(
+                f"{place}.{'weights' if pretrained else 'arguments'}",
+                "the architecture could not be built",
+                found=f"{type(error).__name__}: {str(error)[:300]}",
+                remedy=f"correct the arguments; they go to {entry.architecture} as they are",
+            ) from None
+        except OSError as error:  # a hub out of reach
+            raise ProbelineError(
+                f"{place}.weights",
+                "the pretrained weights could not be fetched",
+                found=f"{type(error).__name__}: {str(error)[:300]}",
+                remedy="connect to the network, or download the file and name its path",
+            ) from None
+
+
+def _constructor(architecture: str, place: str) -> Callable[..., nn.Module]:
+    """Timm's model of that name; or ``timm.module:function`` for unregistered variants."""
+    if ":" in architecture:
+        module, _, function = architecture.partition(":")
+        found = None
+        if module.split(".")[0] == "timm":  # nothing else is imported on a study's word
+            try:
+                found = getattr(importlib.import_module(module), function, None)
+            except ImportError:
+                found = None
+        if not callable(found):
+            raise ProbelineError(
+                f"{place}.architecture",
+                "there is no such constructor",
+                expected="timm.MODULE:FUNCTION",
+                found=architecture,
+                remedy="correct the name",
+            )
+        return found  # type: ignore[no-any-return]
+    if not timm.is_model(architecture.split(".")[0]):
+        import difflib
+
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.6)
+        raise ProbelineError(
+            f"{place}.architecture",
+            "timm knows no such architecture",
+            expected="a name of timm.list_models()",
+            found=architecture,
+            remedy=f"did you mean {' or '.join(near)}?" if near else "correct the name",
+        )
+    return lambda **arguments: timm.create_model(architecture, **arguments)
+
+
+def _head_names(backbone: nn.Module) -> tuple[str, ...]:
+    """The classifier modules of the architecture, as timm names them."""
+    config: Any = getattr(backbone, "pretrained_cfg", {})
+    names = config.get("classifier") or ()
+    return tuple(f"{n}." for n in ((names,) if isinstance(names, str) else names))
+
+
+def _transform(backbone: nn.Module, entry: Model, place: str) -> Transform:
+    """The model's own evaluation transform, with the entry's overrides."""
+    own = resolve_model_data_config(backbone)
+    height, width = own["input_size"][-2:]
+    if entry.input_size is None and height != width:
+        raise ProbelineError(
+            f"{place}.input_size",
+            "the model's own input is not square",
+            expected="a square input",
+            found=f"{height} x {width}",
+            remedy="set `input_size` (and the network's img_size in `arguments`)",
+        )
+    mode = entry.crop_mode or own["crop_mode"]
+    if mode not in ("center", "squash"):
+        raise ProbelineError(
+            f"{place}.crop_mode",
+            "the model's own way of cropping is not supported",
+            expected="center or squash",
+            found=mode,
+            remedy="set `crop_mode: center`",
+        )
+    return Transform(
+        Geometry(
+            entry.input_size or width,
+            entry.crop or own["crop_pct"],
+            entry.interpolation or own["interpolation"],
+            mode,
+        ),
+        mean=_triple(entry.mean or own["mean"]),
+        std=_triple(entry.std or own["std"]),
+    )
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    red, green, blue = (float(v) for v in values)
+    return red, green, blue
+
+
+def _columns(backbone: nn.Module, transform: Transform, feature: str, place: str) -> int:
+    """Features per image, by running one black image."""
+    size = transform.geometry.size
+    try:
+        with torch.inference_mode():
+            features = compute_features(backbone, torch.zeros(1, 3, size, size), [feature])
+    except ProbelineError as error:
+        raise ProbelineError(
+            f"{place}.feature", error.problem, found=error.found, remedy=error.remedy
+        ) from None
+    except (AssertionError, RuntimeError, ValueError, AttributeError, TypeError) as error:
+        raise ProbelineError(
+            place,
+            f"the network does not accept images of {size} x {size} pixels",
+            found=str(error)[:300],
+            remedy="set `input_size` to the network's own, or its img_size in `arguments`",
+        ) from None
+    return int(features[feature].shape[1])

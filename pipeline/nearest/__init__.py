@@ -1,0 +1,1 @@
+"""Exact nearest neighbours, and what they tell: votes, near-duplicates, doubtful labels."""

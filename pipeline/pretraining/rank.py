@@ -1,0 +1,55 @@
+"""Has a training collapsed? The rank of its features tells, without any label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from pipeline.pretraining.encoder import Encoder
+from pipeline.probes.predictor_formulas import rankme
+
+SMALLEST_RANK = 0.03
+"""Share of the possible rank below which a training has collapsed. All that learnt something on
+digits had 4 % and more. Untrained networks may have less: it is no sign of collapse in them."""
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The rank of a model's features on the images that it was trained on.
+
+    Attributes
+    ----------
+    rankme : float
+        Effective rank; 1 when all images look the same.
+    width : int
+        Features per image.
+    images : int
+    """
+
+    rankme: float
+    width: int
+    images: int
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the features use next to nothing of their width."""
+        return not self.rankme >= max(1.5, SMALLEST_RANK * min(self.width, self.images))
+
+
+@torch.inference_mode()
+def rank_of(encoder: Encoder, images: torch.Tensor) -> Rank:
+    """RankMe (Garrido et al. 2023, arXiv 2210.02885) of an encoder in evaluation mode.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    images : uint8 Tensor of shape (n_images, 3, size, size)
+    """
+    was_training = encoder.training
+    encoder.eval()
+    features = torch.cat([encoder(part.float() / 255) for part in torch.split(images, BATCH)])
+    encoder.train(was_training)
+    return Rank(rankme(features.cpu().numpy()), encoder.width, len(images))

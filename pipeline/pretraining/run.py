@@ -1,0 +1,182 @@
+"""Pre-train the models of a study that are missing, side by side where there are processors."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from multiprocessing.queues import Queue
+from typing import Any, TypeAlias
+
+import torch
+from safetensors.torch import save
+
+from cache.files import sha256_bytes, write_durably
+from cache.fingerprint import fingerprint
+from pipeline.datasets.index import Index
+from pipeline.devices import this_machine
+from pipeline.environment import cpu_count
+from pipeline.models.networks import load_model
+from pipeline.paths import checkpoint_path
+from pipeline.pretraining.encoder import Encoder
+from pipeline.pretraining.entries import pretrain_key, record_path, unfinished_path
+from pipeline.pretraining.images import training_images
+from pipeline.pretraining.rank import rank_of
+from pipeline.pretraining.training import Training
+from pipeline.progress import Progress
+from pipeline.study import Model, Study
+
+_PACKAGES = ("torch", "timm", "lightly", "numpy", "pillow")
+_POLL_SECONDS = 0.2
+
+Job = tuple[Study, str, Index]
+"""What is trained: an entry of `pretrain`, and the index of its data set."""
+
+Done: TypeAlias = "Queue[int]"
+"""Numbers of epochs done."""
+
+
+def pretrain_all(study: Study, indexes: dict[str, Index]) -> None:
+    """Train entries and write their checkpoints; the first error ends the run.
+
+    On a CPU every training has one thread and a process of its own, so that its numbers do not
+    depend on how many run at once; on GPUs they run one after the other.
+
+    Parameters
+    ----------
+    study : Study
+    indexes : dict of str to Index
+        By entry of `pretrain`, of its data set.
+
+    Raises
+    ------
+    ProbelineError
+        Of the first entry that fails; others that ran beside it are finished.
+    """
+    epochs = sum(study.pretrain[n].epochs for n in indexes if study.pretrain[n].method != "random")
+    jobs = [(study, name, index) for name, index in indexes.items()]
+    on_cpu = this_machine().devices[0].type == "cpu"
+    workers = min(len(jobs), cpu_count()) if on_cpu else 1
+    with Progress("pretrain", epochs, "epochs") as progress:
+        if workers > 1:
+            _side_by_side(jobs, workers, progress)
+        else:
+            for job in jobs:
+                pretrain_one(*job, progress.advance)
+
+
+def pretrain_one(study: Study, name: str, index: Index, advance: Callable[[int], None]) -> None:
+    """Train one entry from where it was left, and write its checkpoint and its record.
+
+    Parameters
+    ----------
+    study : Study
+    name : str
+        Of an entry of `pretrain`.
+    index : Index
+        Of that entry's data set.
+    advance : callable
+        Called with a number of epochs done.
+
+    Raises
+    ------
+    ProbelineError
+        When its settings do not fit together, or its loss diverges; a former checkpoint stays.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        _pretrain(study, name, index, advance)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _pretrain(study: Study, name: str, index: Index, advance: Callable[[int], None]) -> None:
+    entry, machine = study.pretrain[name], this_machine()
+    place = f"params.yaml: pretrain.{name}"
+    asked = entry.model_dump(include={"architecture", "arguments", "input_size"})
+    initial = Model.model_validate({**asked, "weights": f"random({entry.seed})", "crop": 1.0})
+    model = load_model(name, initial, place)
+    images = training_images(study, entry, index, model.transform.geometry, place)
+    training = Training(entry, Encoder(model), images, machine.devices[0], place)
+    key = pretrain_key(entry, index)
+    training.run(unfinished_path(name), fingerprint(key), advance)
+    kept = training.method.kept
+    rank = rank_of(kept, images.pixels.to(machine.devices[0]))
+    weights = save({k: v.cpu().contiguous() for k, v in kept.backbone.state_dict().items()})
+    record: dict[str, Any] = {
+        "key": key,
+        "weights": sha256_bytes(weights),
+        "dataset": entry.dataset,
+        "images": len(images.labels),
+        "parameters": model.parameters,
+        "epochs": training.epochs,
+        "seconds": round(sum(epoch["seconds"] for epoch in training.epochs), 3),
+        "rankme": round(rank.rankme, 3),
+        "width": rank.width,
+        "collapsed": rank.collapsed and bool(training.epochs),
+        "device": machine.name,
+        "processor": platform.processor() or platform.machine(),
+        "versions": {package: version(package) for package in _PACKAGES},
+        "python": platform.python_version(),
+    }
+    write_durably(checkpoint_path(name), weights)
+    write_durably(record_path(name), json.dumps(record, indent=1).encode())
+    unfinished_path(name).unlink(missing_ok=True)
+
+
+def _side_by_side(jobs: list[Job], workers: int, progress: Progress) -> None:
+    context = multiprocessing.get_context("spawn")
+    done = context.Queue()
+    with ProcessPoolExecutor(workers, context, _begin_process, (done,)) as pool:
+        running = {pool.submit(_in_process, job) for job in jobs}
+        try:
+            while running:
+                _count(done, progress)
+                finished = {future for future in running if future.done()}
+                running -= finished
+                for future in finished:
+                    future.result()
+            _count(done, progress)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _count(done: Done, progress: Progress) -> None:
+    """Take up what the processes have reported; waits a little for the first of it."""
+    wait = _POLL_SECONDS
+    while True:
+        try:
+            progress.advance(done.get(timeout=wait))
+        except queue.Empty:
+            return
+        wait = 0.001
+
+
+def _begin_process(done: Done) -> None:
+    """Where to report to; and an end of this process when its parent is killed."""
+    global _done
+    _done = done
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _in_process(job: Job) -> None:
+    assert _done is not None
+    pretrain_one(*job, _done.put)
+
+
+_done: Done | None = None
+"""Of a process of its own: where it reports the epochs that it has done."""

@@ -1,0 +1,1 @@
+"""The cheap protocols on cached features: kNN, linear, few-shot, transfer, and predictors."""

@@ -1,0 +1,120 @@
+"""Few-shot classification: the study's draws, stored once a data set, and the probe on a cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cache.records import is_current_record, write_record
+from pipeline.classifiers.shot_classifiers import Classifier, logistic_over, prototypes, ridge_over
+from pipeline.classifiers.tuning import FEWSHOT_CS, FEWSHOT_PENALTIES
+from pipeline.datasets.index import Index
+from pipeline.paths import RESULTS
+from pipeline.probes.episodes import episode_rows, episode_table, run_episodes
+from pipeline.probes.protocol import Scored, Task, read_features
+from pipeline.probes.reading import read_rows
+from pipeline.probes.shots import Budget, Draw, make_draws
+from pipeline.study import Fewshot, Study
+
+DRAWS_FORMAT = 1
+
+
+def run_fewshot(study: Study, task: Task) -> Scored:
+    """Every head on every draw of a task's train split, tested on all of val.
+
+    Variants are budgets (shots, then shares) in the order of the settings, each with the heads in
+    theirs. Of the train cell only drawn rows are held.
+    """
+    settings = study.fewshot
+    labels, val_labels = task.train.labels(), task.val.labels()
+    draws = draws_of(settings, labels, len(task.classes))
+    drawn = np.unique(np.concatenate([draw.rows for draw in draws]))
+    among_drawn = [replace(draw, rows=np.searchsorted(drawn, draw.rows)) for draw in draws]
+    episodes = run_episodes(
+        _classifiers(settings),
+        among_drawn,
+        read_rows(task.train, drawn),
+        labels[drawn],
+        read_features(task.val),
+        val_labels,
+        len(task.classes),
+        None if task.train_groups is None else task.train_groups[drawn],
+    )
+    rows = [
+        row
+        for each in episodes
+        for row in episode_rows(each, val_labels, task.classes, task.groups, seed=settings.seed)
+    ]
+    return Scored(rows, episode_table(episodes))
+
+
+def draws_of(settings: Fewshot, labels: NDArray[np.integer], n_classes: int) -> list[Draw]:
+    """The draws of a train split, the same for every model."""
+    budgets = [Budget(shots=shots) for shots in settings.shots]
+    budgets += [Budget(share=share) for share in settings.fractions]
+    return make_draws(
+        labels,
+        n_classes,
+        budgets,
+        seed=settings.seed,
+        few_draws=settings.draws,
+        draws=settings.draws_above_five,
+    )
+
+
+def draws_path(dataset: str) -> Path:
+    """Which images were drawn from a data set; no model's record can have this name."""
+    return RESULTS / "fewshot" / dataset / "images.drawn.parquet"
+
+
+def store_draws(settings: Fewshot, index: Index) -> list[Draw]:
+    """Store which images each draw of a data set holds: budget, draw, row and path of each.
+
+    Rows are those of the train split. Nothing is written where the same draws lie there already.
+
+    Returns
+    -------
+    list of Draw
+    """
+    draws = draws_of(settings, index.labels("train"), len(index.classes))
+    key = {
+        "format": DRAWS_FORMAT,
+        "train": index.samples_digest("train"),
+        "settings": settings.model_dump(exclude={"heads"}),
+    }
+    path = draws_path(index.name)
+    if not is_current_record(path, key):
+        write_record(path, key=key, scores=[], outcomes=_draw_table(draws, index))
+    return draws
+
+
+def short_classes(draws: list[Draw]) -> dict[str, tuple[int, ...]]:
+    """Labels of the classes that have fewer images than a budget asks for, by budget's name."""
+    return {draw.budget.name: draw.short for draw in draws if draw.short}
+
+
+def _draw_table(draws: list[Draw], index: Index) -> pa.Table:
+    sizes = [len(draw.rows) for draw in draws]
+    rows = np.concatenate([draw.rows for draw in draws])
+    names = pa.array([draw.budget.name for draw in draws])
+    return pa.table(
+        {
+            "budget": names.take(pa.array(np.repeat(np.arange(len(draws)), sizes))),
+            "draw": np.repeat([draw.number for draw in draws], sizes).astype(np.int32),
+            "row": rows,
+            "path": pa.array(index.split("train")["path"]).take(pa.array(rows)),
+        }
+    )
+
+
+def _classifiers(settings: Fewshot) -> dict[str, Classifier]:
+    known = {
+        "prototypes": prototypes,
+        "ridge": ridge_over(FEWSHOT_PENALTIES),
+        "logistic": logistic_over(FEWSHOT_CS, settings.seed),
+    }
+    return {head: known[head] for head in settings.heads}

@@ -1,0 +1,169 @@
+"""k nearest neighbours from stored neighbours: every variant is a vote, none a search."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.nearest.neighbors import Space, Stored, read_neighbors, spaces
+from pipeline.nearest.votes import Choice, Verdict, choose, judge, leave_one_out
+from pipeline.probes.knn_variants import TUNED, Variant, tuned_votings, variants
+from pipeline.probes.protocol import Scored, Task, judged
+from pipeline.probes.scoring import Outcome
+from pipeline.study import Study
+
+Labels = NDArray[np.int64]
+Read = Callable[[Space], Mapping[str, Stored]]
+
+
+def run_knn(study: Study, task: Task) -> Scored:
+    """Judge every variant on the val split.
+
+    Raises
+    ------
+    CellMissingError, CellStaleError, CellCorruptError
+        When the stored neighbours are not what the study asks for.
+    """
+
+    def read(space: Space) -> Mapping[str, Stored]:
+        return read_neighbors(
+            study.neighbors, task.dataset, task.model, space, task.train, task.val
+        )
+
+    train_labels = task.train.labels().astype(np.int64)
+    val_labels = task.val.labels().astype(np.int64)
+    outcomes = fixed_outcomes(variants(study), read, train_labels, val_labels, len(task.classes))
+    if study.knn.tuned:
+        start = time.perf_counter()
+        named = spaces(study.neighbors)
+        choice, searched = tune(named, read, train_labels, len(task.classes))
+        space = named[choice.space]
+        (best,) = fixed_outcomes(
+            [Variant(TUNED, space, choice.voting)],
+            read,
+            train_labels,
+            val_labels,
+            len(task.classes),
+            details=choice_details(space, choice),
+            seconds=searched + time.perf_counter() - start,
+        )
+        outcomes.append(best)
+    return judged(task, outcomes)
+
+
+def fixed_outcomes(
+    asked: Sequence[Variant],
+    read: Read,
+    train_labels: Labels,
+    val_labels: Labels,
+    n_classes: int,
+    *,
+    details: Mapping[str, Any] | None = None,
+    seconds: float = 0.0,
+) -> list[Outcome]:
+    """What fixed variants say of every val image, in the order of `asked`.
+
+    Parameters
+    ----------
+    asked : sequence of Variant
+    read : callable
+        Gives a space's stored neighbours; called once for each space that is asked for.
+    train_labels : ndarray of shape (n_train,)
+    val_labels : ndarray of shape (n_val,)
+    n_classes : int
+        Of the train split.
+    details : mapping, optional
+        Of every outcome.
+    seconds : float
+        Spent before, on every variant's behalf. An outcome's seconds are these, the space's
+        search, and its share of the votes.
+    """
+    outcomes: dict[str, Outcome] = {}
+    for space in dict.fromkeys(variant.space for variant in asked):
+        stored = read(space)["val"]
+        here = [variant for variant in asked if variant.space == space]
+        start = time.perf_counter()
+        verdicts = judge(
+            stored.distances,
+            train_labels[stored.indices],
+            val_labels,
+            n_classes,
+            [variant.voting for variant in here],
+        )
+        each = (time.perf_counter() - start) / len(here) + stored.seconds + seconds
+        for variant in here:
+            outcomes[variant.name] = _outcome(
+                variant.name, verdicts[variant.voting], each, stored.backend, details or {}
+            )
+    return [outcomes[variant.name] for variant in asked]
+
+
+def tune(
+    named: Sequence[Space], read: Read, train_labels: Labels, n_classes: int
+) -> tuple[Choice, float]:
+    """The best space and way of voting by leave-one-out; no val label is given to this function.
+
+    Parameters
+    ----------
+    named : sequence of tuple of str
+        Spaces to choose from.
+    read, train_labels, n_classes
+        See `fixed_outcomes`.
+
+    Returns
+    -------
+    choice : Choice
+    seconds : float
+        That the leave-one-out searches took.
+    """
+    trials = []
+    seconds = 0.0
+    for space in named:
+        stored = read(space)["train"]
+        seconds += stored.seconds
+        trials.append(
+            leave_one_out(
+                stored.distances,
+                train_labels[stored.indices],
+                train_labels[stored.samples],
+                n_classes,
+                tuned_votings(space, stored.indices.shape[1]),
+            )
+        )
+    return choose(trials), seconds
+
+
+def choice_details(space: Space, choice: Choice) -> dict[str, Any]:
+    """What the tuned variant's row tells of its selection."""
+    metric, normalization = space
+    return {
+        "metric": metric,
+        "normalization": normalization,
+        "k": choice.voting.k,
+        "weighting": choice.voting.weighting,
+        "temperature": choice.voting.temperature,
+        "leave_one_out_accuracy": choice.accuracy,
+        "leave_one_out_images": choice.queries,
+    }
+
+
+def _outcome(
+    name: str, verdict: Verdict, seconds: float, backend: str, details: Mapping[str, Any]
+) -> Outcome:
+    with np.errstate(divide="ignore"):  # a class without a vote: minus infinity, as it is
+        log_probability = np.log(verdict.probability).astype(np.float32)
+    return Outcome(
+        name,
+        verdict.predicted,
+        verdict.rank,
+        log_probability,
+        verdict.confidence.astype(np.float32),
+        seconds=seconds,
+        backend=backend,
+        seed=None,
+        details=dict(details),
+    )

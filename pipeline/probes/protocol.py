@@ -1,0 +1,243 @@
+"""Running a protocol over all cells of a study: only the records that are missing or stale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cache.cell import Cell
+from cache.errors import NonFiniteError
+from cache.records import is_current_record, write_record
+from pipeline.cells import open_cells
+from pipeline.classifiers.normalization import Features
+from pipeline.classifiers.tuning import NARROW
+from pipeline.datasets.index import Index, read_index
+from pipeline.parallel import run_all
+from pipeline.paths import SPLITS, record_path
+from pipeline.probes.scoring import Outcome, outcome_table, score_rows
+from pipeline.records import record_key
+from pipeline.study import Study
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that a transferred probe is trained on.
+
+    Attributes
+    ----------
+    train : Cell
+        Of the same model.
+    classes : tuple of str
+        Class names; a label is a position in it.
+    train_groups : ndarray of shape (n_train,) of str, or None
+        The group of each train image, as in `Task`.
+    """
+
+    train: Cell
+    classes: tuple[str, ...]
+    train_groups: NDArray[np.str_] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One model's embeddings of one data set, to be judged.
+
+    Attributes
+    ----------
+    dataset, model : str
+    train, val : Cell
+    classes : tuple of str
+        Class names; a label is a position in it.
+    groups : ndarray of shape (n_val,) of str, or None
+        The group (site, camera, patient) of each val image, where the data set has groups; "" for
+        an image without one.
+    train_groups : ndarray of shape (n_train,) of str, or None
+        Likewise of each train image.
+    sources : mapping of str to Source
+        By data set; for transfer only.
+    """
+
+    dataset: str
+    model: str
+    train: Cell
+    val: Cell
+    classes: tuple[str, ...]
+    groups: NDArray[np.str_] | None = None
+    train_groups: NDArray[np.str_] | None = None
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a protocol found on a task.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One for each variant and metric; see `pipeline.probes.scoring.score_rows`.
+    outcomes : pyarrow.Table
+        Of every test image, see `pipeline.probes.scoring.outcome_table`; without rows where the
+        protocol judges no images.
+    """
+
+    rows: list[dict[str, Any]]
+    outcomes: pa.Table
+
+
+Probe = Callable[[Task], Scored]
+
+_Pending = tuple[dict[str, Any], Path, Task]
+"""A record's key and place, and what it is made from."""
+
+
+def run_protocol(
+    study: Study, protocol: str, probe: Probe, *, by_model: bool = False
+) -> tuple[int, int]:
+    """Score every cell of the study.
+
+    Parameters
+    ----------
+    study : Study
+    protocol : str
+    probe : callable
+    by_model : bool
+        One process takes all data sets of a model, in order: for a probe that keeps something
+        from one to the next. Else every cell may go to another process.
+
+    Returns
+    -------
+    cached, computed : int
+        Records found current, and records made.
+
+    Raises
+    ------
+    ProbelineError
+        When a cell is not what the study asks for; earlier records stay.
+    """
+    pending: list[_Pending] = []
+    total = 0
+    indexes = {dataset: read_index(dataset) for dataset in study.datasets}
+    for model in study.models:
+        cells = cache(lambda dataset, model=model: open_cells(study, indexes[dataset], model))
+
+        def fingerprints(dataset: str, cells: Any = cells) -> dict[str, str]:
+            pair = zip(SPLITS, cells(dataset), strict=True)
+            of = {split: cell.manifest.fingerprint for split, cell in pair}
+            return {**of, "names": indexes[dataset].names_digest}
+
+        for dataset, index in indexes.items():
+            total += 1
+            key = record_key(study, protocol, dataset, fingerprints)
+            path = record_path(protocol, dataset, model)
+            if not is_current_record(path, key):
+                train, val = cells(dataset)
+                sources = {
+                    name: Source(
+                        cells(name)[0], indexes[name].classes, groups_of(indexes[name], "train")
+                    )
+                    for name in key.get("sources", ())
+                }
+                task = Task(
+                    dataset,
+                    model,
+                    train,
+                    val,
+                    index.classes,
+                    groups_of(index, "val"),
+                    groups_of(index, "train"),
+                    sources,
+                )
+                pending.append((key, path, task))
+    run_all(
+        _score_cells,
+        [(probe, batch) for batch in _batches(pending, by_model=by_model)],
+        name=protocol,
+        cell_bytes=max((_bytes(task) for *_, task in pending), default=0),
+    )
+    return total - len(pending), len(pending)
+
+
+def judged(task: Task, outcomes: Sequence[Outcome]) -> Scored:
+    """Outcomes on the task's val split, with their metrics."""
+    labels = task.val.labels()
+    rows = [
+        row
+        for outcome in outcomes
+        for row in score_rows(
+            outcome, labels, len(task.classes), task.train.manifest.rows, task.groups
+        )
+    ]
+    return Scored(rows, outcome_table(outcomes))
+
+
+def groups_of(index: Index, split: str) -> NDArray[np.str_] | None:
+    """The group of each image of a split, "" for none; None where no image has one."""
+    groups = index.split(split)["group"].fillna("").to_numpy(np.str_)
+    return groups if groups.astype(bool).any() else None
+
+
+def read_features(cell: Cell) -> Features:
+    """All rows of a cell, in float32.
+
+    Raises
+    ------
+    NonFiniteError
+        When one is NaN or infinite; names it.
+    """
+    features = cell.read().astype(np.float32)
+    if not np.isfinite(features).all():
+        row = int(np.argmax(~np.isfinite(features).all(axis=1)))
+        raise NonFiniteError(
+            str(cell.address),
+            "a cached feature is not a finite number",
+            found=f"row {row} ({cell.ids()[row]})",
+            remedy="run `probeline cache verify --deep`, delete the cell that it names, "
+            "and run `dvc repro`",
+        )
+    return features
+
+
+def _batches(pending: list[_Pending], *, by_model: bool) -> list[list[_Pending]]:
+    if not by_model:
+        return [[each] for each in pending]
+    batches: dict[str, list[_Pending]] = {}
+    for each in pending:
+        batches.setdefault(each[-1].model, []).append(each)
+    return list(batches.values())
+
+
+def _score_cells(probe: Probe, batch: list[_Pending]) -> None:
+    """Run a probe on one cell after the other and store each record."""
+    for key, path, task in batch:
+        scored = probe(task)
+        write_record(
+            path,
+            key=key,
+            scores=scored.rows,
+            outcomes=scored.outcomes,
+            group_rows=task.val.manifest.rows,
+        )
+
+
+def _bytes(task: Task) -> int:
+    """Of one working copy of what a probe on the task computes with."""
+    cells = [task.train, task.val, *(source.train for source in task.sources.values())]
+    classes = max(len(task.classes), *(len(s.classes) for s in task.sources.values()), 1)
+    return max(copy_bytes(c.manifest.rows, c.manifest.columns, classes) for c in cells)
+
+
+def copy_bytes(rows: int, columns: int, classes: int) -> int:
+    """Of the features, their axes and the class scores: `pipeline.parallel.COPIES` are a peak.
+
+    In twice the precision of the features, as some are held in float64 beside it, and the parts of
+    five folds at once.
+    """
+    values = rows * (columns + classes) + columns * min(rows, columns)
+    return values * (16 if rows * columns <= NARROW else 8)

@@ -1,0 +1,272 @@
+"""The study's SGD linear probe from cached features: fixed settings, and a tuned learning rate.
+
+Two runs of fused heads (`pipeline.classifiers.heads`): every learning rate with and without
+BatchNorm on the inner part of train, judged on a hold-out of train
+(`pipeline.classifiers.inner_splits`); then the presets and the chosen ones together on all of
+train. No other split enters a choice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from cache.cell import Cell
+from cache.errors import ProbelineError
+from pipeline.cells import needed_splits
+from pipeline.classifiers.heads import Array, FittedHeads, Head, Labels, Recipe, fit_heads
+from pipeline.classifiers.inner_splits import Mask, held_out_parts
+from pipeline.classifiers.linear_solvers import use_our_share_of_threads
+from pipeline.classifiers.normalization import Features
+from pipeline.classifiers.tuning import HIDDEN, PRESET_RATE
+from pipeline.devices import this_machine
+from pipeline.paths import SPLITS, cell_address
+from pipeline.probes.protocol import Task, read_features
+from pipeline.probes.scoring import Outcome, make_outcome
+from pipeline.study import Study
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a head did on the hold-out.
+
+    Attributes
+    ----------
+    learning_rate : float
+    batch_norm : bool
+    holdout_top1 : float or None
+        None where the head diverged.
+    train_loss : float or None
+        Mean over the last epoch.
+    diverged : int or None
+        In which epoch.
+    """
+
+    learning_rate: float
+    batch_norm: bool
+    holdout_top1: float | None
+    train_loss: float | None
+    diverged: int | None
+
+
+class Views(Sequence[Features]):
+    """Augmented views of a train split; each is read when it is asked for, and not kept.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    """
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._cells = cells
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __getitem__(self, number: Any) -> Any:
+        return read_features(self._cells[number])
+
+
+def variant_names(name: str, batch_norm: Sequence[bool] = (False, True)) -> list[str]:
+    """The presets without and with BatchNorm, then those with a tuned learning rate."""
+    kinds = [f"{name}_bn" if bn else name for bn in sorted(batch_norm)]
+    return [*kinds, *(f"{kind}_tuned" for kind in kinds)]
+
+
+def run_gradient_heads(
+    study: Study, task: Task, name: str, train: Features, labels: Labels
+) -> list[Outcome]:
+    """The variants that a study's ``sgd`` or ``mlp`` stands for, on one task.
+
+    ``sgd_cached`` and, where the study extracts n augmented views, ``sgd_views_n``; or ``mlp``.
+
+    Parameters
+    ----------
+    study : Study
+    task : Task
+    name : {"sgd", "mlp"}
+    train : ndarray of shape (n_train, n_features)
+        Of the task, as cached.
+    labels : ndarray of shape (n_train,)
+    """
+    use_our_share_of_threads()
+    settings = study.linear
+    recipe = Recipe(
+        epochs=settings.sgd.epochs, hidden=HIDDEN if name == "mlp" else None, seed=settings.seed
+    )
+    runs: dict[str, Sequence[Array]] = {"mlp" if name == "mlp" else "sgd_cached": [train]}
+    splits = needed_splits(study, study.models[task.model])[len(SPLITS) :]
+    if name == "sgd" and splits:
+        runs[f"sgd_views_{len(splits)}"] = Views(
+            [Cell.open(cell_address(task.dataset, task.model, split)) for split in splits]
+        )
+    val, val_labels = read_features(task.val), task.val.labels()
+    held_out = held_out_parts(labels, "holdout", settings.seed, task.train_groups)
+    outcomes = []
+    for variant, views in runs.items():
+        outcomes += run_sgd(
+            variant,
+            views,
+            train,
+            labels,
+            val,
+            val_labels,
+            len(task.classes),
+            rates=settings.sgd.learning_rates,
+            batch_norm=settings.sgd.batch_norm,
+            recipe=recipe,
+            held_out=held_out.masks[0],
+            device=this_machine().devices[0],
+        )
+    return outcomes
+
+
+def run_sgd(
+    name: str,
+    views: Sequence[Array],
+    train: Array,
+    train_labels: Labels,
+    val: Array,
+    val_labels: Labels,
+    n_classes: int,
+    *,
+    rates: Sequence[float],
+    recipe: Recipe,
+    held_out: Mask,
+    device: torch.device | str,
+    batch_norm: Sequence[bool] = (False, True),
+) -> list[Outcome]:
+    """Judge the preset and the tuned heads on the val split.
+
+    Parameters
+    ----------
+    name : str
+        ``sgd_cached`` where `views` is the evaluation crop alone, ``sgd_views_n`` for n views.
+    views : sequence of array of shape (n_train, n_features)
+        What the heads are trained on.
+    train : array of shape (n_train, n_features)
+        The evaluation crop of the same images, on which the hold-out is judged.
+    train_labels : ndarray of shape (n_train,)
+    val, val_labels
+        Read by the last step only.
+    n_classes : int
+    rates : sequence of float
+        Base learning rates to choose from.
+    recipe : Recipe
+    held_out : ndarray of shape (n_train,), bool
+        Images to choose by.
+    device : torch.device or str
+    batch_norm : sequence of bool
+        Heads without a BatchNorm, with one, or both.
+
+    Returns
+    -------
+    list of Outcome
+        In the order of `variant_names`, less those whose head diverged; every one's details list
+        all trials and the variants that diverged.
+    """
+    begin = time.perf_counter()
+    kinds = sorted(batch_norm)
+    tried = [Head(rate, bn) for bn in kinds for rate in sorted(rates)]
+    trials = try_heads(views, train, train_labels, n_classes, tried, recipe, held_out, device)
+    tuning = time.perf_counter() - begin
+    chosen = [best_trial(trials, bn) for bn in kinds]
+    wanted = [Head(PRESET_RATE, bn) for bn in kinds]
+    wanted += [Head(t.learning_rate, t.batch_norm) for t in chosen]
+    heads = list(dict.fromkeys(wanted))  # a tuned head may be the preset
+    fitted = fit_heads(heads, views, train_labels, n_classes, recipe, device=device)
+    fitting = (time.perf_counter() - begin - tuning) / len(heads)
+    names = variant_names(name, kinds)
+    shared = {
+        **asdict(recipe),
+        "trials": [asdict(t) for t in trials],
+        "diverged_variants": [
+            n for n, h in zip(names, wanted, strict=True) if not _finite(fitted, heads.index(h))
+        ],
+    }
+    outcomes = []
+    for variant, head, trial in zip(names, wanted, [*[None] * len(kinds), *chosen], strict=True):
+        place = heads.index(head)
+        if not _finite(fitted, place):
+            continue
+        selection = {} if trial is None else _selection(trial, rates)
+        outcomes.append(
+            make_outcome(
+                variant,
+                fitted.probabilities(val, place),
+                val_labels,
+                seconds=fitting + (0.0 if trial is None else tuning / len(kinds)),
+                backend="torch",
+                seed=recipe.seed,
+                details={
+                    **asdict(head),
+                    "train_loss": float(fitted.losses[place]),
+                    **selection,
+                    **shared,
+                },
+            )
+        )
+    return outcomes
+
+
+def try_heads(
+    views: Sequence[Array],
+    train: Array,
+    labels: Labels,
+    n_classes: int,
+    heads: Sequence[Head],
+    recipe: Recipe,
+    held_out: Mask,
+    device: torch.device | str,
+) -> list[Trial]:
+    """Heads fitted on the inner part of train and judged on the hold-out."""
+    inner = np.flatnonzero(~held_out)
+    fitted = fit_heads(heads, views, labels, n_classes, recipe, rows=inner, device=device)
+    accuracies = fitted.accuracies(train[held_out], labels[held_out])
+    return [
+        Trial(
+            head.learning_rate,
+            head.batch_norm,
+            float(accuracy) if epoch is None else None,
+            float(loss) if np.isfinite(loss) else None,
+            epoch,
+        )
+        for head, accuracy, loss, epoch in zip(
+            heads, accuracies, fitted.losses, fitted.diverged, strict=True
+        )
+    ]
+
+
+def best_trial(trials: Sequence[Trial], batch_norm: bool) -> Trial:
+    """The finite trial with the best hold-out accuracy; of equals, the smallest learning rate.
+
+    Raises
+    ------
+    ProbelineError
+        When every head diverged.
+    """
+    finite = [t for t in trials if t.batch_norm == batch_norm and t.holdout_top1 is not None]
+    if not finite:
+        raise ProbelineError(
+            "SGD heads",
+            "every learning rate diverged",
+            expected="a head with finite weights",
+            found="rates " + ", ".join(f"{t.learning_rate:g}" for t in trials),
+            remedy="add smaller learning rates, or look for features of extreme size: "
+            "`probeline cache verify --deep`",
+        )
+    return min(finite, key=lambda t: (-(t.holdout_top1 or 0.0), t.learning_rate))
+
+
+def _selection(trial: Trial, rates: Sequence[float]) -> dict[str, Any]:
+    at_edge = len(rates) > 1 and trial.learning_rate in (min(rates), max(rates))
+    return {"holdout_top1": trial.holdout_top1, "rate_at_grid_edge": at_edge}
+
+
+def _finite(fitted: FittedHeads, place: int) -> bool:
+    return fitted.diverged[place] is None

@@ -1,0 +1,217 @@
+"""Train on one data set, test on another whose classes have the same names; no forward passes.
+
+Only classes that both have count: a head is trained on all classes of its data set and its scores
+are restricted to the shared ones, a bank of neighbours is filtered to them before the search, and
+test images of other classes are left out. Statistics for normalising come from the data set
+trained on, but in the variants named ``target_zscore`` (transductive: test features are z-scored
+by the train split of their own data set).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.classifiers.linear_heads import FittedHead, HeadName, fit_head
+from pipeline.datasets.shared_classes import SharedClasses
+from pipeline.nearest.banks import CellBank
+from pipeline.nearest.preparation import Space
+from pipeline.probes.held_out_groups import hold_out_groups
+from pipeline.probes.protocol import Scored, Source, Task, read_features
+from pipeline.probes.reading import read_rows
+from pipeline.probes.scoring import make_outcome, score_rows
+from pipeline.probes.transfer_scores import Part, join
+from pipeline.probes.transfer_votes import neighbor_votes, transferred_variants
+from pipeline.study import Study
+
+TRANSFERRED: tuple[HeadName, ...] = ("logistic", "ridge")
+"""Heads of the linear protocol that can score the features of another data set."""
+
+Values = NDArray[np.floating]
+Matrix = NDArray[np.float64]
+
+
+class Transfer:
+    """The probe of the transfer protocol.
+
+    It keeps the heads fitted on a model's sources for all data sets that they are tested on, so
+    one probe should get all tasks of a model, one after the other.
+
+    Parameters
+    ----------
+    study : Study
+    backend : {"numpy", "torch", "sklearn", "cuml"}
+        Of kNN, logistic regression and ridge.
+    """
+
+    def __init__(self, study: Study, backend: str = "numpy") -> None:
+        self._study, self._backend = study, backend
+        self._variants = transferred_variants(study)
+        self._model = ""
+        self._heads: dict[str, list[FittedHead]] = {}
+
+    def __call__(self, task: Task) -> Scored:
+        """Judge every source's probes on the val split of the task's data set."""
+        if task.model != self._model:
+            self._model, self._heads = task.model, {}
+        parts: list[Part] = []
+        for name, source in task.sources.items():
+            test = _Test.of(task, name, source)
+            if test is not None:
+                parts += self._by_neighbors(test)
+                parts += self._by_heads(test)
+        if task.dataset in self._study.transfer.sources:
+            parts += hold_out_groups(task, self._variants[0], self._study.linear)
+        return join(parts)
+
+    def _by_neighbors(self, test: _Test) -> Iterator[Part]:
+        train = test.source.train
+        places = test.shared.from_source[train.labels()]
+        n_bank = int(np.count_nonzero(places >= 0))
+        for variant in self._variants:
+            if variant.voting.k > n_bank:
+                continue
+            for name, queries in test.versions(f"knn_{variant.name}", variant.space[1]):
+                start = time.perf_counter()
+                votes = neighbor_votes(
+                    variant,
+                    CellBank(train),
+                    places,
+                    queries,
+                    len(test.shared.names),
+                    self._backend,
+                )
+                seconds = time.perf_counter() - start
+                facts = {"seconds": seconds, "backend": self._backend, "details": {}}
+                yield test.judged(name, votes, True, n_bank, **facts)
+
+    def _by_heads(self, test: _Test) -> Iterator[Part]:
+        if test.name not in self._heads:
+            self._heads[test.name] = list(self._fitted(test.source))
+        for head in self._heads[test.name]:
+            normalization = head.variant.rpartition("_")[2]
+            for name, queries in test.versions(head.variant, normalization):
+                start = time.perf_counter()
+                scores = head.scores(queries)[:, test.shared.in_source]
+                if head.log_probabilities:
+                    scores = _probabilities(scores)
+                yield test.judged(
+                    name,
+                    scores,
+                    head.log_probabilities,
+                    test.source.train.manifest.rows,
+                    seconds=head.seconds + time.perf_counter() - start,
+                    backend=head.backend,
+                    seed=head.seed,
+                    details=head.details,
+                )
+
+    def _fitted(self, source: Source) -> Iterator[FittedHead]:
+        """Logistic regression and ridge as the study asks for them."""
+        train, labels = read_features(source.train), source.train.labels().astype(np.int64)
+        settings = self._study.linear
+        for name in TRANSFERRED:
+            if name in settings.heads:
+                for normalization in settings.normalization:
+                    yield fit_head(
+                        name,
+                        normalization,
+                        train,
+                        labels,
+                        len(source.classes),
+                        settings,
+                        self._backend,
+                        source.train_groups,
+                    )
+
+
+@dataclass(frozen=True)
+class _Test:
+    """The val images of a task that one source can be tested on.
+
+    Attributes
+    ----------
+    task : Task
+    name : str
+        Of the source.
+    source : Source
+    shared : SharedClasses
+    rows : ndarray of shape (n_judged,)
+        Val rows of a shared class.
+    truth : ndarray of shape (n_judged,)
+        Place of their class among the shared ones.
+    queries : ndarray of shape (n_judged, n_features)
+    left_out : int
+        Val images of other classes.
+    """
+
+    task: Task
+    name: str
+    source: Source
+    shared: SharedClasses
+    rows: NDArray[np.int64]
+    truth: NDArray[np.int64]
+    queries: Values
+    left_out: int
+
+    @classmethod
+    def of(cls, task: Task, name: str, source: Source) -> _Test | None:
+        """None where there is nothing to test, for the reason that the stage prints."""
+        shared = SharedClasses.of(source.classes, task.classes)
+        labels = task.val.labels()
+        if shared.obstacle(labels):
+            return None
+        places = shared.from_target[labels]
+        rows = np.flatnonzero(places >= 0)
+        queries = read_rows(task.val, rows)
+        left_out = len(labels) - len(rows)
+        return cls(task, name, source, shared, rows, places[rows], queries, left_out)
+
+    def versions(self, variant: str, normalization: str) -> Iterator[tuple[str, Values]]:
+        """A variant's name and queries; with z-scoring also its transductive twin's."""
+        yield f"from_{self.name}_{variant}", self.queries
+        if normalization == "zscore":
+            twin = variant.removesuffix("zscore") + "target_zscore"
+            yield f"from_{self.name}_{twin}", self._moved_queries()
+
+    def judged(
+        self, name: str, scores: Matrix, are_probabilities: bool, n_train: int, **facts: Any
+    ) -> Part:
+        """Scores of shape (n_judged, n_shared) against the truth, with the target's labels."""
+        # The path to a head's choice is the same in all targets, and in the linear protocol.
+        facts["details"] = {key: x for key, x in facts["details"].items() if key != "path"} | {
+            "source": self.name,
+            "shared_classes": len(self.shared.names),
+            "images_of_other_classes": self.left_out,
+        }
+        outcome = make_outcome(
+            name, scores, self.truth, are_probabilities=are_probabilities, **facts
+        )
+        in_target = self.shared.in_target
+        outcome = replace(outcome, predicted=in_target[outcome.predicted].astype(np.int32))
+        groups = None if self.task.groups is None else self.task.groups[self.rows]
+        rows = score_rows(outcome, in_target[self.truth], len(self.shared.names), n_train, groups)
+        return Part(rows, outcome, "val", self.rows)
+
+    def _moved_queries(self) -> Values:
+        """Queries whose z-scores by the source's train split are those by their own."""
+        own, other = (
+            Space.fit(CellBank(cell), "zscore", "euclidean")
+            for cell in (self.task.train, self.source.train)
+        )
+        assert other.mean is not None  # it is "zscore"
+        assert other.deviation is not None
+        moved: Values = own.prepare(self.queries) * other.deviation + other.mean
+        return moved
+
+
+def _probabilities(logarithms: Matrix) -> Matrix:
+    """Of the classes at hand alone, from log probabilities among all."""
+    shares: Matrix = np.exp(logarithms - logarithms.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    return shares

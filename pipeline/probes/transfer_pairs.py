@@ -1,0 +1,57 @@
+"""Which data sets of a study are tested on which, and which are not: for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from pipeline.datasets.index import Index
+from pipeline.datasets.shared_classes import SharedClasses
+from pipeline.probes.held_out_groups import obstacle
+from pipeline.probes.protocol import groups_of
+from pipeline.probes.transfer import TRANSFERRED
+from pipeline.probes.transfer_votes import transferred_variants
+from pipeline.study import Study
+
+
+def describe_pairs(study: Study, indexes: Mapping[str, Index]) -> Iterator[str]:
+    """A line for each source and target, for each source with groups, and for heads left out.
+
+    Parameters
+    ----------
+    study : Study
+    indexes : mapping of str to Index
+        Of all data sets of the study.
+    """
+    others = [head for head in study.linear.heads if head not in TRANSFERRED]
+    if others:
+        yield f"not transferred: {', '.join(others)} (only kNN, {' and '.join(TRANSFERRED)} are)"
+    for name in study.transfer.sources:
+        source = indexes[name]
+        for target, index in indexes.items():
+            if target != name:
+                yield f"{name} -> {target}: {_pair(study, source, index)}"
+        groups = groups_of(source, "train")
+        if groups is not None:
+            k = transferred_variants(study)[0].voting.k
+            found = obstacle(source.labels("train"), groups, k)
+            yield f"{name}, leaving out groups in turn: " + (
+                f"not tested, {found}" if found else f"{len(np.unique(groups))} groups"
+            )
+
+
+def _pair(study: Study, source: Index, target: Index) -> str:
+    shared = SharedClasses.of(source.classes, target.classes)
+    labels = target.labels("val")
+    if found := shared.obstacle(labels):
+        return f"not tested, {found}"
+    said = f"{len(shared.names)} shared classes"
+    left_out = np.count_nonzero(shared.from_target[labels] < 0)
+    if left_out:
+        said += f", {left_out} val images of other classes left out"
+    bank = np.count_nonzero(shared.from_source[source.labels("train")] >= 0)
+    for variant in transferred_variants(study):
+        if variant.voting.k > bank:
+            said += f"; no knn_{variant.name}, there are {bank} train images of these classes"
+    return said

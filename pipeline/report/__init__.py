@@ -1,0 +1,1 @@
+"""The report: one HTML page, its figures and tables, and the summary."""

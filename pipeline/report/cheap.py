@@ -1,0 +1,143 @@
+"""The report's figure of cheap predictors: correlations, raw and given the backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import altair as alt
+
+from pipeline.report.inputs import Inputs
+from pipeline.report.stated import (
+    Choice,
+    Drawn,
+    Rows,
+    Spec,
+    choice,
+    legend,
+    rows_of,
+    statistic,
+    zero_line,
+)
+from pipeline.report.theme import COLORS, finish
+from pipeline.report.words import protocol_word, variant_label
+
+EVERY = ""
+"""Stands for all data sets at once, without intervals."""
+
+
+@dataclass(frozen=True)
+class Cheap:
+    """What the section says.
+
+    Attributes
+    ----------
+    withheld : str
+        Why there is no figure; empty where there is one.
+    choices : tuple of Choice
+    given : tuple of str
+        Which correlations there are: over all models, given the backbone.
+    interval : str
+    """
+
+    withheld: str
+    choices: tuple[Choice, ...]
+    given: tuple[str, ...]
+    interval: str
+
+
+def figures(inputs: Inputs) -> Drawn:
+    """Spearman's ρ of each cheap predictor with the scores on the same data set."""
+    found = _rows(inputs)
+    return {} if isinstance(found, str) else {"cheap_predictors": (_figure(found), found)}
+
+
+def section(inputs: Inputs) -> Cheap:
+    """The words beside the figure."""
+    rows = _rows(inputs)
+    if isinstance(rows, str):
+        return Cheap(rows, (), (), "")
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    every = [EVERY] if len(datasets) > 1 else []
+    return Cheap(
+        "",
+        (
+            choice("protocol", "Scores by", (row["protocol"] for row in rows), protocol_word),
+            choice(
+                "dataset", "Data set", [*every, *datasets],
+                lambda name: name or "all, without intervals",
+            ),
+        ),
+        tuple(dict.fromkeys(row["given"] for row in rows)),
+        str(inputs.statistics["predictors_given_backbone"].attrs.get("interval", "")),
+    )  # fmt: skip
+
+
+def _rows(inputs: Inputs) -> Rows | str:
+    found = statistic(inputs, "predictors_given_backbone")
+    if isinstance(found, str):
+        return found
+    rows = rows_of(found, "value") if found["value"].size else []
+    for row in rows:
+        row["predictor"] = variant_label(f"predictors/{row['predictor']}")
+    return rows or "Nothing to show: the study names no cheap predictors, or too few models."
+
+
+def _figure(rows: Rows) -> Spec:
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    given = list(dict.fromkeys(row["given"] for row in rows))
+    below = legend()
+    color = alt.Color(
+        "given:N", scale=alt.Scale(domain=given, range=[COLORS[0], COLORS[1]]), legend=below
+    )
+    shape = alt.Shape(
+        "given:N", scale=alt.Scale(domain=given, range=["circle", "diamond"]), legend=below
+    )
+    base = (
+        alt.Chart()
+        .transform_filter(
+            f"datum.protocol == protocol && (dataset == '{EVERY}' || datum.dataset == dataset)"
+        )
+        .encode(
+            y=alt.Y(
+                "predictor:N",
+                title=None,
+                sort=None,
+                axis=alt.Axis(domain=False, ticks=False, labelPadding=6),
+            ),
+            yOffset=alt.YOffset("given:N", scale=alt.Scale(domain=given, paddingOuter=0.4)),
+            color=color,
+        )
+    )
+    x = alt.X(
+        "value:Q",
+        title="Spearman ρ",
+        scale=alt.Scale(domain=[-1, 1]),
+        axis=alt.Axis(format=".1f", tickCount=5),
+    )
+    points = base.mark_point(filled=True, size=70, opacity=0.75).encode(
+        x=x,
+        shape=shape,
+        tooltip=[
+            alt.Tooltip("predictor:N"),
+            alt.Tooltip("dataset:N", title="data set"),
+            alt.Tooltip("given:N", title="over"),
+            alt.Tooltip("value:Q", format=".3f", title="ρ"),
+            alt.Tooltip("low:Q", format=".3f", title="… from"),
+            alt.Tooltip("high:Q", format=".3f", title="… to"),
+            alt.Tooltip("n:Q", title="models"),
+            alt.Tooltip("families:Q"),
+        ],
+    )
+    one = base.transform_filter(f"dataset != '{EVERY}'")
+    figure = alt.layer(
+        zero_line("x"),
+        one.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
+        points,
+        data=alt.NamedData(name="rows"),
+    ).properties(autosize="fit-x", width="container", height=alt.Step(34, **{"for": "position"}))
+    return finish(
+        figure.add_params(
+            alt.param(name="protocol", value=rows[0]["protocol"]),
+            alt.param(name="dataset", value=EVERY if len(datasets) > 1 else datasets[0]),
+        )
+    )

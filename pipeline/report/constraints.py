@@ -1,0 +1,161 @@
+"""The report's choice of a model under limits: its data, which the page's own script filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from pipeline.report.embed import embed
+from pipeline.report.inputs import Inputs
+from pipeline.report.stated import short
+from pipeline.report.words import protocol_word
+
+Floats = NDArray[np.float64]
+
+_DIGITS = 5
+"""Decimals of accuracies: finer than a test image in 100,000."""
+
+APART, NEAR, UNKNOWN = "1", "0", "-"
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What the section says.
+
+    Attributes
+    ----------
+    data : Markup
+        JSON for the script: models with their sizes, protocols, groups of data sets, scores, and
+        which pairs of models are told apart.
+    unknown : tuple of str
+        Limits that no model can be held to, as nothing is known of it.
+    scored : bool
+        Whether any protocol judges images: else there is nothing to choose by.
+    """
+
+    data: Markup
+    unknown: tuple[str, ...]
+    scored: bool
+
+
+def section(inputs: Inputs) -> Constraints:
+    """The section's words and data."""
+    sizes = model_sizes(inputs)
+    words = {"parameters": "parameters", "dimension": "embedding size", "milliseconds": "latency"}
+    return Constraints(
+        data=embed(choices(inputs)),
+        unknown=tuple(
+            words[name] for name, values in sizes.items() if not np.isfinite(values).any()
+        ),
+        scored=bool(inputs.headline),
+    )
+
+
+def model_sizes(inputs: Inputs) -> dict[str, Floats]:
+    """Parameters, features per image, and measured milliseconds per image of every model.
+
+    The time is what extraction took, over all data sets, by the images that it embedded.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_models,)
+        NaN where unknown.
+    """
+    cube = inputs.cube
+    timed = cube["extraction_seconds"].notnull() & (cube["images"] > 0)
+    seconds = cube["extraction_seconds"].where(timed).sum("dataset").values
+    images = cube["images"].where(timed).sum("dataset").values
+    milliseconds = np.full(len(images), np.nan)
+    np.divide(1000 * seconds, images, where=images > 0, out=milliseconds)
+    return {
+        "parameters": cube["parameters"].values.astype(np.float64),
+        "dimension": cube["dimension"].values.astype(np.float64),
+        "milliseconds": milliseconds,
+    }
+
+
+def choices(inputs: Inputs) -> dict[str, Any]:
+    """What the script of the section reads.
+
+    Returns
+    -------
+    dict
+        models (name, family, supervision and sizes), protocols (label), scopes (label, and places
+        of its data sets), datasets (names), cells[protocol][model][data set] (None, or value, low,
+        high), pairs[protocol][data set] (a character for each pair of models, row by row above the
+        diagonal: `APART`, `NEAR` or `UNKNOWN`; empty where nothing was compared).
+    """
+    sizes = model_sizes(inputs)
+    words = {name: inputs.words(name) for name in ("family", "supervision")}
+    datasets = inputs.datasets()
+    return {
+        "models": [
+            {"name": model}
+            | {name: of[model] for name, of in words.items()}
+            | {name: short(values[place]) for name, values in sizes.items()}
+            for place, model in enumerate(inputs.models)
+        ],
+        "protocols": [protocol_word(protocol) for protocol in inputs.headline],
+        "datasets": datasets,
+        "scopes": _scopes(inputs),
+        "cells": _cells(inputs),
+        "pairs": [
+            [_pairs(inputs, variant, dataset) for dataset in datasets]
+            for variant in inputs.headline.values()
+        ],
+    }
+
+
+def _scopes(inputs: Inputs) -> list[dict[str, Any]]:
+    """Means over data sets, then single ones."""
+    datasets = inputs.datasets()
+    groups = {
+        "mean over all data sets": datasets,
+        "mean over in-domain data sets": inputs.datasets("in_domain"),
+        "mean over out-of-domain data sets": inputs.datasets("out_of_domain"),
+    }
+    means = [
+        {"label": label, "datasets": [datasets.index(name) for name in names]}
+        for label, names in groups.items()
+        if len(names) > 1 and (names is datasets or len(names) < len(datasets))
+    ]
+    return means + [{"label": name, "datasets": [place]} for place, name in enumerate(datasets)]
+
+
+def _cells(inputs: Inputs) -> list[Any]:
+    cube = inputs.cube.reindex(metric=[inputs.metric]).isel(metric=0)
+    chosen = cube.sel(variant=list(inputs.headline.values()))
+    ends = [chosen[n].transpose("variant", "model", "dataset").values for n in _ENDS]
+    rounded = np.stack(ends, axis=-1).round(_DIGITS)
+    return [
+        [[None if np.isnan(cell[0]) else [short(x) for x in cell] for cell in row] for row in rows]
+        for rows in rounded
+    ]
+
+
+_ENDS = ("value", "ci_low", "ci_high")
+
+
+def _pairs(inputs: Inputs, variant: str, dataset: str) -> str:
+    """Of which pairs the simultaneous interval leaves out 0."""
+    tested = inputs.told("model_pairs")
+    if not tested.data_vars or variant not in tested["variant"].values:
+        return ""
+    if dataset not in tested["dataset"].values:
+        return ""
+    found = tested.sel(variant=variant, dataset=dataset)
+    low, high = (_above_diagonal(found, end, inputs.models) for end in ("low", "high"))
+    apart = np.where((low > 0) | (high < 0), APART, NEAR)
+    told = np.where(np.isfinite(low) & np.isfinite(high), apart, UNKNOWN)
+    return "".join(told) if (told != UNKNOWN).any() else ""
+
+
+def _above_diagonal(found: xr.Dataset, name: str, models: list[str]) -> Floats:
+    values = found[name].reindex(model=models, rival=models).transpose("model", "rival").values
+    above: Floats = values[np.triu_indices(len(models), 1)]
+    return above

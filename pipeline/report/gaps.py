@@ -1,0 +1,220 @@
+"""What a reader must know before trusting a number: missing cells, remarks, doubtful fits."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cache.records import read_record
+from pipeline.nearest.data_checks import checks_path
+from pipeline.provenance import describe_audit
+from pipeline.report.inputs import Inputs
+from pipeline.report.words import protocol_word, variant_label
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One kind of shortcoming.
+
+    Attributes
+    ----------
+    title : str
+    why : str
+        What it means for the numbers.
+    places : tuple of str
+        Where it was found; empty: nowhere.
+    checked : int
+        How many places were looked at.
+    """
+
+    title: str
+    why: str
+    places: tuple[str, ...]
+    checked: int
+
+
+def find_gaps(inputs: Inputs) -> list[Gap]:
+    """Everything that was looked for, found or not."""
+    study = inputs.study
+    cells = len(study.models) * len(study.datasets)
+    return [
+        Gap(
+            "Cells without a score",
+            "The study names them and no result was there. They are never filled in: each "
+            "statistic uses the models that have both scores, and says how many.",
+            _missing(inputs),
+            len(inputs.models) * len(_asked(inputs)),
+        ),
+        Gap(
+            "Cells without provenance",
+            "How their embeddings were computed, and at what cost, is not recorded.",
+            tuple(
+                f"{m} on {d}"
+                for d in study.datasets
+                for m in study.models
+                if (d, m) not in inputs.provenance
+            ),
+            cells,
+        ),
+        Gap(
+            "Remarks on data sets",
+            "Found while indexing; not errors, but they bear on what the scores mean.",
+            tuple(f"{d}: {r}" for d, test in inputs.tests.items() for r in test.remarks),
+            len(study.datasets),
+        ),
+        Gap(
+            "Remarks on embeddings",
+            "For example, values too large for float16, kept in float32.",
+            tuple(
+                f"{model} on {dataset}, {split}: {remark}"
+                for (dataset, model), facts in inputs.provenance.items()
+                for split, part in facts["splits"].items()
+                for remark in part["remarks"]
+            ),
+            2 * len(inputs.provenance),
+        ),
+        *_data_checks(inputs),
+        *_reduced_precision(inputs),
+        *_doubtful_fits(inputs),
+    ]
+
+
+def _reduced_precision(inputs: Inputs) -> list[Gap]:
+    """What the audits found; nothing to look for in a study that computes in float32."""
+    precision = inputs.study.extraction.precision
+    if precision == "float32":
+        return []
+    places = []
+    for (dataset, model), facts in inputs.provenance.items():
+        if inputs.study.models[model].weights == "imported":
+            continue
+        audit = facts.get("audit", {})
+        found = describe_audit(audit) if audit.get("precision") == precision else "not audited"
+        places.append(f"{model} on {dataset}: {found}")
+    return [
+        Gap(
+            f"Embeddings computed in {precision}",
+            "Some train images went through each network in float32, too: so much changes by the "
+            "precision alone.",
+            tuple(places),
+            len(places),
+        )
+    ]
+
+
+def _asked(inputs: Inputs) -> list[tuple[str, str]]:
+    """Each protocol with each data set that it can score; transfer does not reach its source."""
+    return [
+        (protocol, dataset)
+        for protocol in inputs.headline
+        for dataset in (
+            inputs.scored_datasets(protocol) if protocol == "transfer" else inputs.datasets()
+        )
+    ]
+
+
+def _missing(inputs: Inputs) -> tuple[str, ...]:
+    scores = inputs.scored["value"].transpose("variant", "dataset", "model")
+    found = []
+    for protocol, dataset in _asked(inputs):
+        row = scores.sel(variant=inputs.headline[protocol], dataset=dataset).values
+        found += [
+            f"{protocol_word(protocol)} of {inputs.models[place]} on {dataset}"
+            for place in np.flatnonzero(np.isnan(row))
+        ]
+    return tuple(found)
+
+
+def _data_checks(inputs: Inputs) -> list[Gap]:
+    """What more than half of the models report of the images, where the neighbours were judged."""
+    twins, doubts, checked = [], [], 0
+    for dataset in inputs.study.datasets:
+        record = read_record(checks_path(dataset))
+        if record is None:
+            continue
+        checked += 1
+        table: pd.DataFrame = record.outcomes().to_pandas()
+        for row in table.to_dict("records"):
+            share = f"{100 * row['models']:.0f}% of the models"
+            if row["kind"] == "near_duplicate":
+                twins.append(f"{dataset}: val {row['image']} and train {row['other']} ({share})")
+            else:
+                doubts.append(
+                    f"{dataset}: train {row['image']} is called {row['label']}, "
+                    f"its neighbours are {row['suggested']} ({share})"
+                )
+    if not checked:
+        return []
+    return [
+        Gap(
+            "Near-duplicates across the splits",
+            "More than half of the models place a val image as near to a train image as copies "
+            "are. Scores on them are too good; look at the pairs.",
+            tuple(twins),
+            checked,
+        ),
+        Gap(
+            "Train images with a doubtful label",
+            "More than half of the models find them among images of another class. Some are "
+            "wrong labels, some only odd images.",
+            tuple(doubts),
+            checked,
+        ),
+    ]
+
+
+def _doubtful_fits(inputs: Inputs) -> list[Gap]:
+    found: dict[str, list[str]] = {"unfinished": [], "at_edge": [], "unsettled": []}
+    rows = inputs.scores.drop_duplicates(["model", "dataset", "protocol", "variant"])
+    rows = rows[rows["protocol"].isin(("linear", "fewshot", "transfer"))]
+    seen = dict.fromkeys(("linear", "fewshot", "transfer"), 0)
+    for row in rows.to_dict("records"):
+        seen[row["protocol"]] += 1
+        details: dict[str, Any] = json.loads(row["details"] or "{}")
+        label = variant_label(f"{row['protocol']}/{row['variant']}")
+        place = f"{row['model']} on {row['dataset']} ({label})"
+        if not details.get("converged", True):
+            kind = "unsettled" if row["protocol"] == "fewshot" else "unfinished"
+            after = f": stopped after {steps} iterations" if (
+                steps := details.get("iterations")
+            ) else ""  # fmt: skip
+            found[kind].append(place + after)
+        if details.get("C_at_edge_of_grid", False):
+            found["at_edge"].append(f"{place}: C = {details.get('C'):g}")
+    gaps = [
+        Gap(
+            "Linear fits that did not converge",
+            "They stopped at `linear.max_iterations`; their scores may still move.",
+            tuple(found["unfinished"]),
+            seen["linear"] + seen["transfer"],
+        ),
+        Gap(
+            "Linear fits whose best C is at the edge of the grid",
+            "A wider `linear.c` might score better.",
+            tuple(found["at_edge"]),
+            seen["linear"] + seen["transfer"],
+        ),
+    ]
+    if seen["fewshot"]:
+        gaps.append(
+            Gap(
+                "Few-shot fits that did not converge",
+                "At least one draw stopped early; the mean over draws may still move.",
+                tuple(found["unsettled"]),
+                seen["fewshot"],
+            )
+        )
+    return gaps
+
+
+def withheld_statistics(inputs: Inputs) -> list[tuple[str, str]]:
+    """Statistics that have nothing to say of this study, and why."""
+    return [
+        (name.replace("_", " "), str(found.attrs["withheld"]))
+        for name, found in inputs.statistics.items()
+        if not found.data_vars and found.attrs.get("withheld")
+    ]

@@ -1,0 +1,169 @@
+"""The report's heat map: correlations between all headline columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from pipeline.report.inputs import Inputs
+from pipeline.report.theme import finish, number
+from pipeline.report.words import protocol_word
+
+COEFFICIENT_WORDS = {
+    "spearman": "Spearman ρ",
+    "kendall": "Kendall τ-b",
+    "pearson": "Pearson r",
+    "pearson_logit": "Pearson r of logits",
+    "weighted_tau": "weighted τ (top ranks count more)",
+}
+ROLE_WORDS = {"in_domain": "In-domain", "out_of_domain": "Out-of-domain", "": "No role"}
+
+_ROOM_FOR_NUMBER = 40
+"""Pixels a side from which on the cells hold their number."""
+
+
+def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
+    """Correlations of all pairs of headline columns, in-domain first; empty where withheld."""
+    pairs = inputs.told("headline_pairs")
+    if not pairs.data_vars:
+        return []
+    there = set(map(str, pairs["predictor"].values))
+    ordered = [d for role in ROLE_WORDS for d in inputs.datasets(role)]
+    columns = [
+        (d, p, key)
+        for d in ordered
+        for p, v in inputs.headline.items()
+        if (key := f"{v}@{d}") in there
+    ]
+    keys = [key for _, _, key in columns]
+    chosen = pairs.sel(predictor=keys, target=keys)
+    fields = {name: chosen[name].values for name in ("value", "low", "high", "n", "families")}
+    rows = []
+    for c, coefficient in enumerate(str(x) for x in chosen["coefficient"].values):
+        for i, (dataset, protocol, _) in enumerate(columns):
+            for j, (other, other_protocol, _) in enumerate(columns):
+                if i == j:
+                    continue
+                rows.append(
+                    {
+                        "coefficient": coefficient,
+                        "predictor": _column(dataset, protocol),
+                        "predictor_role": inputs.roles[dataset],
+                        "target": _column(other, other_protocol),
+                        "target_role": inputs.roles[other],
+                        **{x: number(fields[x][c, i, j], 4) for x in ("value", "low", "high")},
+                        "n": int(fields["n"][c, i, j]),
+                        "families": int(fields["families"][c, i, j]),
+                    }
+                )
+    return rows
+
+
+def heat_map(inputs: Inputs) -> dict[str, Any]:
+    """Heat map of correlations; the parameter `coefficient` chooses which."""
+    by_role = _columns_by_role(inputs)
+    count = sum(map(len, by_role.values()))
+    step = min(52, max(14, 860 // count))
+    coefficient = alt.param(name="coefficient", value="spearman")
+    roles = list(by_role)
+    grid = [
+        [
+            _heat_block(by_role, down, across, step, edge=(down == roles[-1], i == 0))
+            for i, across in enumerate(roles)
+        ]
+        for down in roles
+    ]
+    for chart, role in zip(grid[0], roles, strict=True):
+        # The first one grows to the left, where there is room: it may have one column only.
+        chart.title = alt.Title(ROLE_WORDS[role], anchor="end" if role != roles[-1] else "start")
+    blocks = [chart for charts in grid for chart in charts]
+    figure = alt.concat(
+        *blocks, columns=len(roles), spacing=8, bounds="flush", data=alt.NamedData(name="rows")
+    )
+    return finish(figure.add_params(coefficient))
+
+
+def _columns_by_role(inputs: Inputs) -> dict[str, list[str]]:
+    """Names of the columns that have scores, for each role that has any."""
+    there = set(map(str, inputs.told("headline_pairs")["predictor"].values))
+    found = {
+        role: [
+            _column(d, p)
+            for d in inputs.datasets(role)
+            for p, v in inputs.headline.items()
+            if f"{v}@{d}" in there
+        ]
+        for role in ROLE_WORDS
+    }
+    return {role: names for role, names in found.items() if names}
+
+
+def _heat_block(
+    with_role: dict[str, list[str]], down: str, across: str, step: int, edge: tuple[bool, bool]
+) -> Any:
+    """The columns of one role against those of another; axes stand on the outer edges only."""
+    bottom, left = edge
+    axis: dict[str, Any] = {
+        "domain": False, "ticks": False, "labelPadding": 6, "title": None, "labelLimit": 280,
+    }  # fmt: skip
+    base = (
+        alt.Chart()
+        .transform_filter("datum.coefficient == coefficient")
+        .transform_filter(alt.FieldEqualPredicate(field="predictor_role", equal=down))
+        .transform_filter(alt.FieldEqualPredicate(field="target_role", equal=across))
+        .transform_calculate(
+            interval="isValid(datum.low) ? format(datum.low, '.2f') + ' to ' + "
+            "format(datum.high, '.2f') : 'withheld'"
+        )
+        .encode(
+            x=alt.X(
+                "target:N",
+                scale=alt.Scale(domain=with_role[across], paddingInner=0.05),
+                axis=alt.Axis(labelAngle=-45, **axis) if bottom else None,
+            ),
+            y=alt.Y(
+                "predictor:N",
+                scale=alt.Scale(domain=with_role[down], paddingInner=0.05),
+                axis=alt.Axis(**axis) if left else None,
+            ),
+            tooltip=[
+                alt.Tooltip("predictor:N", title="one column"),
+                alt.Tooltip("target:N", title="the other"),
+                alt.Tooltip("coefficient:N"),
+                alt.Tooltip("value:Q", format=".3f"),
+                alt.Tooltip("interval:N"),
+                alt.Tooltip("n:Q", title="models"),
+                alt.Tooltip("families:Q"),
+            ],
+        )
+    )
+    scale = alt.Scale(
+        domain=[-1, -0.5, 0, 0.5, 1],
+        range=["#a44a00", "#eeb479", "#f2f2f0", "#86b8dc", "#08519c"],
+    )
+    legend = alt.Legend(title=None, orient="right", gradientLength=140, format=".1f")
+    known = base.transform_filter("isValid(datum.value)")
+    cells = known.mark_rect(cornerRadius=2).encode(
+        color=alt.Color("value:Q", scale=scale, legend=legend)
+    )
+    # Without this filter Vega would paint a withheld coefficient like a 0.
+    withheld = base.transform_filter("!isValid(datum.value)").mark_text(
+        text="–", fontSize=14, color="#8a8a8a"
+    )
+    ink = alt.condition("abs(datum.value) > 0.78", alt.value("#fff"), alt.value("#1a1a1a"))
+    dots = (
+        base.transform_filter("isValid(datum.low) && (datum.low > 0 || datum.high < 0)")
+        .mark_point(filled=True, size=12, xOffset=step / 2 - 6, yOffset=6 - step / 2)
+        .encode(color=ink, opacity=alt.value(1))
+    )
+    layers = [cells, withheld, dots]
+    if step >= _ROOM_FOR_NUMBER:
+        layers.append(
+            known.mark_text(fontSize=12).encode(text=alt.Text("value:Q", format=".2f"), color=ink)
+        )
+    return alt.layer(*layers).properties(width=alt.Step(step), height=alt.Step(step))
+
+
+def _column(dataset: str, protocol: str) -> str:
+    return f"{dataset} · {protocol_word(protocol)}"

@@ -1,0 +1,159 @@
+"""Everything that the report is made of, read once and checked to be of one study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from cache.errors import ProbelineError
+from pipeline.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
+from pipeline.scores.cube import headline_variants, read_netcdf, read_netcdf_groups
+from pipeline.scores.foreign_scores import load_foreign
+from pipeline.scores.score_table import read_scores
+from pipeline.statistics.evidence import ValSplit, gather_evidence
+from pipeline.study import Study
+
+_REMEDY = "run `dvc repro` (or the stages `collect`, then `correlate`)"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the report reads.
+
+    Attributes
+    ----------
+    study : Study
+        May name nothing: scores may all be imported. The cube has all names.
+    cube : Dataset
+        See `pipeline.scores.cube.to_cube`.
+    correlations : Dataset
+        See `pipeline.statistics.analysis.analyse`.
+    scores : DataFrame
+        Rows of scores.csv.
+    provenance : mapping of (data set, model) to dict
+    tests : mapping of data set to ValSplit
+        Of those with images.
+    statistics : mapping of str to Dataset
+        By their names in `pipeline.statistics.registry.STATISTICS`.
+    """
+
+    study: Study
+    cube: xr.Dataset
+    correlations: xr.Dataset
+    scores: pd.DataFrame
+    provenance: Mapping[tuple[str, str], dict[str, Any]]
+    tests: Mapping[str, ValSplit]
+    statistics: Mapping[str, xr.Dataset] = field(default_factory=dict)
+
+    @cached_property
+    def headline(self) -> Mapping[str, str]:
+        """First variant of each protocol, as ``protocol/variant``."""
+        return headline_variants(self.cube)
+
+    @property
+    def metric(self) -> str:
+        """The metric that was correlated; the whole report speaks of it first."""
+        return str(self.correlations.attrs["metric"])
+
+    @cached_property
+    def models(self) -> list[str]:
+        """Names of all models: the study's first, then imported ones."""
+        return [str(name) for name in self.cube["model"].values]
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """``in_domain``, ``out_of_domain``, or of an imported data set ``""``, by data set."""
+        names, roles = self.cube["dataset"].values, self.cube["role"].values
+        return {str(name): str(role) for name, role in zip(names, roles, strict=True)}
+
+    def datasets(self, role: str | None = None) -> list[str]:
+        """Names of all data sets, or of those with a role, in the study's order."""
+        return [name for name, its in self.roles.items() if role in (None, its)]
+
+    def words(self, name: str) -> dict[str, str]:
+        """What is said of each model: its family, backbone, method, supervision or kind."""
+        return dict(zip(self.models, map(str, self.cube[name].values), strict=True))
+
+    def scored_datasets(self, protocol: str, role: str | None = None) -> list[str]:
+        """Data sets (of a role) on which any model has a score by a protocol's headline."""
+        scores = self._headline_scores(protocol, self.datasets(role)).transpose("dataset", "model")
+        has = np.isfinite(scores.values).any(axis=1)
+        return [name for name, there in zip(self.datasets(role), has, strict=True) if there]
+
+    def plain_means(self, protocol: str, role: str | None = None) -> NDArray[np.float64]:
+        """Mean score of each model over `scored_datasets`; NaN for one that lacks any of them."""
+        datasets = self.scored_datasets(protocol, role)
+        means: NDArray[np.float64] = (
+            self._headline_scores(protocol, datasets).mean("dataset", skipna=False).values
+        )
+        return means
+
+    @cached_property
+    def scored(self) -> xr.Dataset:
+        """The cube by `metric` alone, NaN where it was not measured.
+
+        Dimensions model, dataset and variant; variables value, ci_low and ci_high.
+        """
+        of = self.cube[["value", "ci_low", "ci_high"]].reindex(metric=[self.metric])
+        return of.sel(metric=self.metric)
+
+    def _headline_scores(self, protocol: str, datasets: list[str]) -> xr.DataArray:
+        return self.scored["value"].sel(variant=self.headline[protocol], dataset=datasets)
+
+    def told(self, name: str) -> xr.Dataset:
+        """A statistic; without variables, and with the reason, where it has nothing to say."""
+        missing = xr.Dataset(attrs={"withheld": "it was not computed; run the stage correlate"})
+        return self.statistics.get(name, missing)
+
+
+def load_inputs(study: Study) -> Inputs:
+    """Read all that the report shows.
+
+    Raises
+    ------
+    ProbelineError
+        When a result is absent, or was made for another study.
+    """
+    cube = read_netcdf(SCORES_NC)
+    statistics = read_netcdf_groups(CORRELATION_NC)
+    correlations = statistics.pop("")
+    scores = read_scores(SCORES_CSV)
+    _check_same_study(study, cube, correlations)
+    tests = gather_evidence(study, cube).tests
+    provenance = {
+        (dataset, model): json.loads(path.read_bytes())
+        for dataset in study.datasets
+        for model in study.models
+        if (path := provenance_path(dataset, model)).exists()
+    }
+    return Inputs(study, cube, correlations, scores, provenance, tests, statistics)
+
+
+def _check_same_study(study: Study, cube: xr.Dataset, correlations: xr.Dataset) -> None:
+    foreign = load_foreign(study)
+    for dimension, named in (("model", study.models), ("dataset", study.datasets)):
+        expected = list(dict.fromkeys([*named, *foreign[dimension].unique()]))
+        found = [str(name) for name in cube[dimension].values]
+        if found != expected:
+            raise ProbelineError(
+                str(SCORES_NC),
+                "holds the scores of another study",
+                expected=f"{dimension}s {', '.join(expected)}",
+                found=", ".join(found),
+                remedy=_REMEDY,
+            )
+    columns = {f"{v}@{d}" for v in cube["variant"].values for d in cube["dataset"].values}
+    if not columns:
+        raise ProbelineError(str(SCORES_NC), "holds no score", remedy="run `dvc repro`")
+    if columns != {str(name) for name in correlations["predictor"].values}:
+        raise ProbelineError(
+            str(CORRELATION_NC), "was made from other scores", remedy="run the stage `correlate`"
+        )

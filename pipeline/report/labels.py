@@ -1,0 +1,280 @@
+"""The report's section on labels: few-shot curves, and where supervised models change places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import xarray as xr
+
+from pipeline.report.inputs import Inputs
+from pipeline.report.stated import (
+    Choice,
+    Drawn,
+    Rows,
+    Spec,
+    choice,
+    dataset_word,
+    legend,
+    mean_first,
+    rows_of,
+    statistic,
+    zero_line,
+)
+from pipeline.report.theme import COLORS, SHAPES, finish
+
+ALL = "all backbones"
+GROUPS = {"model": "model", "supervision": "supervision", "family": "family"}
+_MOST_COLORED = 8
+"""Models that are told apart by colour and shape of their own when the page opens."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where supervised and self-supervised models change places, on one data set.
+
+    Attributes
+    ----------
+    dataset : str
+    crossing : str
+        Labels a class at the first crossing; empty where there is none.
+    more : int
+        Further crossings.
+    undecided : str
+        The label counts where the interval of the difference contains 0.
+    p_none : float
+        Probability of no crossing.
+    counts : int
+        Label counts that were tried.
+    supervised, self_supervised : int
+    claim : str
+    """
+
+    dataset: str
+    crossing: str
+    more: int
+    undecided: str
+    p_none: float
+    counts: int
+    supervised: int
+    self_supervised: int
+    claim: str
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the section says.
+
+    Attributes
+    ----------
+    curves, gap : str
+        Why there is no figure; empty where there is one.
+    curve_choices, gap_choices : tuple of Choice
+    head : str
+        The one that the crossings are of.
+    crossings : tuple of Crossing
+        Of models with equal backbones.
+    interval : str
+    """
+
+    curves: str
+    gap: str
+    curve_choices: tuple[Choice, ...]
+    gap_choices: tuple[Choice, ...]
+    head: str
+    crossings: tuple[Crossing, ...]
+    interval: str
+
+
+def figures(inputs: Inputs) -> Drawn:
+    """Accuracy against labels; and supervised minus self-supervised, where there are both."""
+    drawn: Drawn = {}
+    curves, gap = statistic(inputs, "label_curves"), statistic(inputs, "label_gap")
+    if isinstance(curves, xr.Dataset) and (rows := _curve_rows(curves)):
+        drawn["label_curves"] = _curves(inputs, rows), rows
+    if isinstance(gap, xr.Dataset) and (rows := rows_of(gap, "difference")):
+        drawn["label_gap"] = _gap(rows), rows
+    return drawn
+
+
+def section(inputs: Inputs) -> Labels:
+    """The words beside the figures."""
+    curves, gap = statistic(inputs, "label_curves"), statistic(inputs, "label_gap")
+    crossing = statistic(inputs, "label_crossing")
+    table = None if isinstance(crossing, str) else crossing
+    return Labels(
+        curves=curves if isinstance(curves, str) else "",
+        gap=gap if isinstance(gap, str) else "",
+        curve_choices=() if isinstance(curves, str) else _curve_choices(inputs, curves),
+        gap_choices=() if isinstance(gap, str) else _gap_choices(gap),
+        head="" if table is None else str(table["head"].values[0]),
+        crossings=() if table is None else tuple(_crossings(table)),
+        interval="" if table is None else str(table.attrs.get("interval", "")),
+    )
+
+
+def groupings(inputs: Inputs) -> dict[str, dict[str, str]]:
+    """Ways to colour the models that tell some of them apart; the page opens with the first."""
+    models = [str(name) for name in inputs.cube["model"].values]
+    words = {
+        name: [str(word) for word in inputs.cube[name].values] for name in ("supervision", "family")
+    }
+    ways = {"model": models} | words
+    useful = {name: of for name, of in ways.items() if name == "model" or len(set(of)) > 1}
+    few = len(models) <= _MOST_COLORED
+    order = sorted(useful, key=lambda name: (name == "model") != few)
+    return {name: dict(zip(models, useful[name], strict=True)) for name in order}
+
+
+def _curve_rows(curves: xr.Dataset) -> Rows:
+    return rows_of(curves, "accuracy", ("labels", "accuracy", "low", "high"))
+
+
+def _curve_choices(inputs: Inputs, curves: xr.Dataset) -> tuple[Choice, ...]:
+    return (
+        choice("dataset", "Data set", curves["dataset"].values),
+        choice("head", "Head", curves["head"].values),
+        choice("by", "Colour by", groupings(inputs), GROUPS.__getitem__),
+    )
+
+
+def _gap_choices(gap: xr.Dataset) -> tuple[Choice, ...]:
+    return (
+        choice("dataset", "Data set", mean_first(gap["dataset"].values), dataset_word),
+        choice("head", "Head", gap["head"].values),
+        choice("group", "Models", gap["group"].values),
+    )
+
+
+def _x() -> Any:
+    return alt.X(
+        "labels:Q",
+        title="Labels a class",
+        scale=alt.Scale(type="log", nice=False, padding=12),
+        axis=alt.Axis(format="~g", tickCount=6, grid=False),
+    )
+
+
+def _curves(inputs: Inputs, rows: Rows) -> Spec:
+    ways = groupings(inputs)
+    names = {way: list(dict.fromkeys(of.values())) for way, of in ways.items()}
+    every = [(name, place) for way in names.values() for place, name in enumerate(way)]
+    first = dict(reversed(every))  # a name that stands for two groups looks like the first of them
+    color, shape = (
+        alt.Scale(domain=list(first), range=[of[i % len(of)] for i in first.values()])
+        for of in (COLORS, SHAPES)
+    )
+    below = legend(values=alt.ExprRef("names[by]"))
+    y = alt.Y("accuracy:Q", title="Accuracy", axis=alt.Axis(format=".0%", tickCount=5),
+              scale=alt.Scale(zero=False))  # fmt: skip
+    base = (
+        alt.Chart()
+        .transform_filter("datum.head == head && datum.dataset == dataset")
+        .transform_calculate(group="groups[by][datum.model]")
+        .encode(x=_x(), color=alt.Color("group:N", scale=color, legend=below), detail="model:N")
+    )
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("budget:N", title="labels"),
+        alt.Tooltip("labels:Q", title="a class", format=".3~r"),
+        alt.Tooltip("accuracy:Q", format=".1%"),
+        alt.Tooltip("low:Q", format=".1%", title="… from"),
+        alt.Tooltip("high:Q", format=".1%", title="… to"),
+    ]
+    figure = alt.layer(
+        base.mark_rule(opacity=0.45).encode(y=alt.Y("low:Q", title="Accuracy"), y2="high:Q"),
+        base.mark_line(strokeWidth=1.5, opacity=0.85).encode(y=y),
+        base.mark_point(filled=True, size=70, opacity=1).encode(
+            y=y, shape=alt.Shape("group:N", scale=shape, legend=below), tooltip=tooltip
+        ),
+        data=alt.NamedData(name="rows"),
+    ).properties(width="container", height=340)
+    return finish(
+        figure.add_params(
+            alt.param(name="head", value=rows[0]["head"]),
+            alt.param(name="dataset", value=rows[0]["dataset"]),
+            alt.param(name="by", value=next(iter(ways))),
+            alt.param(name="groups", value=ways),
+            alt.param(name="names", value=names),
+        )
+    )
+
+
+def _gap(rows: Rows) -> Spec:
+    y = alt.Y(
+        "difference:Q",
+        title="Supervised − self-supervised",
+        axis=alt.Axis(format="+.0%", tickCount=5),
+    )
+    apart = "datum.low > 0 || datum.high < 0"
+    base = (
+        alt.Chart()
+        .transform_filter(
+            "datum.head == head && datum.dataset == dataset && datum.group == group"
+        )
+        .encode(x=_x())
+    )  # fmt: skip
+    points = base.mark_point(size=90, strokeWidth=2, color=COLORS[0]).encode(
+        y=y,
+        fill=alt.condition(apart, alt.value(COLORS[0]), alt.value("transparent")),
+        tooltip=[
+            alt.Tooltip("budget:N", title="labels"),
+            alt.Tooltip("difference:Q", format="+.1%"),
+            alt.Tooltip("low:Q", format="+.1%", title="… from"),
+            alt.Tooltip("high:Q", format="+.1%", title="… to"),
+            alt.Tooltip("supervised:Q", title="supervised models"),
+            alt.Tooltip("self_supervised:Q", title="self-supervised models"),
+            alt.Tooltip("claim:N", title="a claim about"),
+        ],
+    )
+    figure = alt.layer(
+        zero_line("y"),
+        base.mark_line(color=COLORS[0], strokeWidth=1.5).encode(y=y),
+        base.mark_rule(color=COLORS[0]).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        points,
+        data=alt.NamedData(name="rows"),
+    ).properties(width="container", height=300)
+    datasets = mean_first(dict.fromkeys(row["dataset"] for row in rows))
+    return finish(
+        figure.add_params(
+            alt.param(name="head", value=rows[0]["head"]),
+            alt.param(name="group", value=rows[0]["group"]),
+            alt.param(name="dataset", value=datasets[0]),
+        )
+    )
+
+
+def _crossings(table: xr.Dataset) -> list[Crossing]:
+    """Of the first head and all backbones, the mean first; without data sets of one count."""
+    head = str(table["head"].values[0])
+    chosen = table.sel(head=head, group=ALL)
+    by_dataset = {row["dataset"]: row for row in rows_of(chosen, "counts")}
+    found = []
+    for name in mean_first(by_dataset):
+        row = by_dataset[name]
+        at, number = row["crossing"], row["crossings"]
+        found.append(
+            Crossing(
+                dataset=dataset_word(name),
+                crossing="" if at is None else f"{at:.3g}",
+                more=max(int(number) - 1, 0),
+                undecided=_undecided(row),
+                p_none=row["p_none"],
+                counts=int(row["counts"]),
+                supervised=int(row["supervised"]),
+                self_supervised=int(row["self_supervised"]),
+                claim=row["claim"],
+            )
+        )
+    return found
+
+
+def _undecided(row: dict[str, Any]) -> str:
+    """The set of label counts in words; an end that was not reached is open."""
+    if row["low"] is None:
+        return "none"
+    low = f"< {row['low']:.3g}" if row["below"] else f"{row['low']:.3g}"
+    high = f"> {row['high']:.3g}" if row["above"] else f"{row['high']:.3g}"
+    pieces = int(row["pieces"])
+    return f"{low} to {high}" + (f", in {pieces} pieces" if pieces > 1 else "")

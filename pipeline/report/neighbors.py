@@ -1,0 +1,280 @@
+"""What the models find similar: some test images and their nearest train images, as pictures.
+
+The pictures are drawn from the images themselves, so the section is there only where they are. All
+of them lie on one sheet, each once, however many models name it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.errors import ProbelineError
+from cache.files import sha256_bytes
+from cache.fingerprint import differences
+from cache.records import Record, read_record
+from pipeline.cells import open_cells
+from pipeline.datasets.index import Index, read_index
+from pipeline.datasets.roots import Root
+from pipeline.datasets.samples import entries_of
+from pipeline.datasets.sources import dataset_root
+from pipeline.nearest.neighbors import Space, neighbors_key, spaces
+from pipeline.paths import neighbors_path
+from pipeline.report.inputs import Inputs
+from pipeline.report.picture_sheet import Sheet, thumbnail
+from pipeline.report.words import NORMALIZATION_WORDS
+from pipeline.study import Study
+
+QUERIES, NEAREST = 6, 5
+"""Test images in all, at most; neighbours of each."""
+
+MOST_PICTURES = 1_000
+"""With many models there are fewer test images, at least one: this bounds the page's size."""
+
+SHARE = 10
+"""Test images are drawn from this part of them (a tenth), on which the models differ most."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small picture on the sheet.
+
+    Attributes
+    ----------
+    position : str
+        CSS background-position.
+    label : str
+        Its class.
+    words : str
+        For those who do not see it.
+    title : str
+        The file.
+    other : bool
+        Whether it is a neighbour of another class than the test image.
+    """
+
+    position: str
+    label: str
+    words: str
+    title: str
+    other: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one model finds most similar to a test image, nearest first."""
+
+    model: str
+    pictures: tuple[Picture, ...]
+
+    @property
+    def same(self) -> int:
+        """Neighbours of the test image's class."""
+        return sum(not picture.other for picture in self.pictures)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A test image."""
+
+    dataset: str
+    picture: Picture
+    found: tuple[Found, ...]
+
+
+@dataclass(frozen=True)
+class NeighborPictures:
+    """What the section says.
+
+    Attributes
+    ----------
+    queries : tuple of Query
+    gaps : tuple of str
+        What is not shown, and why.
+    space : str
+        In which the neighbours are nearest, in words.
+    style : str
+        CSS with the sheet; empty where there are no pictures.
+    """
+
+    queries: tuple[Query, ...]
+    gaps: tuple[str, ...]
+    space: str
+    style: str
+
+
+@dataclass(frozen=True)
+class _Images:
+    """A data set whose images and neighbours are there.
+
+    Attributes
+    ----------
+    index : Index
+    root : Root
+    nearest : dict of str to ndarray of shape (n_val, k)
+        Rows of train, by model.
+    """
+
+    index: Index
+    root: Root
+    nearest: dict[str, NDArray[np.int32]]
+
+
+def section(inputs: Inputs) -> NeighborPictures:
+    """Choose test images and make the sheet of pictures."""
+    study = inputs.study
+    space = spaces(study.neighbors)[0]
+    words = f"{space[0]} distance, {NORMALIZATION_WORDS[space[1]]} embeddings"
+    if not study.models:
+        return NeighborPictures((), ("the study has no models of its own",), words, "")
+    wanted = min(QUERIES, max(1, MOST_PICTURES // (1 + NEAREST * len(study.models))))
+    gaps: list[str] = []
+    usable: list[_Images] = []
+    names = sorted(study.datasets, key=lambda name: study.datasets[name].role != "in_domain")
+    for name in names:
+        if len(usable) < wanted:
+            usable += _images(study, name, space, gaps)
+    sheet = Sheet()
+    queries: list[Query] = []
+    for place, images in enumerate(usable):
+        count = wanted // len(usable) + (place < wanted % len(usable))
+        try:
+            queries += _queries(images, count, sheet)
+        except ProbelineError as error:
+            gaps.append(_reason(images.index.name, error))
+    style = sheet.style("thumb") if queries else ""
+    return NeighborPictures(tuple(queries), tuple(gaps), words, style)
+
+
+def choose(nearest: Sequence[NDArray[np.bool_]], count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Test images, drawn from those on which the models' neighbours differ most.
+
+    Parameters
+    ----------
+    nearest : sequence of ndarray of shape (n_val, k)
+        By model: whether each neighbour is of the test image's class.
+    count : int
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (count,)
+        Rows of val, ascending; fewer where there are fewer.
+    """
+    spread = np.std([same.mean(axis=1) for same in nearest], axis=0).round(9)
+    rng = np.random.default_rng(seed)
+    order = np.lexsort((rng.random(len(spread)), -spread))  # equal ones by lot
+    differing = order[: max(count, len(order) // SHARE)]
+    chosen = rng.choice(differing, min(count, len(differing)), replace=False)
+    return np.sort(chosen).astype(np.int64)
+
+
+def _images(study: Study, name: str, space: Space, gaps: list[str]) -> list[_Images]:
+    """A data set with its images and neighbours; none where they are absent, and the reason."""
+    entry = study.datasets[name]
+    if entry.source == "imported":
+        gaps.append(f"{name}: only embeddings were imported, no images")
+        return []
+    nearest: dict[str, NDArray[np.int32]] = {}
+    try:
+        index = read_index(name)
+        for model in study.models:
+            record = _record(study, index, model, space)
+            if isinstance(record, str):
+                gaps.append(f"{model} on {name}: {record}")
+            else:
+                nearest[model] = _nearest(record)
+        return [_Images(index, dataset_root(name, entry), nearest)] if nearest else []
+    except ProbelineError as error:
+        gaps.append(_reason(name, error))
+        return []
+
+
+def _record(study: Study, index: Index, model: str, space: Space) -> Record | str:
+    """The stored neighbours, or why they can't be shown."""
+    try:
+        train, val = open_cells(study, index, model)
+        record = read_record(neighbors_path(index.name, model, *space))
+    except ProbelineError as error:
+        return error.problem
+    if record is None:
+        return "no neighbours are stored"
+    if differences(record.key, neighbors_key(study.neighbors, space, train, val)):
+        return "the stored neighbours are of other embeddings or settings"
+    return record
+
+
+def _nearest(record: Record) -> NDArray[np.int32]:
+    """Rows of train that are nearest to each val image, shape (n_val, k), in val's order."""
+    table = record.outcomes_where("split", "val", ("sample", "indices"))
+    lists = table["indices"].combine_chunks()
+    rows: NDArray[np.int32] = lists.flatten().to_numpy().reshape(len(table), -1)
+    kept = next(facts["k"] for facts in record.scores if facts["split"] == "val")
+    order = np.argsort(table["sample"].to_numpy())
+    return np.ascontiguousarray(rows[order, : min(NEAREST, kept)])
+
+
+def _reason(name: str, error: ProbelineError) -> str:
+    return f"{name}: {error.problem} ({error.place})"
+
+
+def _queries(images: _Images, count: int, sheet: Sheet) -> list[Query]:
+    """Some test images of one data set, with what every model finds similar."""
+    index = images.index
+    train, val = index.labels("train"), index.labels("val")
+    same = [train[rows] == val[:, np.newaxis] for rows in images.nearest.values()]
+    draw = {split: partial(_drawn, images, split, sheet) for split in ("train", "val")}
+    queries = []
+    for row in choose(same, count):
+        name = index.classes[val[row]]
+        picture = Picture(
+            draw["val"](row), name, f"test image of class {name}", _path(index, "val", row)
+        )
+        found = tuple(
+            Found(
+                model,
+                tuple(
+                    _neighbour(index, draw["train"](near), near, number + 1, int(val[row]))
+                    for number, near in enumerate(rows[row])
+                ),
+            )
+            for model, rows in images.nearest.items()
+        )
+        queries.append(Query(index.name, picture, found))
+    return queries
+
+
+def _neighbour(index: Index, position: str, row: int, number: int, label: int) -> Picture:
+    own = int(index.labels("train")[row])
+    other = own != label
+    kind = "another class than the test image" if other else "the same class"
+    name = index.classes[own]
+    words = f"neighbour {number}: class {name}, {kind}"
+    return Picture(position, name, words, _path(index, "train", row), other)
+
+
+def _path(index: Index, split: str, row: int) -> str:
+    return str(index.split(split)["path"].iat[row])
+
+
+def _drawn(images: _Images, split: str, sheet: Sheet, row: int) -> str:
+    """Position on the sheet of an image, which is put there if it is new."""
+    samples: Any = images.index.split(split).iloc[[row]]
+    [entry], digest = entries_of(samples), samples["sha256"].iat[0]
+
+    def picture() -> NDArray[np.uint8]:
+        data = images.root.read(entry)
+        if sha256_bytes(data) != digest:
+            raise ProbelineError(
+                entry.path,
+                "the image has changed since it was indexed",
+                remedy=f"index the data set again: dvc repro -f index@{images.index.name}",
+            )
+        return thumbnail(data, entry.path)
+
+    return sheet.position(digest, picture)

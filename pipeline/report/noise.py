@@ -1,0 +1,134 @@
+"""The report's tables on chance in the test images: pairs of models, ranks, reliability."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from pipeline.report.formats import NOTHING, interval, percent, points, rho
+from pipeline.report.inputs import Inputs
+from pipeline.report.panels import MOST_ROWS, Cell, Table, estimate, made, whole
+from pipeline.report.stated import statistic
+from pipeline.report.words import column_label, protocol_word, variant_label
+
+
+def pairs_table(inputs: Inputs) -> Table:
+    """F3: on each data set, how many pairs of models are told apart."""
+    name, heading = "model_pairs", "Pairs of models told apart on each data set"
+    found = statistic(inputs, name)
+    if isinstance(found, str):
+        return Table(heading, name, withheld=found)
+    alpha = 1 - inputs.study.correlation.confidence
+    p = found["p_max_t"]
+    tested = p.notnull().sum(("model", "rival"))
+    apart = (p < alpha).sum(("model", "rival"))
+    rows = [
+        [
+            Cell(str(dataset)),
+            *(
+                Cell(f"{whole(apart.sel(dataset=dataset, variant=v))} of {n}") if n else Cell("–")
+                for v in found["variant"].values
+                for n in [int(tested.sel(dataset=dataset, variant=v))]
+            ),
+        ]
+        for dataset in found["dataset"].values
+    ]
+    head = ["Data set", *(variant_label(str(v)) for v in found["variant"].values)]
+    return made(inputs, name, heading, head, rows)
+
+
+def overall_table(inputs: Inputs) -> Table:
+    """Ranks across data sets, of every protocol."""
+    name, heading = "overall_ranks", "Ranks across data sets"
+    found = statistic(inputs, name)
+    if isinstance(found, str):
+        return Table(heading, name, withheld=found)
+    rows = []
+    for protocol in found["protocol"].values:
+        of_protocol = found.sel(protocol=protocol)
+        order = np.argsort(of_protocol["rank"].fillna(of_protocol["win_rank"]).values)
+        for place in order:
+            of = of_protocol.isel(model=place)
+            if np.isfinite(of["win_rate"]):
+                rows.append(
+                    [
+                        Cell(str(of["model"].item()), protocol_word(str(protocol))),
+                        Cell(_rank(of["rank"])),
+                        Cell(percent(float(of["mean"])),
+                             interval(of["low"], of["high"], in_points=True)),
+                        Cell(_rank(of["win_rank"])),
+                        Cell(percent(float(of["win_rate"])),
+                             interval(of["win_low"], of["win_high"], in_points=True)),
+                        Cell(rho(float(of["borda"]))),
+                        Cell(whole(of["datasets"]), f"{whole(of['clusters'])} clusters"),
+                    ]
+                )  # fmt: skip
+    head = ["Model, protocol", "Rank by mean", "Mean of logits, as accuracy", "Rank by wins",
+            "Pairwise wins", "Borda", "Data sets"]  # fmt: skip
+    return made(inputs, name, heading, head, rows)
+
+
+def _rank(value: xr.DataArray) -> str:
+    return f"{float(value):g}" if np.isfinite(value) else NOTHING
+
+
+def noise_tables(inputs: Inputs) -> list[Table]:
+    """How much of the scores is chance in the test images, and r without it."""
+    return [_reliability(inputs), _disattenuated(inputs)]
+
+
+def _reliability(inputs: Inputs) -> Table:
+    name, heading = "reliability", "Reliability of the scores"
+    found = statistic(inputs, name)
+    if isinstance(found, str):
+        return Table(heading, name, withheld=found)
+    rows = [
+        [
+            Cell(str(dataset)),
+            *(
+                Cell(
+                    rho(float(of["reliability"])),
+                    f"± {points(float(of['error_sd']))} of {points(float(of['spread_sd']))} points",
+                )
+                if np.isfinite(of["reliability"])
+                else Cell(NOTHING)
+                for variant in found["variant"].values
+                for of in [found.sel(dataset=dataset, variant=variant)]
+            ),
+        ]
+        for dataset in found["dataset"].values
+    ]
+    head = ["Data set", *(variant_label(str(v)) for v in found["variant"].values)]
+    return made(inputs, name, heading, head, rows)
+
+
+def _disattenuated(inputs: Inputs) -> Table:
+    name, heading = "disattenuated_pearson", "Pearson r without the chance in the test images"
+    found = statistic(inputs, name)
+    if isinstance(found, str):
+        return Table(heading, name, withheld=found)
+    table = found.transpose("predictor", "target")
+    known = np.isfinite(table["value"].values)
+    role = [
+        [inputs.roles.get(str(label).partition("@")[2], "") for label in table[axis].values]
+        for axis in ("predictor", "target")
+    ]
+    known &= (np.array(role[0]) == "in_domain")[:, np.newaxis]
+    known &= np.array(role[1]) == "out_of_domain"
+    places = np.argwhere(known)
+    rows = []
+    for p, t in places[:MOST_ROWS]:
+        of = table.isel(predictor=p, target=t)
+        ends = (rho(float(of[f"reliability_{axis}"])) for axis in ("predictor", "target"))
+        rows.append(
+            [
+                Cell(column_label(str(of["predictor"].item())),
+                     f"with {column_label(str(of['target'].item()))}"),
+                Cell(rho(float(of["observed"]))),
+                estimate(of, "value", "low", "high"),
+                Cell(" and ".join(ends)),
+                Cell(whole(of["n"]), f"{whole(of['families'])} families"),
+            ]
+        )  # fmt: skip
+    head = ["Pair", "Observed r", "Without image noise", "Reliabilities", "Models"]
+    return made(inputs, name, heading, head, rows, max(len(places) - MOST_ROWS, 0))

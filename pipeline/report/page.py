@@ -1,0 +1,133 @@
+"""The report: one HTML file that holds all it needs and opens without a network.
+
+The page's policy (Content-Security-Policy) forbids every request and every script but its own,
+which are named by their digest. All that a study names is escaped: text by Jinja, data by `embed`.
+The page computes no statistics: its numbers are those of results/correlation.nc and scores.nc.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import vl_convert
+from markupsafe import Markup
+
+from pipeline.probes.scoring import BOOTSTRAP
+from pipeline.report import formats as report_formats
+from pipeline.report.answers import answer
+from pipeline.report.embed import embed, pack
+from pipeline.report.figures import SECTIONS, report_figures
+from pipeline.report.gaps import find_gaps, withheld_statistics
+from pipeline.report.heat import COEFFICIENT_WORDS
+from pipeline.report.inputs import Inputs
+from pipeline.report.methods import methods
+from pipeline.report.noise import noise_tables, overall_table, pairs_table
+from pipeline.report.normalization import normalization_tables
+from pipeline.report.ranks import rank_choices
+from pipeline.report.scatter import MEAN_TARGET, scatter_choices
+from pipeline.report.tables import cost_table, provenance_table, score_table
+from pipeline.report.trust import choosing_table, reference_table, trust_table
+from pipeline.report.why import shift_table, why_tables
+from pipeline.report.words import PROTOCOL_WORDS, variant_label
+from pipeline.statistics.correlation import MIN_FAMILIES, MIN_MODELS
+
+_HERE = Path(__file__).parent
+
+_GLOBALS = "window.vegaEmbed = vegaEmbed;"
+"""What the bundle of Vega, Vega-Lite and vega-embed gives to the page's own script."""
+
+
+def render(inputs: Inputs) -> str:
+    """The whole page; the same inputs give the same text."""
+    vega = _vega()
+    scripts = [_text("page.js"), _text("constraints.js")]
+    figures = report_figures(inputs)
+    packed = {name: {"spec": f.spec, "rows": pack(f.rows)} for name, f in figures.items()}
+    sections = {name: module.section(inputs) for name, module in SECTIONS.items()}
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            **sections,
+            **_tables(inputs),
+            title=inputs.study.report.title,
+            styles=[Markup(_text(s)) for s in ("page.css", "sections.css")],  # noqa: S704 - our own
+            vega=Markup(vega),  # noqa: S704 - vl-convert's own
+            scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own
+            policy=_policy(vega, *scripts),
+            data=embed({"table": score_table(inputs), "figures": packed}),
+            inputs=inputs,
+            study=inputs.study,
+            inside=inputs.datasets("in_domain"),
+            outside=inputs.datasets("out_of_domain"),
+            answers=answer(inputs),
+            figures=list(figures),
+            scatters=[p for p in inputs.headline if f"scatter_{p}" in figures],
+            rank_choices=rank_choices(figures["ranks"].rows) if "ranks" in figures else ([], []),
+            **dict(zip(("across", "up"), scatter_choices(inputs), strict=True)),
+            mean_target=MEAN_TARGET,
+            coefficients=COEFFICIENT_WORDS,
+            protocols=PROTOCOL_WORDS,
+            variant_label=variant_label,
+            methods=methods(inputs.study),
+            gaps=find_gaps(inputs),
+            silent=withheld_statistics(inputs),
+            costs=cost_table(inputs),
+            provenance=provenance_table(inputs),
+            min_models=MIN_MODELS,
+            min_families=MIN_FAMILIES,
+            bootstrap=BOOTSTRAP,
+        )
+    )
+
+
+def _tables(inputs: Inputs) -> dict[str, Any]:
+    return {
+        "trust": [trust_table(inputs), choosing_table(inputs), reference_table(inputs)],
+        "normalization": normalization_tables(inputs),
+        "why": why_tables(inputs),
+        "shift": shift_table(inputs),
+        "pairs": pairs_table(inputs),
+        "overall": overall_table(inputs),
+        "noise": noise_tables(inputs),
+    }
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("percent", "points", "rho", "count", "seconds", "p_value"):
+        environment.filters[name] = getattr(report_formats, name)
+    environment.globals["interval"] = report_formats.interval
+    return environment
+
+
+def _text(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def _vega() -> str:
+    """Vega, Vega-Lite and vega-embed as one script; refused if it would end its own element."""
+    script: str = vl_convert.javascript_bundle(_GLOBALS)
+    assert "</script" not in script.lower()
+    assert "<!--" not in script
+    return script
+
+
+def _policy(*scripts: str) -> str:
+    digests = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
+    )

@@ -1,0 +1,94 @@
+"""What the report's tables of statistics share: a heading, cells as text, what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from pipeline.report.formats import NOTHING, count, interval, points, rho
+from pipeline.report.inputs import Inputs
+from pipeline.report.words import protocol_word
+
+MOST_ROWS = 300
+"""Of one table; the rest is in results/statistics/."""
+
+
+class Cell(NamedTuple):
+    """A cell of a table: its text, and a smaller line below."""
+
+    text: str
+    small: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of one statistic.
+
+    Attributes
+    ----------
+    heading : str
+    head : tuple of str
+    rows : tuple of tuple of Cell
+        The first cell heads the row.
+    attrs : mapping
+        Of the statistic: definition, interval, source and so on.
+    name : str
+        Of the statistic, whose numbers are in results/statistics/NAME.csv.
+    withheld : str
+        Why there is no table; empty where there is one.
+    left_out : int
+        Rows beyond `MOST_ROWS`.
+    """
+
+    heading: str
+    name: str
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[Cell, ...], ...] = ()
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    withheld: str = ""
+    left_out: int = 0
+
+
+def made(
+    inputs: Inputs,
+    name: str,
+    heading: str,
+    head: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    left_out: int = 0,
+) -> Table:
+    """A table of a statistic that has something to say."""
+    every = [tuple(row) for row in rows]
+    return Table(
+        heading, name, tuple(head), tuple(every[:MOST_ROWS]), inputs.told(name).attrs,
+        "" if every else "Withheld: there are too few scores.",
+        left_out + max(len(every) - MOST_ROWS, 0),
+    )  # fmt: skip
+
+
+def protocol_heads(table: xr.Dataset) -> list[str]:
+    """Column heads for a statistic's protocols."""
+    return [protocol_word(str(p)) for p in table["protocol"].values]
+
+
+def estimate(
+    of: xr.Dataset, value: str, low: str, high: str, n: str = "", *, in_points: bool = False
+) -> Cell:
+    """A number over its interval, and over how many models it is."""
+    number = float(of[value])
+    if not np.isfinite(number):
+        return Cell(NOTHING)
+    below = [interval(float(of[low]), float(of[high]), in_points=in_points)]
+    if n:
+        below.append(f"{whole(of[n])} models")
+    return Cell((points if in_points else rho)(number), ", ".join(filter(None, below)))
+
+
+def whole(value: Any) -> str:
+    """A count that is stored as a float."""
+    number = float(value)
+    return count(int(number)) if np.isfinite(number) else NOTHING

@@ -1,0 +1,107 @@
+"""The report's ranks: of every model on every data set, with how sure they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from pipeline.report.inputs import Inputs
+from pipeline.report.theme import finish, number
+
+_MOST = 60
+"""Models beyond which rows get thinner."""
+
+_SURE, _NEAR = "told apart from the best", "can’t be told apart from the best"
+
+
+def rank_rows(inputs: Inputs) -> list[dict[str, Any]]:
+    """One row per protocol, data set and model; empty where there are no per-image outcomes."""
+    ranks = inputs.told("ranks")
+    if not ranks.data_vars:
+        return []
+    alpha = 1 - inputs.study.correlation.confidence
+    table = ranks.to_dataframe().dropna(subset=["rank"]).reset_index()
+    return [
+        {
+            "protocol": row["protocol"],
+            "dataset": row["dataset"],
+            "model": row["model"],
+            "score": number(row["score"]),
+            "rank": number(row["rank"], 1),
+            **{end: number(row[end], 1) for end in ("low", "high", "set_low", "set_high")},
+            "p_best": number(row["p_best"], 4),
+            "group": _NEAR if row["p_best"] > alpha else _SURE,
+        }
+        for row in table.to_dict("records")
+    ]
+
+
+def rank_figure(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Ranks with intervals; the parameters `protocol` and `dataset` choose whose."""
+    params = [
+        alt.param(name="protocol", value=rows[0]["protocol"]),
+        alt.param(name="dataset", value=rows[0]["dataset"]),
+    ]
+    count = len({row["model"] for row in rows})
+    base = (
+        alt.Chart()
+        .transform_filter("datum.protocol == protocol && datum.dataset == dataset")
+        .encode(
+            y=alt.Y(
+                "model:N",
+                sort=alt.EncodingSortField("rank", op="min"),
+                title=None,
+                axis=alt.Axis(domain=False, ticks=False, labelPadding=8),
+            ),
+            tooltip=[
+                alt.Tooltip("model:N"),
+                alt.Tooltip("score:Q", format=".1%"),
+                alt.Tooltip("rank:Q"),
+                alt.Tooltip("low:Q", title="interval from"),
+                alt.Tooltip("high:Q", title="… to"),
+                alt.Tooltip("set_low:Q", title="for all at once from"),
+                alt.Tooltip("set_high:Q", title="… to"),
+                alt.Tooltip("p_best:Q", title="p, confidence set"),
+            ],
+        )
+    )
+    axis = alt.Axis(tickMinStep=1, format="d", grid=True, orient="top")
+    scale = alt.Scale(domain=[0.5, count + 0.5], nice=False)
+
+    def x(field: str) -> alt.X:
+        return alt.X(f"{field}:Q", title="Rank (1 is best)", axis=axis, scale=scale)
+
+    legend = alt.Legend(orient="top", title=None, labelLimit=300, symbolOpacity=1)
+    color = alt.Color(
+        "group:N",
+        scale=alt.Scale(domain=[_NEAR, _SURE], range=["#0072b2", "#8a8a8a"]),
+        legend=legend,
+    )
+    shape = alt.Shape(
+        "group:N",
+        scale=alt.Scale(domain=[_NEAR, _SURE], range=["circle", "square"]),
+        legend=legend,
+    )
+    thick = 12 if count <= _MOST else 5
+    layers = [
+        base.mark_rule(strokeWidth=thick, opacity=0.25).encode(
+            x=x("set_low"), x2="set_high:Q", color=color
+        ),
+        base.mark_rule(strokeWidth=2).encode(x=x("low"), x2="high:Q", color=color),
+        base.mark_point(filled=True, size=80 if count <= _MOST else 20, opacity=1).encode(
+            x=x("rank"), color=color, shape=shape
+        ),
+    ]
+    figure = alt.layer(*layers, data=alt.NamedData(name="rows")).properties(
+        width="container", height=(26 if count <= _MOST else 9) * count
+    )
+    return finish(figure.add_params(*params))
+
+
+def rank_choices(rows: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
+    """Protocols and data sets that the figure offers."""
+    protocols, datasets = (
+        list(dict.fromkeys(str(row[name]) for row in rows)) for name in ("protocol", "dataset")
+    )
+    return protocols, datasets

@@ -1,0 +1,155 @@
+"""The report's section on changes of domain: effective robustness and transfer residuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import altair as alt
+import numpy as np
+import xarray as xr
+
+from pipeline.report.inputs import Inputs
+from pipeline.report.stated import (
+    Choice,
+    Drawn,
+    Rows,
+    Spec,
+    choice,
+    legend,
+    rows_of,
+    statistic,
+    zero_line,
+)
+from pipeline.report.theme import COLORS, finish
+from pipeline.report.words import protocol_word, variant_label
+
+FIELDS = ("value", "band", "outside", "accuracy", "expected", "beyond", "n")
+PLACES = ("below the band", "inside the band", "above the band")
+NO_LINE = "Nothing to show: no line could be fitted; it takes more models with both scores."
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One of the two figures.
+
+    Attributes
+    ----------
+    withheld : str
+        Why it is not there; empty where it is.
+    choices : tuple of Choice
+    outside, judged : int
+        Residuals outside their band, and all of them.
+    interval : str
+    """
+
+    withheld: str
+    choices: tuple[Choice, ...]
+    outside: int
+    judged: int
+    interval: str
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What the section says.
+
+    Attributes
+    ----------
+    effective, residual : Judged
+    baseline : str
+        Models that the lines of effective robustness are fitted to.
+    """
+
+    effective: Judged
+    residual: Judged
+    baseline: str
+
+
+def figures(inputs: Inputs) -> Drawn:
+    """Residuals of every model with the prediction band about 0."""
+    drawn: Drawn = {}
+    for name, chooser in (("effective_robustness", "head"), ("transfer_residual", "protocol")):
+        found = statistic(inputs, name)
+        if isinstance(found, xr.Dataset) and (rows := _rows(found)):
+            drawn[name] = _figure(rows, [chooser, *_sources(found)]), rows
+    return drawn
+
+
+def section(inputs: Inputs) -> Robustness:
+    """The words beside the figures."""
+    effective = statistic(inputs, "effective_robustness")
+    residual = statistic(inputs, "transfer_residual")
+    return Robustness(
+        _judged(effective, Choice("head", "Probe", ()), variant_label),
+        _judged(residual, Choice("protocol", "Protocol", ()), protocol_word),
+        "" if isinstance(effective, str) else str(effective.attrs.get("baseline", "")),
+    )
+
+
+def _judged(found: xr.Dataset | str, chooser: Choice, words: object) -> Judged:
+    if isinstance(found, str):
+        return Judged(found, (), 0, 0, "")
+    rows = _rows(found)
+    if not rows:
+        return Judged(NO_LINE, (), 0, 0, "")
+    choices = [choice(chooser.signal, chooser.label, (r[chooser.signal] for r in rows), words)]
+    choices += [choice("in_domain", "From", (r[s] for r in rows)) for s in _sources(found)]
+    choices.append(choice("dataset", "Data set", (r["dataset"] for r in rows)))
+    outside = sum(row["place"] != PLACES[1] for row in rows)
+    return Judged("", tuple(choices), outside, len(rows), str(found.attrs.get("interval", "")))
+
+
+def _sources(found: xr.Dataset) -> list[str]:
+    return [str(dim) for dim in found.dims if dim == "in_domain"]
+
+
+def _rows(found: xr.Dataset) -> Rows:
+    rows = rows_of(found.where(np.isfinite(found["band"])), "value", FIELDS)
+    for row in rows:
+        row["place"] = PLACES[1 + int(row.pop("outside"))]
+    return rows
+
+
+def _figure(rows: Rows, choosers: list[str]) -> Spec:
+    chosen = [*choosers, "dataset"]
+    y = alt.Y("model:N", sort=alt.SortField("value", order="descending"), title=None,
+              axis=alt.Axis(domain=False, ticks=False, labelPadding=6))  # fmt: skip
+    base = (
+        alt.Chart()
+        .transform_filter(" && ".join(f"datum.{name} == {name}" for name in chosen))
+        .transform_calculate(below="-datum.band")
+        .encode(y=y)
+    )
+    x = alt.X("value:Q", title="Residual, logits", axis=alt.Axis(format="+.1~f", tickCount=6))
+    below = legend()
+    colors = [COLORS[1], COLORS[6], COLORS[0]]
+    shapes = ["triangle-left", "circle", "triangle-right"]
+    points = base.mark_point(filled=True, size=110, opacity=1).encode(
+        x=x,
+        color=alt.Color(
+            "place:N", scale=alt.Scale(domain=list(PLACES), range=colors), legend=below
+        ),
+        shape=alt.Shape(
+            "place:N", scale=alt.Scale(domain=list(PLACES), range=shapes), legend=below
+        ),
+        tooltip=[
+            alt.Tooltip("model:N"),
+            alt.Tooltip("value:Q", format="+.3f", title="residual, logits"),
+            alt.Tooltip("band:Q", format=".3f", title="band, ±"),
+            alt.Tooltip("accuracy:Q", format=".1%"),
+            alt.Tooltip("expected:Q", format=".1%"),
+            alt.Tooltip("n:Q", title="models behind the line"),
+            alt.Tooltip("beyond:Q", format=".2f", title="extrapolated by, logits"),
+        ],
+    )
+    figure = alt.layer(
+        base.mark_bar(color="#8a8a8a", opacity=0.25, height=10).encode(
+            x=alt.X("below:Q"), x2="band:Q"
+        ),
+        zero_line("x"),
+        points,
+        data=alt.NamedData(name="rows"),
+    ).properties(autosize="fit-x", width="container", height=alt.Step(24))
+    return finish(
+        figure.add_params(*(alt.param(name=name, value=rows[0][name]) for name in chosen))
+    )

@@ -1,0 +1,117 @@
+"""The study in a screenful of Markdown, for pull requests: report/summary.md.
+
+Names stand in code spans, where neither HTML nor Markdown means anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pipeline.report.answers import Answers, answer
+from pipeline.report.formats import interval, percent, rho
+from pipeline.report.gaps import find_gaps
+from pipeline.report.inputs import Inputs
+from pipeline.report.words import PROTOCOL_WORDS, column_label
+
+MOST_PREDICTORS = 8
+
+
+def summarise(inputs: Inputs) -> str:
+    """The summary; the same inputs give the same text."""
+    sizes = inputs.cube.sizes
+    scored = int(np.isfinite(inputs.cube["value"]).sum())
+    found = answer(inputs)
+    parts = [
+        f"# {_text(inputs.study.report.title)}",
+        f"{sizes['model']:,} models, {sizes['dataset']:,} data sets, {scored:,} scores. "
+        "The whole report is `report/index.html`.",
+        *_best(inputs, found),
+        *_predictors(found),
+        *_withheld(inputs),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _best(inputs: Inputs, found: Answers) -> list[str]:
+    lines = [
+        [
+            _protocol(c.protocol),
+            _code(c.best),
+            _estimate(percent(c.mean), interval(c.low, c.high, in_points=True)),
+            ", ".join(map(_code, c.near)) if c.compared else "not known",
+        ]
+        for c in found.contests
+        if c.best is not None
+    ]
+    header = ["protocol", "best model", f"mean {inputs.metric}", "can’t be told apart from it"]
+    missing = len(find_gaps(inputs)[0].places)
+    gaps = f"{missing:,} cells are missing; models with one have no mean." if missing else ""
+    return [
+        "## Best models, by mean over data sets",
+        *_table(header, lines),
+        *filter(None, [gaps]),
+    ]
+
+
+def _predictors(found: Answers) -> list[str]:
+    lines = [
+        [
+            _column(p.label),
+            _estimate(rho(p.mean), interval(p.low, p.high)),
+            _estimate(rho(p.difference), interval(p.difference_low, p.difference_high)),
+            f"{p.targets}",
+            f"{p.models}",
+        ]
+        for p in found.predictors[:MOST_PREDICTORS]
+    ]
+    against = "Δ from the linear probe" if found.reference else "Δ"
+    header = ["predictor", "mean Spearman ρ", against, "targets", "models"]
+    more = len(found.predictors) - MOST_PREDICTORS
+    notes = [f"Targets: out-of-domain {found.targets}."] if found.predictors else []
+    notes += [f"{more} further predictors are in the report."] if more > 0 else []
+    notes += [_text(found.withheld)] if found.withheld else []
+    return ["## What predicts out-of-domain scores", *_table(header, lines), *notes]
+
+
+def _withheld(inputs: Inputs) -> list[str]:
+    lines = [
+        f"- {name.replace('_', ' ')}: {_text(str(statistic.attrs['withheld']))}"
+        for name, statistic in inputs.statistics.items()
+        if not statistic.data_vars and statistic.attrs.get("withheld")
+    ]
+    return ["## Withheld", "\n".join(lines)] if lines else []
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    if not rows:
+        return ["Withheld: too few models, or data sets, have scores."]
+    lines = [header, ["---"] * len(header), *rows]
+    return ["\n".join(f"| {' | '.join(line)} |" for line in lines)]
+
+
+def _estimate(number: str, ends: str) -> str:
+    return f"{number} ({ends})" if ends else number
+
+
+def _protocol(name: str) -> str:
+    return PROTOCOL_WORDS.get(name) or _code(name)
+
+
+def _column(label: str) -> str:
+    """A predictor in words; its data set is a name, and stays one."""
+    variant, _, dataset = label.partition("@")
+    words = column_label(f"{variant}@").removesuffix(" on ")
+    return f"{_text(words)} on {_code(dataset)}"
+
+
+def _code(name: str) -> str:
+    """A name as a code span that stays inside its cell of a table."""
+    return f"`{name.replace('`', 'ʼ').replace('|', '¦')}`"
+
+
+def _text(words: str) -> str:
+    """Words in which nothing is markup."""
+    special = "\\`*_{}[]<>#|~"
+    return "".join(f"\\{c}" if c in special else c for c in words).replace("\n", " ")

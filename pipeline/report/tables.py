@@ -1,0 +1,152 @@
+"""The report's tables: scores, cost, provenance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pipeline.report.inputs import Inputs
+from pipeline.report.words import variant_label
+
+_DIGITS = 5
+"""Decimals of accuracies: finer than a test image in 100,000."""
+
+_WORDS = ("family", "backbone", "method", "supervision", "kind")
+
+
+def score_table(inputs: Inputs) -> dict[str, Any]:
+    """Every score, for the table in the page.
+
+    Returns
+    -------
+    dict
+        models, datasets, variants, metrics, and cells[variant][metric][model][data set], each
+        [value, low, high] or None.
+    """
+    cube = inputs.cube.transpose("variant", "metric", "model", "dataset")
+    stacked = np.stack([cube[n].values for n in ("value", "ci_low", "ci_high")], axis=-1)
+    # The correlated metric first: it is what the page shows when it opens. Numbers of cheap
+    # predictors are no scores.
+    of_metrics = [str(name) for name in cube["metric"].values]
+    order = [i for i, name in enumerate(of_metrics) if name not in ("value", "promise")]
+    order.sort(key=lambda i: of_metrics[i] != inputs.metric)
+    headline = set(inputs.headline.values())
+    judges = [i for i, v in enumerate(cube["protocol"].values) if v != "predictors"]
+    names = [str(cube["variant"].values[i]) for i in judges]
+    words = {name: inputs.words(name) for name in _WORDS}
+    return {
+        "models": [
+            {"name": model} | {name: of[model] for name, of in words.items()}
+            for model in inputs.models
+        ],
+        "datasets": [_dataset(inputs, name) for name in inside_first(inputs)],
+        "variants": [
+            {"name": v, "label": variant_label(v), "headline": v in headline} for v in names
+        ],
+        "metrics": [of_metrics[i] for i in order],
+        "cells": _cells(inputs, stacked[judges][:, order]),
+    }
+
+
+def inside_first(inputs: Inputs) -> list[str]:
+    """All data sets: in-domain, out-of-domain, then those without a role."""
+    return [name for role in ("in_domain", "out_of_domain", "") for name in inputs.datasets(role)]
+
+
+def _dataset(inputs: Inputs, name: str) -> dict[str, Any]:
+    test = inputs.tests.get(name)
+    of = inputs.cube.sel(dataset=name)
+    return {
+        "name": name,
+        "role": inputs.roles[name],
+        "shift": str(of["shift"].item()),
+        "n_test": int(of["n_test"]) or None,
+        "n_classes": None if test is None else test.n_classes,
+    }
+
+
+def _cells(inputs: Inputs, stacked: Any) -> list[Any]:
+    datasets = inputs.datasets()
+    rounded = stacked[..., [datasets.index(d) for d in inside_first(inputs)], :].round(_DIGITS)
+    return [
+        [
+            [
+                [None if np.isnan(cell[0]) else [_finite(x) for x in cell] for cell in row]
+                for row in rows
+            ]
+            for rows in metric
+        ]
+        for metric in rounded
+    ]
+
+
+def _finite(x: float) -> float | None:
+    return float(x) if np.isfinite(x) else None
+
+
+def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
+    """Measured seconds per model, summed over data sets; None where nothing was recorded.
+
+    Returns
+    -------
+    list of dict
+        Keys model, parameters, images, extraction, and one per protocol (headline variant).
+    """
+    # A variant's seconds stand in the rows of all its metrics.
+    scores = inputs.scores.drop_duplicates(["model", "dataset", "protocol", "variant"])
+    columns = scores["protocol"] + "/" + scores["variant"]
+    first = scores[columns.isin(list(inputs.headline.values()))]
+    spent = first.groupby(["model", "protocol"])["seconds"].sum()
+    rows = []
+    for model in inputs.study.models:
+        facts = [f for (_, name), f in inputs.provenance.items() if name == model]
+        splits = [s for f in facts for s in f["splits"].values()]
+        row: dict[str, Any] = {
+            "model": model,
+            "parameters": facts[0]["parameters"] if facts else None,
+            "images": sum(s["images"] for s in splits) if facts else None,
+            "extraction": round(sum(s["seconds"] for s in splits), 3) if facts else None,
+        }
+        for protocol in inputs.headline:
+            seconds = spent.get((model, protocol))
+            row[protocol] = None if seconds is None else round(float(seconds), 3)
+        rows.append(row)
+    return rows
+
+
+def provenance_table(inputs: Inputs) -> list[dict[str, Any]]:
+    """What computed each model's embeddings; several values where data sets differ."""
+    rows = []
+    for name, model in inputs.study.models.items():
+        facts = [f for (_, m), f in inputs.provenance.items() if m == name]
+        rows.append(
+            {
+                "model": name,
+                "architecture": model.architecture,
+                "weights": model.weights,
+                "digest": _distinct(f["weights"][:12] for f in facts),
+                "transform": _distinct(_transform(f["transform"]) for f in facts),
+                "precision": _distinct(f["precision"] for f in facts),
+                "device": _distinct(f"{f['device']}, {f['processor']}" for f in facts),
+                "versions": _distinct(
+                    ", ".join(f"{p} {v}" for p, v in [*f["versions"].items()][:2])
+                    + f", Python {f['python']}"
+                    for f in facts
+                ),
+            }
+        )
+    return rows
+
+
+def _transform(transform: dict[str, Any]) -> str:
+    text = ", ".join(
+        f"{key.replace('_', ' ')} {value}"
+        for key, value in transform.items()
+        if key not in ("mean", "std")
+    )
+    return text.replace("interpolation ", "")
+
+
+def _distinct(values: Any) -> str:
+    return "; ".join(dict.fromkeys(map(str, values))) or "not recorded"

@@ -1,0 +1,195 @@
+"""The report's figure of what predictors cost and how well they rank the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import xarray as xr
+
+from pipeline.report.inputs import Inputs
+from pipeline.report.stated import (
+    NARROW,
+    Choice,
+    Drawn,
+    Rows,
+    Spec,
+    choice,
+    legend,
+    rows_of,
+    statistic,
+)
+from pipeline.report.theme import COLORS, SHAPES, finish
+from pipeline.report.words import column_label, protocol_word, set_word
+
+COSTS = {"seconds": "seconds a model", "forward_passes": "images embedded a model"}
+
+SHORTEST = 1e-3
+"""Seconds; shorter ones are drawn there, for the axis is logarithmic."""
+
+
+@dataclass(frozen=True)
+class Tradeoff:
+    """What the section says.
+
+    Attributes
+    ----------
+    withheld : str
+        Why there is no figure; empty where there is one.
+    choices : tuple of Choice
+    front : tuple of dict
+        Rows of predictors that nothing beats in both fidelity and seconds, the quickest first, for
+        the targets that the figure shows first.
+    targets : str
+        These targets in words.
+    """
+
+    withheld: str
+    choices: tuple[Choice, ...]
+    front: tuple[dict[str, Any], ...]
+    targets: str
+
+
+def figures(inputs: Inputs) -> Drawn:
+    """Fidelity against cost with its Pareto front."""
+    rows = _rows(inputs)
+    if isinstance(rows, str):
+        return {}
+    return {"fidelity_cost": (_figure(rows), rows)}
+
+
+def section(inputs: Inputs) -> Tradeoff:
+    """The words beside the figure."""
+    rows = _rows(inputs)
+    if isinstance(rows, str):
+        return Tradeoff(rows, (), (), "")
+    first = rows[0]["targets"]
+    front = [
+        row for row in rows
+        if row["front"] and row["targets"] == first and row["cost"] == "seconds"
+    ]  # fmt: skip
+    return Tradeoff(
+        "",
+        (
+            choice("targets", "Predicts", (row["targets"] for row in rows), set_word),
+            choice("cost", "Cost in", (row["cost"] for row in rows), COSTS.__getitem__),
+        ),
+        tuple(sorted(front, key=lambda row: row["spent"])),
+        set_word(first),
+    )
+
+
+def _rows(inputs: Inputs) -> Rows | str:
+    """A row for each predictor, set of targets and cost that is known; headline targets first."""
+    table, trust = statistic(inputs, "fidelity_cost"), statistic(inputs, "trust")
+    if isinstance(table, str):
+        return table
+    headline = table.attrs.get("headline_targets", "")
+    intervals = _intervals(trust) if isinstance(trust, xr.Dataset) else {}
+    rows: Rows = []
+    for row in rows_of(table, "fidelity"):
+        key = (row["predictor"], row["targets"])
+        low, high, models, targets = intervals.get(key, (None, None, None, None))
+        rows.extend(
+            {
+                "predictor": column_label(row["predictor"]),
+                "protocol": protocol_word(row["predictor"].partition("/")[0]),
+                "targets": row["targets"],
+                "cost": cost,
+                "spent": row[cost],
+                "fidelity": row["fidelity"],
+                "low": low,
+                "high": high,
+                "models": models,
+                "n_targets": targets,
+                "front": row[f"pareto_{cost}"] == 1,
+            }
+            for cost in COSTS
+            if row[cost] is not None
+        )
+    if not rows:
+        return "Nothing to show: no cost was measured; imported scores have none."
+    order = list(COSTS)
+    return sorted(rows, key=lambda row: (row["targets"] != headline, order.index(row["cost"])))
+
+
+def _intervals(trust: xr.Dataset) -> dict[tuple[str, str], tuple[float | None, ...]]:
+    spearman = trust.sel(coefficient="spearman", drop=True)
+    fields = ("low", "high", "n", "n_targets")
+    return {
+        (row["predictor"], row["targets"]): tuple(row[name] for name in fields)
+        for row in rows_of(spearman, "mean", fields)
+    }
+
+
+def _figure(rows: Rows) -> Spec:
+    protocols = list(dict.fromkeys(row["protocol"] for row in rows))
+    repeat = range(len(protocols))
+    below = legend()
+    color = alt.Color(
+        "protocol:N",
+        scale=alt.Scale(domain=protocols, range=[COLORS[i % len(COLORS)] for i in repeat]),
+        legend=below,
+    )
+    shape = alt.Shape(
+        "protocol:N",
+        scale=alt.Scale(domain=protocols, range=[SHAPES[i % len(SHAPES)] for i in repeat]),
+        legend=below,
+    )
+    x = alt.X(
+        "drawn:Q",
+        title="Cost",
+        scale=alt.Scale(type="log", nice=False, padding=24),
+        axis=alt.Axis(format=",~r", tickCount=5, grid=False),
+    )
+    y = alt.Y(
+        "fidelity:Q",
+        title="Mean Spearman ρ",
+        scale=alt.Scale(zero=False, padding=12),
+        axis=alt.Axis(format=".1f", tickCount=6),
+    )
+    base = (
+        alt.Chart()
+        .transform_filter("datum.targets == targets && datum.cost == cost")
+        .transform_calculate(drawn=f"max(datum.spent, {SHORTEST})")
+        .encode(x=x)
+    )
+    front = base.transform_filter("datum.front")
+    points = base.mark_point(size=100, strokeWidth=2).encode(
+        y=y,
+        color=color,
+        shape=shape,
+        fill=alt.condition("datum.front", color, alt.value("transparent")),
+        tooltip=[
+            alt.Tooltip("predictor:N"),
+            alt.Tooltip("fidelity:Q", format=".3f", title="mean ρ"),
+            alt.Tooltip("low:Q", format=".3f", title="… from"),
+            alt.Tooltip("high:Q", format=".3f", title="… to"),
+            alt.Tooltip("n_targets:Q", title="targets"),
+            alt.Tooltip("models:Q", title="models, at least"),
+            alt.Tooltip("spent:Q", format=",.3~r", title="cost"),
+        ],
+    )
+    left = "scale('x', datum.drawn) < width / 2"  # names grow towards the middle
+    names = front.mark_text(
+        align=alt.ExprRef(f"{left} ? 'left' : 'right'"),
+        dx=alt.ExprRef(f"{left} ? 9 : -9"),
+        dy=-10,
+        opacity=alt.ExprRef(f"width < {NARROW} ? 0 : 1"),  # the table below has them, too
+        fontSize=12,
+        color="#777",
+    ).encode(y=y, text="predictor:N")
+    figure = alt.layer(
+        base.mark_rule(opacity=0.35).encode(y=alt.Y("low:Q"), y2="high:Q", color=color),
+        front.mark_line(interpolate="step-after", color="#8a8a8a", strokeDash=[5, 3]).encode(y=y),
+        points,
+        names,
+        data=alt.NamedData(name="rows"),
+    ).properties(width="container", height=380)
+    return finish(
+        figure.add_params(
+            alt.param(name="targets", value=rows[0]["targets"]),
+            alt.param(name="cost", value=rows[0]["cost"]),
+        )
+    )

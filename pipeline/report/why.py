@@ -1,0 +1,172 @@
+"""The report's tables on backbones, kinds of pre-training and kinds of shift."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.report.formats import NOTHING, interval, p_value, points, rho
+from pipeline.report.inputs import Inputs
+from pipeline.report.panels import MOST_ROWS, Cell, Table, estimate, made, protocol_heads, whole
+from pipeline.report.stated import statistic
+from pipeline.report.words import column_label, protocol_word
+from pipeline.statistics.panel import MEAN
+
+
+def why_tables(inputs: Inputs) -> list[Table]:
+    """What backbone and kind of pre-training have to do with it."""
+    return [
+        _gaps(inputs), _share(inputs), sensitivity_table(inputs), _variance(inputs),
+        _within(inputs),
+    ]  # fmt: skip
+
+
+def _gaps(inputs: Inputs) -> Table:
+    name, heading = "gaps", "Gaps between kinds and between backbones, points of the mean score"
+    found = statistic(inputs, name)
+    if isinstance(found, str):
+        return Table(heading, name, withheld=found)
+    table = found.sel(scale="accuracy", dataset=MEAN)
+    rows = []
+    for contrast in map(str, table["contrast"].values):
+        cells = [Cell(contrast.replace(" - ", " − "))]
+        for protocol in table["protocol"].values:
+            of = table.sel(contrast=contrast, protocol=protocol)
+            if not np.isfinite(of["value"]):
+                cells.append(Cell("not estimable", str(of["verdict"].item())))
+                continue
+            small = "; ".join(
+                filter(
+                    None,
+                    [
+                        interval(of["low"], of["high"], in_points=True),
+                        f"p {p_value(float(of['p']))} (at least {p_value(float(of['p_smallest']))})"
+                        if np.isfinite(of["p"]) else "",
+                        f"{whole(of['n_left'])} and {whole(of['n_right'])} models",
+                        str(of["verdict"].item()),
+                    ],
+                )
+            )  # fmt: skip
+            cells.append(Cell(points(float(of["value"])), small))
+        rows.append(cells)
+    return made(inputs, name, heading, ["Gap", *protocol_heads(table)], rows)
+
+
+def _share(inputs: Inputs) -> Table:
+    name, heading = "kind_share", "Share of the kind gap that the backbone explains"
+    found = statistic(inputs, name)
+    if isinstance(found, str):
+        return Table(heading, name, withheld=found)
+    rows = []
+    for protocol in map(str, found["protocol"].values):
+        of = found.sel(protocol=protocol, dataset=MEAN)
+        verdict = str(of["verdict"].item())
+        rows.append(
+            [
+                Cell(protocol_word(protocol)),
+                estimate(of, "gap", "gap_low", "gap_high"),
+                estimate(of, "adjusted", "adjusted_low", "adjusted_high"),
+                Cell(verdict) if verdict else estimate(of, "share", "share_low", "share_high"),
+            ]
+        )
+    head = ["Protocol", "Gap, logits", "Gap at equal backbone, logits", "Share explained"]
+    return made(inputs, name, heading, head, rows)
+
+
+def _variance(inputs: Inputs) -> Table:
+    name, heading = "variance_explained", "Variance that kind and backbone explain"
+    found = statistic(inputs, name)
+    if isinstance(found, str):
+        return Table(heading, name, withheld=found)
+    rows = []
+    for protocol in map(str, found["protocol"].values):
+        for factor in map(str, found["factor"].values):
+            of = found.sel(protocol=protocol, factor=factor, dataset=MEAN)
+            verdict = str(of["verdict"].item())
+            numbers = [rho(float(of[n])) for n in ("first_in", "last_in", "lmg", "null_high")]
+            rows.append(
+                [Cell(f"{factor}, {protocol_word(protocol)}"),
+                 *(map(Cell, [verdict] + [NOTHING] * 3) if verdict else map(Cell, numbers)),
+                 Cell(p_value(float(of["p"])))]
+            )  # fmt: skip
+    head = ["Factor, protocol", "Alone", "Beyond the other", "Mean of both (LMG)",
+            "95% of permutations below", "p"]  # fmt: skip
+    return made(inputs, name, heading, head, rows)
+
+
+def _within(inputs: Inputs) -> Table:
+    name, heading = "within_backbones", "ρ within a backbone, and given the backbone"
+    found = statistic(inputs, name)
+    if isinstance(found, str):
+        return Table(heading, name, withheld=found)
+    table = found.transpose("predictor", "target", "backbone")
+    known = np.argwhere(np.isfinite(table["value"].values).any(axis=-1))
+    rows = []
+    for p, t in known[:MOST_ROWS]:
+        of = table.isel(predictor=p, target=t)
+        first = Cell(column_label(str(of["predictor"].item())),
+                     f"with {column_label(str(of['target'].item()))}")  # fmt: skip
+        cells = [
+            estimate(of.isel(backbone=b), "value", "low", "high", "n")
+            for b in range(of.sizes["backbone"])
+        ]
+        rows.append([first, *cells])
+    head = ["ρ of", *map(str, found["backbone"].values)]
+    return made(inputs, name, heading, head, rows, max(len(known) - MOST_ROWS, 0))
+
+
+def shift_table(inputs: Inputs) -> Table:
+    """Correlations by the kind of shift of the targets."""
+    name, heading = "correlations_by_shift", "Mean ρ by kind of shift"
+    found = statistic(inputs, name)
+    if isinstance(found, str):
+        return Table(heading, name, withheld=found)
+    rows = []
+    for predictor in map(str, found["predictor"].values):
+        for dataset in map(str, found["in_domain"].values):
+            for protocol in map(str, found["protocol"].values):
+                of = found.sel(predictor=predictor, in_domain=dataset, protocol=protocol)
+                if np.isfinite(of["value"]).any():
+                    cells = [
+                        estimate(of.sel(shift=s), "value", "low", "high")
+                        for s in of["shift"].values
+                    ]
+                    first = Cell(
+                        f"{protocol_word(predictor)} on {dataset}",
+                        f"with {protocol_word(protocol)}",
+                    )
+                    rows.append([first, *cells])
+    return made(inputs, name, heading, ["ρ of", *map(str, found["shift"].values)], rows)
+
+
+def sensitivity_table(inputs: Inputs) -> Table:
+    """The gaps under other readings of the study."""
+    name, heading = "gap_sensitivity", "The gaps under other readings of the study, points"
+    found = statistic(inputs, name)
+    if isinstance(found, str):
+        return Table(heading, name, withheld=found)
+    changes = [str(change) for change in found["change"].values]
+    single = {
+        "without any one family": [c for c in changes if c.startswith("without family ")],
+        "without any one model": [c for c in changes if c.startswith("without model ")],
+    }
+    others = [c for c in changes if c != "none" and not any(c in of for of in single.values())]
+    rows = []
+    for contrast in found["contrast"].values:
+        for protocol in found["protocol"].values:
+            of = found["value"].sel(contrast=contrast, protocol=protocol)
+            if not np.isfinite(of.sel(change="none")):
+                continue
+            ends = [of.sel(change=names).values for names in single.values()]
+            rows.append(
+                [
+                    Cell(str(contrast).replace(" - ", " − "), protocol_word(str(protocol))),
+                    *(Cell(points(float(of.sel(change=c)))) for c in ("none", *others)),
+                    *(Cell(_range(values[np.isfinite(values)])) for values in ends),
+                ]
+            )
+    return made(inputs, name, heading, ["Gap", "As the study is", *others, *single], rows)
+
+
+def _range(values: NDArray[np.float64]) -> str:
+    return interval(values.min(), values.max(), in_points=True) if values.size else NOTHING

@@ -1,0 +1,1 @@
+"""Every score of a study, its own and imported ones, as one table and one labelled cube."""

@@ -1,0 +1,1 @@
+"""What the scores say: which model, which protocol can be trusted, and with what certainty."""

@@ -1,0 +1,174 @@
+"""From the cube of scores to the statistics of the study, as a labelled data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pipeline.scores.cube import cheap_predictors, comparable, headline_variants
+from pipeline.statistics.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
+from pipeline.statistics.panel import ASSUMED_TESTS
+from pipeline.statistics.weighted_tau import weighted_tau
+from pipeline.study import Correlation
+
+_PAIR = ("coefficient", "predictor", "target")
+
+
+def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
+    """Correlate every (variant, data set) with every other, over models.
+
+    Cheap predictors take part by their promise; it is no accuracy, so the correlation of logits
+    is withheld where one is part of the pair.
+
+    Parameters
+    ----------
+    cube : Dataset
+        See `pipeline.scores.cube.to_cube`.
+    settings : Correlation
+
+    Returns
+    -------
+    Dataset
+        Dimensions coefficient, predictor and target, the latter two over score columns named
+        ``protocol/variant@data set``; variables value, low, high, n, families.
+    """
+    flat = comparable(cube, settings.metric).stack(column=("variant", "dataset"))
+    scores = flat.transpose("model", "column").values
+    names = [f"{variant}@{dataset}" for variant, dataset in flat["column"].values]
+    variants = [str(variant) for variant, _ in flat["column"].values]
+    datasets = [str(dataset) for _, dataset in flat["column"].values]
+    n_test = cube["n_test"].sel(dataset=datasets).values.astype(np.float64)
+    n_test[n_test == 0] = ASSUMED_TESTS  # foreign scores need not tell
+    n_test[np.isin(variants, cheap_predictors(cube))] = np.nan  # and with it the logit
+    found = correlate(scores, cube["family"].values.astype(str), n_test, settings.confidence)
+    tau = np.where(found.n < MIN_MODELS, np.nan, weighted_tau(scores))[np.newaxis]
+    no_interval = np.full_like(tau, np.nan)
+    roles = [str(cube["role"].sel(dataset=d).item()) for d in datasets]
+    return xr.Dataset(
+        {
+            "value": (_PAIR, np.concatenate([found.value, tau])),
+            "low": (_PAIR, np.concatenate([found.low, no_interval])),
+            "high": (_PAIR, np.concatenate([found.high, no_interval])),
+            "n": (_PAIR[1:], found.n),
+            "families": (_PAIR[1:], found.families),
+        },
+        coords={"coefficient": [*COEFFICIENTS, "weighted_tau"]}
+        | dict.fromkeys(("predictor", "target"), names)
+        | {
+            f"{axis}_{word}": (axis, values)
+            for axis in ("predictor", "target")
+            for word, values in (("variant", variants), ("dataset", datasets), ("role", roles))
+        },
+        attrs={
+            "metric": settings.metric,
+            "interval": f"{settings.confidence:.0%} delete-one-family jackknife on the atanh "
+            f"scale, "
+            f"t with G-1 degrees of freedom; withheld below {MIN_FAMILIES} families",
+            "withheld": f"coefficients with fewer than {MIN_MODELS} models; intervals of weighted "
+            "τ, which `headline` has for headline scores",
+        },
+    )
+
+
+def predictor_summary(cube: xr.Dataset, correlations: xr.Dataset) -> list[dict[str, Any]]:
+    """How well each protocol's headline, on each in-domain data set, ranks models elsewhere.
+
+    Returns
+    -------
+    list of dict
+        Keys protocol, dataset, target_protocol, coefficient, mean (over the out-of-domain data
+        sets, unweighted), lowest, highest, targets (number of data sets).
+    """
+    first = headline_variants(cube)
+    inside = [str(d) for d in cube["dataset"].values if cube["role"].sel(dataset=d) == "in_domain"]
+    outside = [
+        str(d) for d in cube["dataset"].values if cube["role"].sel(dataset=d) == "out_of_domain"
+    ]
+    rows = []
+    for protocol, variant in first.items():
+        for target_protocol, target_variant in first.items():
+            for dataset in inside:
+                for coefficient in COEFFICIENTS:
+                    values = (
+                        correlations["value"]
+                        .sel(
+                            coefficient=coefficient,
+                            predictor=f"{variant}@{dataset}",
+                            target=[f"{target_variant}@{d}" for d in outside],
+                        )
+                        .values
+                    )
+                    values = values[np.isfinite(values)]
+                    if values.size:
+                        rows.append(
+                            {
+                                "protocol": protocol,
+                                "dataset": dataset,
+                                "target_protocol": target_protocol,
+                                "coefficient": coefficient,
+                                "mean": float(values.mean()),
+                                "lowest": float(values.min()),
+                                "highest": float(values.max()),
+                                "targets": int(values.size),
+                            }
+                        )
+    return rows
+
+
+def agreement(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, dict[str, float]]:
+    """How well each cheap predictor ranks models by each protocol's headline.
+
+    Returns
+    -------
+    dict of dict
+        Spearman ρ by predictor's name and protocol: of a data set's train split with the scores on
+        the same data set, averaged over data sets with a coefficient.
+    """
+    spearman = correlations["value"].sel(coefficient="spearman")
+    datasets = [str(d) for d in cube["dataset"].values]
+    found: dict[str, dict[str, float]] = {}
+    for predictor in cheap_predictors(cube):
+        for protocol, variant in headline_variants(cube).items():
+            pairs = [(f"{predictor}@{d}", f"{variant}@{d}") for d in datasets]
+            values = np.array([spearman.sel(predictor=p, target=t).item() for p, t in pairs])
+            if np.isfinite(values).any():
+                name = predictor.partition("/")[2]
+                found.setdefault(name, {})[protocol] = float(np.nanmean(values))
+    return found
+
+
+def metrics(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
+    """The few numbers that ``dvc metrics`` tracks."""
+    first = headline_variants(cube)
+    value = comparable(cube, str(correlations.attrs["metric"]))
+    best: dict[str, Any] = {}
+    missing = 0
+    for protocol, variant in first.items():
+        scores = value.sel(variant=variant)
+        if protocol == "transfer":  # to the data sets that it reaches
+            scores = scores.dropna("dataset", how="all")
+        missing += int(np.isnan(scores).sum())
+        mean = scores.mean("dataset", skipna=False)
+        if np.isfinite(mean).any():
+            winner = mean.idxmax("model", skipna=True)
+            best[protocol] = {
+                "best_model": str(winner.item()),
+                "mean_accuracy": round(float(mean.max()), 6),
+            }
+    spearman: dict[str, Any] = {}
+    for row in predictor_summary(cube, correlations):
+        if row["coefficient"] == "spearman":
+            of_predictor = spearman.setdefault(f"{row['protocol']}_on_{row['dataset']}", {})
+            of_predictor[row["target_protocol"]] = round(row["mean"], 6)
+    return {
+        "scores": int(np.isfinite(cube["value"]).sum()),
+        "missing_cells": missing,
+        "best": best,
+        "mean_out_of_domain_spearman": spearman,
+        "mean_predictor_spearman": {
+            name: {protocol: round(mean, 6) for protocol, mean in of_protocols.items()}
+            for name, of_protocols in agreement(cube, correlations).items()
+        },
+    }

@@ -1,0 +1,200 @@
+"""The few-shot variants of a study as curves: score against labels a class, for every head."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.scores.cube import comparable
+from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.remembered import remembered
+
+Floats = NDArray[np.float64]
+
+_SHOTS = re.compile(r"fewshot/(.+)_(\d+)_shots?")
+_SHARE = re.compile(r"fewshot/(.+)_(\d+(?:p\d+)?)_percent")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A number of labels to learn from.
+
+    Attributes
+    ----------
+    name : str
+        ``5_shots`` or ``10_percent``.
+    shots : int or None
+        Labels a class.
+    share : float or None
+        Of the train split's labels.
+    """
+
+    name: str
+    shots: int | None = None
+    share: float | None = None
+
+    def labels(self, n_train: int, n_classes: int) -> float:
+        """Labels a class: of a share their mean over classes, at least one."""
+        if self.shots is not None:
+            return float(self.shots)
+        return max(1.0, (self.share or 0.0) * n_train / n_classes)
+
+
+def parse(variant: str) -> tuple[str, Budget] | None:
+    """Head and budget of a few-shot variant; None for all others."""
+    if found := _SHOTS.fullmatch(variant):
+        shots = int(found[2])
+        return found[1], Budget(variant.removeprefix(f"fewshot/{found[1]}_"), shots=shots)
+    if found := _SHARE.fullmatch(variant):
+        share = float(found[2].replace("p", ".")) / 100
+        return found[1], Budget(variant.removeprefix(f"fewshot/{found[1]}_"), share=share)
+    return None
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Few-shot scores of all models; missing ones are NaN.
+
+    Attributes
+    ----------
+    heads, datasets : list of str
+    budgets : list of Budget
+        Shots in ascending order, then shares.
+    labels : ndarray of shape (n_datasets, n_budgets)
+        Labels a class.
+    chance : ndarray of shape (n_datasets,)
+        1 / classes.
+    accuracy, half : ndarray of shape (n_models, n_heads, n_datasets, n_budgets)
+        Mean over draws, and half its interval over draws.
+    draws : ndarray of shape (n_models, n_heads, n_datasets, n_budgets, n_draws)
+        Every draw's accuracy; NaN beyond a budget's draws.
+    """
+
+    heads: list[str]
+    datasets: list[str]
+    budgets: list[Budget]
+    labels: Floats
+    chance: Floats
+    accuracy: Floats
+    half: Floats
+    draws: Floats
+
+    @property
+    def corrected(self) -> Floats:
+        """Accuracy beyond chance, (a - 1/C) / (1 - 1/C): 0 for guessing, 1 for all right."""
+        return self._beyond_chance(self.accuracy, self.chance[:, np.newaxis])
+
+    @property
+    def corrected_draws(self) -> Floats:
+        """Likewise, of every draw."""
+        return self._beyond_chance(self.draws, self.chance[:, np.newaxis, np.newaxis])
+
+    @staticmethod
+    def _beyond_chance(accuracy: Floats, chance: Floats) -> Floats:
+        beyond: Floats = (accuracy - chance) / (1 - chance)
+        return beyond
+
+
+@remembered
+def curves(evidence: Evidence) -> Curves | None:
+    """The curves of a study; None without few-shot scores on data sets whose classes are known."""
+    cube, metric = evidence.cube, evidence.settings.metric
+    found = {str(v): known for v in cube["variant"].values if (known := parse(str(v)))}
+    datasets = [d for d in evidence.datasets() if d in evidence.tests]
+    if not found or not datasets:
+        return None
+    few = cube["value"].sel(variant=list(found)).notnull().any(("model", "variant", "metric"))
+    datasets = [d for d in datasets if few.sel(dataset=d)]
+    if not datasets:
+        return None
+    heads = list(dict.fromkeys(head for head, _ in found.values()))
+    distinct = {budget.name: budget for _, budget in found.values()}
+    budgets = sorted(distinct.values(), key=lambda b: (b.shots is None, b.shots or 0, b.share or 0))
+    shape = (len(evidence.models), len(heads), len(datasets), len(budgets))
+    accuracy, half = np.full(shape, np.nan), np.full(shape, np.nan)
+    table = comparable(cube, metric).transpose("model", "dataset", "variant")
+    places = [list(cube["dataset"].values).index(d) for d in datasets]
+    low, high = (
+        cube[end].sel(metric=metric).transpose("model", "dataset", "variant").values[:, places]
+        for end in ("ci_low", "ci_high")
+    )
+    values = table.values[:, places]
+    variants = [str(v) for v in cube["variant"].values]
+    for variant, (head, budget) in found.items():
+        column = variants.index(variant)
+        place = (slice(None), heads.index(head), slice(None), budgets.index(budget))
+        accuracy[place] = values[:, :, column]
+        # An end that was cut off at 0 or 1 does not tell: the other one does.
+        half[place] = np.fmax(
+            values[:, :, column] - low[:, :, column], high[:, :, column] - values[:, :, column]
+        )
+    tests = [evidence.tests[name] for name in datasets]
+    labels = np.array([[b.labels(t.n_train, t.n_classes) for b in budgets] for t in tests])
+    chance = np.array([1 / t.n_classes for t in tests])
+    draws = _draws(evidence, heads, datasets, budgets)
+    return Curves(heads, datasets, budgets, labels, chance, accuracy, half, draws)
+
+
+def _draws(
+    evidence: Evidence, heads: list[str], datasets: list[str], budgets: list[Budget]
+) -> Floats:
+    """See `Curves.draws`."""
+    found = {
+        (h, d, b): evidence.read_draws(f"fewshot/{head}_{budget.name}", dataset)
+        for h, head in enumerate(heads)
+        for d, dataset in enumerate(datasets)
+        for b, budget in enumerate(budgets)
+    }
+    most = max(each.scores.shape[1] for each in found.values())
+    draws = np.full((len(evidence.models), len(heads), len(datasets), len(budgets), most), np.nan)
+    for place, each in found.items():
+        for model, scores in zip(each.models, each.scores, strict=True):
+            draws[(evidence.models.index(model), *place)][: len(scores)] = scores
+    return draws
+
+
+def label_curves(evidence: Evidence) -> xr.Dataset:
+    """Accuracy against labels, for every head, data set and model.
+
+    Returns
+    -------
+    Dataset
+        Dimensions head, dataset, budget and model; variables labels (a class), accuracy, low, high
+        (over draws) and corrected (for chance).
+    """
+    definition = "accuracy against the number of labels a class, mean over draws of the labels"
+    found = curves(evidence)
+    if found is None:
+        return xr.Dataset(attrs={"definition": definition, "withheld": NO_CURVES})
+    order = (1, 2, 3, 0)
+    labels = np.broadcast_to(found.labels[:, :, np.newaxis], found.accuracy.transpose(order).shape)
+    values = {
+        "accuracy": found.accuracy,
+        "low": np.maximum(found.accuracy - found.half, 0),
+        "high": np.minimum(found.accuracy + found.half, 1),
+        "corrected": found.corrected,
+    }
+    dims = ("head", "dataset", "budget", "model")
+    known = np.isfinite(found.accuracy.transpose(order))
+    return xr.Dataset(
+        {"labels": (dims, np.where(known, labels, np.nan))}
+        | {name: (dims, value.transpose(order)) for name, value in values.items()},
+        coords={
+            "head": found.heads,
+            "dataset": found.datasets,
+            "budget": [budget.name for budget in found.budgets],
+            "model": evidence.models,
+        },
+        attrs={
+            "definition": definition,
+            "interval": "95%, Student's t over draws of the labels, for these test images",
+            "corrected": "(accuracy - 1/classes) / (1 - 1/classes)",
+        },
+    )
+
+
+NO_CURVES = "no few-shot scores on data sets whose classes are known"

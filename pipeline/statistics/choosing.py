@@ -1,0 +1,132 @@
+"""What choosing a model by a predictor costs: right decisions, regret, hit rates."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.statistics.correlation import MIN_MODELS
+from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.fidelity import Fidelity, fidelity
+from pipeline.statistics.image_noise import ImageColumn, image_noise
+from pipeline.statistics.model_pairs import PairTests, pair_tests
+from pipeline.statistics.regret import (
+    choice,
+    crossed_regret,
+    decision_accuracy,
+    hit_rates,
+    naive_regret,
+    top_half,
+)
+from pipeline.statistics.trust import coordinates
+
+Floats = NDArray[np.float64]
+
+_DEFINITION = (
+    "means over targets as in `trust`. decision_accuracy: share of model pairs that the predictor "
+    "orders rightly, a tie counting half, among those whose target difference is significant "
+    "(max-T). top_half: Spearman ρ among the predictor's better half of the models. regret_naive: "
+    "best target score less that of the predictor's choice, too large by the luck of the best; "
+    "regret_crossed: the best is chosen on one half of the target's images and judged on the "
+    "other, too small; relative_…: divided by the mean of best less median. top1, top3: how often "
+    "the target's best model is the predictor's choice, or among its first three"
+)
+
+
+def choosing(evidence: Evidence) -> xr.Dataset:
+    """What each predictor is worth for choosing a model, for each set of targets."""
+    trusted = fidelity(evidence)
+    if isinstance(trusted, str):
+        return xr.Dataset(attrs={"definition": _DEFINITION, "withheld": trusted})
+    noise, tests = image_noise(evidence), pair_tests(evidence)
+    found = trusted.found
+    names = (
+        "decision_accuracy", "decided_pairs", "top_half", "regret_crossed", "regret_naive",
+        "best_less_median", "top1", "top3",
+    )  # fmt: skip
+    models, alpha = np.array(evidence.models), 1 - evidence.settings.confidence
+    single = {name: np.full(found.pick.shape, np.nan) for name in names}
+    for t, target in enumerate(found.targets):
+        known = noise.columns.get(target), tests.get(target)
+        for p in range(len(found.predictors)):
+            proxy = found.scores[:, found.pick[p, t]]
+            truth = found.scores[:, found.target_columns[t]]
+            for name, value in _judge(proxy, truth, models, alpha, *known).items():
+                single[name][p, t] = value
+    counts, _ = found.counts(np.isfinite(single["regret_naive"]))
+    table = {
+        name: found.over_sets(found.by_protocol(values))
+        for name, values in single.items()
+        if name != "decided_pairs"
+    }
+    for end in ("crossed", "naive"):
+        # A ratio of means: some targets have next to nothing to lose.
+        scale = np.where(table["best_less_median"] > 1e-12, table["best_less_median"], np.nan)
+        table[f"relative_{end}"] = table[f"regret_{end}"] / scale
+    table["decided_pairs"] = _sums(trusted, single["decided_pairs"])
+    table["n_targets"] = counts.astype(float)
+    return xr.Dataset(
+        {name: (("predictor", "targets"), values) for name, values in table.items()},
+        coords=coordinates(found),
+        attrs={
+            "definition": _DEFINITION,
+            "source": "Magnusson et al. 2025 (decision accuracy); regret bracketed by sample "
+            "splitting",
+            "interval": "[crossed, naive] brackets the regret in expectation; it is no confidence "
+            "interval",
+            "withheld": "decision_accuracy and regret_crossed without per-image outcomes; "
+            f"everything of fewer than {MIN_MODELS} models; top_half below {2 * MIN_MODELS - 1}",
+            "headline_targets": found.headline_set,
+        },
+    )
+
+
+def _sums(trusted: Fidelity, values: Floats) -> Floats:
+    """Sums over each set's targets, shape (n_predictors, n_sets)."""
+    found = trusted.found
+    protocol_of = np.array([found.protocols.index(v.partition("/")[0]) for v, _ in found.targets])
+    return np.array(
+        [
+            [
+                np.nansum(row[found.members(name, predictor.protocol)[protocol_of]])
+                for name in found.sets
+            ]
+            for predictor, row in zip(found.predictors, values, strict=True)
+        ]
+    )
+
+
+def _judge(
+    proxy: Floats,
+    truth: Floats,
+    models: NDArray[np.str_],
+    alpha: float,
+    column: ImageColumn | None,
+    tests: PairTests | None,
+) -> dict[str, float]:
+    """One predictor on one target."""
+    both = np.isfinite(proxy) & np.isfinite(truth)
+    if both.sum() < MIN_MODELS:
+        return {}
+    names = models[both].tolist()
+    chosen = choice(proxy[both])
+    result = {
+        "top_half": top_half(proxy[both], truth[both]),
+        "regret_naive": naive_regret(chosen, truth[both]),
+        "best_less_median": float(truth[both].max() - np.median(truth[both])),
+        **hit_rates(proxy[both], truth[both]),
+    }
+    if column is not None and set(names) <= set(column.models):
+        place = [column.models.index(name) for name in names]
+        result["regret_crossed"] = crossed_regret(chosen, column.halves[:, :, place])
+    if tests is not None:
+        mine = proxy[np.isin(models, tests.models)]  # both in the study's order
+        first, second = (mine[side] for side in tests.pairs)
+        decided = tests.p_max_t < alpha
+        decided &= np.isfinite(first) & np.isfinite(second)
+        result["decided_pairs"] = float(decided.sum())
+        result["decision_accuracy"] = decision_accuracy(
+            first[decided], second[decided], tests.difference[decided]
+        )
+    return result

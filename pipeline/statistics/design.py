@@ -1,0 +1,84 @@
+"""Kind and backbone of the models: which comparisons a study's design allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.statistics.contrasts import Contrast
+
+KINDS = ("generative", "discriminative")
+"""Left and right side of the kind gap."""
+
+MIN_SIDE = 2
+"""Models of a backbone, or in a cell of the design, below which nothing is said of it."""
+
+MAX_BACKBONES = 8
+"""Of the most frequent backbones, that are compared with the most frequent one."""
+
+UNKNOWN = "unknown"
+
+GAP = f"{KINDS[0]} - {KINDS[1]}"
+
+Words = NDArray[np.str_]
+
+
+def contrasts_of(kind: Words, backbone: Words, method: Words) -> list[Contrast]:
+    """The kind gap over all models and within each backbone, and the gaps between backbones.
+
+    Backbones are compared with the most frequent one: within discriminative models, and within
+    methods that were trained on both.
+    """
+    left, right = (kind == word for word in KINDS)
+    found = [Contrast(GAP, left, right, tested=False)]  # kinds differ in backbone, too
+    for name in frequent_backbones(backbone):
+        here = backbone == name
+        if (left & here).any() and (right & here).any():
+            found.append(Contrast(f"{GAP} within {name}", left & here, right & here))
+    return [*found, *_between_backbones(right, backbone, method)]
+
+
+def frequent_backbones(backbone: Words) -> list[str]:
+    """Backbones of at least `MIN_SIDE` models, most frequent first, at most `MAX_BACKBONES`."""
+    names, count = np.unique(backbone, return_counts=True)
+    order = np.argsort(-count, kind="stable")
+    known = [str(names[i]) for i in order if names[i] != UNKNOWN and count[i] >= MIN_SIDE]
+    return known[:MAX_BACKBONES]
+
+
+def obstacle(kind: Words, backbone: Words) -> str:
+    """Why kind and backbone can't be told apart; empty for a filled design.
+
+    A filled design has at least `MIN_SIDE` models of each kind on every backbone. Models of
+    unknown kind or backbone are no part of it.
+    """
+    known = np.isin(kind, KINDS) & (backbone != UNKNOWN)
+    if not known.any():
+        return "not estimable: no model of known kind and backbone"
+    empty = [
+        f"{count} {word} {name}"
+        for name in np.unique(backbone[known])
+        for word in KINDS
+        if (count := int((known & (backbone == name) & (kind == word)).sum())) < MIN_SIDE
+    ]
+    if len(np.unique(backbone[known])) < 2:
+        return "not estimable: a single backbone"
+    if not empty:
+        return ""
+    shown = ", ".join(empty[:3]) + (f" and {len(empty) - 3} more" if len(empty) > 3 else "")
+    return f"not estimable: kind and backbone are confounded ({shown})"
+
+
+def _between_backbones(
+    discriminative: NDArray[np.bool_], backbone: Words, method: Words
+) -> Iterator[Contrast]:
+    names = frequent_backbones(backbone)
+    for name in names[1:]:
+        left, right = backbone == name, backbone == names[0]
+        gap = f"{name} - {names[0]}"
+        yield Contrast(f"{gap} within {KINDS[1]}", left & discriminative, right & discriminative)
+        pairs = np.intersect1d(method[left], method[right])
+        paired = np.isin(method, pairs[pairs != UNKNOWN])
+        yield Contrast(f"{gap} within methods", left & paired, right & paired, method)

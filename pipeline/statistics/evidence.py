@@ -1,0 +1,205 @@
+"""What the statistics are made of: scores, per-image outcomes, and how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import xarray as xr
+from numpy.typing import NDArray
+
+from cache.errors import ProbelineError
+from cache.records import Record
+from pipeline.datasets.index import read_index
+from pipeline.scores.cube import Current, headline_variants
+from pipeline.study import Correlation, Study
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Per-image outcomes of one protocol's headline variant on one data set.
+
+    Attributes
+    ----------
+    models : tuple of str
+        Models that have outcomes here.
+    hits : ndarray of shape (n_models, n_test)
+        Whether the top-1 prediction was right; where a protocol has draws, in which share of
+        them, so that an image counts once. NaN for an image that the protocol did not judge:
+        transfer leaves out those of classes that it was not trained on.
+    """
+
+    models: tuple[str, ...]
+    hits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Scores of one few-shot variant on one data set, by each draw of labelled images.
+
+    Attributes
+    ----------
+    models : tuple of str
+        Models that have them here.
+    scores : ndarray of shape (n_models, n_draws)
+        By the metric that is correlated. Draws of equal number hold the same images for all models.
+    """
+
+    models: tuple[str, ...]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ValSplit:
+    """The test images of one data set.
+
+    Attributes
+    ----------
+    paths : tuple of str
+    labels : ndarray of shape (n_test,), int64
+    n_train, n_classes : int
+    remarks : tuple of str
+        What the index found that is not an error.
+    """
+
+    paths: tuple[str, ...]
+    labels: NDArray[np.int64]
+    n_train: int
+    n_classes: int
+    remarks: tuple[str, ...]
+
+
+def _no_draws(variant: str, dataset: str) -> Draws:
+    return Draws((), np.zeros((0, 0)))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything that a statistic may use.
+
+    Attributes
+    ----------
+    cube : Dataset
+        See `pipeline.scores.cube.to_cube`.
+    settings : Correlation
+    tests : mapping of str to ValSplit
+        Test images of each data set; none of those that only have imported scores.
+    read_hits : callable
+        From a variant (``protocol/variant``) and a data set to the outcomes of its test images.
+        Reading costs time and memory: a statistic asks for what it needs, and keeps nothing.
+    read_draws : callable
+        From a few-shot variant and a data set to its scores by draw; cheap.
+    """
+
+    cube: xr.Dataset
+    settings: Correlation
+    tests: Mapping[str, ValSplit]
+    read_hits: Callable[[str, str], Hits]
+    read_draws: Callable[[str, str], Draws] = field(default=_no_draws)
+
+    @property
+    def headline(self) -> Mapping[str, str]:
+        """First variant of each protocol, as ``protocol/variant``."""
+        return headline_variants(self.cube)
+
+    @property
+    def models(self) -> list[str]:
+        """Names of all models, in the study's order."""
+        return [str(name) for name in self.cube["model"].values]
+
+    def datasets(self, role: str | None = None) -> list[str]:
+        """Names of all data sets, or of those with a role, in the study's order."""
+        names, roles = self.cube["dataset"].values, self.cube["role"].values
+        return [str(n) for n, r in zip(names, roles, strict=True) if role in (None, str(r))]
+
+
+def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
+    """The evidence of a study whose scores have been collected.
+
+    Parameters
+    ----------
+    study : Study
+    cube : Dataset
+        See `pipeline.scores.cube.to_cube`.
+
+    Raises
+    ------
+    ProbelineError
+        When a data set has no index. Reading outcomes raises it for those of other test images.
+    """
+    current = Current(study)
+    tests = {name: _val_split(name) for name in study.datasets}
+
+    def read_hits(variant: str, dataset: str) -> Hits:
+        if dataset not in tests:  # imported scores have no outcomes
+            return Hits((), np.zeros((0, 0), np.float32))
+        return _hits(study, current, variant, dataset, tests[dataset])
+
+    def read_draws(variant: str, dataset: str) -> Draws:
+        if dataset not in tests:
+            return _no_draws(variant, dataset)
+        return _draws(study, current, variant, dataset)
+
+    return Evidence(cube, study.correlation, tests, read_hits, read_draws)
+
+
+def _val_split(name: str) -> ValSplit:
+    index = read_index(name)
+    val = index.split("val")
+    return ValSplit(
+        paths=tuple(val["path"]),
+        labels=index.labels("val"),
+        n_train=len(index.split("train")),
+        n_classes=len(index.classes),
+        remarks=index.remarks,
+    )
+
+
+def _hits(study: Study, current: Current, variant: str, dataset: str, test: ValSplit) -> Hits:
+    protocol, _, settings = variant.partition("/")
+    names, rows = [], []
+    for model in study.models:
+        record = current.record(protocol, dataset, model)
+        if record is None:
+            continue
+        mine = record.outcomes_where("variant", settings, ("sample", "rank"))
+        if not len(mine):
+            continue
+        names.append(model)
+        rows.append(_shares(record, mine, len(test.labels), partly=protocol == "transfer"))
+    return Hits(tuple(names), np.array(rows, np.float32).reshape(len(rows), len(test.labels)))
+
+
+def _draws(study: Study, current: Current, variant: str, dataset: str) -> Draws:
+    protocol, _, settings = variant.partition("/")
+    wanted = (settings, study.correlation.metric)
+    found = {
+        model: score["details"]["draws"]
+        for model in study.models
+        if (record := current.record(protocol, dataset, model)) is not None
+        for score in record.scores
+        if (score["variant"], score["metric"]) == wanted and "draws" in score["details"]
+    }
+    if not found:
+        return _no_draws(variant, dataset)
+    return Draws(tuple(found), np.array(list(found.values()), np.float64))
+
+
+def _shares(record: Record, mine: pa.Table, n_test: int, *, partly: bool) -> NDArray[np.float32]:
+    """Share of an image's outcomes that are right: of few-shot it has one a draw."""
+    samples = mine["sample"].to_numpy()
+    judged = np.bincount(samples, minlength=n_test)
+    if len(judged) != n_test or (judged.min() == 0 and not partly):
+        raise ProbelineError(
+            str(record.path),
+            "was made for other test images",
+            expected=f"outcomes of {n_test:,} images",
+            found=f"of {np.count_nonzero(judged):,}, up to number {samples.max():,}",
+            remedy="run `dvc repro`",
+        )
+    right = np.bincount(samples, mine["rank"].to_numpy() == 1, n_test)
+    shares = np.full(n_test, np.nan, np.float32)
+    np.divide(right, judged, where=judged > 0, out=shares)
+    return shares

@@ -1,0 +1,160 @@
+"""All pairs of headline scores: coefficients, intervals by two methods, and p of no correlation."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.scores.cube import comparable
+from pipeline.statistics.correlation import (
+    COEFFICIENTS,
+    FEW_FAMILIES,
+    MIN_FAMILIES,
+    MIN_MODELS,
+    Correlations,
+    Jackknife,
+    correlate,
+    family_members,
+    logits,
+)
+from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.panel import ASSUMED_TESTS
+from pipeline.statistics.permutation import PERMUTATIONS, permutation_p
+from pipeline.statistics.resampling import (
+    blocks,
+    family_weights,
+    percentile_interval,
+    resampled_correlations,
+    resampled_tau,
+)
+from pipeline.statistics.weighted_tau import weighted_tau
+
+Floats = NDArray[np.float64]
+
+ALL_COEFFICIENTS = (*COEFFICIENTS, "weighted_tau")
+
+REPLICATES = 2_000
+"""Redrawn families of the check: it is not the headline interval."""
+
+MOST_MODELS = 50
+"""Beyond this many models, the check and the intervals of weighted τ are left out: their cost grows
+with the square of the number of models, and their point gets lost."""
+
+_DIMS = ("coefficient", "predictor", "target")
+_DEFINITION = "correlation over models between the headline scores of two (protocol, data set)"
+
+
+def headline_pairs(evidence: Evidence) -> xr.Dataset:
+    """Coefficients between all headline scores, with everything that is known about them."""
+    cube, settings = evidence.cube, evidence.settings
+    scores = comparable(cube, settings.metric).sel(variant=list(evidence.headline.values()))
+    values = scores.transpose("model", "variant", "dataset").values
+    known = np.isfinite(values).any(axis=0)
+    names = [
+        f"{variant}@{dataset}"
+        for (variant, dataset), there in zip(
+            itertools.product(evidence.headline.values(), evidence.datasets()),
+            known.ravel(),
+            strict=True,
+        )
+        if there
+    ]
+    if not names:
+        return xr.Dataset(attrs={"definition": _DEFINITION, "withheld": "there are no scores"})
+    columns = values[:, known]
+    n_test = np.where(cube["n_test"].values > 0, cube["n_test"].values, ASSUMED_TESTS).astype(float)
+    n_test = np.broadcast_to(n_test, known.shape)[known]
+    families = cube["family"].values.astype(np.str_)
+    found = correlate(columns, families, n_test, settings.confidence)
+    ends = _with_weighted_tau(columns, families, found, settings.confidence)
+    table = dict(zip(("value", "low", "high"), ends, strict=True))
+    table |= _cluster_check(columns, families, n_test, settings.confidence)
+    shape = table["value"].shape
+    p, smallest = permutation_p(
+        columns, cube["backbone"].values.astype(np.str_), np.random.default_rng(0)
+    )
+    table["p_zero"], table["smallest_p"] = np.full(shape, np.nan), np.full(shape, np.nan)
+    spearman = COEFFICIENTS.index("spearman")
+    enough = found.n >= MIN_MODELS
+    table["p_zero"][spearman] = np.where(enough, p, np.nan)
+    table["smallest_p"][spearman] = np.where(enough, smallest, np.nan)
+    table["n"] = np.broadcast_to(found.n, shape).astype(float)
+    table["families"] = np.broadcast_to(found.families, shape).astype(float)
+    few = (found.families >= MIN_FAMILIES) & (found.families < FEW_FAMILIES)
+    table["few_families"] = np.where(np.isnan(table["low"]), np.nan, few.astype(float))
+    return xr.Dataset(
+        {name: (_DIMS, numbers) for name, numbers in table.items()},
+        coords={"coefficient": list(ALL_COEFFICIENTS), "predictor": names, "target": names},
+        attrs={
+            "definition": _DEFINITION + ", by each protocol's headline variant",
+            "source": "Vigna 2015 for weighted τ; Efron & Stein 1981; Phipson & Smyth 2010",
+            "interval": f"{settings.confidence:.0%} delete-one-family jackknife on the atanh "
+            f"scale, t with G-1 degrees of freedom; few_families: 1 below {FEW_FAMILIES}. "
+            "Beside it, as a check that is too narrow, percentiles over "
+            f"{REPLICATES:,} redraws of families",
+            "p_zero": f"of no Spearman correlation within backbones, {PERMUTATIONS:,} permutations "
+            "of models within their backbone; not claimed to hold where a family has several "
+            "models. smallest_p: none can be smaller",
+            "withheld": f"coefficients below {MIN_MODELS} models or of constant scores; intervals "
+            f"below {MIN_FAMILIES} families; above {MOST_MODELS} models, the check and intervals "
+            "of weighted τ",
+        },
+    )
+
+
+def _with_weighted_tau(
+    columns: Floats, families: NDArray[np.str_], found: Correlations, confidence: float
+) -> tuple[Floats, Floats, Floats]:
+    """Values, lower and upper ends of all coefficients, weighted τ the last."""
+    value = np.where(found.n < MIN_MODELS, np.nan, weighted_tau(columns))
+    low, high = np.full_like(value, np.nan), np.full_like(value, np.nan)
+    if len(columns) <= MOST_MODELS:
+        jackknife = Jackknife(value, confidence)
+        present = np.isfinite(columns)
+        for members in family_members(families):
+            used = present[members].T.astype(int) @ present[members] > 0
+            jackknife.leave_out(weighted_tau(columns[~members]), used)
+        low, high = (
+            np.where(found.families < MIN_FAMILIES, np.nan, end) for end in jackknife.interval()
+        )
+    return (
+        np.concatenate([found.value, value[np.newaxis]]),
+        np.concatenate([found.low, low[np.newaxis]]),
+        np.concatenate([found.high, high[np.newaxis]]),
+    )
+
+
+def _cluster_check(
+    columns: Floats, families: NDArray[np.str_], n_test: Floats, confidence: float
+) -> dict[str, Floats]:
+    """Percentile intervals over redrawn families, of all coefficients but weighted τ."""
+    shape = (len(ALL_COEFFICIENTS), columns.shape[1], columns.shape[1])
+    low, high = np.full(shape, np.nan), np.full(shape, np.nan)
+    present = np.isfinite(columns)
+    members = family_members(families)
+    counts = sum(present[m].T.astype(int) @ present[m] > 0 for m in members)
+    enough = (counts >= MIN_FAMILIES) & (present.T.astype(int) @ present >= MIN_MODELS)
+    if len(columns) <= MOST_MODELS and enough.any():
+        weights = family_weights(families, REPLICATES, np.random.default_rng(0))
+        logit = logits(columns, n_test)
+        upper = np.triu_indices(columns.shape[1])
+        methods: tuple[Callable[[Floats], Floats], ...] = (
+            lambda drawn: resampled_correlations(columns, columns, drawn, "pearson"),
+            lambda drawn: resampled_correlations(logit, logit, drawn, "pearson"),
+            lambda drawn: resampled_correlations(columns, columns, drawn, "spearman"),
+            lambda drawn: resampled_tau(columns, drawn),
+        )
+        for c, method in enumerate(methods):
+            draws = np.empty((REPLICATES, len(upper[0])))
+            for block in blocks(weights, columns.shape[1]):
+                draws[block] = method(weights[block])[:, *upper]
+            for table, end in zip((low, high), percentile_interval(draws, confidence), strict=True):
+                table[c][upper] = table[c].T[upper] = end
+    return {
+        "cluster_low": np.where(enough, low, np.nan),
+        "cluster_high": np.where(enough, high, np.nan),
+    }

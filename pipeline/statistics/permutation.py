@@ -1,0 +1,99 @@
+"""Whether scores go together at all, beyond what backbones explain."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from pipeline.statistics.correlation import by_pattern
+
+Floats = NDArray[np.float64]
+
+PERMUTATIONS = 9_999
+
+_ELEMENTS = 4_000_000
+"""Numbers in one block of permuted columns: 32 MB."""
+
+
+def permutation_p(
+    scores: Floats, backbones: NDArray[np.str_], rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """P values of "no rank correlation within backbones", by permuting models within them.
+
+    The statistic is the pooled product of ranks less their backbone's mean: what permutations
+    within backbones can change. Two-sided. It is not claimed to hold where models within a
+    backbone are of one family: they are not exchangeable then.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_models, n_columns)
+        NaN where missing; a pair of columns uses the models that have both.
+    backbones : ndarray of shape (n_models,)
+    rng : Generator
+
+    Returns
+    -------
+    p : ndarray of shape (n_columns, n_columns)
+        (b + 1) / (B + 1) with B = `PERMUTATIONS`; NaN where no permutation changes anything.
+    smallest : ndarray of shape (n_columns, n_columns)
+        No p can be smaller: with few models a backbone there are few permutations.
+
+    References
+    ----------
+    Phipson & Smyth 2010, "Permutation p-values should never be zero".
+    """
+    columns = scores.shape[1]
+    p, smallest = np.full((columns, columns), np.nan), np.full((columns, columns), np.nan)
+    patterns = by_pattern(scores)
+    for i, (pattern, mine) in enumerate(patterns):
+        for other, theirs in patterns[i:]:
+            rows = pattern & other
+            if rows.sum() < 2:
+                continue
+            groups = np.unique(backbones[rows], return_inverse=True)[1]
+            x, y = (_within(scores[np.ix_(rows, chosen)], groups) for chosen in (mine, theirs))
+            found = _share_beyond(x, y, groups, rng)
+            p[np.ix_(mine, theirs)], p[np.ix_(theirs, mine)] = found, found.T
+            arrangements = math.prod(math.factorial(int(n)) for n in np.bincount(groups))
+            bound = np.where(np.isnan(found), np.nan, max(1 / (PERMUTATIONS + 1), 1 / arrangements))
+            smallest[np.ix_(mine, theirs)], smallest[np.ix_(theirs, mine)] = bound, bound.T
+    upper = np.triu_indices(columns, 1)  # of two draws for the same pair, one
+    p[upper[::-1]] = p[upper]
+    return p, smallest
+
+
+def _share_beyond(
+    x: Floats, y: Floats, groups: NDArray[np.intp], rng: np.random.Generator
+) -> Floats:
+    observed = np.abs(x.T @ y)
+    step = max(1, _ELEMENTS // max(observed.size, y.size, 1))
+    beyond = np.zeros(observed.shape, dtype=np.int64)
+    for start in range(0, PERMUTATIONS, step):
+        count = min(step, PERMUTATIONS - start)
+        permuted = y[_permutations_within(groups, count, rng)]
+        beyond += (np.abs(x.T @ permuted) >= observed - 1e-9).sum(axis=0)
+    movable = np.outer(np.square(x).sum(axis=0) > 1e-9, np.square(y).sum(axis=0) > 1e-9)
+    return np.where(movable, (beyond + 1) / (PERMUTATIONS + 1), np.nan)
+
+
+def _within(values: Floats, groups: NDArray[np.intp]) -> Floats:
+    """Ranks less their group's mean, by column; groups of one model become 0."""
+    ranks = stats.rankdata(values, axis=0)
+    means = np.stack([ranks[groups == g].mean(axis=0) for g in range(groups.max() + 1)])
+    deviations: Floats = ranks - means[groups]
+    return deviations
+
+
+def _permutations_within(
+    groups: NDArray[np.intp], count: int, rng: np.random.Generator
+) -> NDArray[np.intp]:
+    """Random permutations that keep every model in its group, shape (count, n_models)."""
+    places = np.argsort(groups, kind="stable")
+    # Sorting random numbers offset by the group shuffles each group in its own places.
+    shuffled = np.argsort(rng.random((count, len(groups))) + groups[places], axis=1)
+    permutations = np.empty_like(shuffled)
+    permutations[:, places] = places[shuffled]
+    return permutations

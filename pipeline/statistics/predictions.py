@@ -1,0 +1,244 @@
+"""Which score columns predict which: predictors inside, targets outside the models' domain.
+
+A predictor is a protocol's headline, or a cheap predictor, on an in-domain data set; or a cheap
+predictor on each target's own train split. A target is a protocol's headline on an out-of-domain
+data set. A mean over targets weighs protocols alike, within a protocol clusters of data sets
+alike, and within a cluster its data sets alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.scores.cube import cheap_predictors, comparable
+from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.panel import ASSUMED_TESTS, clusters_of
+
+Floats = NDArray[np.float64]
+
+EACH_TARGET = "each target"
+"""Stands for the data set of a predictor that is measured on the target's train split."""
+
+OTHER_PROTOCOLS, ALL = "other_protocols", "all"
+"""Sets of targets: without those of the predictor's own protocol, and with them."""
+
+FINETUNE = "finetune"
+"""The protocol whose targets are the headline where there are any."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A variant on an in-domain data set, or on `EACH_TARGET`."""
+
+    variant: str
+    dataset: str
+
+    @property
+    def protocol(self) -> str:
+        """What the variant is of."""
+        return self.variant.partition("/")[0]
+
+    @property
+    def label(self) -> str:
+        """As in correlation.nc: ``protocol/variant@data set``."""
+        return f"{self.variant}@{self.dataset}"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictors beside targets, over the same models.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_models, n_columns)
+        NaN where missing.
+    n_test : ndarray of shape (n_columns,)
+        Test images behind each column; NaN for cheap predictors, which are no accuracies.
+    predictors : tuple of Predictor
+    targets : tuple of (variant, data set)
+    pick : ndarray of shape (n_predictors, n_targets)
+        The predictor's column for each target.
+    target_columns : ndarray of shape (n_targets,)
+    clusters : ndarray of shape (n_targets,)
+    """
+
+    scores: Floats
+    n_test: Floats
+    predictors: tuple[Predictor, ...]
+    targets: tuple[tuple[str, str], ...]
+    pick: NDArray[np.intp]
+    target_columns: NDArray[np.intp]
+    clusters: NDArray[np.str_]
+
+    @cached_property
+    def protocols(self) -> list[str]:
+        """Of the targets, in the study's order."""
+        return list(dict.fromkeys(variant.partition("/")[0] for variant, _ in self.targets))
+
+    @cached_property
+    def cluster_names(self) -> list[str]:
+        """Of the targets, in the study's order."""
+        return list(dict.fromkeys(self.clusters.tolist()))
+
+    @property
+    def sets(self) -> list[str]:
+        """Names of the sets of targets: `OTHER_PROTOCOLS`, `ALL`, and each protocol."""
+        return [OTHER_PROTOCOLS, ALL, *self.protocols]
+
+    @property
+    def headline_set(self) -> str:
+        """The set of targets to speak of first."""
+        if FINETUNE in self.protocols:
+            return FINETUNE
+        own = {p.protocol for p in self.predictors}
+        return ALL if own == set(self.protocols) and len(own) == 1 else OTHER_PROTOCOLS
+
+    @cached_property
+    def _places(self) -> NDArray[np.intp]:
+        """Of each target in the grid of protocols and clusters."""
+        protocol = [self.protocols.index(variant.partition("/")[0]) for variant, _ in self.targets]
+        cluster = [self.cluster_names.index(c) for c in self.clusters.tolist()]
+        return np.array(protocol, np.intp) * len(self.cluster_names) + np.array(cluster, np.intp)
+
+    def by_cluster(self, values: Floats) -> Floats:
+        """Means over the targets of each protocol and cluster.
+
+        Parameters
+        ----------
+        values : ndarray of shape (..., n_targets)
+            NaN for a target without a value.
+
+        Returns
+        -------
+        ndarray of shape (..., n_protocols, n_clusters)
+            NaN without any value.
+        """
+        cells = len(self.protocols) * len(self.cluster_names)
+        into = np.zeros((values.shape[-1], cells))
+        into[np.arange(values.shape[-1]), self._places] = 1
+        known = np.isfinite(values)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = (np.where(known, values, 0.0) @ into) / (known.astype(np.float64) @ into)
+        return means.reshape(*values.shape[:-1], len(self.protocols), len(self.cluster_names))
+
+    def by_protocol(self, values: Floats) -> Floats:
+        """Means over the clusters of each protocol, shape (..., n_protocols)."""
+        return mean_of_known(self.by_cluster(values))
+
+    def members(self, name: str, *excluded: str) -> NDArray[np.bool_]:
+        """Which target protocols a set has, for predictors of the `excluded` protocols."""
+        if name == OTHER_PROTOCOLS:
+            return np.array([p not in excluded for p in self.protocols])
+        return np.array([name in (ALL, p) for p in self.protocols])
+
+    def over_sets(self, by_protocol: Floats) -> Floats:
+        """Means of each predictor over each set of targets.
+
+        Parameters
+        ----------
+        by_protocol : ndarray of shape (..., n_predictors, n_protocols)
+
+        Returns
+        -------
+        ndarray of shape (..., n_predictors, n_sets)
+        """
+        chosen = np.array(
+            [[self.members(s, p.protocol) for s in self.sets] for p in self.predictors]
+        )
+        return mean_of_known(np.where(chosen, by_protocol[..., np.newaxis, :], np.nan))
+
+    def counts(self, known: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """How many targets, and clusters, each predictor has in each set.
+
+        Parameters
+        ----------
+        known : ndarray of bool, shape (n_predictors, n_targets)
+
+        Returns
+        -------
+        targets, clusters : ndarray of shape (n_predictors, n_sets)
+        """
+        of = np.array([variant.partition("/")[0] for variant, _ in self.targets])
+        shape = len(self.predictors), len(self.sets)
+        targets, clusters = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for p, predictor in enumerate(self.predictors):
+            for s, name in enumerate(self.sets):
+                chosen = self.members(name, predictor.protocol)
+                used = known[p] & np.isin(of, np.array(self.protocols)[chosen])
+                targets[p, s] = used.sum()
+                clusters[p, s] = len(set(self.clusters[used].tolist()))
+        return targets, clusters
+
+
+def mean_of_known(values: Floats) -> Floats:
+    """Mean over the last axis of what is not NaN; NaN of nothing."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean: Floats = np.where(known, values, 0.0).sum(axis=-1) / known.sum(axis=-1)
+    return mean
+
+
+def trusted_predictors(evidence: Evidence) -> list[Predictor]:
+    """Every protocol's headline and cheap predictor inside the domain, and on each target."""
+    cheap = cheap_predictors(evidence.cube)
+    inside = evidence.datasets("in_domain")
+    return [
+        *(Predictor(variant, d) for d in inside for variant in evidence.headline.values()),
+        *(Predictor(variant, d) for d in inside for variant in cheap),
+        *(Predictor(variant, EACH_TARGET) for variant in cheap),
+    ]
+
+
+def predictions(evidence: Evidence, asked: Sequence[Predictor]) -> Predictions | str:
+    """Predictors and targets with their scores, or why there are none.
+
+    Predictors and targets without any score are left out.
+    """
+    cube = evidence.cube
+    scores = comparable(cube, evidence.settings.metric).transpose("model", "variant", "dataset")
+    variants = [str(v) for v in scores["variant"].values]
+    datasets = evidence.datasets()
+    values = scores.values
+    known = np.isfinite(values).any(axis=0)
+
+    def place(variant: str, dataset: str) -> int:
+        return variants.index(variant) * len(datasets) + datasets.index(dataset)
+
+    targets = [
+        (variant, dataset)
+        for variant in evidence.headline.values()
+        for dataset in evidence.datasets("out_of_domain")
+        if known[variants.index(variant), datasets.index(dataset)]
+    ]
+    rows = {
+        predictor: [
+            place(predictor.variant, d if predictor.dataset == EACH_TARGET else predictor.dataset)
+            for _, d in targets
+        ]
+        for predictor in asked
+    }
+    kept = {p: row for p, row in rows.items() if known.ravel()[row].any()}
+    if not targets:
+        return "no data set is out of domain, or none of them has scores"
+    if not kept:
+        return "no data set is in domain, or none of them has scores"
+    used = sorted(
+        {column for row in kept.values() for column in row} | {place(*t) for t in targets}
+    )
+    number = {column: i for i, column in enumerate(used)}
+    n_test = np.where(cube["n_test"].values > 0, cube["n_test"].values, ASSUMED_TESTS)
+    n_test = np.where(np.isin(variants, cheap_predictors(cube))[:, np.newaxis], np.nan, n_test)
+    return Predictions(
+        scores=values.reshape(len(values), -1)[:, used],
+        n_test=n_test.ravel()[used],
+        predictors=tuple(kept),
+        targets=tuple(targets),
+        pick=np.array([[number[c] for c in row] for row in kept.values()], np.intp),
+        target_columns=np.array([number[place(*t)] for t in targets], np.intp),
+        clusters=clusters_of(cube, [d for _, d in targets]),
+    )

@@ -1,0 +1,87 @@
+"""The statistics of a study, by name: each is one function of the evidence, and one tidy table.
+
+Every statistic returns a labelled data set whose variables all have the same dimensions, so that it
+is one table as well: `results/statistics/NAME.csv`. Its attributes say what was done
+(``definition``, ``source``, ``interval``) and, where it has nothing to say, why (``withheld``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import xarray as xr
+
+from pipeline.scores.score_table import to_csv
+from pipeline.statistics.budgets import label_curves
+from pipeline.statistics.choosing import choosing
+from pipeline.statistics.disattenuation import disattenuated_pearson, reliability
+from pipeline.statistics.enough_images import enough_images, images_to_separate
+from pipeline.statistics.enough_labels import enough_labels
+from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.explained import kind_share, variance_explained
+from pipeline.statistics.fidelity_cost import fidelity_cost
+from pipeline.statistics.headline_pairs import headline_pairs
+from pipeline.statistics.label_gap import label_crossing, label_gap
+from pipeline.statistics.mean_scores import mean_scores
+from pipeline.statistics.model_pairs import model_pairs
+from pipeline.statistics.normalization_effect import normalization_effect, normalization_ranking
+from pipeline.statistics.overall_ranks import overall_ranks
+from pipeline.statistics.predictor_tests import normalization_tests, predictor_differences
+from pipeline.statistics.ranks import ranks
+from pipeline.statistics.robustness import effective_robustness, transfer_residual
+from pipeline.statistics.shift_groups import correlations_by_shift
+from pipeline.statistics.trust import trust
+from pipeline.statistics.why import gap_sensitivity, gaps
+from pipeline.statistics.within import predictors_given_backbone, within_backbones
+
+STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
+    "mean_scores": mean_scores,
+    "trust": trust,
+    "predictor_differences": predictor_differences,
+    "choosing": choosing,
+    "fidelity_cost": fidelity_cost,
+    "normalization_tests": normalization_tests,
+    "headline_pairs": headline_pairs,
+    "reliability": reliability,
+    "disattenuated_pearson": disattenuated_pearson,
+    "model_pairs": model_pairs,
+    "gaps": gaps,
+    "gap_sensitivity": gap_sensitivity,
+    "kind_share": kind_share,
+    "variance_explained": variance_explained,
+    "within_backbones": within_backbones,
+    "normalization_effect": normalization_effect,
+    "normalization_ranking": normalization_ranking,
+    "correlations_by_shift": correlations_by_shift,
+    "effective_robustness": effective_robustness,
+    "transfer_residual": transfer_residual,
+    "label_curves": label_curves,
+    "label_gap": label_gap,
+    "label_crossing": label_crossing,
+    "predictors_given_backbone": predictors_given_backbone,
+    "ranks": ranks,
+    "overall_ranks": overall_ranks,
+    "enough_images": enough_images,
+    "images_to_separate": images_to_separate,
+    "enough_labels": enough_labels,
+}
+"""In the order in which the report speaks of them."""
+
+
+def compute_statistics(evidence: Evidence) -> dict[str, xr.Dataset]:
+    """All of `STATISTICS`."""
+    return {name: statistic(evidence) for name, statistic in STATISTICS.items()}
+
+
+def tidy(statistic: xr.Dataset) -> str:
+    """A statistic as CSV: a row for each combination of labels that has any number."""
+    if not statistic.data_vars:
+        return ""
+    table = statistic.to_dataframe()
+    numbers = list(statistic.data_vars)
+    return to_csv(table.dropna(how="all", subset=numbers).reset_index())
+
+
+def withheld(definition: str, reason: str) -> xr.Dataset:
+    """A statistic that has nothing to say of this study, and why."""
+    return xr.Dataset(attrs={"definition": definition, "withheld": reason})

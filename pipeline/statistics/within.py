@@ -1,0 +1,138 @@
+"""Correlations among models of one backbone, and given the backbone.
+
+Backbones differ in score and in every predictor of it: a correlation over all models may be no
+more than that. Here are ρ within each backbone, and the partial ρ given the backbone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.scores.cube import cheap_predictors, comparable
+from pipeline.statistics.design import UNKNOWN, frequent_backbones
+from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
+from pipeline.statistics.panel import words
+from pipeline.statistics.rank_correlation import spearman
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+ALL, POOLED = "all models", "given backbone"
+
+
+def within_backbones(evidence: Evidence) -> xr.Dataset:
+    """Headline protocols on in-domain data sets against headlines on the others, by backbone.
+
+    Returns
+    -------
+    Dataset
+        Dimensions backbone (`ALL`, `POOLED`, then names), predictor and target
+        (``protocol/variant@data set``); variables value (Spearman's ρ), low, high, n, methods.
+    """
+    outside = [d for d in evidence.datasets() if d not in evidence.datasets("in_domain")]
+    headlines = list(evidence.headline.values())
+    x, predictors = _columns(evidence, headlines, evidence.datasets("in_domain"))
+    y, targets = _columns(evidence, headlines, outside)
+    backbone, method = words(evidence, "backbone"), words(evidence, "method")
+    groups: dict[str, tuple[Mask, NDArray[np.str_] | None]] = {
+        ALL: (np.ones(len(x), bool), None),
+        POOLED: (backbone != UNKNOWN, backbone),
+    }
+    groups |= {name: (backbone == name, None) for name in frequent_backbones(backbone)}
+    parts = [
+        _estimate(x[rows], y[rows], None if given is None else given[rows], method[rows], evidence)
+        for rows, given in groups.values()
+    ]
+    return _table(
+        parts,
+        {"backbone": list(groups), "predictor": predictors, "target": targets},
+        "methods",
+        definition="Spearman's ρ among models of one backbone, and given the backbone: of ranks "
+        "less their mean over the backbone's models",
+        interval=f"{evidence.settings.confidence:.0%} delete-one-method jackknife, atanh scale; "
+        f"withheld below {MIN_GROUPS} methods",
+    )
+
+
+def predictors_given_backbone(evidence: Evidence) -> xr.Dataset:
+    """Cheap predictors of a train split against the headline scores on the same data set.
+
+    Returns
+    -------
+    Dataset
+        Dimensions given (`ALL`, `POOLED`), dataset, predictor and protocol; variables value
+        (Spearman's ρ), low, high, n, families.
+    """
+    cube, family = evidence.cube, words(evidence, "family")
+    backbone, names = words(evidence, "backbone"), cheap_predictors(cube)
+    table = comparable(cube, evidence.settings.metric).transpose("model", "dataset", "variant")
+    parts = []
+    for given in (None, backbone):
+        of_datasets = []
+        for dataset in evidence.datasets():
+            x = table.sel(dataset=dataset, variant=names).values
+            y = table.sel(dataset=dataset, variant=list(evidence.headline.values())).values
+            if given is not None:
+                x = np.where((backbone == UNKNOWN)[:, np.newaxis], np.nan, x)
+            of_datasets.append(_estimate(x, y, given, family, evidence))
+        parts.append(Estimate.stacked(of_datasets))
+    return _table(
+        parts,
+        {
+            "given": [ALL, POOLED],
+            "dataset": evidence.datasets(),
+            "predictor": [name.partition("/")[2] for name in names],
+            "protocol": list(evidence.headline),
+        },
+        "families",
+        definition="Spearman's ρ of a cheap predictor's promise with scores on the same data set, "
+        "over all models and given the backbone",
+        interval=f"{evidence.settings.confidence:.0%} delete-one-family jackknife, atanh scale; "
+        f"withheld below {MIN_GROUPS} families",
+    )
+
+
+def _columns(
+    evidence: Evidence, variants: list[str], datasets: list[str]
+) -> tuple[Floats, list[str]]:
+    """Scores of shape (n_models, n_columns), without empty columns, and the columns' names."""
+    table = comparable(evidence.cube, evidence.settings.metric)
+    chosen = table.sel(variant=variants, dataset=datasets).transpose("model", "variant", "dataset")
+    flat = chosen.values.reshape(len(evidence.models), -1)
+    scored = np.isfinite(flat).any(axis=0)
+    names = [f"{v}@{d}" for v in variants for d in datasets]
+    return flat[:, scored], [name for name, has in zip(names, scored, strict=True) if has]
+
+
+def _estimate(
+    x: Floats,
+    y: Floats,
+    given: NDArray[np.str_] | None,
+    units: NDArray[np.str_],
+    evidence: Evidence,
+) -> Estimate:
+    def statistic(kept: Mask) -> tuple[Floats, NDArray[np.int64]]:
+        return spearman(x[kept], y[kept], None if given is None else given[kept])
+
+    confidence = evidence.settings.confidence
+    return jackknifed(statistic, units, confidence, correlation=True)
+
+
+def _table(
+    parts: list[Estimate], coords: dict[str, list[str]], units: str, **attrs: str
+) -> xr.Dataset:
+    found, dims = Estimate.stacked(parts), tuple(coords)
+    return xr.Dataset(
+        {
+            "value": (dims, found.value),
+            "low": (dims, found.low),
+            "high": (dims, found.high),
+            "n": (dims, found.n),
+            units: (dims, found.groups),
+        },
+        coords=coords,
+        attrs=attrs,
+    )
