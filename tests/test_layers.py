@@ -54,11 +54,11 @@ PACKAGES = (
     ("statistics",),
     ("report",),
 )
-"""The rooms of pipeline/, from the ground up: each imports from rooms below its own, and pretraining
-from probes. What lies in pipeline/ itself is known to all."""
+"""The packages of pipeline/, from the ground up: each imports from those below its own, and
+pretraining from probes. What lies in pipeline/ itself is known to all."""
 
 
-def test_the_rooms_of_the_pipeline_import_downwards():
+def test_the_packages_of_the_pipeline_import_downwards():
     height = {name: i for i, row in enumerate(PACKAGES) for name in row}
     folder = REPOSITORY / "pipeline"
     assert {f.name for f in folder.iterdir() if (f / "__init__.py").exists()} <= set(height)
