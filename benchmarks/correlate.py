@@ -37,7 +37,7 @@ from scipy import stats
 from cache.fingerprint import fingerprint
 from cache.records import write_record
 from pipeline.cells import cell_key
-from pipeline.datasets.index import Index, read_index, write_index
+from pipeline.datasets.index import Index, index_rows, read_index, write_index
 from pipeline.params import load_study
 from pipeline.paths import PARAMS, SCORES_NC, SPLITS, provenance_path, record_path
 from pipeline.probes.scoring import Outcome, outcome_table
@@ -128,7 +128,7 @@ def make_index(name: str, images: int, seed: int) -> Index:
             "label_set": pd.Series([None] * len(rows), dtype=object),
         }
     )
-    return Index(name, tuple(f"class_{c}" for c in range(CLASSES)), (), table)
+    return Index(name, tuple(f"class_{c}" for c in range(CLASSES)), (), index_rows(table))
 
 
 def fill_cell(dataset: int, model: int) -> None:

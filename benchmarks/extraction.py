@@ -63,7 +63,7 @@ def make_images(folder: Path, count: int, side: int) -> None:
 def measure(mode: str, name: str, size: int) -> tuple[float, float]:
     """Images a second of one mode, in the current folder, and the first call's seconds."""
 
-    from pipeline.datasets.index import build_index
+    from pipeline.datasets.indexing import build_index
     from pipeline.datasets.samples import entries_of
     from pipeline.datasets.sources import dataset_root
     from pipeline.devices import this_machine

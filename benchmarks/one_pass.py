@@ -17,7 +17,7 @@ from pathlib import Path
 
 from extraction import make_images
 
-from pipeline.datasets.index import build_index
+from pipeline.datasets.indexing import build_index
 from pipeline.datasets.sources import dataset_root
 from pipeline.devices import this_machine
 from pipeline.extraction import loading

@@ -32,7 +32,7 @@ from cache.records import write_record
 from cache.writer import CellWriter
 from pipeline.cards import make_card
 from pipeline.cells import cell_key
-from pipeline.datasets.index import Index, write_index
+from pipeline.datasets.index import Index, index_rows, write_index
 from pipeline.params import load_study
 from pipeline.paths import PARAMS, SPLITS, cell_address, record_path
 from pipeline.records import protocols_of, record_key
@@ -87,7 +87,7 @@ def make_index(name: str, images: int) -> Index:
             "label_set": pd.Series([None] * images, dtype=object),
         }
     )
-    index = Index(name, tuple(f"class_{c}" for c in range(10)), (), table)
+    index = Index(name, tuple(f"class_{c}" for c in range(10)), (), index_rows(table))
     write_index(index)
     return index
 

@@ -12,7 +12,6 @@ from cache.fingerprint import differences
 from cache.manifest import FORMAT
 from pipeline.cards import Card, find_card
 from pipeline.datasets.images import DECODER
-from pipeline.datasets.imported import imported_card
 from pipeline.datasets.index import Index
 from pipeline.models.transforms import VIEW_RULES
 from pipeline.paths import SPLITS, cell_address
@@ -158,6 +157,8 @@ def recorded_card(address: CellAddress) -> Card:
 def _card_or_none(dataset: str, name: str, entry: Model) -> Card | None:
     try:
         if entry.weights == "imported":
+            from pipeline.datasets.imported import imported_card  # which needs pandas
+
             return imported_card(dataset, name)
         return find_card(name, entry)
     except ProbelineError:  # the checkpoint file is not on this machine; its features are

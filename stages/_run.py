@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from cache.errors import ProbelineError
+from pipeline.study import Study
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,6 +54,24 @@ class Tally:
 def say(stage: str, text: str) -> None:
     """A closing line for stages that have no cells."""
     print(f"{stage}: {text}")
+
+
+def require_dataset(study: Study, dataset: str) -> None:
+    """Refuse a data set that the study does not have.
+
+    Raises
+    ------
+    ProbelineError
+        Names those it has.
+    """
+    if dataset not in study.datasets:
+        raise ProbelineError(
+            f"data set {dataset}",
+            "the study has no such data set",
+            expected=f"one of {', '.join(study.datasets)}",
+            found=dataset,
+            remedy="add it to `datasets` in params.yaml",
+        )
 
 
 def _paint(error: ProbelineError) -> str:

@@ -1,16 +1,17 @@
-"""Commands that look at data sets: `probeline datasets [known | show | check]`."""
+"""Commands for data sets: `probeline datasets [known | show | prepare | check]`."""
 
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import click
 
 from cache.errors import ProbelineError
 from pipeline.datasets.known import KnownDataset, known_dataset, known_names
+from pipeline.environment import expand_path
 from pipeline.params import load_study
-from stages._run import explain_errors
-from stages.index import require_dataset
+from stages._run import explain_errors, require_dataset
 from stages.table import print_table
 
 
@@ -18,7 +19,7 @@ from stages.table import print_table
 @click.pass_context
 @explain_errors
 def datasets(context: click.Context) -> None:
-    """List the study's data sets; look at them, and at those that are known by name."""
+    """List the study's data sets; look at them, and fetch those that are known by name."""
     if context.invoked_subcommand is not None:
         return
     from pipeline.datasets.index import read_index
@@ -40,7 +41,8 @@ def list_known() -> None:
     """The data sets that a study may name: `source: "known:NAME"`."""
     rows = []
     for known in map(known_dataset, known_names()):
-        counts = [f"{known.entry['expected'][what]:,}" for what in ("train", "val", "classes")]
+        expected = known.entry["expected"]
+        counts = [f"{expected.get(what, 0):,}" for what in ("train", "val", "classes")]
         rows.append([known.name, *counts, known.entry["role"], known.entry.get("shift", "")])
     print_table(["data set", "train", "val", "classes", "role", "shift"], rows)
 
@@ -61,15 +63,7 @@ def show_dataset(name: str) -> None:
         if entry.known_as is not None:
             rows += _origin(known_dataset(entry.known_as))
     else:
-        try:
-            known = known_dataset(name)
-        except KeyError as error:
-            raise ProbelineError(
-                f"data set {name}",
-                "neither the study nor the list of known data sets has it",
-                found=name,
-                remedy=error.args[0],
-            ) from None
+        known = _known(name, "neither the study nor the list of known data sets has it")
         rows += [[key, str(value)] for key, value in known.entry.items()]
         rows += _origin(known)
     print_table(["", name], rows)
@@ -80,7 +74,7 @@ def show_dataset(name: str) -> None:
 @explain_errors
 def check_dataset(name: str) -> None:
     """Read a data set of the study as the index stage does, and keep nothing."""
-    from pipeline.datasets.index import build_index
+    from pipeline.datasets.indexing import build_index
 
     study = load_study()
     require_dataset(study, name)
@@ -94,5 +88,45 @@ def check_dataset(name: str) -> None:
     )
 
 
+@datasets.command("prepare")
+@click.argument("name")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of all images; $PROBELINE_IMAGES by default.",
+)
+@explain_errors
+def prepare_dataset(name: str, into: Path | None) -> None:
+    """Fetch and unpack a known data set, or say what to do by hand.
+
+    Not needed for one that is on this disk: name its folder as `path` in params.yaml.
+    """
+    from pipeline.datasets.preparing import describe_counts, prepare
+
+    known = _known(name, "is not a known data set")
+    print_table(["", name], [*_origin(known), ["to fetch", _size(known)]])
+    started_in: Path = click.get_current_context().obj
+    images = expand_path("$PROBELINE_IMAGES", "--into") if into is None else started_in / into
+    folder, made = prepare(known, images)
+    found = describe_counts(known, folder)
+    path = folder.absolute() if into is not None else f"$PROBELINE_IMAGES/{known.into}"
+    click.echo(f"\n{name}: {'ready' if made else 'was there already'}, {found}; in params.yaml:")
+    click.echo(f'  {name}: {{source: "known:{name}", path: {path}}}')
+
+
+def _known(name: str, problem: str) -> KnownDataset:
+    try:
+        return known_dataset(name)
+    except KeyError as error:
+        raise ProbelineError(
+            f"data set {name}", problem, found=name, remedy=error.args[0]
+        ) from None
+
+
 def _origin(known: KnownDataset) -> list[list[str]]:
     return [["files wanted", known.get], ["from", known.home], ["licence", known.licence]]
+
+
+def _size(known: KnownDataset) -> str:
+    files = ", ".join(f"{file.file} ({file.gigabytes:g} GB)" for file in known.files)
+    return f"about {sum(file.gigabytes for file in known.files):,.3g} GB: {files}"

@@ -9,8 +9,7 @@ from pipeline.cells import cell_status
 from pipeline.datasets.index import read_index
 from pipeline.params import load_study
 from pipeline.provenance import describe_audit, recorded_audit
-from stages._run import Tally, explain_errors, say
-from stages.index import require_dataset
+from stages._run import Tally, explain_errors, require_dataset, say
 
 
 @click.command(help=__doc__)

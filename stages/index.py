@@ -7,11 +7,10 @@ from collections import Counter
 
 import click
 
-from cache.errors import ProbelineError
-from pipeline.datasets.index import build_index, write_index
+from pipeline.datasets.index import write_index
+from pipeline.datasets.indexing import build_index
 from pipeline.params import load_study
-from pipeline.study import Study
-from stages._run import explain_errors, say
+from stages._run import explain_errors, require_dataset, say
 
 
 @click.command(help=__doc__)
@@ -32,24 +31,6 @@ def main(dataset: str) -> None:
         f"{counts['train']:,} train and {counts['val']:,} val images of {len(index.classes)} "
         f"classes, {time.monotonic() - start:.1f} s",
     )
-
-
-def require_dataset(study: Study, dataset: str) -> None:
-    """Refuse a data set that the study does not have.
-
-    Raises
-    ------
-    ProbelineError
-        Names those it has.
-    """
-    if dataset not in study.datasets:
-        raise ProbelineError(
-            f"data set {dataset}",
-            "the study has no such data set",
-            expected=f"one of {', '.join(study.datasets)}",
-            found=dataset,
-            remedy="add it to `datasets` in params.yaml",
-        )
 
 
 if __name__ == "__main__":

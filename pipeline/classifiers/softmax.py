@@ -141,8 +141,10 @@ class SoftmaxLoss:
 
     def gradient(self, residual: Array) -> Array:
         """Of the loss by the weights."""
-        gradient = self.xp.asarray(residual @ self._columns, dtype=self.xp.float64)
-        gradient[:, 0] = self.xp.sum(residual, 1, dtype=self.xp.float64)
+        xp, shape = self.xp, (len(residual), len(self.squares))
+        gradient = xp.zeros(shape, dtype=xp.float64, device=self.squares.device)
+        gradient[:, 1:] = residual @ self._columns[:, 1:]
+        gradient[:, 0] = xp.sum(residual, 1, dtype=xp.float64)
         return gradient
 
     def probabilities(self, residual: Array) -> Array:

@@ -10,7 +10,7 @@ from projects import draw
 from cache.fingerprint import fingerprint
 from pipeline.cards import find_card, make_card
 from pipeline.cells import cell_key, open_cells
-from pipeline.datasets.index import build_index
+from pipeline.datasets.indexing import build_index
 from pipeline.models.networks import load_model
 from pipeline.params import load_study
 from pipeline.paths import SPLITS

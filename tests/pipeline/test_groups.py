@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from projects import fill_folder
 
-from pipeline.datasets.index import build_index
+from pipeline.datasets.indexing import build_index
 from pipeline.datasets.samples import stratified_split
 from pipeline.probes.protocol import groups_of
 from pipeline.study import Dataset

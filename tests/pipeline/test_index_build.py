@@ -10,7 +10,8 @@ import pytest
 from projects import draw, fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.datasets.index import build_index, read_index, write_index
+from pipeline.datasets.index import read_index, write_index
+from pipeline.datasets.indexing import build_index
 from pipeline.paths import index_path
 from pipeline.study import Dataset
 

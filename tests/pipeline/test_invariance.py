@@ -18,7 +18,7 @@ from scipy.spatial.distance import cdist
 from sklearn.neighbors import KNeighborsClassifier
 
 from cache.cell import Cell
-from pipeline.datasets.index import build_index
+from pipeline.datasets.indexing import build_index
 from pipeline.datasets.samples import entries_of
 from pipeline.datasets.sources import dataset_root
 from pipeline.devices import this_machine

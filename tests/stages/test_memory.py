@@ -11,7 +11,8 @@ import json, resource, sys, tarfile, io
 import numpy as np
 from PIL import Image
 from pipeline.study import Dataset, Model, Study
-from pipeline.datasets.index import build_index, write_index
+from pipeline.datasets.index import write_index
+from pipeline.datasets.indexing import build_index
 count = int(sys.argv[1])
 with tarfile.open("images.tar", "w") as archive:
     picture = io.BytesIO()
