@@ -45,7 +45,9 @@ def check_data(study: Study) -> None:
         When a cell or its stored neighbours are not what the study asks for.
     """
     space = spaces(study.neighbors)[0]
-    for dataset in study.datasets:
+    for dataset, entry in study.datasets.items():
+        if entry.test_only:
+            continue
         index = read_index(dataset)
         cells = {model: open_cells(study, index, model) for model in study.models}
         of_models = {

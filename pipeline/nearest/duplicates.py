@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.nearest.votes import TWIN_SHARE
+from pipeline.nearest.leave_one_out import TWIN_SHARE
 
 Matrix = NDArray[np.float64]
 Indices = NDArray[np.integer]

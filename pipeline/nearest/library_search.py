@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from pipeline.backends import require_cuml_size
 from pipeline.nearest.banks import Bank, non_finite
+from pipeline.nearest.limits import MARGIN
 from pipeline.nearest.preparation import Space
-from pipeline.nearest.search import MARGIN, Neighbors, nearest
+from pipeline.nearest.search import Neighbors, nearest
 
 OFFERED = ("numpy", "sklearn", "torch", "cuml")
 """For `pipeline.backends.choose_backend`."""

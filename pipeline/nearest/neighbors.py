@@ -27,9 +27,9 @@ from pipeline.cells import open_cells
 from pipeline.datasets.index import read_index
 from pipeline.environment import cpu_count
 from pipeline.nearest.banks import Bank, CellBank
+from pipeline.nearest.leave_one_out import stratified
 from pipeline.nearest.library_search import OFFERED, nearest_by
 from pipeline.nearest.search import Neighbors
-from pipeline.nearest.votes import stratified
 from pipeline.parallel import run_all
 from pipeline.paths import neighbors_path
 from pipeline.study import Neighbors as Settings
@@ -93,7 +93,9 @@ def compute_neighbors(study: Study) -> tuple[int, int]:
     """
     pending = []
     total = 0
-    for dataset in study.datasets:
+    for dataset, entry in study.datasets.items():
+        if entry.test_only:  # there are no train images to be near to
+            continue
         index = read_index(dataset)
         for model in study.models:
             train, val = open_cells(study, index, model)

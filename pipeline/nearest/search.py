@@ -8,41 +8,24 @@ missing, the query is searched again in float64, and as a last resort by differe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import Lock
-from typing import TypeVar
 
 import numpy as np
 import threadpoolctl
 from numpy.typing import NDArray
 
-from cache.errors import NonFiniteError, ProbelineError
+from cache.errors import NonFiniteError
+from pipeline.nearest import limits
 from pipeline.nearest.banks import Bank, draw, non_finite
 from pipeline.nearest.candidates import Candidates
+from pipeline.nearest.limits import check_search, group_size, longest_piece
 from pipeline.nearest.preparation import Space
-from pipeline.nearest.running import BAND, MOST_COLUMNS, ROOM, Running
+from pipeline.nearest.running import Running
 from pipeline.nearest.scanning import NumpyScan, Scan, own_places
-
-MARGIN = 32
-"""Candidates kept beyond k."""
-
-PIECE = 2048
-"""Most bank rows compared at a time by one thread; a multiple of 8."""
-
-PIECE_BYTES = 8 << 20
-"""Of their points in float32: wide rows come in shorter pieces."""
-
-BLOCK = 1024
-"""Most queries compared at a time by one thread."""
-
-SAMPLE = 1024
-"""Bank rows compared first, which tell how near the nearest will be."""
-
-ROWS = 128
-"""Rows widened to float64 at a time by one thread."""
+from pipeline.nearest.threads import Team, blas_threads, even
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -50,7 +33,6 @@ Indices = NDArray[np.int32]
 Rows = NDArray[np.integer]
 Mask = NDArray[np.bool_]
 Raw = NDArray[np.floating]
-Item = TypeVar("Item")
 
 _Piece = tuple[Indices, Raw, Rows]
 """Numbers of rows in the bank, a chunk of stored values, and the rows' places in it."""
@@ -118,9 +100,9 @@ def nearest(
     NonFiniteError
         When a feature is NaN or infinite; names it.
     """
-    _check(bank, queries, k, own, only)
-    threads = threads or _blas_threads()
-    size = _group_size(bank, queries, k, threads, memory)
+    check_search(bank, queries, k, own, only)
+    threads = threads or blas_threads()
+    size = group_size(bank, queries, k, threads, memory)
     found = Neighbors(np.empty((queries.rows, k)), np.empty((queries.rows, k), np.int32))
     with ExitStack() as stack:
         stack.enter_context(threadpoolctl.threadpool_limits(1))
@@ -128,11 +110,11 @@ def nearest(
             from pipeline.nearest.torch_scanning import exact_products  # takes seconds to import
 
             stack.enter_context(exact_products())
-        pool = stack.enter_context(ThreadPoolExecutor(threads))
+        team = Team(stack.enter_context(ThreadPoolExecutor(threads)), threads)
         try:
-            sample = draw(bank, SAMPLE, only)
+            sample = draw(bank, limits.SAMPLE, only)
             space = Space.fit(bank, preparation, metric, sample[1])
-            search = _Search(bank, space, k, only, sample, pool, threads, backend)
+            search = _Search(bank, space, k, only, sample, team, backend)
             for rows, raw in _groups(queries, size):
                 squared, indices = search.run(raw, None if own is None else own[rows])
                 found.distances[rows], found.indices[rows] = space.distance(squared), indices
@@ -150,8 +132,7 @@ class _Search:
     k: int
     only: Mask | None
     sample: tuple[Indices, Raw]
-    pool: ThreadPoolExecutor
-    threads: int
+    team: Team
     backend: str
 
     def run(self, raw: Raw, own: Rows | None) -> tuple[Matrix, Indices]:
@@ -194,12 +175,12 @@ class _Search:
             )
 
         blocks = self._blocks(len(raw))
-        self._side_by_side(sort, blocks)
+        self.team.side_by_side(sort, blocks)
         ordered = [parts[rows.start] for rows in blocks]
         query = np.nonzero(np.concatenate([doubtful for _, doubtful in ordered]))[0]
         row = np.concatenate([candidates.rows[doubtful] for candidates, doubtful in ordered])
         exact = self._exact(raw, query, row)
-        self._side_by_side(choose, blocks)
+        self.team.side_by_side(choose, blocks)
         return squared, indices, sure
 
     def _scan(self, raw: Raw, own: Rows | None, dtype: type[np.floating]) -> tuple[Scan, Vector]:
@@ -211,10 +192,12 @@ class _Search:
         if dtype == np.float32 and self.backend == "torch":
             from pipeline.nearest.torch_scanning import TorchScan
 
-            scan = TorchScan(points, own, self.k + MARGIN, blocks, self.threads)
+            scan = TorchScan(points, own, self.k + limits.MARGIN, blocks, self.team.threads)
         else:
-            scan = NumpyScan(points, own, self.k + MARGIN, blocks, self.threads, self._longest)
-            if dtype == np.float32 and self._available() >= 4 * SAMPLE:
+            scan = NumpyScan(
+                points, own, self.k + limits.MARGIN, blocks, self.team.threads, self._longest
+            )
+            if dtype == np.float32 and self._available() >= 4 * limits.SAMPLE:
                 wanted = self._begin(scan)
 
         def compare(worker: int, pieces: Iterator[_Piece]) -> None:
@@ -225,7 +208,7 @@ class _Search:
                     self._fill_piece(piece, values, rows)
                     scan.offer(worker, piece, numbers)
 
-        self._share(compare, self._pieces(wanted))
+        self.team.share(compare, self._pieces(wanted))
         return scan, lengths
 
     def _begin(self, scan: NumpyScan) -> Mask:
@@ -236,14 +219,14 @@ class _Search:
         wanted = np.ones(self.bank.rows, np.bool_) if self.only is None else self.only.copy()
         wanted[numbers] = False
         # So many of the wanted values are expected in the sample; five deviations more are safe.
-        expected = (self.k + MARGIN) * len(numbers) / self._available()
+        expected = (self.k + limits.MARGIN) * len(numbers) / self._available()
         rank = int(expected + 5 * np.sqrt(expected)) + 1
-        self._side_by_side(lambda turn: scan.begin(turn, piece, numbers, rank), scan.turns)
+        self.team.side_by_side(lambda turn: scan.begin(turn, piece, numbers, rank), scan.turns)
         return wanted
 
     @property
     def _longest(self) -> int:
-        return _longest_piece(self.bank.columns)
+        return longest_piece(self.bank.columns)
 
     def _available(self) -> int:
         """Rows of the bank that are searched."""
@@ -253,7 +236,7 @@ class _Search:
         """The rows to search, a piece at a time."""
         for chunk, values in self.bank.chunks():
             rows = np.arange(len(values)) if wanted is None else np.flatnonzero(wanted[chunk])
-            for part in _even(len(rows), self._longest, self.threads):
+            for part in even(len(rows), self._longest, self.team.threads):
                 yield (rows[part] + chunk.start).astype(np.int32), values, rows[part]
 
     def _points(
@@ -268,7 +251,7 @@ class _Search:
             np.negative(points[rows], out=points[rows])
 
         points[:, -1] = -1
-        self._side_by_side(fill, blocks)
+        self.team.side_by_side(fill, blocks)
         return points, squares
 
     def _fill_piece(self, piece: Raw, values: Raw, rows: Rows) -> None:
@@ -278,8 +261,8 @@ class _Search:
     def _fill(self, points: Raw, values: Raw, rows: Rows) -> Vector:
         """Put points about the centre into place, and return their squared lengths."""
         squares = np.empty(len(rows))
-        for start in range(0, len(rows), ROWS):
-            part = slice(start, start + ROWS)
+        for start in range(0, len(rows), limits.ROWS):
+            part = slice(start, start + limits.ROWS)
             squares[part] = self.space.place(values[rows[part]], points[part])
         if not np.isfinite(squares).all():
             raise NonFiniteError("neighbour search", "a feature is not a finite number")
@@ -296,8 +279,8 @@ class _Search:
         def measure(_: int, chunks: Iterator[tuple[slice, Raw]]) -> None:
             for rows, values in chunks:
                 first, last = np.searchsorted(ends, [rows.start, rows.stop])
-                for start in range(first, last, ROWS):
-                    pairs = order[start : min(start + ROWS, last)]
+                for start in range(first, last, limits.ROWS):
+                    pairs = order[start : min(start + limits.ROWS, last)]
                     theirs = self.space.prepare(values[row[pairs] - rows.start])
                     penalty = self.space.zero_penalty(theirs)
                     ours = self.space.prepare(raw[query[pairs]])
@@ -305,7 +288,7 @@ class _Search:
                     ours -= theirs  # with a zero row: 2, but for the rounding of unit length
                     squared[pairs] = np.where(penalty > 0, 2.0, np.vecdot(ours, ours))
 
-        self._share(measure, self.bank.chunks())
+        self.team.share(measure, self.bank.chunks())
         return squared
 
     def _compare_all(self, raw: Raw, own: Rows | None) -> tuple[Matrix, Indices]:
@@ -333,50 +316,13 @@ class _Search:
                     squared[own_places(own[rows], numbers)] = np.inf
                 running.offer(rows, squared, numbers)
 
-            self._side_by_side(compare, blocks)
+            self.team.side_by_side(compare, blocks)
         squared, indices, _ = running.smallest(slice(0, len(raw)))
         return squared, indices
 
     def _blocks(self, length: int) -> list[slice]:
         """The queries that are compared together."""
-        return _even(length, BLOCK, self.threads)
-
-    def _side_by_side(self, function: Callable[[Item], None], blocks: Sequence[Item]) -> None:
-        together = self.pool.map if len(blocks) > 1 and self.threads > 1 else map
-        for _ in together(function, blocks):  # raises what a call raised
-            pass
-
-    def _share(
-        self, function: Callable[[int, Iterator[Item]], None], items: Iterator[Item]
-    ) -> None:
-        """Call `function` once in each thread; each item goes to the one that asks next."""
-        shared = _Shared(items)
-        for _ in self.pool.map(lambda worker: function(worker, shared), range(self.threads)):
-            pass
-
-
-class _Shared(Iterator[Item]):
-    """An iterator that threads may share."""
-
-    def __init__(self, items: Iterator[Item]) -> None:
-        self._items = items
-        self._lock = Lock()
-
-    def __next__(self) -> Item:
-        with self._lock:
-            return next(self._items)
-
-
-def _longest_piece(columns: int) -> int:
-    """Most rows of a piece."""
-    return min(PIECE, 8 * max(16, PIECE_BYTES // (32 * (columns + 1))))
-
-
-def _even(length: int, most: int, threads: int) -> list[slice]:
-    """Slices of `range(length)`, at most `most` (a multiple of 8) long, as many for each thread."""
-    count = -(-max(1, -(-length // most)) // threads) * threads
-    size = 8 * -(-length // (8 * count))
-    return [slice(start, min(start + size, length)) for start in range(0, length, size or 1)]
+        return even(length, limits.BLOCK, self.team.threads)
 
 
 def _groups(queries: Bank, size: int) -> Iterator[tuple[slice, Raw]]:
@@ -393,70 +339,3 @@ def _groups(queries: Bank, size: int) -> Iterator[tuple[slice, Raw]]:
             if stop - start == size or stop == queries.rows:
                 yield slice(start, stop), held[0] if len(held) == 1 else np.concatenate(held)
                 held, start = [], stop
-
-
-def _check(bank: Bank, queries: Bank, k: int, own: Rows | None, only: Mask | None) -> None:
-    if bank.columns != queries.columns:
-        raise ProbelineError(
-            "neighbour search",
-            "the queries have another number of features than the bank",
-            expected=str(bank.columns),
-            found=str(queries.columns),
-        )
-    if bank.rows > MOST_COLUMNS:
-        raise ProbelineError(
-            "neighbour search",
-            "the bank has too many rows",
-            expected=f"at most {MOST_COLUMNS:,}",
-            found=f"{bank.rows:,}",
-        )
-    available = bank.rows if only is None else int(np.count_nonzero(only))
-    if own is not None and (only is None or only[own].any()):
-        available -= 1
-    if not 1 <= k <= available:
-        raise ProbelineError(
-            "neighbour search",
-            f"k = {k} neighbours of {available} train rows can't be found",
-            expected=f"k from 1 to {available}",
-            found=str(k),
-            remedy="ask for fewer neighbours, or leave this data set out",
-        )
-
-
-def _blas_threads() -> int:
-    """What the caller's limits leave BLAS."""
-    pools = [p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
-    return max(pools, default=1)
-
-
-def _group_size(bank: Bank, queries: Bank, k: int, threads: int, memory: int | None) -> int:
-    """Queries that can be searched together in the allowed memory."""
-    if memory is None:
-        return queries.rows
-    width, kept = 8 * (bank.columns + 1), k + MARGIN  # all as if in float64
-    piece = _longest_piece(bank.columns)
-    query = 2 * width + 16 * ROOM * kept + 96 * kept  # values and point, keys, candidates and pairs
-    thread = (
-        width * piece  # a piece of the bank, or its differences from a query
-        + 8 * BLOCK * max(piece, SAMPLE)  # scores
-        + BAND * (64 * piece + 16 * ROOM * kept)  # choosing from them
-        + 8 * width * ROWS  # widening rows, or measuring pairs
-        + bank.chunk_bytes
-    )
-    fixed = (
-        (12 * k + 16) * queries.rows
-        + bank.chunk_bytes
-        + 2 * queries.chunk_bytes
-        + width * max(piece, SAMPLE)  # statistics, the sample, a piece to take differences from
-        + threads * thread
-    )
-    fewest = min(queries.rows, 64)
-    if memory < fixed + fewest * query:
-        raise ProbelineError(
-            "neighbour search",
-            "the allowed memory is too small",
-            expected=f"at least {fixed + fewest * query:,} bytes",
-            found=f"{memory:,} bytes",
-            remedy="allow more memory, or ask for fewer neighbours",
-        )
-    return min(queries.rows, (memory - fixed) // query)

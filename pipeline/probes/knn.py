@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.nearest.leave_one_out import Choice, choose, leave_one_out
 from pipeline.nearest.neighbors import Space, Stored, read_neighbors, spaces
-from pipeline.nearest.votes import Choice, Verdict, choose, judge, leave_one_out
+from pipeline.nearest.votes import Verdict, judge
 from pipeline.probes.knn_variants import TUNED, Variant, tuned_votings, variants
 from pipeline.probes.protocol import Scored, Task, judged
 from pipeline.probes.scoring import Outcome

@@ -15,8 +15,8 @@ from cache.errors import (
     ProbelineError,
 )
 from pipeline.nearest import neighbors
+from pipeline.nearest.leave_one_out import stratified
 from pipeline.nearest.neighbors import neighbors_key, read_neighbors, search_cell, spaces
-from pipeline.nearest.votes import stratified
 from pipeline.paths import neighbors_path
 
 EVERY = {

@@ -17,7 +17,7 @@ from cache.cell import Cell, CellAddress, chunk_name
 from cache.errors import CellCorruptError, NonFiniteError, ProbelineError
 from cache.writer import CellWriter
 from pipeline.classifiers.normalization import unit_length, zscore
-from pipeline.nearest import candidates, search
+from pipeline.nearest import candidates, limits, search
 from pipeline.nearest.banks import ArrayBank, CellBank, draw
 from pipeline.nearest.library_search import nearest_by
 from pipeline.nearest.preparation import widen
@@ -230,10 +230,10 @@ def test_blocks_and_threads_change_nothing(
     bank, queries = CLASS_SORTED
     expected = direct(bank, queries, 15, "euclidean")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "PIECE", piece)
-        patch.setattr(search, "BLOCK", block)
-        patch.setattr(search, "MARGIN", margin)
-        patch.setattr(search, "SAMPLE", sample)
+        patch.setattr(limits, "PIECE", piece)
+        patch.setattr(limits, "BLOCK", block)
+        patch.setattr(limits, "MARGIN", margin)
+        patch.setattr(limits, "SAMPLE", sample)
         found = nearest(
             ArrayBank(bank, chunk), ArrayBank(queries, query_chunk), 15, "euclidean",
             threads=threads,
@@ -360,7 +360,7 @@ def test_a_sample_that_misleads_loses_no_neighbor(monkeypatch):
     bank, queries = cloud(28, 3000, 6), cloud(29, 1, 6)
     expected = direct(bank, queries, 40, "euclidean")
     sample = np.sort(expected[1][0, :30]).astype(np.int32)
-    monkeypatch.setattr(search, "SAMPLE", len(sample))
+    monkeypatch.setattr(limits, "SAMPLE", len(sample))
     monkeypatch.setattr(search, "draw", lambda *_: (sample, bank[sample]))
     found = nearest(ArrayBank(bank), ArrayBank(queries), 40, "euclidean")
     np.testing.assert_array_equal(found.indices, expected[1])

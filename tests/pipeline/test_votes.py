@@ -14,17 +14,15 @@ from cache.errors import ProbelineError
 from pipeline.classifiers.normalization import unit_length
 from pipeline.nearest import votes
 from pipeline.nearest.banks import ArrayBank
-from pipeline.nearest.search import nearest
-from pipeline.nearest.votes import (
+from pipeline.nearest.leave_one_out import (
     LeaveOneOut,
-    Voting,
     choose,
-    judge,
     leave_one_out,
     stratified,
-    vote,
     without_twins,
 )
+from pipeline.nearest.search import nearest
+from pipeline.nearest.votes import Voting, judge, vote
 from pipeline.probes.knn_variants import PRESETS
 from pipeline.probes.scoring import make_outcome
 from pipeline.probes.transfer_votes import neighbor_votes
