@@ -114,11 +114,15 @@ class FittedHeads:
         shares = hits.double().numpy() / len(labels)
         return np.where([epoch is None for epoch in self.diverged], shares, np.nan)
 
-    def probabilities(self, features: Array, head: int) -> NDArray[np.float64]:
-        """Class probabilities by one head, shape (n_rows, n_classes), rows summing to 1."""
-        parts = [s[:, head].double().softmax(dim=1).cpu() for s in self._scores(features)]
+    def log_probabilities(self, features: Array, head: int) -> NDArray[np.float64]:
+        """Log class probabilities by one head, shape (n_rows, n_classes)."""
+        parts = [s[:, head].double().log_softmax(dim=1).cpu() for s in self._scores(features)]
         values: NDArray[np.float64] = torch.cat(parts).numpy()
         return values
+
+    def probabilities(self, features: Array, head: int) -> NDArray[np.float64]:
+        """Class probabilities by one head, shape (n_rows, n_classes), rows summing to 1."""
+        return np.exp(self.log_probabilities(features, head))
 
     @torch.no_grad()
     def _scores(self, features: Array) -> Iterator[Tensor]:

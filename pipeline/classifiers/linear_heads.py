@@ -1,4 +1,4 @@
-"""Linear heads fitted on one train split, ready to score features of any other data set.
+"""Heads fitted on one train split, ready to score features of any other data set.
 
 No split but train is an argument of anything here, so none can reach a choice.
 """
@@ -39,8 +39,8 @@ class FittedHead:
     ----------
     variant : str
         E.g. ``logistic_zscore``.
-    normalizer : Normalizer
-        With statistics of the head's own train split.
+    normalizer : callable
+        Features as cached -> what the head scores, by statistics of the head's own train split.
     score : callable
         Normalised features -> scores.
     log_probabilities : bool
@@ -54,7 +54,7 @@ class FittedHead:
     """
 
     variant: str
-    normalizer: Normalizer
+    normalizer: Callable[[Features], Features]
     score: _Score
     log_probabilities: bool
     seconds: float

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
+from pipeline.classifiers.inner_splits import Groups
 from pipeline.classifiers.linear_heads import FittedHead, Labels, fit_head
 from pipeline.classifiers.normalization import Features
 from pipeline.probes.protocol import Scored, Task, judged, read_features
@@ -27,26 +29,58 @@ def run_linear(study: Study, backend: str, task: Task) -> Scored:
     task : Task
     """
     train, labels = read_features(task.train), task.train.labels().astype(np.int64)
-    outcomes: list[Outcome] = []
-    for name in study.linear.heads:
-        if name in ("logistic", "ridge"):
-            for normalization in study.linear.normalization:
-                head = fit_head(
-                    name,
-                    normalization,
-                    train,
-                    labels,
-                    len(task.classes),
-                    study.linear,
-                    backend,
-                    task.train_groups,
-                )
-                outcomes.append(_judge(head, read_features(task.val), task.val.labels()))
-        else:
-            from pipeline.probes.sgd import run_gradient_heads  # imports torch
+    val, val_labels = read_features(task.val), task.val.labels()
+    heads = fit_all_heads(
+        study,
+        backend,
+        task.dataset,
+        task.model,
+        train,
+        labels,
+        len(task.classes),
+        task.train_groups,
+    )
+    return judged(task, [_judge(head, val, val_labels) for head in heads])
 
-            outcomes += run_gradient_heads(study, task, name, train, labels)
-    return judged(task, outcomes)
+
+def fit_all_heads(
+    study: Study,
+    backend: str,
+    dataset: str,
+    model: str,
+    train: Features,
+    labels: Labels,
+    n_classes: int,
+    groups: Groups | None,
+) -> Iterator[FittedHead]:
+    """Every head that a study asks for, fitted on one train split.
+
+    Parameters
+    ----------
+    study : Study
+    backend : {"numpy", "torch", "sklearn", "cuml"}
+        Of logistic regression and ridge; heads trained by gradient descent need torch.
+    dataset, model : str
+        Whose train split it is.
+    train : ndarray of shape (n_train, n_features)
+        As cached.
+    labels : ndarray of shape (n_train,)
+    n_classes : int
+    groups : ndarray of shape (n_train,) of str, or None
+    """
+    settings = study.linear
+    for name in settings.heads:
+        if name in ("logistic", "ridge"):
+            for normalization in settings.normalization:
+                yield fit_head(
+                    name, normalization, train, labels, n_classes, settings, backend, groups
+                )
+        else:
+            from pipeline.probes.sgd import fit_gradient_heads  # imports torch
+
+            yield from fit_gradient_heads(
+                study, dataset, model, name, train, labels, n_classes, groups
+            )
 
 
 def _judge(head: FittedHead, val: Features, labels: Labels) -> Outcome:

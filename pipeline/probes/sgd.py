@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,14 @@ from cache.cell import Cell
 from cache.errors import ProbelineError
 from pipeline.cells import needed_splits
 from pipeline.classifiers.heads import Array, FittedHeads, Head, Labels, Recipe, fit_heads
-from pipeline.classifiers.inner_splits import Mask, held_out_parts
+from pipeline.classifiers.inner_splits import Groups, Mask, held_out_parts
+from pipeline.classifiers.linear_heads import FittedHead
 from pipeline.classifiers.linear_solvers import use_our_share_of_threads
 from pipeline.classifiers.normalization import Features
 from pipeline.classifiers.tuning import HIDDEN, PRESET_RATE
 from pipeline.devices import this_machine
 from pipeline.paths import SPLITS, cell_address
-from pipeline.probes.protocol import Task, read_features
-from pipeline.probes.scoring import Outcome, make_outcome
+from pipeline.probes.protocol import read_features
 from pipeline.study import Study
 
 
@@ -78,21 +79,32 @@ def variant_names(name: str, batch_norm: Sequence[bool] = (False, True)) -> list
     return [*kinds, *(f"{kind}_tuned" for kind in kinds)]
 
 
-def run_gradient_heads(
-    study: Study, task: Task, name: str, train: Features, labels: Labels
-) -> list[Outcome]:
-    """The variants that a study's ``sgd`` or ``mlp`` stands for, on one task.
+def fit_gradient_heads(
+    study: Study,
+    dataset: str,
+    model: str,
+    name: str,
+    train: Features,
+    labels: Labels,
+    n_classes: int,
+    groups: Groups | None,
+) -> list[FittedHead]:
+    """The variants that a study's ``sgd`` or ``mlp`` stands for, fitted on one train split.
 
     ``sgd_cached`` and, where the study extracts n augmented views, ``sgd_views_n``; or ``mlp``.
 
     Parameters
     ----------
     study : Study
-    task : Task
+    dataset, model : str
+        Whose train split it is.
     name : {"sgd", "mlp"}
     train : ndarray of shape (n_train, n_features)
-        Of the task, as cached.
+        As cached.
     labels : ndarray of shape (n_train,)
+    n_classes : int
+    groups : ndarray of shape (n_train,) of str, or None
+        Of which none is on both sides of the hold-out.
     """
     use_our_share_of_threads()
     settings = study.linear
@@ -100,39 +112,34 @@ def run_gradient_heads(
         epochs=settings.sgd.epochs, hidden=HIDDEN if name == "mlp" else None, seed=settings.seed
     )
     runs: dict[str, Sequence[Array]] = {"mlp" if name == "mlp" else "sgd_cached": [train]}
-    splits = needed_splits(study, study.models[task.model])[len(SPLITS) :]
+    splits = needed_splits(study, study.models[model])[len(SPLITS) :]
     if name == "sgd" and splits:
         runs[f"sgd_views_{len(splits)}"] = Views(
-            [Cell.open(cell_address(task.dataset, task.model, split)) for split in splits]
+            [Cell.open(cell_address(dataset, model, split)) for split in splits]
         )
-    val, val_labels = read_features(task.val), task.val.labels()
-    held_out = held_out_parts(labels, "holdout", settings.seed, task.train_groups)
-    outcomes = []
+    held_out = held_out_parts(labels, "holdout", settings.seed, groups)
+    heads = []
     for variant, views in runs.items():
-        outcomes += run_sgd(
+        heads += fit_sgd(
             variant,
             views,
             train,
             labels,
-            val,
-            val_labels,
-            len(task.classes),
+            n_classes,
             rates=settings.sgd.learning_rates,
             batch_norm=settings.sgd.batch_norm,
             recipe=recipe,
             held_out=held_out.masks[0],
             device=this_machine().devices[0],
         )
-    return outcomes
+    return heads
 
 
-def run_sgd(
+def fit_sgd(
     name: str,
     views: Sequence[Array],
     train: Array,
-    train_labels: Labels,
-    val: Array,
-    val_labels: Labels,
+    labels: Labels,
     n_classes: int,
     *,
     rates: Sequence[float],
@@ -140,8 +147,8 @@ def run_sgd(
     held_out: Mask,
     device: torch.device | str,
     batch_norm: Sequence[bool] = (False, True),
-) -> list[Outcome]:
-    """Judge the preset and the tuned heads on the val split.
+) -> list[FittedHead]:
+    """The preset and the tuned heads.
 
     Parameters
     ----------
@@ -151,9 +158,7 @@ def run_sgd(
         What the heads are trained on.
     train : array of shape (n_train, n_features)
         The evaluation crop of the same images, on which the hold-out is judged.
-    train_labels : ndarray of shape (n_train,)
-    val, val_labels
-        Read by the last step only.
+    labels : ndarray of shape (n_train,)
     n_classes : int
     rates : sequence of float
         Base learning rates to choose from.
@@ -166,20 +171,20 @@ def run_sgd(
 
     Returns
     -------
-    list of Outcome
+    list of FittedHead
         In the order of `variant_names`, less those whose head diverged; every one's details list
         all trials and the variants that diverged.
     """
     begin = time.perf_counter()
     kinds = sorted(batch_norm)
     tried = [Head(rate, bn) for bn in kinds for rate in sorted(rates)]
-    trials = try_heads(views, train, train_labels, n_classes, tried, recipe, held_out, device)
+    trials = try_heads(views, train, labels, n_classes, tried, recipe, held_out, device)
     tuning = time.perf_counter() - begin
     chosen = [best_trial(trials, bn) for bn in kinds]
     wanted = [Head(PRESET_RATE, bn) for bn in kinds]
     wanted += [Head(t.learning_rate, t.batch_norm) for t in chosen]
     heads = list(dict.fromkeys(wanted))  # a tuned head may be the preset
-    fitted = fit_heads(heads, views, train_labels, n_classes, recipe, device=device)
+    fitted = fit_heads(heads, views, labels, n_classes, recipe, device=device)
     fitting = (time.perf_counter() - begin - tuning) / len(heads)
     names = variant_names(name, kinds)
     shared = {
@@ -189,17 +194,18 @@ def run_sgd(
             n for n, h in zip(names, wanted, strict=True) if not _finite(fitted, heads.index(h))
         ],
     }
-    outcomes = []
+    found = []
     for variant, head, trial in zip(names, wanted, [*[None] * len(kinds), *chosen], strict=True):
         place = heads.index(head)
         if not _finite(fitted, place):
             continue
         selection = {} if trial is None else _selection(trial, rates)
-        outcomes.append(
-            make_outcome(
+        found.append(
+            FittedHead(
                 variant,
-                fitted.probabilities(val, place),
-                val_labels,
+                normalizer=_as_cached,
+                score=partial(fitted.log_probabilities, head=place),
+                log_probabilities=True,
                 seconds=fitting + (0.0 if trial is None else tuning / len(kinds)),
                 backend="torch",
                 seed=recipe.seed,
@@ -211,7 +217,7 @@ def run_sgd(
                 },
             )
         )
-    return outcomes
+    return found
 
 
 def try_heads(
@@ -266,6 +272,10 @@ def best_trial(trials: Sequence[Trial], batch_norm: bool) -> Trial:
 def _selection(trial: Trial, rates: Sequence[float]) -> dict[str, Any]:
     at_edge = len(rates) > 1 and trial.learning_rate in (min(rates), max(rates))
     return {"holdout_top1": trial.holdout_top1, "rate_at_grid_edge": at_edge}
+
+
+def _as_cached(features: Features) -> Features:
+    return features
 
 
 def _finite(fitted: FittedHeads, place: int) -> bool:

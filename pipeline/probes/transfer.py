@@ -4,7 +4,7 @@ Only classes that both have count: a head is trained on all classes of its data 
 are restricted to the shared ones, a bank of neighbours is filtered to them before the search, and
 test images of other classes are left out. Statistics for normalising come from the data set
 trained on, but in the variants named ``target_zscore`` (transductive: test features are z-scored
-by the train split of their own data set).
+by the train split of their own data set, where it has one).
 """
 
 from __future__ import annotations
@@ -17,20 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.classifiers.linear_heads import FittedHead, HeadName, fit_head
+from pipeline.classifiers.linear_heads import FittedHead
 from pipeline.datasets.shared_classes import SharedClasses
 from pipeline.nearest.banks import CellBank
 from pipeline.nearest.preparation import Space
 from pipeline.probes.held_out_groups import hold_out_groups
+from pipeline.probes.linear import fit_all_heads
 from pipeline.probes.protocol import Scored, Source, Task, read_features
 from pipeline.probes.reading import read_rows
 from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_scores import Part, join
 from pipeline.probes.transfer_votes import neighbor_votes, transferred_variants
 from pipeline.study import Study
-
-TRANSFERRED: tuple[HeadName, ...] = ("logistic", "ridge")
-"""Heads of the linear protocol that can score the features of another data set."""
 
 Values = NDArray[np.floating]
 Matrix = NDArray[np.float64]
@@ -92,7 +90,7 @@ class Transfer:
 
     def _by_heads(self, test: _Test) -> Iterator[Part]:
         if test.name not in self._heads:
-            self._heads[test.name] = list(self._fitted(test.source))
+            self._heads[test.name] = list(self._fitted(test.name, test.source))
         for head in self._heads[test.name]:
             normalization = head.variant.rpartition("_")[2]
             for name, queries in test.versions(head.variant, normalization):
@@ -111,23 +109,19 @@ class Transfer:
                     details=head.details,
                 )
 
-    def _fitted(self, source: Source) -> Iterator[FittedHead]:
-        """Logistic regression and ridge as the study asks for them."""
+    def _fitted(self, name: str, source: Source) -> Iterator[FittedHead]:
+        """The heads of the linear protocol, as the study asks for them."""
         train, labels = read_features(source.train), source.train.labels().astype(np.int64)
-        settings = self._study.linear
-        for name in TRANSFERRED:
-            if name in settings.heads:
-                for normalization in settings.normalization:
-                    yield fit_head(
-                        name,
-                        normalization,
-                        train,
-                        labels,
-                        len(source.classes),
-                        settings,
-                        self._backend,
-                        source.train_groups,
-                    )
+        return fit_all_heads(
+            self._study,
+            self._backend,
+            name,
+            self._model,
+            train,
+            labels,
+            len(source.classes),
+            source.train_groups,
+        )
 
 
 @dataclass(frozen=True)
@@ -173,9 +167,9 @@ class _Test:
         return cls(task, name, source, shared, rows, places[rows], queries, left_out)
 
     def versions(self, variant: str, normalization: str) -> Iterator[tuple[str, Values]]:
-        """A variant's name and queries; with z-scoring also its transductive twin's."""
+        """A variant's name and queries; with z-scoring also its transductive twin's, if any."""
         yield f"from_{self.name}_{variant}", self.queries
-        if normalization == "zscore":
+        if normalization == "zscore" and self.task.train_cell is not None:
             twin = variant.removesuffix("zscore") + "target_zscore"
             yield f"from_{self.name}_{twin}", self._moved_queries()
 

@@ -10,13 +10,12 @@ from pipeline.datasets.index import Index
 from pipeline.datasets.shared_classes import SharedClasses
 from pipeline.probes.held_out_groups import obstacle
 from pipeline.probes.protocol import groups_of
-from pipeline.probes.transfer import TRANSFERRED
 from pipeline.probes.transfer_votes import transferred_variants
 from pipeline.study import Study
 
 
 def describe_pairs(study: Study, indexes: Mapping[str, Index]) -> Iterator[str]:
-    """A line for each source and target, for each source with groups, and for heads left out.
+    """A line for each source and target, and for each source with groups.
 
     Parameters
     ----------
@@ -24,9 +23,6 @@ def describe_pairs(study: Study, indexes: Mapping[str, Index]) -> Iterator[str]:
     indexes : mapping of str to Index
         Of all data sets of the study.
     """
-    others = [head for head in study.linear.heads if head not in TRANSFERRED]
-    if others:
-        yield f"not transferred: {', '.join(others)} (only kNN, {' and '.join(TRANSFERRED)} are)"
     for name in study.transfer.sources:
         source = indexes[name]
         for target, index in indexes.items():

@@ -11,8 +11,10 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeClass
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
+from pipeline.classifiers.heads import Head, Recipe, fit_heads
 from pipeline.classifiers.tuning import PENALTIES
-from pipeline.probes import transfer
+from pipeline.datasets.shared_classes import SharedClasses
+from pipeline.probes import linear
 from pipeline.probes.held_out_groups import obstacle
 from pipeline.probes.protocol import Source, Task
 from pipeline.probes.transfer import Transfer
@@ -88,6 +90,29 @@ def scaled(kind, train, other, own=None):
 
 
 CASES = [("none", False), ("zscore", False), ("zscore", True)]
+
+
+@pytest.mark.parametrize("name", ["sgd", "mlp"])
+def test_heads_by_gradient_descent_are_those_of_the_source(data, name):
+    (photos, labels), _, (val, val_labels) = data
+    asked = study([name])
+    sgd = asked.linear.sgd.model_copy(update={"learning_rates": [0.1, 1.0], "epochs": 6})
+    settings = asked.linear.model_copy(update={"sgd": sgd})
+    model = next(iter(asked.models.values()))
+    asked = asked.model_copy(update={"linear": settings, "models": {"made": model}})
+    scored = Transfer(asked)(task_of(data))
+    judged = np.flatnonzero(np.isin(names_of(val_labels, SKETCHES), SHARED))
+    recipe = Recipe(epochs=6, hidden=1000 if name == "mlp" else None, seed=asked.linear.seed)
+    heads = [Head(0.1, False), Head(0.1, True)]
+    fitted = fit_heads(heads, [photos], labels, len(PHOTOS), recipe)
+    for place, variant in enumerate(
+        ["mlp", "mlp_bn"] if name == "mlp" else ["sgd_cached", "sgd_cached_bn"]
+    ):
+        scores = fitted.probabilities(val[judged], place)[:, [PHOTOS.index(n) for n in SHARED]]
+        found = outcomes_of(scored, f"from_photos_{variant}")
+        assert names_of(found["predicted"], SKETCHES).tolist() == [
+            SHARED[i] for i in scores.argmax(1)
+        ]
 
 
 @pytest.mark.parametrize(("kind", "transductive"), CASES)
@@ -178,7 +203,7 @@ def test_without_overlap_there_are_no_rows_and_a_reason(data, classes, why):
     scored = Transfer(study())(task_of(data, classes=classes))
     assert scored.rows == []
     assert scored.outcomes.num_rows == 0
-    assert why in transfer.SharedClasses.of(PHOTOS, classes).obstacle(np.arange(4))
+    assert why in SharedClasses.of(PHOTOS, classes).obstacle(np.arange(4))
 
 
 def test_a_k_beyond_the_filtered_bank_is_left_out(data):
@@ -192,8 +217,8 @@ def test_a_k_beyond_the_filtered_bank_is_left_out(data):
 
 def test_a_models_heads_are_fitted_once_for_all_targets_and_not_for_the_next(data, monkeypatch):
     fitted = []
-    fit_head = transfer.fit_head
-    monkeypatch.setattr(transfer, "fit_head", lambda *a: fitted.append(a[:2]) or fit_head(*a))
+    fit_head = linear.fit_head
+    monkeypatch.setattr(linear, "fit_head", lambda *a: fitted.append(a[:2]) or fit_head(*a))
     probe = Transfer(study())
     first = probe(task_of(data))
     assert probe(task_of(data)).outcomes.to_pandas().equals(first.outcomes.to_pandas())
