@@ -9,7 +9,7 @@ from cache.files import write_durably
 from cache.fingerprint import fingerprint
 from cache.records import write_record
 from pipeline.cells import cell_key
-from pipeline.datasets.index import Index, write_index
+from pipeline.datasets.index import Index, index_rows, write_index
 from pipeline.paths import (
     CORRELATION_NC,
     PARAMS,
@@ -134,7 +134,9 @@ def _index(name, labels, remarks):
         for split in ("train", "val")
         for i, label in enumerate(labels)
     ]  # fmt: skip
-    return Index(name, tuple(map(str, range(CLASSES))), tuple(remarks), pd.DataFrame(rows))
+    return Index(
+        name, tuple(map(str, range(CLASSES))), tuple(remarks), index_rows(pd.DataFrame(rows))
+    )
 
 
 def _write_provenance(dataset, model, entry):

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,28 +76,34 @@ def s3_remote(monkeypatch, tmp_path):
         server.stdin.close()
 
 
-@pytest.mark.parametrize("remote", ["local_remote", "s3_remote"])
-def test_a_colleague_without_images_changes_k_and_extracts_nothing(
-    remote, request, project, tmp_path, monkeypatch
+def test_colleagues_without_images_change_k_and_extract_nothing(
+    local_remote, s3_remote, project, tmp_path, monkeypatch
 ):
-    address, settings = request.getfixturevalue(remote)
+    """One study, pushed to a folder and to S3; a colleague at each."""
     scratch = Scratch(project)
     (scratch.folder / ".gitignore").write_text("/images\n__pycache__\n/data\n/results\n/report\n")
     scratch.repro()
-    scratch.do(*DVC, "remote", "add", "-q", "-d", "team", address)
-    for name, value in settings.items():
-        scratch.do(*DVC, "remote", "modify", "team", name, value)
     scratch.do("git", "add", "-A")
     scratch.do("git", *IDENTITY, "commit", "-q", "-m", "a study")
-    scratch.do(*DVC, "push", "-q")
-
-    clone = tmp_path / "a colleague"
-    scratch.do("git", "clone", "-q", str(scratch.folder), str(clone))
-    assert not (clone / "images").exists()
     forbid_torch(scratch, monkeypatch, tmp_path)
-    embeddings = clone / "data" / "embeddings"
+    for name, (address, settings) in {"folder": local_remote, "s3": s3_remote}.items():
+        scratch.do(*DVC, "remote", "add", "-q", "-d", name, address)
+        for option, value in settings.items():
+            scratch.do(*DVC, "remote", "modify", name, option, value)
+        scratch.do("git", "add", "-A")
+        scratch.do("git", *IDENTITY, "commit", "-q", "-m", f"the remote {name}")
+        scratch.do(*DVC, "push", "-q")
+        clone = tmp_path / f"a colleague at {name}"
+        scratch.do("git", "clone", "-q", str(scratch.folder), str(clone))
+        assert not (clone / "images").exists()
+        pull_by_and_by(scratch, clone)
+        change_k(scratch, clone)
 
-    # One model on one data set: a path inside what DVC tracks as a whole.
+
+def pull_by_and_by(scratch: Scratch, clone: Path) -> None:
+    """One model on one data set, then one data set, then all; and look at it."""
+    embeddings = clone / "data" / "embeddings"
+    # A path inside what DVC tracks as a whole.
     scratch.do(*DVC, "pull", "-q", "data/embeddings/pets/tiny.zarr", folder=clone)
     assert stores_in(embeddings) == ["pets/tiny.zarr"]
     for split in ("train", "val"):
@@ -105,16 +112,17 @@ def test_a_colleague_without_images_changes_k_and_extracts_nothing(
             for folder in (scratch.folder, clone)
         )
         np.testing.assert_array_equal(*same)
-    # One data set.
     scratch.do(*DVC, "pull", "-q", "extract@pets", folder=clone)
     assert stores_in(embeddings) == ["pets/net.zarr", "pets/tiny.zarr"]
-    # The whole.
     scratch.do(*DVC, "pull", "-q", folder=clone)
     said = scratch.do(sys.executable, "-m", "stages.cli", "status", folder=clone)
     assert "all 6 cells are cached and scored" in said
     said = scratch.do(sys.executable, "-m", "stages.cli", "cache", "verify", "--deep", folder=clone)
     assert "12 cells checked (every byte read), 0 damaged" in said
 
+
+def change_k(scratch: Scratch, clone: Path) -> None:
+    """Another k runs what votes and what follows, and nothing else."""
     params = (clone / "params.yaml").read_text()
     changed = re.sub(r"k:\n\s+- 3", "k:\n  - 2", params, count=1)
     assert changed != params
