@@ -16,6 +16,7 @@ table of foreign scores alone.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import os
@@ -142,7 +143,9 @@ def fill_cell(dataset: int, model: int) -> None:
         card = recorded_card(d, m, entry)
         assert card is not None
         other = read_index(name)
-        keys = {split: fingerprint(cell_key(study, other, split, entry, card)) for split in SPLITS}
+        keys: dict[str, str] = {
+            split: fingerprint(cell_key(study, other, split, entry, card)) for split in SPLITS
+        }
         return {**keys, "names": other.names_digest}
 
     labels = index.labels("val")
@@ -210,6 +213,10 @@ def write_provenance(dataset: str, model: str, study: Study) -> None:
         "weights": fingerprint(model),
         "transform": {"size": 224},
         "precision": "float32",
+        "device": "cpu",
+        "processor": "made up",
+        "versions": {},
+        "python": "3.11",
         "splits": {split: {"images": 100, "seconds": 1.0, "remarks": []} for split in SPLITS},
     }
     path = provenance_path(dataset, model)
@@ -261,7 +268,7 @@ def parts(folder: Path) -> None:
     print(f"| part | seconds |\n|---|---|\n| all pairs of columns | {whole:.2f} |")
     evidence = gather_evidence(study, cube)
     for name, statistic in STATISTICS.items():
-        seconds, _ = timed(lambda statistic=statistic: statistic(evidence))
+        seconds, _ = timed(functools.partial(statistic, evidence))
         print(f"| {name} | {seconds:.2f} |", flush=True)
     pairs = correlations.sizes["predictor"] * (correlations.sizes["predictor"] - 1) // 2
     looped = min(LOOPED, pairs)

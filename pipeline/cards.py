@@ -75,7 +75,7 @@ def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
 
 def loading_part(entry: Model, *, without_feature: bool = False) -> dict[str, Any]:
     """The part of an entry that loading depends on; words for tables and statistics are not."""
-    words = {"method", "family", "backbone", "supervision", "kind", "source"}
+    words = {"method", "family", "backbone", "supervision", "kind", "source", "trust"}
     return entry.model_dump(exclude=words | ({"feature"} if without_feature else set()))
 
 
@@ -92,6 +92,8 @@ def _path(name: str, entry: Model) -> Path:
 def checkpoint_digest(name: str, entry: Model) -> str | None:
     """SHA-256 of the checkpoint file, remembered by its size and time of change; None without one.
 
+    Of a hub's model, the digest of what is recorded of it.
+
     Of weights that have an address but were never fetched, it is None, too.
 
     Raises
@@ -100,7 +102,7 @@ def checkpoint_digest(name: str, entry: Model) -> str | None:
         When the entry names a file that is not there.
     """
     if entry.weights_file is None:
-        return None
+        return locked_digest(entry)
     place = f"params.yaml: models.{name}.weights"
     path = expand_path(entry.weights_file, place)
     if not path.is_file():

@@ -21,8 +21,13 @@ from pipeline.study import Model, Split, Study
 State = Literal["cached", "missing", "stale", "damaged"]
 
 
-def needed_splits(study: Study, entry: Model) -> tuple[str, ...]:
-    """Train, val, and one more for each augmented view of train: ``train_view_1`` and so on."""
+def needed_splits(study: Study, entry: Model, *, test_only: bool = False) -> tuple[str, ...]:
+    """Train, val, and one more for each augmented view of train: ``train_view_1`` and so on.
+
+    Of a data set with test images only, val alone.
+    """
+    if test_only:
+        return ("val",)
     if entry.weights == "imported":
         return SPLITS
     return (*SPLITS, *(f"train_view_{number + 1}" for number in range(study.extraction.views)))
@@ -101,7 +106,7 @@ def cell_status(study: Study, index: Index, model: str, *, strictly: bool = Fals
     """
     entry = study.models[model]
     card = _card_or_none(index.name, model, entry)
-    for split in needed_splits(study, entry):
+    for split in needed_splits(study, entry, test_only="train" not in index.split_names):
         address = cell_address(index.name, model, split)
         try:
             recorded = recorded_card(address)
@@ -125,7 +130,25 @@ def open_cells(study: Study, index: Index, model: str) -> tuple[Cell, Cell]:
     Raises
     ------
     CellMissingError, CellStaleError, CellCorruptError
-        When either is not what the study asks for.
+        When either is not what the study asks for, or the data set has no train images.
+    """
+    cells = open_all_cells(study, index, model)
+    if "train" not in cells:
+        raise CellMissingError(
+            f"data set {index.name}",
+            "has test images only, nothing is trained on it",
+            remedy="leave out `test_only`, if it has train images, and index it again",
+        )
+    return cells["train"], cells["val"]
+
+
+def open_all_cells(study: Study, index: Index, model: str) -> dict[str, Cell]:
+    """The cells of one model on the splits that a data set has, checked against the study.
+
+    Raises
+    ------
+    CellMissingError, CellStaleError, CellCorruptError
+        When one is not what the study asks for.
     """
     status = cell_status(study, index, model)
     place = f"model {model} on data set {index.name}"
@@ -141,8 +164,7 @@ def open_cells(study: Study, index: Index, model: str) -> tuple[Cell, Cell]:
         raise CellMissingError(
             place, f"the embeddings are {status.state}", found=status.detail, remedy=remedy
         )
-    train, val = (Cell.open(cell_address(index.name, model, split)) for split in SPLITS)
-    return train, val
+    return {s: Cell.open(cell_address(index.name, model, s)) for s in index.split_names}
 
 
 def recorded_card(address: CellAddress) -> Card:

@@ -11,8 +11,8 @@ from cache.errors import ProbelineError
 from cache.records import is_current_record
 from pipeline.cells import cell_status, needed_splits
 from pipeline.datasets.index import Index, read_index
-from pipeline.paths import EMBEDDINGS, SPLITS, cell_address, record_path
-from pipeline.records import Fingerprints, protocols_of, record_key
+from pipeline.paths import EMBEDDINGS, cell_address, record_path
+from pipeline.records import Fingerprints, is_asked, key_on, protocols_of
 from pipeline.study import Study
 
 
@@ -27,6 +27,8 @@ class DatasetOverview:
         Models whose embeddings are current.
     records : dict of str to int
         By protocol: models whose record is current.
+    asked : dict of str to int
+        By protocol: models of which the study asks for a record; 0: it is not run here.
     todo : list of str
         What is not, a line each, with the reason.
     """
@@ -34,6 +36,7 @@ class DatasetOverview:
     name: str
     cached: int
     records: dict[str, int]
+    asked: dict[str, int]
     todo: list[str]
 
 
@@ -69,19 +72,21 @@ def roles_of_cells(study: Study) -> dict[CellAddress, str]:
         else:
             states = {m: cell_status(study, index, m).state for m in study.models}
         for model, state in states.items():
-            for split in needed_splits(study, study.models[model]):
+            test_only = study.datasets[dataset].test_only
+            for split in needed_splits(study, study.models[model], test_only=test_only):
                 roles[cell_address(dataset, model, split)] = state
     return roles
 
 
 def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index]) -> DatasetOverview:
+    none = dict.fromkeys(protocols_of(study), 0)
+    asked = {p: sum(is_asked(study, p, name, m) for m in study.models) for p in none}
     try:
         index = index_of(name)
     except ProbelineError as error:
-        none = dict.fromkeys(protocols_of(study), 0)
-        return DatasetOverview(name, 0, none, [f"{name}: {error.problem}"])
+        return DatasetOverview(name, 0, none, asked, [f"{name}: {error.problem}"])
     cached = 0
-    records = dict.fromkeys(protocols_of(study), 0)
+    records = dict(none)
     todo = []
     for model in study.models:
         status = cell_status(study, index, model)
@@ -93,24 +98,27 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
         # Opened once for all protocols: with hundreds of cells, reading manifests is what costs.
         found = functools.cache(functools.partial(_fingerprints, index_of, model))
         for protocol in records:
-            if _is_scored(study, protocol, name, model, found):
+            if not is_asked(study, protocol, name, model):
+                continue
+            if _is_scored(study, protocol, index, model, found):
                 records[protocol] += 1
             else:
                 todo.append(f"{name}/{model}: {protocol} not scored with these settings")
-    return DatasetOverview(name, cached, records, todo)
+    return DatasetOverview(name, cached, records, asked, todo)
 
 
 def _fingerprints(index_of: Callable[[str], Index], model: str, dataset: str) -> dict[str, str]:
-    cells = {split: Cell.open(cell_address(dataset, model, split)) for split in SPLITS}
+    index = index_of(dataset)
+    cells = {s: Cell.open(cell_address(dataset, model, s)) for s in index.split_names}
     of: dict[str, str] = {split: cell.manifest.fingerprint for split, cell in cells.items()}
-    return {**of, "names": index_of(dataset).names_digest}
+    return {**of, "names": index.names_digest}
 
 
 def _is_scored(
-    study: Study, protocol: str, dataset: str, model: str, fingerprints: Fingerprints
+    study: Study, protocol: str, index: Index, model: str, fingerprints: Fingerprints
 ) -> bool:
     try:
-        key = record_key(study, protocol, dataset, fingerprints)
+        key = key_on(study, protocol, index, model, fingerprints)
     except ProbelineError:  # a data set that a transferred probe is trained on is not there
         return False
-    return is_current_record(record_path(protocol, dataset, model), key)
+    return is_current_record(record_path(protocol, index.name, model), key)

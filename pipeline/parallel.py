@@ -62,14 +62,15 @@ def run_all(
                 progress.advance()
         else:
             tasks = [dask.delayed(_call, pure=False)(function, threads, each) for each in arguments]
-            with Callback(posttask=lambda *_: progress.advance()), _deaths_explained(name):
+            with Callback(posttask=lambda *_: progress.advance()), deaths_explained(name):
                 dask.compute(
                     *tasks, scheduler="processes", num_workers=workers, optimize_graph=False
                 )
 
 
 @contextlib.contextmanager
-def _deaths_explained(name: str) -> Iterator[None]:
+def deaths_explained(name: str) -> Iterator[None]:
+    """Say in plain words that a process was killed."""
     try:
         yield
     except BrokenProcessPool:

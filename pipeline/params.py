@@ -193,7 +193,10 @@ def _expected(detail: ErrorDetails) -> str:
             "random(SEED), pretrained, or the path of a .safetensors, .pth, .pt, .tar or .bin file"
         )
     if detail["loc"][-1:] == ("source",) and detail["type"] == "string_pattern_mismatch":
-        return "folder, manifest, or builtin:NAME"
+        return (
+            "webdataset, imported, folder, manifest, or builtin:NAME, known:NAME, "
+            "torchvision:NAME, hf:OWNER/NAME"
+        )
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return text.removeprefix("a valid ").replace("dictionary", "mapping of names to values")
 

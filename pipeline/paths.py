@@ -19,6 +19,7 @@ CHECKPOINTS = DATA / "checkpoints"
 IMPORTED = DATA / "imported"
 EMBEDDINGS = DATA / "embeddings"
 NEIGHBORS = DATA / "neighbors"
+FINETUNING = DATA / "finetuning"
 PROVENANCE = DATA / "provenance"
 RESULTS = Path("results")
 SCORES_CSV = RESULTS / "scores.csv"
@@ -28,13 +29,14 @@ SIMILARITY_NC = RESULTS / "similarity.nc"
 STATISTICS = RESULTS / "statistics"
 METRICS_JSON = RESULTS / "metrics.json"
 PLOTS = RESULTS / "plots"
+FINETUNE_PLOT = PLOTS / "finetune.json"
 REPORT = Path("report") / "index.html"
 SUMMARY = Path("report") / "summary.md"
 
 SPLITS: tuple[Literal["train"], Literal["val"]] = ("train", "val")
 """Every data set has these two. Nothing is ever tuned on ``val``."""
 
-PROTOCOLS = ("knn", "linear", "fewshot", "transfer", "predictors")
+PROTOCOLS = ("knn", "linear", "fewshot", "finetune", "transfer", "predictors")
 """Each has a section of that name in params.yaml, a stage, and a folder of records."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from cache.errors import ProbelineError
 from pipeline.cards import find_card, loading_part
 from pipeline.cells import cell_status, needed_splits, samples_of
 from pipeline.datasets.index import Index, read_index
+from pipeline.finetuning.planning import FinetunePlan, plan_finetuning
 from pipeline.models.zoo import known_columns
 from pipeline.paths import PROVENANCE
 from pipeline.study import Model, Study
@@ -48,11 +50,34 @@ class DatasetPlan:
     seconds: float
 
 
-def plan(study: Study) -> list[DatasetPlan]:
-    """What every data set of a study still needs; imports no torch and reads no image."""
+def plan(study: Study, probed: Mapping[str, tuple[float, int]] | None = None) -> list[DatasetPlan]:
+    """What every data set of a study still needs; imports no torch and reads no image.
+
+    Parameters
+    ----------
+    study : Study
+    probed : mapping of str to (float, int), optional
+        Seconds per image and features per image, of models that this project has not run yet.
+    """
+    probed = probed or {}
     rates = {name: _measured_rate(name) for name in study.models}
     columns = {name: _columns(name, entry) for name, entry in study.models.items()}
+    for name, (seconds, width) in probed.items():
+        rates[name] = seconds if math.isnan(rates[name]) else rates[name]
+        columns[name] = width if math.isnan(columns[name]) else columns[name]
     return [_dataset_plan(study, name, rates, columns) for name in study.datasets]
+
+
+def without_rate(study: Study) -> list[str]:
+    """Models that never ran in this project, so that nobody knows how long they take."""
+    return [name for name in study.models if math.isnan(_measured_rate(name))]
+
+
+def finetune_plan(study: Study) -> FinetunePlan:
+    """What fine-tuning still needs; imports no torch and reads no image."""
+    indexes = {name: _index_or_none(name) for name in study.datasets}
+    train = {name: _counts(study, name, index)["train"] for name, index in indexes.items()}
+    return plan_finetuning(study, indexes.__getitem__, train, functools.cache(_measured_rate))
 
 
 def _dataset_plan(
@@ -65,7 +90,8 @@ def _dataset_plan(
         for model in study.models
         if index is None or cell_status(study, index, model).state != "cached"
     ]
-    images = {model: _images(study, study.models[model], counts) for model in missing}
+    test_only = study.datasets[name].test_only
+    images = {model: _images(study, study.models[model], counts, test_only) for model in missing}
     networks = {_network(study.models[model]): model for model in missing}.values()
     stored = _BYTES[study.extraction.storage]
     return DatasetPlan(
@@ -89,14 +115,16 @@ def _counts(study: Study, name: str, index: Index | None) -> dict[str, float]:
     if index is not None:
         return {split: float(len(index.split(split))) for split in ("train", "val")}
     expected = study.datasets[name].expected
-    return {"train": expected.train or UNKNOWN, "val": expected.val or UNKNOWN}
+    train = 0 if study.datasets[name].test_only else expected.train or UNKNOWN
+    return {"train": train, "val": expected.val or UNKNOWN}
 
 
-def _images(study: Study, entry: Model, counts: Mapping[str, float]) -> float:
+def _images(study: Study, entry: Model, counts: Mapping[str, float], test_only: bool) -> float:
     """Images that a model sees, augmented views included; none of imported embeddings."""
     if entry.weights == "imported":
         return 0
-    return sum(counts[samples_of(split)[0]] for split in needed_splits(study, entry))
+    splits = needed_splits(study, entry, test_only=test_only)
+    return sum(counts[samples_of(split)[0]] for split in splits)
 
 
 def _network(entry: Model) -> str:

@@ -35,10 +35,12 @@ class Progress:
             else None
         )
 
-    def advance(self, count: int = 1) -> None:
-        """Count `count` more."""
+    def advance(self, count: int = 1, words: str = "") -> None:
+        """Count `count` more; `words`: how it goes."""
         self._done += count
         if self._bar is not None:
+            if words:
+                self._bar.set_postfix_str(words, refresh=False)
             self._bar.update(count)
             return
         now = time.monotonic()
@@ -47,7 +49,7 @@ class Progress:
             left = (self._total - self._done) / rate if rate else float("inf")
             print(
                 f"{self._name}: {self._done:,} of {self._total:,} {self._unit}, "
-                f"{rate:,.3g} a second, {left:,.0f} s left",
+                f"{rate:,.3g} a second, {left:,.0f} s left" + (f"; {words}" if words else ""),
                 file=sys.stderr,
                 flush=True,
             )

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.classifiers.tuning import rules_of
+from pipeline.datasets.index import Index
+from pipeline.finetuning import cells as finetuning
 from pipeline.models.transforms import VIEW_RULES
 from pipeline.study import Study
 
@@ -23,10 +25,26 @@ def protocols_of(study: Study) -> tuple[str, ...]:
         "knn": True,
         "linear": True,
         "fewshot": bool(study.fewshot.shots or study.fewshot.fractions),
+        "finetune": any(
+            finetuning.is_finetuned(study, dataset, model)
+            for dataset in study.datasets
+            for model in study.models
+        ),
         "transfer": bool(study.transfer.sources),
         "predictors": bool(study.predictors.names),
     }
     return tuple(protocol for protocol, wanted in asked.items() if wanted)
+
+
+def is_asked(study: Study, protocol: str, dataset: str, model: str) -> bool:
+    """Whether the study asks for a protocol's record on this cell; else it is *not run*.
+
+    A cell that is not run is no gap. Fine-tuning leaves some out, as it is too heavy for all; on a
+    data set without train images there is nothing but transfer from another.
+    """
+    if study.datasets[dataset].test_only:
+        return protocol == "transfer"
+    return protocol != finetuning.PROTOCOL or finetuning.is_finetuned(study, dataset, model)
 
 
 def settings_of(study: Study, protocol: str) -> dict[str, Any]:
@@ -68,9 +86,24 @@ def record_key(
     return key
 
 
+def key_on(
+    study: Study, protocol: str, index: Index, model: str, fingerprints: Fingerprints
+) -> dict[str, Any]:
+    """The key of any protocol's record on one cell; fine-tuning reads images, and no embeddings.
+
+    Raises
+    ------
+    CellMissingError
+        When the cell can't be named yet.
+    """
+    if protocol == finetuning.PROTOCOL:
+        return finetuning.record_key(study, index, model)
+    return record_key(study, protocol, index.name, fingerprints)
+
+
 def _views(study: Study, protocol: str) -> int:
     """Augmented views of train that a protocol reads, whose cells are not among those above."""
-    if protocol == "linear" and "sgd" in study.linear.heads:
+    if protocol in ("linear", "transfer") and "sgd" in study.linear.heads:
         return study.extraction.views
     if protocol == "predictors" and "alignment" in study.predictors.names:
         return min(2, study.extraction.views)

@@ -6,13 +6,15 @@ import difflib
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from cache.fingerprint import canonical_json, fingerprint
 from pipeline.datasets.known import known_dataset
+from pipeline.finetuning.settings import Finetune
 from pipeline.models.zoo import zoo_model
 from pipeline.paths import WEIGHTS, checkpoint_path
+from pipeline.section import Section
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Split = Literal["train", "val"]
@@ -73,12 +75,6 @@ METHODS = (
 Distinct = AfterValidator(_distinct)
 
 
-class Section(BaseModel):
-    """A mapping of params.yaml: unknown keys and mistyped values are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
 class Columns(Section):
     """Which columns of a manifest hold what."""
 
@@ -97,9 +93,12 @@ class Expected(Section):
 
 
 class Dataset(Section):
-    """Labelled images with a train and a val split."""
+    """Labelled images with a train and a val split; one that is `test_only` has val alone."""
 
-    source: str = Field(pattern=r"^(folder|manifest|imported|builtin:[a-z0-9_]+|known:[a-z0-9_]+)$")
+    source: str = Field(
+        pattern=r"^(folder|manifest|webdataset|imported|builtin:[a-z0-9_]+|known:[a-z0-9_]+"
+        r"|torchvision:[A-Za-z0-9_]+|hf:[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?)$"
+    )
     role: Literal["in_domain", "out_of_domain"]
     path: str | None = None
     manifest: str | None = None
@@ -117,6 +116,7 @@ class Dataset(Section):
     cluster: str | None = None
     shift: str | None = None
     pad: bool = False
+    test_only: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -135,10 +135,18 @@ class Dataset(Section):
         """The known data set that it is; None for all others."""
         return self.source.removeprefix("known:") if self.source.startswith("known:") else None
 
+    @property
+    def is_of_library(self) -> bool:
+        """Whether torchvision or Hugging Face's `datasets` reads it."""
+        return self.source.startswith(("torchvision:", "hf:"))
+
     @model_validator(mode="after")
     def _sources_have_what_they_need(self) -> Self:
-        if (self.source in ("folder", "manifest") or self.known_as) and not self.path:
+        without_path = ("imported", "builtin", "hf")
+        if self.source.partition(":")[0] not in without_path and not self.path:
             raise ValueError(f"a data set with `source: {self.source}` needs `path`")
+        if self.test_only and self.source == "imported":
+            raise ValueError("no `test_only` with `source: imported`, which has both splits")
         if self.source == "manifest" and not self.manifest:
             raise ValueError("a data set with `source: manifest` needs `manifest`, a CSV file")
         return self
@@ -184,10 +192,24 @@ class Pretrain(Section):
     seed: int = Field(0, ge=0)
 
 
+_HUBS = {
+    "hf-hub": (
+        "hf-hub:OWNER/NAME, or hf-hub:OWNER/NAME@REVISION",
+        r"[\w-]+:[\w.-]+/[\w.-]+(@\S+)?",
+    ),
+    "torchhub": (
+        "torchhub:OWNER/REPOSITORY:ENTRY@REF, with a branch, tag or (best) commit as REF",
+        r"\w+:[\w.-]+/[\w.-]+:\w+@[\w./-]+",
+    ),
+}
+"""How a hub's networks are named: for people, and as a pattern."""
+
+
 class Model(Section):
     """One pre-trained model and the feature taken from it."""
 
     architecture: str = Field(min_length=1)
+    trust: bool = False
     weights: str = Field(
         pattern=r"^(random\([0-9]{1,18}\)|pretrain\([A-Za-z0-9_]{1,100}\)|pretrained|imported"
         r"|https?://\S+|.+\.(safetensors|pth|pt|tar|bin|torch))$"
@@ -232,6 +254,34 @@ class Model(Section):
             raise ValueError(error.args[0]) from None
         own = {key: value for key, value in said.items() if key != "zoo"}
         return {**known, **own}
+
+    @field_validator("architecture", mode="before")
+    @classmethod
+    def _timm_is_where_all_are(cls, name: Any) -> Any:
+        return name.removeprefix("timm:") if isinstance(name, str) else name
+
+    @field_validator("architecture")
+    @classmethod
+    def _hubs_are_named_in_full(cls, name: str) -> str:
+        for prefix, form in _HUBS.items():
+            if name.startswith(f"{prefix}:") and not re.fullmatch(form[1], name):
+                raise ValueError(form[0])
+        return name
+
+    @model_validator(mode="after")
+    def _foreign_code_is_trusted(self) -> Self:
+        if self.architecture.startswith("torchhub:") and not self.trust:
+            source = self.architecture.removeprefix("torchhub:").split(":")[0]
+            raise ValueError(
+                f"`trust: true`, as this model runs the code of github.com/{source} here; look at "
+                "it first"
+            )
+        return self
+
+    @property
+    def is_of_hub(self) -> bool:
+        """Whether a hub says how the network is built."""
+        return self.architecture.partition(":")[0] in _HUBS
 
     @property
     def is_remote(self) -> bool:
@@ -369,6 +419,7 @@ class Study(Section):
     correlation: Correlation
     report: Report
     pretrain: dict[Name, Pretrain] = {}
+    finetune: Finetune = Finetune()
 
     @model_validator(mode="after")
     def _models_have_data_sets(self) -> Self:
@@ -407,16 +458,40 @@ class Study(Section):
             raise _elsewhere(
                 ("transfer", "sources"), f"data sets of this study: {', '.join(self.datasets)}"
             )
+        for name in self.transfer.sources:
+            if self.datasets[name].test_only:
+                raise _elsewhere(
+                    ("transfer", "sources"),
+                    f"data sets with train images, which {name} (test_only) has not",
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _finetuning_names_what_is_there(self) -> Self:
+        for key, named, there in (
+            ("models", self.finetune.models, list(self.models)),
+            ("datasets", self.finetune.datasets, list(self.datasets)),
+        ):
+            for name in named:
+                if name not in there:
+                    what = f"{key} of this study" if key == "models" else "data sets of this study"
+                    raise _elsewhere(("finetune", key), _one_of(name, there, what))
+        if self.finetune.enabled and not self.finetune.runs:
+            raise _elsewhere(("finetune", "runs"), "at least one run, as `enabled` is true")
         return self
 
     @model_validator(mode="after")
     def _pretraining_has_its_data(self) -> Self:
-        with_images = [n for n, d in self.datasets.items() if d.source != "imported"]
+        with_images = [
+            n for n, d in self.datasets.items() if d.source != "imported" and not d.test_only
+        ]
         for name, entry in self.pretrain.items():
             if entry.dataset not in with_images:
                 raise _elsewhere(
                     ("pretrain", name, "dataset"),
-                    _one_of(entry.dataset, with_images, "a data set of this study with images"),
+                    _one_of(
+                        entry.dataset, with_images, "a data set of this study with train images"
+                    ),
                 )
         spelled = {name.lower(): name for name in self.pretrain}
         for name in self.pretrain:

@@ -49,6 +49,7 @@ main.add_command(figures)
 @explain_errors
 def status() -> None:
     """Say what is cached, what is missing and what is stale, and why."""
+    from pipeline.finetuning.cells import not_run
     from pipeline.overview import study_overview
 
     study = load_study()
@@ -57,10 +58,16 @@ def status() -> None:
     print_table(
         ["data set", "embeddings", *overview.protocols],
         [
-            [d.name, *(f"{count}/{total}" for count in (d.cached, *d.records.values()))]
+            [
+                d.name,
+                f"{d.cached}/{total}",
+                *(f"{n}/{of}" if (of := d.asked[p]) else "not run" for p, n in d.records.items()),
+            ]
             for d in overview.datasets
         ],
     )
+    for line in not_run(study):
+        click.echo(f"fine-tuning not run: {line}")
     todo = [line for d in overview.datasets for line in d.todo]
     if todo:
         click.echo("\nnot up to date:")

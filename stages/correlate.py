@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 
 import click
+import threadpoolctl
 import xarray as xr
 
 from cache.errors import ProbelineError
@@ -25,6 +26,11 @@ from stages._run import explain_errors, say
 @explain_errors
 def main() -> None:
     """Correlate all scores over models."""
+    with threadpoolctl.threadpool_limits(1):  # many small products: two threads wait for each other
+        _correlate()
+
+
+def _correlate() -> None:
     start = time.monotonic()
     study = load_study()
     cube = read_netcdf(SCORES_NC)

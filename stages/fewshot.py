@@ -34,7 +34,9 @@ def _say_which_are_short(study: Study) -> None:
     from pipeline.datasets.index import read_index
     from pipeline.probes.fewshot import short_classes, store_draws
 
-    for dataset in study.datasets:
+    for dataset, entry in study.datasets.items():
+        if entry.test_only:
+            continue
         index = read_index(dataset)
         for budget, labels in short_classes(store_draws(study.fewshot, index)).items():
             some = ", ".join(index.classes[label] for label in labels[:3])

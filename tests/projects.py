@@ -76,6 +76,7 @@ class Project:
             "correlation": {},
             "report": {},
             "pretrain": {},
+            "finetune": {},
         }
 
     def write(self, text: str | None = None) -> None:

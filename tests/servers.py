@@ -35,6 +35,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked.append(self.headers.get("Range", ""))
         self.server.script(self, len(self.server.asked))
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def log_message(self, *_: object) -> None:
         """Nothing on the terminal."""
 

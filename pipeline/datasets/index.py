@@ -50,7 +50,7 @@ class Index:
     ----------
     name : str
     classes : tuple of str
-        Class names; a label is a position in it. Taken from the train split.
+        Class names; a label is a position in it. Taken from the train split, where there is one.
     remarks : tuple of str
         What the checks found that is not an error, e.g. duplicates across splits.
     rows : pyarrow.Table
@@ -74,6 +74,12 @@ class Index:
         """The rows of both splits."""
         table: pd.DataFrame = self.rows.to_pandas()
         return table
+
+    @cached_property
+    def split_names(self) -> tuple[str, ...]:
+        """Train and val, or val alone where there are test images only."""
+        there = set(self.rows["split"].to_pylist())
+        return tuple(split for split in SPLITS if split in there)
 
     def split(self, split: str) -> pd.DataFrame:
         """The rows of one split, in order."""

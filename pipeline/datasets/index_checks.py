@@ -23,9 +23,19 @@ READABLE_SAMPLE = 64
 """Images decoded while indexing, to find a wrong or damaged folder before GPU time is spent."""
 
 
-def check_splits(name: str, samples: pd.DataFrame) -> None:
-    """Refuse an empty split."""
+def check_splits(name: str, samples: pd.DataFrame, *, test_only: bool = False) -> None:
+    """Refuse an empty split; and train images of a data set that is said to have none."""
     counts = Counter(samples["split"])
+    if test_only and counts["train"]:
+        raise ProbelineError(
+            f"data set {name}",
+            "has train images",
+            expected="test images only, as `test_only` says",
+            found=f"{counts['train']:,} in train",
+            remedy="leave out `test_only`, or name the folder of the test images alone as `path`",
+        )
+    if test_only and counts["val"]:
+        return
     for split in SPLITS:
         if counts[split] == 0:
             raise ProbelineError(

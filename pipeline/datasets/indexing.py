@@ -41,8 +41,9 @@ def build_index(name: str, dataset: Dataset) -> Index:
     if root is not None and dataset.on_bad_image == "skip":
         skipped = find_unreadable(name, samples, root)
         samples = samples[~samples["path"].isin(skipped)].reset_index(drop=True)
-    check_splits(name, samples)
-    classes = tuple(sorted(samples.loc[samples["split"] == "train", "class"].unique()))
+    check_splits(name, samples, test_only=dataset.test_only)
+    named_by = "val" if dataset.test_only else "train"
+    classes = tuple(sorted(samples.loc[samples["split"] == named_by, "class"].unique()))
     check_classes(name, samples, classes)
     check_expected(name, dataset, samples, classes)
     samples["label"] = samples["class"].map({c: i for i, c in enumerate(classes)}).astype("int64")

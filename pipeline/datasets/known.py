@@ -12,7 +12,33 @@ from typing import Any
 from ruamel.yaml import YAML
 
 _FILE = Path(__file__).parent / "known_datasets.yaml"
-_ENTRY = ("role", "shift", "cluster", "expected", "pad")
+_ENTRY = ("role", "shift", "cluster", "expected", "pad", "test_only")
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file that a data set is made of.
+
+    Attributes
+    ----------
+    file : str
+        Its name.
+    address : str
+        Where it can be fetched; "" where only a person can, after registration or so.
+    md5 : str
+        As its publisher gives it; "" where nobody does.
+    gigabytes : float
+        About; billions of bytes.
+    gives : mapping of str to str
+        What is wanted of the archive, and its name in the data set's folder; "." is that folder
+        itself. A file that is no archive gives itself.
+    """
+
+    file: str
+    address: str
+    md5: str
+    gigabytes: float
+    gives: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -28,6 +54,11 @@ class KnownDataset:
         What params.yaml need not say: role, shift, cluster, expected counts, padding.
     home, licence, get : str
         Where it comes from, on what terms, and which files are wanted.
+    into : str
+        Its folder below that of all images, as studies/paper.yaml names it; a few share one.
+    files : tuple of KnownFile
+    by_hand : str
+        What a person has to do with the files; "" where they only need to be unpacked.
     """
 
     name: str
@@ -37,6 +68,14 @@ class KnownDataset:
     home: str
     licence: str
     get: str
+    into: str
+    files: tuple[KnownFile, ...]
+    by_hand: str
+
+    @property
+    def pieces(self) -> list[str]:
+        """What lies in its folder when it is there; "." for the folder itself."""
+        return [name for file in self.files for name in file.gives.values()]
 
 
 def known_names() -> list[str]:
@@ -65,7 +104,16 @@ def known_dataset(name: str) -> KnownDataset:
         said["home"],
         said["licence"],
         said["get"],
+        said["into"],
+        tuple(_file(file) for file in said["files"]),
+        said.get("by_hand", ""),
     )
+
+
+def _file(said: Mapping[str, Any]) -> KnownFile:
+    name = said["file"]
+    gives = said.get("gives", {name: name})
+    return KnownFile(name, said.get("from", ""), said.get("md5", ""), said["gigabytes"], gives)
 
 
 @functools.cache

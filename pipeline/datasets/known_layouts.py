@@ -43,6 +43,36 @@ def folders(
     )
 
 
+def test_folders(root: Root, files: Files) -> pd.DataFrame:
+    """``CLASS/IMAGE``, test images only; the folders' names are WordNet ids, as ImageNet's."""
+    found = [(entry, PurePosixPath(path)) for path, entry in files.items()]
+    images = [(e, p) for e, p in found if len(p.parts) == 2 and p.suffix.lower() in SUFFIXES]
+    return sample_table(
+        [entry for entry, _ in images], [p.parts[0] for _, p in images], ["val"] * len(images)
+    )
+
+
+def numbered_test_folders(root: Root, files: Files) -> pd.DataFrame:
+    """As `test_folders`, but the folders are named by the places (from 0) of ImageNet's classes.
+
+    These are in the order of their WordNet ids.
+    """
+    from timm.data import ImageNetInfo  # which imports torch
+
+    ids: list[str] = ImageNetInfo().label_names()
+    table = test_folders(root, files)
+    odd = sorted(set(table["class"]) - {str(place) for place in range(len(ids))})
+    if odd:
+        raise ProbelineError(
+            odd[0],
+            "is no class of ImageNet",
+            expected=f"folders named 0 to {len(ids) - 1}",
+            found=", ".join(odd[:5]),
+            remedy="name the folder that holds them, as the data set was unpacked",
+        )
+    return table.assign(**{"class": [ids[int(number)] for number in table["class"]]})
+
+
 def cub(root: Root, files: Files) -> pd.DataFrame:
     """CUB-200-2011: the official split; the whole image, without boxes."""
     tables = {
@@ -180,6 +210,8 @@ def _richest(names: pd.Series, count: int) -> list[str]:
 
 LAYOUTS: Mapping[str, Callable[..., pd.DataFrame]] = {
     "folders": folders,
+    "test_folders": test_folders,
+    "numbered_test_folders": numbered_test_folders,
     "cub": cub,
     "voc_segmentation": voc_segmentation,
     "caltech256": caltech256,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import os
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cache.files import write_durably
+from cache.files import explain_disk_errors, fsync_directory
+
+INDEX = "index.csv"
+"""The member of a `write_collection` that lists the others."""
 
 
 def write_pictures(target: Path, pictures: Iterable[tuple[str, NDArray[np.uint8]]]) -> None:
@@ -23,14 +28,67 @@ def write_pictures(target: Path, pictures: Iterable[tuple[str, NDArray[np.uint8]
     pictures : iterable of (str, ndarray of shape (height, width, 3))
         Name inside the tar file, and pixels.
     """
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, pixels in pictures:
-            file = io.BytesIO()
-            # Stored, not deflated: the bytes must not depend on the machine's zlib.
-            Image.fromarray(pixels).save(file, "PNG", compress_level=0)
-            member = tarfile.TarInfo(name)
-            member.size = file.tell()
-            file.seek(0)
-            archive.addfile(member, file)
-    write_durably(target, buffer.getvalue())
+    write_files(target, ((name, png(Image.fromarray(pixels))) for name, pixels in pictures))
+
+
+def write_collection(target: Path, images: Iterable[tuple[str | None, str, str, bytes]]) -> None:
+    """Write an uncompressed tar file of image files, and `INDEX` with a row for each.
+
+    Parameters
+    ----------
+    target : Path
+    images : iterable of (str or None, str, str, bytes)
+        Split (of all or of none), class, the file name's ending, and content.
+    """
+
+    def files() -> Iterator[tuple[str, bytes]]:
+        rows = []
+        for number, (split, label, suffix, content) in enumerate(images):
+            name = f"{number // 10_000:05d}/{number:08d}{suffix}"
+            rows.append((name, label) if split is None else (name, label, split))
+            yield name, content
+        text = io.StringIO()
+        header = ("path", "label", "split")[: len(rows[0]) if rows else 3]
+        csv.writer(text, lineterminator="\n").writerows([header, *rows])
+        yield INDEX, text.getvalue().encode()
+
+    write_files(target, files())
+
+
+def write_files(target: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write an uncompressed tar file, one member after the other, whole or absent.
+
+    Parameters
+    ----------
+    target : Path
+    files : iterable of (str, bytes)
+        Name inside the tar file, and content.
+
+    Raises
+    ------
+    DiskFullError
+        When the disk is full; the temporary file is removed.
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    with explain_disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+                    for name, content in files:
+                        member = tarfile.TarInfo(name)
+                        member.size = len(content)
+                        archive.addfile(member, io.BytesIO(content))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        fsync_directory(target.parent)
+
+
+def png(image: Image.Image) -> bytes:
+    """A PNG file, stored, not deflated: the bytes must not depend on the machine's zlib."""
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=0)
+    return file.getvalue()

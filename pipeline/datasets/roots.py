@@ -60,8 +60,8 @@ class Folder:
 
     def read(self, entry: Entry) -> bytes:
         """A file's content."""
-        with _explain_reading(entry):
-            return _whole((self.path / entry.path).read_bytes(), entry)
+        with explain_reading(entry):
+            return whole((self.path / entry.path).read_bytes(), entry)
 
 
 class Tar:
@@ -94,12 +94,18 @@ class Tar:
         """A file's content."""
         if self._owner != os.getpid():  # a worker process opens its own handle
             self._handle, self._owner = os.open(self.path, os.O_RDONLY), os.getpid()
-        with _explain_reading(entry):
-            return _whole(os.pread(self._handle, entry.size, entry.offset), entry)
+        with explain_reading(entry):
+            return whole(os.pread(self._handle, entry.size, entry.offset), entry)
 
 
 @contextlib.contextmanager
-def _explain_reading(entry: Entry) -> Iterator[None]:
+def explain_reading(entry: Entry) -> Iterator[None]:
+    """Turn what the system says of a file into an error that names it and a remedy.
+
+    Raises
+    ------
+    ProbelineError
+    """
     try:
         yield
     except OSError as error:
@@ -111,7 +117,14 @@ def _explain_reading(entry: Entry) -> Iterator[None]:
         ) from None
 
 
-def _whole(data: bytes, entry: Entry) -> bytes:
+def whole(data: bytes, entry: Entry) -> bytes:
+    """The data, if they are as many as were indexed.
+
+    Raises
+    ------
+    ProbelineError
+        When the file has changed.
+    """
     if len(data) != entry.size:
         raise ProbelineError(
             entry.path,

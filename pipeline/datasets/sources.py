@@ -12,12 +12,26 @@ from pipeline.datasets.cifar import write_cifar_tar
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.known import known_dataset
 from pipeline.datasets.known_layouts import read_layout
+from pipeline.datasets.library_sets import library_tar
 from pipeline.datasets.manifests import samples_of_manifest
+from pipeline.datasets.picture_tar import INDEX
 from pipeline.datasets.roots import Entry, Root, open_root
 from pipeline.datasets.samples import limited, sample_table, stratified_split
+from pipeline.datasets.shards import Shards, samples_of_shards
 from pipeline.environment import expand_path
 from pipeline.paths import RAW, SPLITS
 from pipeline.study import Dataset
+
+_AS_CONVERTED = Dataset.model_validate(
+    {
+        "source": "manifest",
+        "path": "converted",
+        "role": "in_domain",
+        "manifest": INDEX,
+        "splits": {split: [split] for split in SPLITS},
+    }
+)
+"""How the tar files are read that were made of a library's data set."""
 
 
 def dataset_root(name: str, dataset: Dataset) -> Root:
@@ -40,7 +54,11 @@ def dataset_root(name: str, dataset: Dataset) -> Root:
                 remedy="choose one of these, or use `source: folder` with your own images",
             )
         return open_root(digits.write_tar(builtin), place)
+    if dataset.is_of_library:
+        return open_root(library_tar(name, dataset), place)
     assert dataset.path is not None  # the schema demands it
+    if dataset.source == "webdataset":
+        return Shards(expand_path(dataset.path, place), place)
     if dataset.known_as is not None and known_dataset(dataset.known_as).layout == "cifar100":
         folder = expand_path(dataset.path, place)
         return open_root(write_cifar_tar(folder, RAW / f"{dataset.known_as}.tar"), place)
@@ -62,13 +80,19 @@ def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
     """
     if dataset.source == "manifest":
         samples = samples_of_manifest(name, dataset, root)
+    elif dataset.is_of_library:
+        samples = samples_of_manifest(name, _AS_CONVERTED, root)
+    elif isinstance(root, Shards):
+        samples = samples_of_shards(name, dataset, root)
     elif dataset.known_as is not None:
         known = known_dataset(dataset.known_as)
         samples = read_layout(known.layout, known.arguments, root)
     else:
         samples = _from_folders(name, dataset, root)
     samples = samples.sort_values("path", kind="stable").reset_index(drop=True)
-    if samples["split"].isna().all():
+    if samples["split"].isna().all() and dataset.test_only:
+        samples["split"] = "val"
+    elif samples["split"].isna().all():
         samples["split"] = stratified_split(
             samples["class"], dataset.val_fraction, dataset.seed, samples["group"]
         )
@@ -106,13 +130,15 @@ def _from_folders(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
     tops = {PurePosixPath(e.path).parts[0] for e in images}
     _refuse_two_folders_of_one_split(name, dataset, tops)
     found_splits = {folder_to_split[t] for t in tops if t in folder_to_split}
-    has_splits = tops <= folder_to_split.keys() and len(found_splits) == 2
-    if not has_splits and (len(found_splits) == 2 or tops <= folder_to_split.keys()):
+    wanted = {"val"} if dataset.test_only else set(SPLITS)
+    has_splits = tops <= folder_to_split.keys() and found_splits >= wanted
+    only_splits = tops <= folder_to_split.keys()
+    if not has_splits and (only_splits or len(found_splits) >= len(wanted)):
         raise ProbelineError(
             f"data set {name}",
-            "split folders and others are mixed"
-            if len(found_splits) == 2
-            else "there are images of one split only",
+            "there are images of one split only"
+            if only_splits
+            else "split folders and others are mixed",
             expected="images below train/ and val/ only, or one folder per class at the top",
             found=", ".join(sorted(tops)[:8]),
             remedy="move the others away; or name the class folders' own folder as `path`; "

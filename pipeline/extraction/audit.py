@@ -68,7 +68,8 @@ def audit_jobs(index: Index, root: Root, jobs: Sequence[Job], machine: Machine) 
     root : Root
         Where the images are.
     jobs : sequence of Job
-        Of the train split. Those that share a `Forward` share the passes here, too.
+        Of the train split, or of val where there is no other. Those that share a `Forward` share
+        the passes here, too.
     machine : Machine
 
     Returns
@@ -83,10 +84,11 @@ def audit_jobs(index: Index, root: Root, jobs: Sequence[Job], machine: Machine) 
     NonFiniteError
         When a feature is NaN or infinite in either precision.
     """
-    train, labels = index.split("train"), index.labels("train")
-    rows = audit_rows(len(train))
+    split = index.split_names[0]
+    samples, labels = index.split(split), index.labels(split)
+    rows = audit_rows(len(samples))
     features = _both_ways(
-        train.iloc[rows].reset_index(drop=True), root, jobs, machine, pad=index.pad
+        samples.iloc[rows].reset_index(drop=True), root, jobs, machine, pad=index.pad
     )
     return {name: compare(ways[0], ways[1], labels[rows]) for name, ways in features.items()}
 

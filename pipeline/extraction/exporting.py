@@ -12,7 +12,7 @@ import pandas as pd
 from cache.cell import Cell
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline.cells import open_cells
+from pipeline.cells import open_all_cells
 from pipeline.datasets.index import read_index
 from pipeline.study import Study
 
@@ -53,7 +53,7 @@ def export_cells(study: Study, dataset: str, model: str, folder: Path, kind: str
             )
     index = read_index(dataset)
     classes = np.array(index.classes)
-    for cell in open_cells(study, index, model):
+    for cell in open_all_cells(study, index, model).values():
         stem = folder / dataset / model / cell.address.split
         labels = cell.labels()
         rows = pd.DataFrame({"id": cell.ids(), "label": labels, "class": classes[labels]})

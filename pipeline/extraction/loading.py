@@ -14,12 +14,12 @@ from cache.files import sha256_bytes
 from pipeline.datasets.images import BadImageError, decode
 from pipeline.datasets.roots import Root
 from pipeline.datasets.samples import entries_of
-from pipeline.models.transforms import Geometry, View, padded
+from pipeline.models.transforms import Geometry, Resized, View, padded
 
 AHEAD = 2
-"""Batches decoded ahead of the one in use; with the batch size, this bounds the memory."""
+"""Batches decoded ahead where nothing else is asked; with their size, this bounds the memory."""
 
-Pixels = Geometry | View
+Pixels = Geometry | View | Resized
 """What makes an array of a decoded image."""
 
 Batch = dict[Pixels, NDArray[np.uint8]]
@@ -41,6 +41,8 @@ class BatchLoader:
         Threads; 0 decodes in the caller's.
     pad : bool
         Whether images are first padded with black to a square.
+    ahead : int
+        Batches decoded ahead of the one in use.
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class BatchLoader:
         workers: int,
         *,
         pad: bool = False,
+        ahead: int = AHEAD,
     ) -> None:
-        self._pad = pad
+        self._pad, self._ahead = pad, ahead
         self._root, self._entries = root, entries_of(samples)
         self._digests = samples["sha256"].tolist()
         self._geometries, self._workers = geometries, workers
@@ -75,7 +78,7 @@ class BatchLoader:
                 for rows in wanted:
                     images = [pool.submit(self._load, i) for i in range(rows.start, rows.stop)]
                     ahead.append((rows, images))
-                    if len(ahead) > AHEAD:
+                    if len(ahead) > self._ahead:
                         yield self._finish(*ahead.popleft())
                 while ahead:
                     yield self._finish(*ahead.popleft())

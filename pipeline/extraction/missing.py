@@ -40,7 +40,12 @@ def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
     computed: list[str] = []
     for group in _groups_that_fit(study, names, machine):
         loaded = {n: m for n, m in group.items() if cell_status(study, index, n).state != "cached"}
-        splits = {s: None for name in loaded for s in needed_splits(study, study.models[name])}
+        test_only = "train" not in index.split_names
+        splits = {
+            split: None
+            for name in loaded
+            for split in needed_splits(study, study.models[name], test_only=test_only)
+        }
         images = sum(len(index.split(samples_of(split)[0])) for split in splits)
         forwards = _share_forwards(loaded, machine, study.extraction.precision, images)
         cards = {n: make_card(n, study.models[n], model) for n, model in loaded.items()}
@@ -86,7 +91,7 @@ def _audit(
     """
     jobs = []
     for name, model in loaded.items():
-        key = cell_key(study, index, "train", study.models[name], cards[name])
+        key = cell_key(study, index, index.split_names[0], study.models[name], cards[name])
         if recorded_audit(index.name, name).get("cell") != fingerprint(key):
             jobs.append(Job(name, model, forwards[name], key))
     audits = audit_jobs(index, root, jobs, machine) if jobs else {}

@@ -14,6 +14,7 @@ from timm.data import resolve_model_data_config
 from torch import nn
 
 from cache.errors import ProbelineError
+from pipeline.models import hub, torch_hub
 from pipeline.models.checkpoints import load_exactly, read_checkpoint, state_dict_of
 from pipeline.models.features import compute_features
 from pipeline.models.transforms import Geometry, Transform
@@ -85,11 +86,14 @@ def load_model(name: str, entry: Model, place: str = "") -> LoadedModel:
         )
     backbone.eval().requires_grad_(False)
     transform = _transform(backbone, entry, place)
+    digest = digest_weights(backbone)
+    if entry.architecture.startswith(torch_hub.PREFIX) and entry.weights == "pretrained":
+        torch_hub.check_weights(entry.architecture, digest, f"{place}.weights")
     return LoadedModel(
         backbone=backbone,
         feature=entry.feature,
         transform=transform,
-        weights_digest=digest_weights(backbone),
+        weights_digest=digest,
         columns=_columns(backbone, transform, entry.feature, place),
         parameters=sum(p.numel() for p in backbone.parameters()),
     )
@@ -105,8 +109,8 @@ def digest_weights(module: nn.Module) -> str:
 
 
 def _create(entry: Model, place: str) -> nn.Module:
-    build = _constructor(entry.architecture, place)
     pretrained = entry.weights == "pretrained"
+    build = _constructor(entry.architecture, place, pretrained=pretrained)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(entry.seed or 0)
         try:
@@ -127,8 +131,13 @@ def _create(entry: Model, place: str) -> nn.Module:
             ) from None
 
 
-def _constructor(architecture: str, place: str) -> Callable[..., nn.Module]:
-    """Timm's model of that name; or ``timm.module:function`` for unregistered variants."""
+def _constructor(architecture: str, place: str, *, pretrained: bool) -> Callable[..., nn.Module]:
+    """Timm's model of that name, a hub's, or ``timm.module:function`` for unregistered variants."""
+    if architecture.startswith(torch_hub.PREFIX):
+        return torch_hub.hub_constructor(architecture, f"{place}.architecture")
+    if architecture.startswith(hub.PREFIX):
+        folder = hub.hub_folder(architecture, f"{place}.architecture", with_weights=pretrained)
+        return lambda **arguments: timm.create_model(f"local-dir:{folder}", **arguments)
     if ":" in architecture:
         module, _, function = architecture.partition(":")
         found = None

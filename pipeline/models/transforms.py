@@ -65,19 +65,29 @@ class Geometry:
 
         The same pixels as timm's evaluation transform (torchvision's Resize and CenterCrop).
         """
-        short = math.floor(self.size / self.crop)
-        width, height = image.size
-        if self.mode == "squash":
-            target = (short, short)
-        elif width <= height:
-            target = (short, int(short * height / width))
-        else:
-            target = (int(short * width / height), short)
+        target = self._target(image.size)
         left, top = (_margin(side, self.size) for side in target)
         if target[0] * target[1] > _LARGEST:
             return self._apply_to_extreme(image, target, left, top)
         resized = image.resize(target, _FILTERS[self.interpolation])
         return np.asarray(resized.crop((left, top, left + self.size, top + self.size)))
+
+    def resized(self, image: Image.Image) -> Image.Image:
+        """The image before the crop; of a long strip, what the crop keeps."""
+        target = self._target(image.size)
+        if target[0] * target[1] > _LARGEST:
+            return Image.fromarray(self.apply(image))
+        return image.resize(target, _FILTERS[self.interpolation])
+
+    def _target(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Width and height to which an image of `size` is resized."""
+        short = math.floor(self.size / self.crop)
+        width, height = size
+        if self.mode == "squash":
+            return short, short
+        if width <= height:
+            return short, int(short * height / width)
+        return int(short * width / height), short
 
     def _apply_to_extreme(
         self, image: Image.Image, target: tuple[int, int], left: int, top: int
@@ -98,6 +108,22 @@ class Geometry:
         return np.asarray(canvas)
 
 
+@dataclass(frozen=True)
+class Resized:
+    """All of an image at the scale of a `Geometry`: what views for training are cut from.
+
+    Attributes
+    ----------
+    geometry : Geometry
+    """
+
+    geometry: Geometry
+
+    def apply(self, image: Image.Image, row: int = 0) -> NDArray[np.uint8]:
+        """Ndarray of shape (height, width, 3): differs from image to image."""
+        return np.asarray(self.geometry.resized(image))
+
+
 _SCALE, _RATIO, _FLIP = (0.08, 1.0), (3 / 4, 4 / 3), 0.5
 VIEW_RULES = {"scale": list(_SCALE), "ratio": list(_RATIO), "flip": _FLIP}
 """Of augmented views, part of their cells' keys: torchvision's RandomResizedCrop and a flip."""
@@ -115,11 +141,17 @@ class View:
     number : int
         Of the view; with the row, it seeds the draw, so that a view does not depend on batches,
         threads or which other models run.
+    flip : bool
+        Whether every other view is mirrored.
+    least : float
+        Smallest share of the image's area that is cut out.
     """
 
     size: int
     interpolation: str
     number: int
+    flip: bool = True
+    least: float = _SCALE[0]
 
     def apply(self, image: Image.Image, row: int = 0) -> NDArray[np.uint8]:
         """Ndarray of shape (size, size, 3): a random part of the image, perhaps mirrored.
@@ -129,18 +161,22 @@ class View:
         """
         rng = np.random.default_rng([self.number, row])
         view = image.resize(
-            (self.size, self.size), _FILTERS[self.interpolation], box=_draw_box(image.size, rng)
+            (self.size, self.size),
+            _FILTERS[self.interpolation],
+            box=_draw_box(image.size, rng, self.least),
         )
-        if rng.random() < _FLIP:
+        if self.flip and rng.random() < _FLIP:
             view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return np.asarray(view)
 
 
-def _draw_box(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
+def _draw_box(
+    size: tuple[int, int], rng: np.random.Generator, least: float = _SCALE[0]
+) -> tuple[int, int, int, int]:
     width, height = size
     low, high = _RATIO
     for _ in range(10):
-        area = width * height * rng.uniform(*_SCALE)
+        area = width * height * rng.uniform(least, _SCALE[1])
         ratio = math.exp(rng.uniform(math.log(low), math.log(high)))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:

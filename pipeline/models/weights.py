@@ -1,20 +1,14 @@
-"""Where a model's weights lie on this disk; fetched, where they have an address, the first time.
-
-The digest and size of every fetched file stand in `weights.lock.json`, which belongs into git: all
-colleagues get the very same weights, and a file that its author has replaced is noticed.
-"""
+"""Where a model's weights lie on this disk; fetched, where they have an address, the first time."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from cache.errors import ProbelineError
-from cache.files import write_durably
+from cache.fingerprint import fingerprint
+from pipeline.downloads import Content, download
 from pipeline.environment import expand_path
-from pipeline.models.downloads import Content, download
-from pipeline.paths import WEIGHTS_LOCK
+from pipeline.models.lockfile import locked, record
 from pipeline.study import Model
 
 
@@ -40,7 +34,7 @@ def provide_weights(entry: Model, place: str) -> Path | None:
     if entry.weights_file is None:
         return None
     path = expand_path(entry.weights_file, place)
-    if path.is_file() and (not entry.is_remote or path.name in _lock()):
+    if path.is_file() and (not entry.is_remote or locked(path.name)):
         return path
     if not entry.is_remote:
         raise no_such_file(entry, path, place)
@@ -53,9 +47,11 @@ def provide_weights(entry: Model, place: str) -> Path | None:
             remedy=f"open {entry.weights}, download the file and save it as {path}",
         )
     addresses = [entry.weights, *entry.source.mirrors]
-    known = _lock().get(path.name, {})
+    known = locked(path.name)
     expected = Content(known.get("sha256", entry.source.sha256), known.get("size"))
-    _remember(path.name, entry.weights, download(addresses, path, expected, place=place))
+    found = download(addresses, path, expected, place=place)
+    facts = {"source": entry.weights, "sha256": found.sha256, "size": found.size}
+    record(path.name, facts)
     return path
 
 
@@ -77,30 +73,14 @@ def no_such_file(entry: Model, path: Path, place: str) -> ProbelineError:
 
 
 def locked_digest(entry: Model) -> str | None:
-    """SHA-256 that the weights' file must have, if it was ever fetched in this project."""
+    """SHA-256 that the weights' file must have, if it was ever fetched in this project.
+
+    Of a hub's model, the digest of all that is recorded of it.
+    """
+    if entry.is_of_hub:
+        known = locked(entry.architecture)
+        return fingerprint(known) if known else None
     if not entry.is_remote or entry.weights_file is None:
         return None
-    digest = _lock().get(Path(entry.weights_file).name, {}).get("sha256")
+    digest = locked(Path(entry.weights_file).name).get("sha256")
     return None if digest is None else str(digest)
-
-
-def _lock() -> dict[str, dict[str, Any]]:
-    try:
-        lock: dict[str, dict[str, Any]] = json.loads(WEIGHTS_LOCK.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ProbelineError(
-            str(WEIGHTS_LOCK),
-            "is damaged",
-            found=str(error),
-            remedy="restore it from git, or delete it; the files are then recorded anew",
-        ) from None
-    return lock
-
-
-def _remember(name: str, source: str, content: Content) -> None:
-    lock = _lock()
-    lock[name] = {"source": source, "sha256": content.sha256, "size": content.size}
-    text = json.dumps(dict(sorted(lock.items())), indent=1) + "\n"
-    write_durably(WEIGHTS_LOCK, text.encode())

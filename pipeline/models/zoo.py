@@ -84,12 +84,21 @@ def zoo_model(name: str) -> ZooModel:
 def known_columns(architecture: str, feature: str) -> float:
     """Features per image of one of the zoo's backbones, without building it; NaN of others."""
     tokens = {"cls+mean_patch": 2, "last4_cls": 4}.get(feature, 1)
+    return _known("columns", architecture) * tokens
+
+
+def known_parameters(architecture: str) -> float:
+    """Parameters of one of the zoo's backbones, without building it; NaN of others."""
+    return _known("parameters", architecture)
+
+
+def _known(fact: str, architecture: str) -> float:
     backbones = _zoo()["backbones"]
-    known = {backbone["architecture"]: backbone["columns"] for backbone in backbones.values()}
+    known = {backbone["architecture"]: backbone[fact] for backbone in backbones.values()}
     for model in _zoo()["models"].values():
         if "architecture" in model:
-            known[model["architecture"]] = backbones[model["backbone"]]["columns"]
-    return float(known.get(architecture, math.nan) * tokens)
+            known[model["architecture"]] = backbones[model["backbone"]][fact]
+    return float(known.get(architecture, math.nan))
 
 
 @functools.cache

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import platform
-import queue
-import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
-from multiprocessing.queues import Queue
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -30,20 +24,17 @@ from pipeline.pretraining.images import training_images
 from pipeline.pretraining.rank import rank_of
 from pipeline.pretraining.training import Training
 from pipeline.progress import Progress
+from pipeline.side_by_side import Report, run_side_by_side
 from pipeline.study import Model, Study
 
 _PACKAGES = ("torch", "timm", "lightly", "numpy", "pillow")
-_POLL_SECONDS = 0.2
 
 Job = tuple[Study, str, Index]
 """What is trained: an entry of `pretrain`, and the index of its data set."""
 
-Done: TypeAlias = "Queue[int]"
-"""Numbers of epochs done."""
-
 
 def pretrain_all(study: Study, indexes: dict[str, Index]) -> None:
-    """Train entries and write their checkpoints; the first error ends the run.
+    """Train entries and write their checkpoints; one that fails leaves the others.
 
     On a CPU every training has one thread and a process of its own, so that its numbers do not
     depend on how many run at once; on GPUs they run one after the other.
@@ -57,18 +48,20 @@ def pretrain_all(study: Study, indexes: dict[str, Index]) -> None:
     Raises
     ------
     ProbelineError
-        Of the first entry that fails; others that ran beside it are finished.
+        Of the first entry that failed; the others are finished.
     """
     epochs = sum(study.pretrain[n].epochs for n in indexes if study.pretrain[n].method != "random")
     jobs = [(study, name, index) for name, index in indexes.items()]
     on_cpu = this_machine().devices[0].type == "cpu"
     workers = min(len(jobs), cpu_count()) if on_cpu else 1
     with Progress("pretrain", epochs, "epochs") as progress:
-        if workers > 1:
-            _side_by_side(jobs, workers, progress)
-        else:
-            for job in jobs:
-                pretrain_one(*job, progress.advance)
+        failed = run_side_by_side(_train, jobs, workers, progress, name="pretrain")
+    if failed:
+        raise failed[0]
+
+
+def _train(job: Job, report: Report) -> None:
+    pretrain_one(*job, lambda epochs: report(epochs, ""))
 
 
 def pretrain_one(study: Study, name: str, index: Index, advance: Callable[[int], None]) -> None:
@@ -129,54 +122,3 @@ def _pretrain(study: Study, name: str, index: Index, advance: Callable[[int], No
     write_durably(checkpoint_path(name), weights)
     write_durably(record_path(name), json.dumps(record, indent=1).encode())
     unfinished_path(name).unlink(missing_ok=True)
-
-
-def _side_by_side(jobs: list[Job], workers: int, progress: Progress) -> None:
-    context = multiprocessing.get_context("spawn")
-    done = context.Queue()
-    with ProcessPoolExecutor(workers, context, _begin_process, (done,)) as pool:
-        running = {pool.submit(_in_process, job) for job in jobs}
-        try:
-            while running:
-                _count(done, progress)
-                finished = {future for future in running if future.done()}
-                running -= finished
-                for future in finished:
-                    future.result()
-            _count(done, progress)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _count(done: Done, progress: Progress) -> None:
-    """Take up what the processes have reported; waits a little for the first of it."""
-    wait = _POLL_SECONDS
-    while True:
-        try:
-            progress.advance(done.get(timeout=wait))
-        except queue.Empty:
-            return
-        wait = 0.001
-
-
-def _begin_process(done: Done) -> None:
-    """Where to report to; and an end of this process when its parent is killed."""
-    global _done
-    _done = done
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-def _in_process(job: Job) -> None:
-    assert _done is not None
-    pretrain_one(*job, _done.put)
-
-
-_done: Done | None = None
-"""Of a process of its own: where it reports the epochs that it has done."""

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from cache.cell import Cell
 from cache.errors import NonFiniteError
 from cache.records import is_current_record, write_record
-from pipeline.cells import open_cells
+from pipeline.cells import open_all_cells
 from pipeline.classifiers.normalization import Features
 from pipeline.classifiers.tuning import NARROW
 from pipeline.datasets.index import Index, read_index
 from pipeline.parallel import run_all
-from pipeline.paths import SPLITS, record_path
+from pipeline.paths import record_path
 from pipeline.probes.scoring import Outcome, outcome_table, score_rows
-from pipeline.records import record_key
+from pipeline.records import is_asked, record_key
 from pipeline.study import Study
 
 
@@ -52,7 +52,9 @@ class Task:
     Attributes
     ----------
     dataset, model : str
-    train, val : Cell
+    train_cell : Cell or None
+        None for test images that are scored by transfer alone.
+    val : Cell
     classes : tuple of str
         Class names; a label is a position in it.
     groups : ndarray of shape (n_val,) of str, or None
@@ -66,12 +68,18 @@ class Task:
 
     dataset: str
     model: str
-    train: Cell
+    train_cell: Cell | None
     val: Cell
     classes: tuple[str, ...]
     groups: NDArray[np.str_] | None = None
     train_groups: NDArray[np.str_] | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
+
+    @property
+    def train(self) -> Cell:
+        """The train cell of a task that has one: all but some of the transfer protocol do."""
+        assert self.train_cell is not None
+        return self.train_cell
 
 
 @dataclass(frozen=True)
@@ -125,30 +133,33 @@ def run_protocol(
     total = 0
     indexes = {dataset: read_index(dataset) for dataset in study.datasets}
     for model in study.models:
-        cells = cache(lambda dataset, model=model: open_cells(study, indexes[dataset], model))
+        cells = cache(lambda dataset, model=model: open_all_cells(study, indexes[dataset], model))
 
         def fingerprints(dataset: str, cells: Any = cells) -> dict[str, str]:
-            pair = zip(SPLITS, cells(dataset), strict=True)
-            of = {split: cell.manifest.fingerprint for split, cell in pair}
+            of = {split: cell.manifest.fingerprint for split, cell in cells(dataset).items()}
             return {**of, "names": indexes[dataset].names_digest}
 
         for dataset, index in indexes.items():
+            if not is_asked(study, protocol, dataset, model):
+                continue
             total += 1
             key = record_key(study, protocol, dataset, fingerprints)
             path = record_path(protocol, dataset, model)
             if not is_current_record(path, key):
-                train, val = cells(dataset)
+                of_splits = cells(dataset)
                 sources = {
                     name: Source(
-                        cells(name)[0], indexes[name].classes, groups_of(indexes[name], "train")
+                        cells(name)["train"],
+                        indexes[name].classes,
+                        groups_of(indexes[name], "train"),
                     )
                     for name in key.get("sources", ())
                 }
                 task = Task(
                     dataset,
                     model,
-                    train,
-                    val,
+                    of_splits.get("train"),
+                    of_splits["val"],
                     index.classes,
                     groups_of(index, "val"),
                     groups_of(index, "train"),
@@ -228,7 +239,10 @@ def _score_cells(probe: Probe, batch: list[_Pending]) -> None:
 
 def _bytes(task: Task) -> int:
     """Of one working copy of what a probe on the task computes with."""
-    cells = [task.train, task.val, *(source.train for source in task.sources.values())]
+    cells = [
+        *filter(None, (task.train_cell, task.val)),
+        *(source.train for source in task.sources.values()),
+    ]
     classes = max(len(task.classes), *(len(s.classes) for s in task.sources.values()), 1)
     return max(copy_bytes(c.manifest.rows, c.manifest.columns, classes) for c in cells)
 

@@ -15,7 +15,7 @@ import xarray as xr
 from cache.cell import Cell
 from cache.errors import ProbelineError
 from cache.fingerprint import fingerprint
-from pipeline.cells import open_cells
+from pipeline.cells import open_all_cells
 from pipeline.classifiers.normalization import Features
 from pipeline.datasets.index import read_index
 from pipeline.paths import SIMILARITY_NC
@@ -41,7 +41,7 @@ def update_maps(study: Study) -> tuple[int, int]:
         When a cell is missing, or not what the study asks for.
     """
     cells = {
-        name: [open_cells(study, index, model)[1] for model in study.models]
+        name: [open_all_cells(study, index, model)["val"] for model in study.models]
         for name in study.datasets
         for index in [read_index(name)]
     }

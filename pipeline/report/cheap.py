@@ -8,9 +8,9 @@ import altair as alt
 
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import (
-    Choice,
     Drawn,
     Rows,
+    Shown,
     Spec,
     choice,
     legend,
@@ -26,21 +26,16 @@ EVERY = ""
 
 
 @dataclass(frozen=True)
-class Cheap:
+class Cheap(Shown):
     """What the section says.
 
     Attributes
     ----------
-    withheld : str
-        Why there is no figure; empty where there is one.
-    choices : tuple of Choice
     given : tuple of str
         Which correlations there are: over all models, given the backbone.
     interval : str
     """
 
-    withheld: str
-    choices: tuple[Choice, ...]
     given: tuple[str, ...]
     interval: str
 

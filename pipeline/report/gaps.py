@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cache.records import read_record
+from pipeline.finetuning.cells import not_run
 from pipeline.nearest.data_checks import checks_path
 from pipeline.provenance import describe_audit
 from pipeline.report.inputs import Inputs
@@ -41,14 +43,23 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
     """Everything that was looked for, found or not."""
     study = inputs.study
     cells = len(study.models) * len(study.datasets)
+    asked = sum(_models_asked(inputs, *place).sum() for place in _asked(inputs))
     return [
         Gap(
             "Cells without a score",
             "The study names them and no result was there. They are never filled in: each "
             "statistic uses the models that have both scores, and says how many.",
             _missing(inputs),
-            len(inputs.models) * len(_asked(inputs)),
+            int(asked),
         ),
+        Gap(
+            "Cells that are not fine-tuned",
+            "The study does not ask for them, in its section `finetune`: they are not run, and no "
+            "gap. Statistics on fine-tuning are of the other cells.",
+            tuple(not_run(study)),
+            cells,
+        ),
+        *_test_images_only(inputs),
         Gap(
             "Cells without provenance",
             "How their embeddings were computed, and at what cost, is not recorded.",
@@ -81,6 +92,24 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
         *_reduced_precision(inputs),
         *_doubtful_fits(inputs),
     ]
+
+
+def _test_images_only(inputs: Inputs) -> list[Gap]:
+    """Data sets on which nothing is trained; nothing to say of a study without any."""
+    only = [name for name, entry in inputs.study.datasets.items() if entry.test_only]
+    reached = inputs.scored_datasets("transfer") if "transfer" in inputs.headline else []
+    places = [
+        name
+        if name in reached
+        else f"{name} (not scored: `transfer.sources` has no data set with "
+        "classes of the same names)"
+        for name in only
+    ]
+    why = (
+        "They have no train images: only transfer from another data set scores them. All else is "
+        "not run there, and no gap."
+    )
+    return [Gap("Data sets with test images only", why, tuple(places), len(only))] if only else []
 
 
 def _reduced_precision(inputs: Inputs) -> list[Gap]:
@@ -117,6 +146,12 @@ def _asked(inputs: Inputs) -> list[tuple[str, str]]:
     ]
 
 
+def _models_asked(inputs: Inputs, protocol: str, dataset: str) -> NDArray[np.bool_]:
+    """Which models' score the study asks for, or may be imported."""
+    of = inputs.cube["asked"].sel(variant=inputs.headline[protocol], dataset=dataset)
+    return np.asarray(of.values == 1)
+
+
 def _missing(inputs: Inputs) -> tuple[str, ...]:
     scores = inputs.scored["value"].transpose("variant", "dataset", "model")
     found = []
@@ -124,7 +159,7 @@ def _missing(inputs: Inputs) -> tuple[str, ...]:
         row = scores.sel(variant=inputs.headline[protocol], dataset=dataset).values
         found += [
             f"{protocol_word(protocol)} of {inputs.models[place]} on {dataset}"
-            for place in np.flatnonzero(np.isnan(row))
+            for place in np.flatnonzero(np.isnan(row) & _models_asked(inputs, protocol, dataset))
         ]
     return tuple(found)
 

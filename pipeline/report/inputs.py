@@ -89,8 +89,13 @@ class Inputs:
         return [name for name, there in zip(self.datasets(role), has, strict=True) if there]
 
     def plain_means(self, protocol: str, role: str | None = None) -> NDArray[np.float64]:
-        """Mean score of each model over `scored_datasets`; NaN for one that lacks any of them."""
+        """Mean score of each model over `scored_datasets`; NaN for one that lacks any of them.
+
+        NaN for all where there is no such data set, e.g. only test images out of domain.
+        """
         datasets = self.scored_datasets(protocol, role)
+        if not datasets:
+            return np.full(len(self.models), np.nan)
         means: NDArray[np.float64] = (
             self._headline_scores(protocol, datasets).mean("dataset", skipna=False).values
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from pipeline.finetuning.recipes import REFERENCE_BATCH
 from pipeline.records import protocols_of
+from pipeline.report.finetuning import run_words
 from pipeline.study import Knn, Linear, Study
 
 _FEATURES = {
@@ -27,6 +29,7 @@ def methods(study: Study) -> dict[str, str]:
         "linear": _linear(study.linear),
         "fewshot": "A head is trained on a few images of each class, drawn by a seed; all models "
         "see the same draws. Scores are means over draws, their intervals Student's t over draws.",
+        "finetune": _finetune(study),
         "transfer": f"A probe trained on {_listed(study.transfer.sources)} is tested on the other "
         "data sets' images of the classes that both name, with statistics of its own train split.",
         "predictors": "Numbers computed from the train embeddings and their labels alone.",
@@ -70,6 +73,18 @@ def _linear(linear: Linear) -> str:
         ". ".join(heads[head] for head in linear.heads)
         + f". Headline: {linear.heads[0]}, {_INPUTS[linear.normalization[0]]}, by train "
         "statistics. The test split is used once, to score."
+    )
+
+
+def _finetune(study: Study) -> str:
+    runs = study.finetune.runs
+    if not runs:
+        return ""
+    return (
+        "The network itself is trained, from each model’s weights, with a new head. "
+        + " ".join(f"{name}: {run_words(run)}." for name, run in runs.items())
+        + f" Headline: {next(iter(runs))}. Learning rates are for {REFERENCE_BATCH} images a step "
+        "and scaled to the batch. The test split is used once, to score."
     )
 
 

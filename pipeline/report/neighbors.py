@@ -180,6 +180,9 @@ def _images(study: Study, name: str, space: Space, gaps: list[str]) -> list[_Ima
     if entry.source == "imported":
         gaps.append(f"{name}: only embeddings were imported, no images")
         return []
+    if entry.test_only:
+        gaps.append(f"{name}: test images only, there are no train images to be near to")
+        return []
     nearest: dict[str, NDArray[np.int32]] = {}
     try:
         index = read_index(name)

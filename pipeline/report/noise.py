@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
 from pipeline.report.formats import NOTHING, interval, percent, points, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import MOST_ROWS, Cell, Table, estimate, made, whole
-from pipeline.report.stated import statistic
+from pipeline.report.panels import MOST_ROWS, Cell, Filled, Table, estimate, table_of, whole
 from pipeline.report.words import column_label, protocol_word, variant_label
 
 
 def pairs_table(inputs: Inputs) -> Table:
     """F3: on each data set, how many pairs of models are told apart."""
-    name, heading = "model_pairs", "Pairs of models told apart on each data set"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+    heading = "Pairs of models told apart on each data set"
     alpha = 1 - inputs.study.correlation.confidence
+    return table_of(inputs, "model_pairs", heading, lambda found: _model_pairs(found, alpha))
+
+
+def _model_pairs(found: xr.Dataset, alpha: float) -> Filled:
     p = found["p_max_t"]
     tested = p.notnull().sum(("model", "rival"))
     apart = (p < alpha).sum(("model", "rival"))
@@ -34,15 +36,15 @@ def pairs_table(inputs: Inputs) -> Table:
         for dataset in found["dataset"].values
     ]
     head = ["Data set", *(variant_label(str(v)) for v in found["variant"].values)]
-    return made(inputs, name, heading, head, rows)
+    return Filled(head, rows)
 
 
 def overall_table(inputs: Inputs) -> Table:
     """Ranks across data sets, of every protocol."""
-    name, heading = "overall_ranks", "Ranks across data sets"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+    return table_of(inputs, "overall_ranks", "Ranks across data sets", _overall_ranks)
+
+
+def _overall_ranks(found: xr.Dataset) -> Filled:
     rows = []
     for protocol in found["protocol"].values:
         of_protocol = found.sel(protocol=protocol)
@@ -65,7 +67,7 @@ def overall_table(inputs: Inputs) -> Table:
                 )  # fmt: skip
     head = ["Model, protocol", "Rank by mean", "Mean of logits, as accuracy", "Rank by wins",
             "Pairwise wins", "Borda", "Data sets"]  # fmt: skip
-    return made(inputs, name, heading, head, rows)
+    return Filled(head, rows)
 
 
 def _rank(value: xr.DataArray) -> str:
@@ -74,14 +76,16 @@ def _rank(value: xr.DataArray) -> str:
 
 def noise_tables(inputs: Inputs) -> list[Table]:
     """How much of the scores is chance in the test images, and r without it."""
-    return [_reliability(inputs), _disattenuated(inputs)]
+    heading = "Pearson r without the chance in the test images"
+    return [
+        table_of(inputs, "reliability", "Reliability of the scores", _reliability),
+        table_of(
+            inputs, "disattenuated_pearson", heading, lambda f: _disattenuated(f, inputs.roles)
+        ),
+    ]
 
 
-def _reliability(inputs: Inputs) -> Table:
-    name, heading = "reliability", "Reliability of the scores"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+def _reliability(found: xr.Dataset) -> Filled:
     rows = [
         [
             Cell(str(dataset)),
@@ -99,18 +103,14 @@ def _reliability(inputs: Inputs) -> Table:
         for dataset in found["dataset"].values
     ]
     head = ["Data set", *(variant_label(str(v)) for v in found["variant"].values)]
-    return made(inputs, name, heading, head, rows)
+    return Filled(head, rows)
 
 
-def _disattenuated(inputs: Inputs) -> Table:
-    name, heading = "disattenuated_pearson", "Pearson r without the chance in the test images"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+def _disattenuated(found: xr.Dataset, roles: Mapping[str, str]) -> Filled:
     table = found.transpose("predictor", "target")
     known = np.isfinite(table["value"].values)
     role = [
-        [inputs.roles.get(str(label).partition("@")[2], "") for label in table[axis].values]
+        [roles.get(str(label).partition("@")[2], "") for label in table[axis].values]
         for axis in ("predictor", "target")
     ]
     known &= (np.array(role[0]) == "in_domain")[:, np.newaxis]
@@ -131,4 +131,4 @@ def _disattenuated(inputs: Inputs) -> Table:
             ]
         )  # fmt: skip
     head = ["Pair", "Observed r", "Without image noise", "Reliabilities", "Models"]
-    return made(inputs, name, heading, head, rows, max(len(places) - MOST_ROWS, 0))
+    return Filled(head, rows, max(len(places) - MOST_ROWS, 0))

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 
 from pipeline.report.formats import p_value, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import Cell, Table, estimate, made
-from pipeline.report.stated import statistic
+from pipeline.report.panels import Cell, Filled, Table, estimate, table_of
 from pipeline.report.words import protocol_word, set_word, variant_label
 from pipeline.statistics.panel import MEAN
 
 
 def normalization_tables(inputs: Inputs) -> list[Table]:
     """What a normalisation changes: scores, and how well they predict."""
-    return [_score_effect(inputs), _rank_effect(inputs), _normalization_tests(inputs)]
+    return [
+        table_of(inputs, "normalization_effect", "Change of the score, points", _score_effect),
+        table_of(
+            inputs, "normalization_ranking", "Change of ρ with out-of-domain scores", _rank_effect
+        ),
+        table_of(
+            inputs, "normalization_tests", "Tested together: change of mean ρ", _normalization_tests
+        ),
+    ]
 
 
-def _score_effect(inputs: Inputs) -> Table:
-    name, heading = "normalization_effect", "Change of the score, points"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+def _score_effect(found: xr.Dataset) -> Filled:
     shown = [MEAN, *(str(d) for d in found["dataset"].values if d != MEAN)]
     rows = [
         [
@@ -37,14 +41,10 @@ def _score_effect(inputs: Inputs) -> Table:
         for variant, plain in zip(found["variant"].values, found["plain"].values, strict=True)
     ]  # fmt: skip
     head = ["With normalisation less without", "Mean over data sets", *shown[1:]]
-    return made(inputs, name, heading, head, rows)
+    return Filled(head, rows)
 
 
-def _rank_effect(inputs: Inputs) -> Table:
-    name, heading = "normalization_ranking", "Change of ρ with out-of-domain scores"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+def _rank_effect(found: xr.Dataset) -> Filled:
     mean = found.sel(target=MEAN)
     rows = [
         [
@@ -60,14 +60,10 @@ def _rank_effect(inputs: Inputs) -> Table:
     ]  # fmt: skip
     head = ["Predictor, with less without",
             *(f"ρ with {protocol_word(str(p))}" for p in mean["protocol"].values)]  # fmt: skip
-    return made(inputs, name, heading, head, rows)
+    return Filled(head, rows)
 
 
-def _normalization_tests(inputs: Inputs) -> Table:
-    name, heading = "normalization_tests", "Tested together: change of mean ρ"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+def _normalization_tests(found: xr.Dataset) -> Filled:
     rows = [
         [
             Cell(
@@ -85,4 +81,4 @@ def _normalization_tests(inputs: Inputs) -> Table:
         if np.isfinite(of["difference"])
     ]  # fmt: skip
     head = ["Predictor", "Δ mean ρ", "p alone", "p, max-T", "p, Holm", "Could have been found"]
-    return made(inputs, name, heading, head, rows)
+    return Filled(head, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import xarray as xr
 
 from pipeline.report.formats import NOTHING, count, interval, points, rho
 from pipeline.report.inputs import Inputs
+from pipeline.report.stated import statistic
 from pipeline.report.words import protocol_word
 
 MOST_ROWS = 300
@@ -53,20 +54,45 @@ class Table:
     left_out: int = 0
 
 
-def made(
-    inputs: Inputs,
-    name: str,
-    heading: str,
-    head: Sequence[str],
-    rows: Iterable[Sequence[Cell]],
-    left_out: int = 0,
+class Filled(NamedTuple):
+    """What a statistic gives to its table.
+
+    Attributes
+    ----------
+    head : sequence of str
+    rows : sequence of sequence of Cell
+    left_out : int
+        Rows beyond `MOST_ROWS` that were not even made.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    left_out: int = 0
+
+
+def table_of(
+    inputs: Inputs, name: str, heading: str, fill: Callable[[xr.Dataset], Filled | str]
 ) -> Table:
-    """A table of a statistic that has something to say."""
-    every = [tuple(row) for row in rows]
+    """The table of a statistic, or why there is none.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    name : str
+        Of the statistic.
+    heading : str
+    fill : callable
+        From the statistic to the table's contents, or to the sentence that says why there are none.
+    """
+    found = statistic(inputs, name)
+    filled = found if isinstance(found, str) else fill(found)
+    if isinstance(filled, str):
+        return Table(heading, name, withheld=filled)
+    rows = [tuple(row) for row in filled.rows]
     return Table(
-        heading, name, tuple(head), tuple(every[:MOST_ROWS]), inputs.told(name).attrs,
-        "" if every else "Withheld: there are too few scores.",
-        left_out + max(len(every) - MOST_ROWS, 0),
+        heading, name, tuple(filled.head), tuple(rows[:MOST_ROWS]), inputs.told(name).attrs,
+        "" if rows else "Withheld: there are too few scores.",
+        filled.left_out + max(len(rows) - MOST_ROWS, 0),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from pipeline.report.stated import (
     Choice,
     Drawn,
     Rows,
+    Shown,
     Spec,
     choice,
     legend,
@@ -29,21 +30,16 @@ NO_LINE = "Nothing to show: no line could be fitted; it takes more models with b
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judged(Shown):
     """One of the two figures.
 
     Attributes
     ----------
-    withheld : str
-        Why it is not there; empty where it is.
-    choices : tuple of Choice
     outside, judged : int
         Residuals outside their band, and all of them.
     interval : str
     """
 
-    withheld: str
-    choices: tuple[Choice, ...]
     outside: int
     judged: int
     interval: str

@@ -43,6 +43,21 @@ class Choice:
     options: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a section says of its figure.
+
+    Attributes
+    ----------
+    withheld : str
+        Why there is no figure; empty where there is one.
+    choices : tuple of Choice
+    """
+
+    withheld: str
+    choices: tuple[Choice, ...]
+
+
 def choice(signal: str, label: str, values: Iterable[Any], words: Any = str) -> Choice:
     """A select over some values, each once, in their order."""
     distinct = dict.fromkeys(str(value) for value in values)

@@ -11,9 +11,9 @@ import xarray as xr
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import (
     NARROW,
-    Choice,
     Drawn,
     Rows,
+    Shown,
     Spec,
     choice,
     legend,
@@ -30,14 +30,11 @@ SHORTEST = 1e-3
 
 
 @dataclass(frozen=True)
-class Tradeoff:
+class Tradeoff(Shown):
     """What the section says.
 
     Attributes
     ----------
-    withheld : str
-        Why there is no figure; empty where there is one.
-    choices : tuple of Choice
     front : tuple of dict
         Rows of predictors that nothing beats in both fidelity and seconds, the quickest first, for
         the targets that the figure shows first.
@@ -45,8 +42,6 @@ class Tradeoff:
         These targets in words.
     """
 
-    withheld: str
-    choices: tuple[Choice, ...]
     front: tuple[dict[str, Any], ...]
     targets: str
 

@@ -9,17 +9,16 @@ import xarray as xr
 
 from pipeline.report.formats import NOTHING, interval, p_value, percent, points, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import Cell, Table, estimate, made, whole
-from pipeline.report.stated import statistic
+from pipeline.report.panels import Cell, Filled, Table, estimate, table_of, whole
 from pipeline.report.words import column_label, set_word
 
 
 def trust_table(inputs: Inputs) -> Table:
     """How well each predictor ranks models on the targets."""
-    heading = "How well each predictor orders the models"
-    found = statistic(inputs, "trust")
-    if isinstance(found, str):
-        return Table(heading, "trust", withheld=found)
+    return table_of(inputs, "trust", "How well each predictor orders the models", _trust)
+
+
+def _trust(found: xr.Dataset) -> Filled:
     first = str(found.attrs["headline_targets"])
     rho_of = found.sel(coefficient="spearman")
     sets = list(dict.fromkeys([first, *map(str, found["targets"].values)]))
@@ -42,15 +41,15 @@ def trust_table(inputs: Inputs) -> Table:
         "Predictor", f"Mean ρ, {set_word(first)}", "By Fisher’s z", "Lowest to highest",
         "Interval for new targets", *(f"Mean ρ, {set_word(s)}" for s in sets[1:]),
     ]  # fmt: skip
-    return made(inputs, "trust", heading, head, rows)
+    return Filled(head, rows)
 
 
 def choosing_table(inputs: Inputs) -> Table:
     """What choosing a model by each predictor costs."""
-    heading = "What choosing a model by it would have cost"
-    found = statistic(inputs, "choosing")
-    if isinstance(found, str):
-        return Table(heading, "choosing", withheld=found)
+    return table_of(inputs, "choosing", "What choosing a model by it would have cost", _choosing)
+
+
+def _choosing(found: xr.Dataset) -> Filled:
     table = found.sel(targets=str(found.attrs["headline_targets"]))
     order = np.argsort(np.nan_to_num(table["regret_naive"].values, nan=9.0), kind="stable")
     rows = []
@@ -72,22 +71,19 @@ def choosing_table(inputs: Inputs) -> Table:
     head = ["Predictor", "Regret, points", "Regret / (best − median)", "Best model chosen",
             "Best among its first three", "Pairs ordered rightly", "ρ in its top half",
             "Targets"]  # fmt: skip
-    return made(inputs, "choosing", heading, head, rows)
+    return Filled(head, rows)
 
 
 def reference_table(inputs: Inputs) -> Table:
     """F1: every predictor against in-domain linear probing."""
-    found = statistic(inputs, "predictor_differences")
     heading = "Each predictor against in-domain linear probing"
-    if isinstance(found, str):
-        return Table(heading, "predictor_differences", withheld=found)
+    return table_of(inputs, "predictor_differences", heading, _against_reference)
+
+
+def _against_reference(found: xr.Dataset) -> Filled | str:
     reference = str(found.attrs["reference"])
     if not reference:
-        return Table(
-            heading,
-            "predictor_differences",
-            withheld="Withheld: there is no in-domain linear probe to compare with.",
-        )
+        return "Withheld: there is no in-domain linear probe to compare with."
     rows = []
     for targets in map(str, found["targets"].values):
         table = found.sel(reference=reference, targets=targets)
@@ -105,7 +101,7 @@ def reference_table(inputs: Inputs) -> Table:
                 )
     head = ["Predictor, targets", f"Δ mean ρ from {column_label(reference)}", "p alone",
             "p, max-T", "p, Holm", "Could have been found"]  # fmt: skip
-    return made(inputs, "predictor_differences", heading, head, rows)
+    return Filled(head, rows)
 
 
 def _bracket(of: xr.Dataset, name: str, write: Any) -> str:

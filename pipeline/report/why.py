@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.report.formats import NOTHING, interval, p_value, points, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import MOST_ROWS, Cell, Table, estimate, made, protocol_heads, whole
-from pipeline.report.stated import statistic
+from pipeline.report.panels import (
+    MOST_ROWS,
+    Cell,
+    Filled,
+    Table,
+    estimate,
+    protocol_heads,
+    table_of,
+    whole,
+)
 from pipeline.report.words import column_label, protocol_word
 from pipeline.statistics.panel import MEAN
+
+_GAPS = "Gaps between kinds and between backbones, points of the mean score"
+_SHARE = "Share of the kind gap that the backbone explains"
+_VARIANCE = "Variance that kind and backbone explain"
+_WITHIN = "ρ within a backbone, and given the backbone"
 
 
 def why_tables(inputs: Inputs) -> list[Table]:
     """What backbone and kind of pre-training have to do with it."""
     return [
-        _gaps(inputs), _share(inputs), sensitivity_table(inputs), _variance(inputs),
-        _within(inputs),
-    ]  # fmt: skip
+        table_of(inputs, "gaps", _GAPS, _gaps),
+        table_of(inputs, "kind_share", _SHARE, _share),
+        sensitivity_table(inputs),
+        table_of(inputs, "variance_explained", _VARIANCE, _variance),
+        table_of(inputs, "within_backbones", _WITHIN, _within),
+    ]
 
 
-def _gaps(inputs: Inputs) -> Table:
-    name, heading = "gaps", "Gaps between kinds and between backbones, points of the mean score"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+def _gaps(found: xr.Dataset) -> Filled:
     table = found.sel(scale="accuracy", dataset=MEAN)
     rows = []
     for contrast in map(str, table["contrast"].values):
@@ -49,14 +62,10 @@ def _gaps(inputs: Inputs) -> Table:
             )  # fmt: skip
             cells.append(Cell(points(float(of["value"])), small))
         rows.append(cells)
-    return made(inputs, name, heading, ["Gap", *protocol_heads(table)], rows)
+    return Filled(["Gap", *protocol_heads(table)], rows)
 
 
-def _share(inputs: Inputs) -> Table:
-    name, heading = "kind_share", "Share of the kind gap that the backbone explains"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+def _share(found: xr.Dataset) -> Filled:
     rows = []
     for protocol in map(str, found["protocol"].values):
         of = found.sel(protocol=protocol, dataset=MEAN)
@@ -70,14 +79,10 @@ def _share(inputs: Inputs) -> Table:
             ]
         )
     head = ["Protocol", "Gap, logits", "Gap at equal backbone, logits", "Share explained"]
-    return made(inputs, name, heading, head, rows)
+    return Filled(head, rows)
 
 
-def _variance(inputs: Inputs) -> Table:
-    name, heading = "variance_explained", "Variance that kind and backbone explain"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+def _variance(found: xr.Dataset) -> Filled:
     rows = []
     for protocol in map(str, found["protocol"].values):
         for factor in map(str, found["factor"].values):
@@ -91,14 +96,10 @@ def _variance(inputs: Inputs) -> Table:
             )  # fmt: skip
     head = ["Factor, protocol", "Alone", "Beyond the other", "Mean of both (LMG)",
             "95% of permutations below", "p"]  # fmt: skip
-    return made(inputs, name, heading, head, rows)
+    return Filled(head, rows)
 
 
-def _within(inputs: Inputs) -> Table:
-    name, heading = "within_backbones", "ρ within a backbone, and given the backbone"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+def _within(found: xr.Dataset) -> Filled:
     table = found.transpose("predictor", "target", "backbone")
     known = np.argwhere(np.isfinite(table["value"].values).any(axis=-1))
     rows = []
@@ -112,15 +113,17 @@ def _within(inputs: Inputs) -> Table:
         ]
         rows.append([first, *cells])
     head = ["ρ of", *map(str, found["backbone"].values)]
-    return made(inputs, name, heading, head, rows, max(len(known) - MOST_ROWS, 0))
+    return Filled(head, rows, max(len(known) - MOST_ROWS, 0))
 
 
 def shift_table(inputs: Inputs) -> Table:
     """Correlations by the kind of shift of the targets."""
-    name, heading = "correlations_by_shift", "Mean ρ by kind of shift"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+    return table_of(
+        inputs, "correlations_by_shift", "Mean ρ by kind of shift", _correlations_by_shift
+    )
+
+
+def _correlations_by_shift(found: xr.Dataset) -> Filled:
     rows = []
     for predictor in map(str, found["predictor"].values):
         for dataset in map(str, found["in_domain"].values):
@@ -136,15 +139,20 @@ def shift_table(inputs: Inputs) -> Table:
                         f"with {protocol_word(protocol)}",
                     )
                     rows.append([first, *cells])
-    return made(inputs, name, heading, ["ρ of", *map(str, found["shift"].values)], rows)
+    return Filled(["ρ of", *map(str, found["shift"].values)], rows)
 
 
 def sensitivity_table(inputs: Inputs) -> Table:
     """The gaps under other readings of the study."""
-    name, heading = "gap_sensitivity", "The gaps under other readings of the study, points"
-    found = statistic(inputs, name)
-    if isinstance(found, str):
-        return Table(heading, name, withheld=found)
+    return table_of(
+        inputs,
+        "gap_sensitivity",
+        "The gaps under other readings of the study, points",
+        _gap_sensitivity,
+    )
+
+
+def _gap_sensitivity(found: xr.Dataset) -> Filled:
     changes = [str(change) for change in found["change"].values]
     single = {
         "without any one family": [c for c in changes if c.startswith("without family ")],
@@ -165,7 +173,7 @@ def sensitivity_table(inputs: Inputs) -> Table:
                     *(Cell(_range(values[np.isfinite(values)])) for values in ends),
                 ]
             )
-    return made(inputs, name, heading, ["Gap", "As the study is", *others, *single], rows)
+    return Filled(["Gap", "As the study is", *others, *single], rows)
 
 
 def _range(values: NDArray[np.float64]) -> str:

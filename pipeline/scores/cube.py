@@ -9,20 +9,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5netcdf
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
+from xarray.backends import H5NetCDFStore
 
 from cache.errors import CellMissingError, CellStaleError, ProbelineError
 from cache.files import explain_disk_errors
 from cache.fingerprint import fingerprint
 from cache.records import Record, read_record
-from pipeline.cells import cell_key, open_cells
-from pipeline.datasets.index import read_index
-from pipeline.paths import PARAMS, SPLITS, cell_address, record_path
+from pipeline.cells import cell_key, open_all_cells
+from pipeline.datasets.index import Index, read_index
+from pipeline.paths import PARAMS, cell_address, record_path
 from pipeline.provenance import recorded_card
-from pipeline.records import protocols_of, record_key
+from pipeline.records import is_asked, key_on, protocols_of
 from pipeline.scores.costs import recorded_costs
 from pipeline.scores.foreign_scores import SCORES, load_foreign, refuse_shared
 from pipeline.scores.score_table import (
@@ -82,6 +84,8 @@ def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
     for protocol in protocols_of(study):
         for dataset, entry in study.datasets.items():
             for model, its in study.models.items():
+                if not is_asked(study, protocol, dataset, model):
+                    continue
                 record = current.record(protocol, dataset, model)
                 if record is None:
                     missing.append(Missing(model, dataset, protocol))
@@ -132,22 +136,34 @@ class Current:
         """
         return self._records(protocol, dataset, model)
 
+    def index(self, dataset: str) -> Index:
+        """A data set's index, read once."""
+        return self._index(dataset)
+
     def _read(self, protocol: str, dataset: str, model: str) -> Record | None:
+        if not is_asked(self._study, protocol, dataset, model):
+            return None
         record = read_record(record_path(protocol, dataset, model))
         if record is None:
             return None
         try:
-            key = record_key(self._study, protocol, dataset, lambda name: self._cells(name, model))
+            key = key_on(
+                self._study,
+                protocol,
+                self._index(dataset),
+                model,
+                lambda name: self._cells(name, model),
+            )
         except (CellMissingError, CellStaleError):
             return None
         return record if fingerprint(record.key) == fingerprint(key) else None
 
     def _fingerprints(self, dataset: str, model: str) -> dict[str, str]:
-        """Of the train and val cell that the study asks for, and of the classes' names."""
+        """Of the cells that the study asks for, and of the classes' names."""
         study, index = self._study, self._index(dataset)
-        if cell_address(dataset, model, "train").store.exists():
-            pair = zip(SPLITS, open_cells(study, index, model), strict=True)
-            of = {split: cell.manifest.fingerprint for split, cell in pair}
+        if cell_address(dataset, model, "val").store.exists():
+            cells = open_all_cells(study, index, model)
+            of: dict[str, str] = {s: cell.manifest.fingerprint for s, cell in cells.items()}
             return {**of, "names": index.names_digest}
         # A clone that pulled results without embeddings: the record of their origin tells.
         entry = study.models[model]
@@ -157,7 +173,7 @@ class Current:
                 f"model {model} on data set {dataset}",
                 "there are neither embeddings nor provenance",
             )
-        of = {s: fingerprint(cell_key(study, index, s, entry, card)) for s in SPLITS}
+        of = {s: fingerprint(cell_key(study, index, s, entry, card)) for s in index.split_names}
         return {**of, "names": index.names_digest}
 
 
@@ -170,8 +186,9 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
         Dimensions model, dataset, variant (``protocol/variant``) and metric: first those that the
         study names, then those imported. Variables value, ci_low, ci_high, seconds (float64, NaN
         where not scored; of several seeds their mean, which has no interval); n_test per data set
-        (0 where nobody said it); images and extraction_seconds per model and data set: forward
-        passes behind the embeddings, and what they took (NaN where unknown).
+        (0 where nobody said it); asked per model, data set and variant: 0 where the study does not
+        run its own protocol, so that a NaN is no gap; images and extraction_seconds per model and
+        data set: forward passes behind the embeddings, and what they took (NaN where unknown).
         Coordinates carry the words on models (family, backbone, method, supervision, kind), their
         sizes (parameters, dimension: features per image; NaN where unknown), the words on data
         sets (role, cluster, shift), and of variants the protocol and whether it is the study's own.
@@ -192,6 +209,7 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
     return xr.Dataset(
         {name: (tuple(labels), _placed(cells, labels, name)) for name in _SCORED}
         | {"n_test": ("dataset", n_test.to_numpy(np.int64))}
+        | {"asked": (("model", "dataset", "variant"), _asked(study, labels))}
         | {
             name: (("model", "dataset"), _placed(_known(keyed, name), labels, name))
             for name in CELL_COSTS
@@ -229,6 +247,20 @@ def _own(study: Study, keyed: pd.DataFrame, variants: list[str]) -> list[int]:
         & keyed["dataset"].isin(list(study.datasets))
     )
     return pd.Index(variants).isin(keyed.loc[of_study, "variant"].unique()).astype(int).tolist()
+
+
+def _asked(study: Study, labels: Mapping[str, Sequence[str]]) -> NDArray[np.int8]:
+    """Shape (n_models, n_datasets, n_variants); what only imported scores can fill counts as 1."""
+    shape = [len(labels[dim]) for dim in ("model", "dataset", "variant")]
+    asked = np.ones(shape, np.int8)
+    of_variants = np.array([variant.split("/")[0] for variant in labels["variant"]], np.str_)
+    for protocol in protocols_of(study):
+        columns = np.flatnonzero(of_variants == protocol)
+        for m, model in enumerate(study.models):
+            for d, dataset in enumerate(study.datasets):
+                if not is_asked(study, protocol, dataset, model):
+                    asked[m, d, columns] = 0
+    return asked
 
 
 def _words(
@@ -287,9 +319,11 @@ def write_netcdf(
     with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            dataset.to_netcdf(temporary, engine="h5netcdf")
-            for name, group in (groups or {}).items():
-                group.to_netcdf(temporary, engine="h5netcdf", mode="a", group=name)
+            # By `to_netcdf` the file would be opened, and all of it visited, for each group anew.
+            with h5netcdf.File(temporary, "w") as file:
+                dataset.dump_to_store(H5NetCDFStore(file))
+                for name, group in (groups or {}).items():
+                    group.dump_to_store(H5NetCDFStore(file.create_group(name)))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -315,13 +349,12 @@ def read_netcdf_groups(path: Path) -> dict[str, xr.Dataset]:
     ProbelineError
         When it is absent or damaged.
     """
-    with _explain_netcdf(path):
-        groups = xr.open_groups(path, engine="h5netcdf")
-        try:
-            return {name.strip("/"): group.load() for name, group in groups.items()}
-        finally:
-            for group in groups.values():
-                group.close()
+    # Faster than `open_groups`, which visits the whole file for each group.
+    with _explain_netcdf(path), h5netcdf.File(path, "r") as file:
+        groups = {"": file} | {str(name): group for name, group in file.groups.items()}
+        return {
+            name: xr.open_dataset(H5NetCDFStore(group)).load() for name, group in groups.items()
+        }
 
 
 @contextlib.contextmanager

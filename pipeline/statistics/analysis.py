@@ -147,9 +147,12 @@ def metrics(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
     missing = 0
     for protocol, variant in first.items():
         scores = value.sel(variant=variant)
-        if protocol == "transfer":  # to the data sets that it reaches
+        if protocol in ("transfer", "finetune"):  # to the data sets that it reaches
             scores = scores.dropna("dataset", how="all")
-        missing += int(np.isnan(scores).sum())
+        gaps = np.isnan(scores)
+        if "asked" in cube:
+            gaps &= cube["asked"].sel(variant=variant, dataset=scores["dataset"]) == 1
+        missing += int(gaps.sum())
         mean = scores.mean("dataset", skipna=False)
         if np.isfinite(mean).any():
             winner = mean.idxmax("model", skipna=True)

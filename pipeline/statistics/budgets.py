@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.scores.cube import comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.remembered import remembered
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
@@ -169,7 +170,7 @@ def label_curves(evidence: Evidence) -> xr.Dataset:
     definition = "accuracy against the number of labels a class, mean over draws of the labels"
     found = curves(evidence)
     if found is None:
-        return xr.Dataset(attrs={"definition": definition, "withheld": NO_CURVES})
+        return withheld(definition, NO_CURVES)
     order = (1, 2, 3, 0)
     labels = np.broadcast_to(found.labels[:, :, np.newaxis], found.accuracy.transpose(order).shape)
     values = {

@@ -20,6 +20,7 @@ from pipeline.statistics.regret import (
     top_half,
 )
 from pipeline.statistics.trust import coordinates
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ def choosing(evidence: Evidence) -> xr.Dataset:
     """What each predictor is worth for choosing a model, for each set of targets."""
     trusted = fidelity(evidence)
     if isinstance(trusted, str):
-        return xr.Dataset(attrs={"definition": _DEFINITION, "withheld": trusted})
+        return withheld(_DEFINITION, trusted)
     noise, tests = image_noise(evidence), pair_tests(evidence)
     found = trusted.found
     names = (

@@ -20,6 +20,7 @@ from pipeline.statistics.correlation import (
 )
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import NO_OUTCOMES, ImageNoise, image_noise
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
@@ -157,7 +158,7 @@ def reliability(evidence: Evidence) -> xr.Dataset:
     )
     noise = image_noise(evidence)
     if not noise.columns:
-        return xr.Dataset(attrs={"definition": definition, "withheld": NO_OUTCOMES})
+        return withheld(definition, NO_OUTCOMES)
     names = {
         "variant": list(evidence.headline.values()),
         "dataset": evidence.datasets(),
@@ -197,7 +198,7 @@ def disattenuated_pearson(evidence: Evidence) -> xr.Dataset:
     noise = image_noise(evidence)
     columns = list(noise.columns)
     if not columns:
-        return xr.Dataset(attrs={"definition": definition, "withheld": NO_OUTCOMES})
+        return withheld(definition, NO_OUTCOMES)
     noisy = _noisy(noise, evidence.models)
     families = evidence.cube["family"].values.astype(np.str_)
     confidence = evidence.settings.confidence

@@ -9,7 +9,7 @@ from pipeline.scores.cube import comparable
 from pipeline.statistics.budgets import NO_CURVES, curves
 from pipeline.statistics.enough_images import choices
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.panel import nothing
+from pipeline.statistics.withheld import withheld
 
 NUMBERS = ("labels", "p_best", "regret", "regret_high", "models", "draws")
 
@@ -30,7 +30,7 @@ def enough_labels(evidence: Evidence) -> xr.Dataset:
     )
     found, truth = curves(evidence), evidence.headline.get("linear")
     if found is None or truth is None:
-        return nothing(definition, NO_CURVES if found is None else "no linear probe to choose for")
+        return withheld(definition, NO_CURVES if found is None else "no linear probe to choose for")
     table = comparable(evidence.cube, evidence.settings.metric).sel(variant=truth)
     shape = (len(found.heads), len(found.datasets), len(found.budgets))
     values = {name: np.full(shape, np.nan) for name in NUMBERS}

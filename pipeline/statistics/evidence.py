@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from cache.records import Record
-from pipeline.datasets.index import read_index
+from pipeline.datasets.index import Index
+from pipeline.environment import cpu_count
 from pipeline.scores.cube import Current, headline_variants
 from pipeline.study import Correlation, Study
 
@@ -130,7 +132,7 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
         When a data set has no index. Reading outcomes raises it for those of other test images.
     """
     current = Current(study)
-    tests = {name: _val_split(name) for name in study.datasets}
+    tests = {name: _val_split(current.index(name)) for name in study.datasets}
 
     def read_hits(variant: str, dataset: str) -> Hits:
         if dataset not in tests:  # imported scores have no outcomes
@@ -145,11 +147,10 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
     return Evidence(cube, study.correlation, tests, read_hits, read_draws)
 
 
-def _val_split(name: str) -> ValSplit:
-    index = read_index(name)
+def _val_split(index: Index) -> ValSplit:
     val = index.split("val")
     return ValSplit(
-        paths=tuple(val["path"]),
+        paths=tuple(val["path"].to_numpy(object)),  # many times faster than to go through it
         labels=index.labels("val"),
         n_train=len(index.split("train")),
         n_classes=len(index.classes),
@@ -159,17 +160,21 @@ def _val_split(name: str) -> ValSplit:
 
 def _hits(study: Study, current: Current, variant: str, dataset: str, test: ValSplit) -> Hits:
     protocol, _, settings = variant.partition("/")
-    names, rows = [], []
-    for model in study.models:
-        record = current.record(protocol, dataset, model)
+    records = {model: current.record(protocol, dataset, model) for model in study.models}
+
+    def read(record: Record | None) -> NDArray[np.float32] | None:
         if record is None:
-            continue
+            return None
         mine = record.outcomes_where("variant", settings, ("sample", "rank"))
         if not len(mine):
-            continue
-        names.append(model)
-        rows.append(_shares(record, mine, len(test.labels), partly=protocol == "transfer"))
-    return Hits(tuple(names), np.array(rows, np.float32).reshape(len(rows), len(test.labels)))
+            return None
+        return _shares(record, mine, len(test.labels), partly=protocol == "transfer")
+
+    with ThreadPoolExecutor(cpu_count()) as pool:  # Parquet is decoded without Python's lock
+        rows = dict(zip(records, pool.map(read, records.values()), strict=True))
+    found = {model: row for model, row in rows.items() if row is not None}
+    hits = np.array(list(found.values()), np.float32).reshape(len(found), len(test.labels))
+    return Hits(tuple(found), hits)
 
 
 def _draws(study: Study, current: Current, variant: str, dataset: str) -> Draws:

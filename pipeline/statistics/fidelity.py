@@ -6,6 +6,7 @@ same models and targets, and other targets than these.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,6 @@ from pipeline.statistics.predictions import Predictions, predictions, trusted_pr
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.resampling import (
     REPLICATES,
-    blocks,
     family_weights,
     model_weights,
     resampled_correlations,
@@ -127,34 +127,36 @@ def redraw(found: Predictions, families: NDArray[np.str_], replicates: int = REP
     rng = np.random.default_rng(0)
     by_model = model_weights(len(families), replicates, rng)
     by_family = family_weights(families, replicates, rng)
-    enough = len(set(families.tolist())) >= MIN_FAMILIES
     clusters = len(found.cluster_names)
     other = rng.multinomial(clusters, np.full(clusters, 1 / clusters), replicates).astype(float)
-    fixed = np.ones_like(other)
-    return Redraws(
-        models=_means(found, by_model, fixed),
-        families=_means(found, by_family, fixed) if enough else None,
-        new_targets=_means(found, by_family if enough else by_model, other)
-        if clusters >= MIN_CLUSTERS
-        else None,
-    )
+    of_clusters = [np.ones_like(other), *([other] if clusters >= MIN_CLUSTERS else [])]
+    if len(set(families.tolist())) < MIN_FAMILIES:
+        models, *new = _means(found, by_model, of_clusters)
+        return Redraws(models, None, new[0] if new else None)
+    with ThreadPoolExecutor(1) as pool:  # NumPy computes without Python's lock
+        of_models = pool.submit(_means, found, by_model, of_clusters[:1])
+        of_families, *new = _means(found, by_family, of_clusters)
+        [models] = of_models.result()
+    return Redraws(models, of_families, new[0] if new else None)
 
 
-def _means(found: Predictions, weights: Floats, cluster_weights: Floats) -> Floats:
-    """Mean ρ by protocol in each redraw, clusters weighted as drawn."""
+def _means(found: Predictions, weights: Floats, of_clusters: list[Floats]) -> list[Floats]:
+    """Mean ρ by protocol in each redraw, for each way to weigh the clusters in it."""
     columns = np.unique(found.pick)
     place = np.searchsorted(columns, found.pick)
     x, y = found.scores[:, columns], found.scores[:, found.target_columns]
     withheld = models_of(found) < MIN_MODELS
-    parts = []
-    for block in blocks(weights, x.shape[1] + y.shape[1]):
-        values = resampled_correlations(x, y, weights[block], "spearman")
-        values = values[:, place, np.arange(y.shape[1])]
+    shape = (len(weights), len(found.predictors), len(found.protocols))
+    results = [np.empty(shape) for _ in of_clusters]
+    for block, every in resampled_correlations(x, y, weights, "spearman"):
+        values = every[:, place, np.arange(y.shape[1])]
         means = found.by_cluster(np.where(withheld, np.nan, values))
-        times = np.where(np.isfinite(means), cluster_weights[block][:, np.newaxis, np.newaxis], 0.0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            parts.append((np.nan_to_num(means) * times).sum(axis=-1) / times.sum(axis=-1))
-    return np.concatenate(parts)
+        known, means = np.isfinite(means), np.nan_to_num(means)
+        for result, drawn in zip(results, of_clusters, strict=True):
+            times = np.where(known, drawn[block][:, np.newaxis, np.newaxis], 0.0)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                result[block] = (means * times).sum(axis=-1) / times.sum(axis=-1)
+    return results
 
 
 @dataclass(frozen=True)

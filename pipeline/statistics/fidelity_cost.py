@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from pipeline.scores.cube import cheap_predictors
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import fidelity
-from pipeline.statistics.predictions import EACH_TARGET, Predictions, Predictor
+from pipeline.statistics.predictions import EACH_TARGET, FINETUNE, Predictions, Predictor
 from pipeline.statistics.trust import coordinates
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +27,7 @@ def fidelity_cost(evidence: Evidence) -> xr.Dataset:
     """Fidelity beside cost for every predictor and set of targets."""
     trusted = fidelity(evidence)
     if isinstance(trusted, str):
-        return xr.Dataset(attrs={"definition": _DEFINITION, "withheld": trusted})
+        return withheld(_DEFINITION, trusted)
     found = trusted.found
     means = found.over_sets(found.by_protocol(trusted.spearman))
     costs = {
@@ -44,7 +45,8 @@ def fidelity_cost(evidence: Evidence) -> xr.Dataset:
         coords=coordinates(found),
         attrs={
             "definition": _DEFINITION,
-            "withheld": "seconds and forward passes of imported scores; pareto_… without the cost",
+            "withheld": "seconds and forward passes of imported scores; forward passes of "
+            "fine-tuning, which trains the network; pareto_… without the cost",
             "headline_targets": found.headline_set,
         },
     )
@@ -84,6 +86,8 @@ def _seconds(evidence: Evidence, found: Predictions, predictor: Predictor) -> fl
 
 
 def _passes(evidence: Evidence, found: Predictions, predictor: Predictor) -> float:
+    if predictor.protocol == FINETUNE:  # it trains the network, and embeds nothing
+        return float("nan")
     cheap = predictor.variant in cheap_predictors(evidence.cube)
     total = 0.0
     for dataset in _datasets(found, predictor):

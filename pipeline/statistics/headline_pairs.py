@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
@@ -23,15 +22,15 @@ from pipeline.statistics.correlation import (
 )
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import ASSUMED_TESTS
-from pipeline.statistics.permutation import PERMUTATIONS, permutation_p
+from pipeline.statistics.permutation import MANY, PERMUTATIONS, permutation_p
 from pipeline.statistics.resampling import (
-    blocks,
     family_weights,
     percentile_interval,
     resampled_correlations,
     resampled_tau,
 )
 from pipeline.statistics.weighted_tau import weighted_tau
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +63,7 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
         if there
     ]
     if not names:
-        return xr.Dataset(attrs={"definition": _DEFINITION, "withheld": "there are no scores"})
+        return withheld(_DEFINITION, "there are no scores")
     columns = values[:, known]
     n_test = np.where(cube["n_test"].values > 0, cube["n_test"].values, ASSUMED_TESTS).astype(float)
     n_test = np.broadcast_to(n_test, known.shape)[known]
@@ -98,7 +97,8 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
             f"{REPLICATES:,} redraws of families",
             "p_zero": f"of no Spearman correlation within backbones, {PERMUTATIONS:,} permutations "
             "of models within their backbone; not claimed to hold where a family has several "
-            "models. smallest_p: none can be smaller",
+            f"models. smallest_p: none can be smaller. Above {MANY} models normal, with the "
+            "permutations' variance",
             "withheld": f"coefficients below {MIN_MODELS} models or of constant scores; intervals "
             f"below {MIN_FAMILIES} families; above {MOST_MODELS} models, the check and intervals "
             "of weighted τ",
@@ -142,16 +142,17 @@ def _cluster_check(
         weights = family_weights(families, REPLICATES, np.random.default_rng(0))
         logit = logits(columns, n_test)
         upper = np.triu_indices(columns.shape[1])
-        methods: tuple[Callable[[Floats], Floats], ...] = (
-            lambda drawn: resampled_correlations(columns, columns, drawn, "pearson"),
-            lambda drawn: resampled_correlations(logit, logit, drawn, "pearson"),
-            lambda drawn: resampled_correlations(columns, columns, drawn, "spearman"),
-            lambda drawn: resampled_tau(columns, drawn),
-        )
-        for c, method in enumerate(methods):
-            draws = np.empty((REPLICATES, len(upper[0])))
-            for block in blocks(weights, columns.shape[1]):
-                draws[block] = method(weights[block])[:, *upper]
+        draws = np.empty((REPLICATES, len(upper[0])))
+        for c, redrawn in enumerate(
+            (
+                resampled_correlations(columns, columns, weights, "pearson"),
+                resampled_correlations(logit, logit, weights, "pearson"),
+                resampled_correlations(columns, columns, weights, "spearman"),
+                resampled_tau(columns, weights),
+            )
+        ):
+            for block, values in redrawn:
+                draws[block] = values[:, *upper]
             for table, end in zip((low, high), percentile_interval(draws, confidence), strict=True):
                 table[c][upper] = table[c].T[upper] = end
     return {

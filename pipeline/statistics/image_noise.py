@@ -130,9 +130,9 @@ def image_noise(evidence: Evidence) -> ImageNoise:
                 columns[variant, dataset], residuals[variant, dataset] = measure(
                     hits, evidence.tests[dataset], evidence.settings.metric, halving, sample
                 )
-        for first, a in residuals.items():
-            for second, b in residuals.items():
-                shared[first, second] = (a @ b.T).astype(np.float64)
+        for first, second in itertools.combinations_with_replacement(residuals, 2):
+            covariance = (residuals[first] @ residuals[second].T).astype(np.float64)
+            shared[first, second], shared[second, first] = covariance, covariance.T
     return ImageNoise(columns, shared)
 
 
@@ -160,20 +160,25 @@ def measure(
         images, are their covariance.
     """
     judged = np.isfinite(hits.hits).all(axis=0)
-    outcomes = hits.hits[:, judged]
+    outcomes = hits.hits if judged.all() else hits.hits[:, judged]
     labels = test.labels[judged]
     per_class = metric == "mean_per_class"
     strata = np.unique(labels, return_inverse=True)[1] if per_class else np.zeros_like(labels)
     sizes = np.bincount(strata)
     weights = (1 / (sizes[strata] * len(sizes))).astype(np.float32)
     means = np.stack([np.bincount(strata, row) / sizes for row in outcomes])
+    spread = outcomes - means.astype(np.float32)[:, strata]
+    spread *= weights
     # A class of one image tells nothing of its own spread: it adds none.
     unbiased = np.sqrt(sizes / np.maximum(sizes - 1, 1))[strata].astype(np.float32)
-    residuals = np.zeros(hits.hits.shape, np.float32)
-    residuals[:, judged] = (outcomes - means[:, strata].astype(np.float32)) * weights * unbiased
+    spread *= unbiased
+    residuals = spread
+    if not judged.all():
+        residuals = np.zeros(hits.hits.shape, np.float32)
+        residuals[:, judged] = spread
     units = outcomes * weights
     half = halving[:, judged]
-    single = not per_class and bool(np.isin(outcomes, (0, 1)).all())
+    single = not per_class and bool(((outcomes == 0) | (outcomes == 1)).all())
     column = ImageColumn(
         models=hits.models,
         images=int(judged.sum()),

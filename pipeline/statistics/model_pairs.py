@@ -20,6 +20,7 @@ from pipeline.statistics.image_noise import (
 )
 from pipeline.statistics.multiplicity import benjamini_hochberg, holm, max_t
 from pipeline.statistics.remembered import remembered
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
@@ -27,9 +28,6 @@ DRAWS = 10_000
 
 MOST_MODELS = 200
 """Beyond this, pairs are not compared: there would be 20,000 of them on each data set."""
-
-_BLOCK = 2_000_000
-"""Numbers in one block of drawn differences: 16 MB."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +82,7 @@ def compare_pairs(column: ImageColumn, drawn: Floats, confidence: float) -> Pair
     with np.errstate(invalid="ignore", divide="ignore"):
         z = np.where(differs, np.abs(difference) / error, np.where(difference == 0, 0.0, np.inf))
         inverse = np.where(differs, 1 / error, 0.0)
-    maxima = np.empty(len(drawn))
-    deviations = drawn - column.scores
-    step = max(1, _BLOCK // max(len(first), 1))
-    for start in range(0, len(drawn), step):
-        part = deviations[start : start + step]
-        studentised = part[:, first] - part[:, second]
-        studentised *= inverse
-        maxima[start : start + step] = np.abs(studentised, out=studentised).max(1, initial=0.0)
+    maxima = _largest(np.ascontiguousarray((drawn - column.scores).T), inverse, first)
     p = 2 * stats.norm.sf(z) if column.wins is None else _mcnemar(column.wins, first, second)
     half = float(np.quantile(maxima, confidence)) * error
     return PairTests(
@@ -105,6 +96,25 @@ def compare_pairs(column: ImageColumn, drawn: Floats, confidence: float) -> Pair
         p_holm=holm(p),
         p_bh=benjamini_hochberg(p),
     )
+
+
+def _largest(deviations: Floats, inverse: Floats, first: NDArray[np.intp]) -> Floats:
+    """Of each draw, the largest studentised difference of two models.
+
+    Parameters
+    ----------
+    deviations : ndarray of shape (n_models, n_draws)
+    inverse : ndarray of shape (n_pairs,)
+        1 / standard error of the difference.
+    first : ndarray of shape (n_pairs,)
+        The first model of each pair; its second ones are all later models, in order.
+    """
+    largest = np.zeros(deviations.shape[1])
+    for model in range(len(deviations) - 1):
+        studentised = deviations[model] - deviations[model + 1 :]
+        studentised *= inverse[first == model][:, np.newaxis]
+        np.maximum(largest, np.abs(studentised, out=studentised).max(axis=0), out=largest)
+    return largest
 
 
 def _standard_error(
@@ -153,7 +163,7 @@ def model_pairs(evidence: Evidence) -> xr.Dataset:
     if not tests:
         few = "there are outcomes of fewer than 2 models, or of more than 200, on every data set"
         reason = few if image_noise(evidence).columns else NO_OUTCOMES
-        return xr.Dataset(attrs={"definition": definition, "withheld": reason})
+        return withheld(definition, reason)
     names = evidence.models
     axes = {
         "variant": list(dict.fromkeys(variant for variant, _ in tests)),

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from pipeline.scores.cube import comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
-from pipeline.statistics.panel import MEAN, cluster_weights, nothing, words
+from pipeline.statistics.panel import MEAN, cluster_weights, words
 from pipeline.statistics.rank_correlation import spearman
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -54,7 +55,7 @@ def normalization_effect(evidence: Evidence) -> xr.Dataset:
     definition = "mean over models of the accuracy with a normalisation minus that without"
     pairs, table = _pairs(evidence)
     if not pairs:
-        return nothing(definition, NO_PAIRS)
+        return withheld(definition, NO_PAIRS)
     datasets = evidence.datasets()
     plain = table.sel(variant=list(pairs.values())).values
     change = table.sel(variant=list(pairs)).values - plain
@@ -102,7 +103,7 @@ def normalization_ranking(evidence: Evidence) -> xr.Dataset:
     scored = table.sel(dataset=inside).notnull().any(("model", "dataset"))
     pairs = {k: v for k, v in pairs.items() if scored.sel(variant=[k, v]).all()}
     if not pairs or not outside:
-        return nothing(definition, NO_PAIRS if not pairs else "no out-of-domain data set")
+        return withheld(definition, NO_PAIRS if not pairs else "no out-of-domain data set")
     headline = evidence.headline
     n_models = len(evidence.models)
     x = [

@@ -9,8 +9,9 @@ from scipy.special import expit
 
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
-from pipeline.statistics.panel import MEAN, cluster_weights, clusters_of, headline_panel, nothing
+from pipeline.statistics.panel import MEAN, cluster_weights, clusters_of, headline_panel
 from pipeline.statistics.rank_sets import ranks_of
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -40,7 +41,7 @@ def overall_ranks(evidence: Evidence) -> xr.Dataset:
         "half)"
     )
     if not evidence.headline:
-        return nothing(definition, "no protocol that judges images")
+        return withheld(definition, "no protocol that judges images")
     panel = headline_panel(evidence)
     names = [d for d in panel["dataset"].values if d != MEAN]
     table = panel.sel(scale="logit", dataset=names).transpose("protocol", "model", "dataset").values

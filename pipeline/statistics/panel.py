@@ -95,8 +95,3 @@ def headline_panel(evidence: Evidence) -> xr.DataArray:
 def words(evidence: Evidence, name: str) -> NDArray[np.str_]:
     """What the study says of every model: its family, backbone, method, supervision or kind."""
     return evidence.cube[name].values.astype(np.str_)
-
-
-def nothing(definition: str, reason: str) -> xr.Dataset:
-    """A statistic that has nothing to say of this study, and why."""
-    return xr.Dataset(attrs={"definition": definition, "withheld": reason})

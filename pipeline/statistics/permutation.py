@@ -14,6 +14,9 @@ Floats = NDArray[np.float64]
 
 PERMUTATIONS = 9_999
 
+MANY = 200
+"""Beyond so many models the statistic under all permutations is normal for all that matters."""
+
 _ELEMENTS = 4_000_000
 """Numbers in one block of permuted columns: 32 MB."""
 
@@ -25,7 +28,9 @@ def permutation_p(
 
     The statistic is the pooled product of ranks less their backbone's mean: what permutations
     within backbones can change. Two-sided. It is not claimed to hold where models within a
-    backbone are of one family: they are not exchangeable then.
+    backbone are of one family: they are not exchangeable then. Of more than `MANY` models p is
+    that of the normal distribution with the permutations' variance (Hoeffding 1951): thousands of
+    models with gaps would be permuted anew for each pair of columns.
 
     Parameters
     ----------
@@ -55,10 +60,12 @@ def permutation_p(
                 continue
             groups = np.unique(backbones[rows], return_inverse=True)[1]
             x, y = (_within(scores[np.ix_(rows, chosen)], groups) for chosen in (mine, theirs))
-            found = _share_beyond(x, y, groups, rng)
+            many = len(groups) > MANY
+            found = _normal_p(x, y, groups) if many else _share_beyond(x, y, groups, rng)
             p[np.ix_(mine, theirs)], p[np.ix_(theirs, mine)] = found, found.T
             arrangements = math.prod(math.factorial(int(n)) for n in np.bincount(groups))
-            bound = np.where(np.isnan(found), np.nan, max(1 / (PERMUTATIONS + 1), 1 / arrangements))
+            least = 0.0 if many else max(1 / (PERMUTATIONS + 1), 1 / arrangements)
+            bound = np.where(np.isnan(found), np.nan, least)
             smallest[np.ix_(mine, theirs)], smallest[np.ix_(theirs, mine)] = bound, bound.T
     upper = np.triu_indices(columns, 1)  # of two draws for the same pair, one
     p[upper[::-1]] = p[upper]
@@ -77,6 +84,17 @@ def _share_beyond(
         beyond += (np.abs(x.T @ permuted) >= observed - 1e-9).sum(axis=0)
     movable = np.outer(np.square(x).sum(axis=0) > 1e-9, np.square(y).sum(axis=0) > 1e-9)
     return np.where(movable, (beyond + 1) / (PERMUTATIONS + 1), np.nan)
+
+
+def _normal_p(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Floats:
+    """Within a group of n, Var Σ x_i y_π(i) = Σ x² Σ y² / (n - 1) for centred x and y."""
+    member = (groups == np.arange(groups.max() + 1)[:, np.newaxis]).astype(np.float64)
+    freedom = np.maximum(member.sum(axis=1) - 1, 1)[:, np.newaxis]  # a group of one is all zeros
+    squares = [member @ np.square(values) for values in (x, y)]
+    deviation = np.sqrt((squares[0] / freedom).T @ squares[1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        p: Floats = 2 * stats.norm.sf(np.abs(x.T @ y) / deviation)
+    return np.where(deviation > 1e-9, p, np.nan)
 
 
 def _within(values: Floats, groups: NDArray[np.intp]) -> Floats:

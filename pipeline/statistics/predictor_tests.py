@@ -22,6 +22,7 @@ from pipeline.statistics.predictions import (
     predictions,
 )
 from pipeline.statistics.resampling import percentile_interval
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 Pair = tuple[int, int]
@@ -49,7 +50,7 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
     )
     trusted = fidelity(evidence)
     if isinstance(trusted, str):
-        return xr.Dataset(attrs={"definition": definition, "withheld": trusted})
+        return withheld(definition, trusted)
     found, confidence = trusted.found, evidence.settings.confidence
     labels = [p.label for p in found.predictors]
     reference = next((i for i, p in enumerate(found.predictors) if p.protocol == REFERENCE), None)
@@ -109,7 +110,7 @@ def normalization_tests(evidence: Evidence) -> xr.Dataset:
     trusted = measure_fidelity(evidence, found) if not isinstance(found, str) else found
     if isinstance(trusted, str):
         reason = trusted if pairs else "no variant has a counterpart with another normalisation"
-        return xr.Dataset(attrs={"definition": definition, "withheld": reason})
+        return withheld(definition, reason)
     place = {p: i for i, p in enumerate(trusted.found.predictors)}
     there = [(a, b) for a, b in pairs if a in place and b in place]
     sets = [OTHER_PROTOCOLS, ALL]

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import NO_OUTCOMES, ImageColumn, draw_together, image_noise
-from pipeline.statistics.panel import nothing
 from pipeline.statistics.rank_sets import (
     confidence_set,
     rank_intervals,
     ranks_of,
     simultaneous_sets,
 )
+from pipeline.statistics.withheld import withheld
 
 DRAWS = 2_000
 """Of the test images; an end of a 95% interval lies on its 50th."""
@@ -36,7 +36,7 @@ def ranks(evidence: Evidence) -> xr.Dataset:
     """
     columns = image_noise(evidence).columns
     if not columns:
-        return nothing(DEFINITION, NO_OUTCOMES)
+        return withheld(DEFINITION, NO_OUTCOMES)
     shape = (len(evidence.headline), len(evidence.datasets()), len(evidence.models))
     values = {name: np.full(shape, np.nan) for name in NUMBERS}
     for p, variant in enumerate(evidence.headline.values()):

@@ -21,7 +21,8 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.explained import kind_share, variance_explained
 from pipeline.statistics.fidelity_cost import fidelity_cost
 from pipeline.statistics.headline_pairs import headline_pairs
-from pipeline.statistics.label_gap import label_crossing, label_gap
+from pipeline.statistics.label_crossing import label_crossing
+from pipeline.statistics.label_gap import label_gap
 from pipeline.statistics.mean_scores import mean_scores
 from pipeline.statistics.model_pairs import model_pairs
 from pipeline.statistics.normalization_effect import normalization_effect, normalization_ranking
@@ -80,8 +81,3 @@ def tidy(statistic: xr.Dataset) -> str:
     table = statistic.to_dataframe()
     numbers = list(statistic.data_vars)
     return to_csv(table.dropna(how="all", subset=numbers).reset_index())
-
-
-def withheld(definition: str, reason: str) -> xr.Dataset:
-    """A statistic that has nothing to say of this study, and why."""
-    return xr.Dataset(attrs={"definition": definition, "withheld": reason})

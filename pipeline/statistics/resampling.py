@@ -6,7 +6,7 @@ products then equal those of the resample written out, without writing it out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 from pipeline.statistics.correlation import by_pattern
 
 Floats = NDArray[np.float64]
+Kind = Literal["pearson", "spearman"]
+Resampled = Callable[[Floats], Floats]
+"""From resamples' weights to something of each of them."""
 
 REPLICATES = 10_000
 
 _FEW_MODELS = 100
 """Up to these, ranks are a matrix product; beyond, sorting is quicker."""
 
-_ELEMENTS = 4_000_000
-"""Numbers in one block of standardised columns: 32 MB."""
+_ELEMENTS = 500_000
+"""Numbers in one block of centred columns: 4 MB, which stay near the processor."""
 
 
 def model_weights(models: int, replicates: int, rng: np.random.Generator) -> Floats:
@@ -41,15 +44,15 @@ def family_weights(families: NDArray[np.str_], replicates: int, rng: np.random.G
 
 
 def blocks(weights: Floats, columns: int) -> Iterator[slice]:
-    """Ranges of resamples whose standardised columns fit into 32 MB."""
+    """Ranges of resamples whose centred columns stay near the processor."""
     step = max(1, _ELEMENTS // max(weights.shape[1] * columns, columns**2, 1))
     for start in range(0, len(weights), step):
         yield slice(start, start + step)
 
 
 def resampled_correlations(
-    x: Floats, y: Floats, weights: Floats, kind: Literal["pearson", "spearman"]
-) -> Floats:
+    x: Floats, y: Floats, weights: Floats, kind: Kind
+) -> Iterator[tuple[slice, Floats]]:
     """Correlation of every column of `x` with every column of `y` in every resample.
 
     Parameters
@@ -61,40 +64,49 @@ def resampled_correlations(
     kind : str
         Of ``spearman``, ranks are taken anew in each resample, ties averaged.
 
-    Returns
-    -------
-    ndarray of shape (n_resamples, n_x, n_y)
+    Yields
+    ------
+    slice
+        Some of the resamples.
+    ndarray of shape (n_some, n_x, n_y)
         NaN where a resample makes a column constant.
     """
-    result = np.full((len(weights), x.shape[1], y.shape[1]), np.nan)
-    for pattern, mine in by_pattern(x):
-        for other, theirs in by_pattern(y):
-            rows = pattern & other
-            if rows.sum() < 2:
-                continue
-            drawn = weights[:, rows]
-            a, b = (
-                _centred(v[np.ix_(rows, chosen)], drawn, kind)
-                for v, chosen in ((x, mine), (y, theirs))
-            )
-            lengths = [np.sqrt(np.einsum("bnc,bnc->bc", v, v)) for v in (a, b)]
+    parts = [
+        (rows, mine, theirs, _centring(x[np.ix_(rows, mine)], kind),
+         _centring(y[np.ix_(rows, theirs)], kind))
+        for pattern, mine in by_pattern(x)
+        for other, theirs in by_pattern(y)
+        if (rows := np.flatnonzero(pattern & other)).size > 1
+    ]  # fmt: skip
+    for block in blocks(weights, x.shape[1] + y.shape[1]):
+        found = np.full((len(weights[block]), x.shape[1], y.shape[1]), np.nan)
+        for rows, mine, theirs, *centring in parts:
+            drawn = weights[block, rows]
+            a, b = (centred(drawn) for centred in centring)
+            lengths = [np.sqrt(np.einsum("bcn,bcn->bc", v, v)) for v in (a, b)]
             for length in lengths:
                 length[length == 0] = np.nan
-            product = np.swapaxes(a, 1, 2) @ b
+            product = a @ np.swapaxes(b, 1, 2)
             product /= lengths[0][:, :, np.newaxis]
             product /= lengths[1][:, np.newaxis]
-            result[np.ix_(np.arange(len(weights)), mine, theirs)] = np.clip(product, -1, 1)
-    return result
+            found[np.ix_(np.arange(len(found)), mine, theirs)] = np.clip(product, -1, 1)
+        yield block, found
 
 
-def resampled_tau(scores: Floats, weights: Floats) -> Floats:
-    """Kendall's τ-b between all columns in every resample, shape (n_resamples, n, n).
+def resampled_tau(scores: Floats, weights: Floats) -> Iterator[tuple[slice, Floats]]:
+    """Kendall's τ-b between all columns in every resample.
 
     Parameters
     ----------
     scores : ndarray of shape (n_models, n)
     weights : ndarray of shape (n_resamples, n_models)
         Whole numbers; copies of a model are tied with each other.
+
+    Yields
+    ------
+    slice
+        Some of the resamples.
+    ndarray of shape (n_some, n, n)
     """
     first, second = np.triu_indices(len(scores), 1)
     # float32 holds these whole numbers exactly, and is twice as fast.
@@ -102,65 +114,93 @@ def resampled_tau(scores: Floats, weights: Floats) -> Floats:
     both = np.isfinite(signs).astype(np.float32)
     signs = np.nan_to_num(signs)
     untied = np.square(signs)
-    result = np.empty((len(weights), scores.shape[1], scores.shape[1]))
-    for resample, drawn in enumerate(weights.astype(np.float32)):
-        times = (drawn[first] * drawn[second])[:, np.newaxis]
-        concordance = (times * signs).T @ signs
-        pairs = (times * untied).T @ both
-        with np.errstate(invalid="ignore", divide="ignore"):
-            result[resample] = concordance / np.sqrt(pairs.astype(np.float64) * pairs.T)
-    return np.clip(result, -1, 1)
+    for block in blocks(weights, scores.shape[1]):
+        found = np.empty((len(weights[block]), scores.shape[1], scores.shape[1]))
+        for resample, drawn in enumerate(weights[block].astype(np.float32)):
+            times = (drawn[first] * drawn[second])[:, np.newaxis]
+            concordance = (times * signs).T @ signs
+            pairs = (times * untied).T @ both
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found[resample] = concordance / np.sqrt(pairs.astype(np.float64) * pairs.T)
+        yield block, np.clip(found, -1, 1)
 
 
-def weighted_ranks(values: Floats, weights: Floats) -> Floats:
-    """Mid-ranks of every column in every resample.
+def weighted_ranks(values: Floats) -> Resampled:
+    """Mid-ranks of every column in any resample.
 
     Parameters
     ----------
     values : ndarray of shape (n_models, n_columns)
-    weights : ndarray of shape (n_resamples, n_models)
 
     Returns
     -------
-    ndarray of shape (n_resamples, n_models, n_columns)
-        Of a model that a resample lacks, a rank that nobody asks for.
+    callable
+        From weights of shape (n_resamples, n_models) to ranks of shape (n_resamples, n_columns,
+        n_models); of a model that a resample lacks, a rank that nobody asks for.
     """
     models, columns = values.shape
     if models <= _FEW_MODELS:
         # 1/2 + Σ_j w_j ([x_j < x_i] + [x_j = x_i]/2): one matrix product for all columns
-        below = np.sign(values - values[:, np.newaxis]) / 2 + 0.5  # of [j, i, column]
-        product = weights @ below.reshape(models, -1)
-        return product.reshape(-1, models, columns) + 0.5
-    ranks = np.empty((len(weights), models, columns))
-    for c, column in enumerate(values.T):
-        order = np.argsort(column, kind="stable")
-        _, starts, place = np.unique(column[order], return_index=True, return_inverse=True)
-        together = np.add.reduceat(weights[:, order], starts, axis=1)
-        middle = np.cumsum(together, axis=1) - together / 2 + 0.5
-        ranks[:, order, c] = middle[:, place]
+        below = np.sign(values.T - values[:, :, np.newaxis]) / 2 + 0.5  # of [j, column, i]
+        flat = below.reshape(models, -1)
+        return lambda weights: (weights @ flat).reshape(-1, columns, models) + 0.5
+    orders = np.argsort(values, axis=0, kind="stable").T
+    ends = [
+        [np.searchsorted(column[order], column, side) for side in ("left", "right")]
+        for column, order in zip(values.T, orders, strict=True)
+    ]
+
+    def ranks(weights: Floats) -> Floats:
+        found = np.empty((len(weights), columns, models))
+        below = np.zeros((len(weights), models + 1))
+        for c, (order, (first, last)) in enumerate(zip(orders, ends, strict=True)):
+            np.cumsum(weights[:, order], axis=1, out=below[:, 1:])
+            np.add(below[:, first], below[:, last], out=found[:, c])  # of ties, the middle
+        found += 1
+        found /= 2
+        return found
+
     return ranks
 
 
-def _centred(values: Floats, weights: Floats, kind: Literal["pearson", "spearman"]) -> Floats:
-    """Columns less their mean, times √weight, in every resample; 0 where it makes them constant.
+def _centring(values: Floats, kind: Kind) -> Resampled:
+    """Columns less their mean, times √weight, in any resample; 0 where it makes them constant.
 
     Returns
     -------
-    ndarray of shape (n_resamples, n_models, n_columns)
+    callable
+        From weights of shape (n_resamples, n_models) to an array of shape (n_resamples, n_columns,
+        n_models).
     """
-    total = weights.sum(axis=1)[:, np.newaxis]
-    root = np.sqrt(weights)[:, :, np.newaxis]
-    if kind == "spearman":
-        ranks = weighted_ranks(values, weights)
-        ranks -= (total / 2 + 0.5)[:, :, np.newaxis]  # the mean of ranks, whatever their ties
-        ranks *= root
-        return ranks
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (weights @ values) / total
-    centred: Floats = (values - mean[:, np.newaxis]) * root
-    noise = 1e-13 * np.sqrt(weights @ np.square(values))
-    length = np.sqrt(np.einsum("bnc,bnc->bc", centred, centred))
-    centred *= (length > noise)[:, np.newaxis]
+    return _centred_ranks(values) if kind == "spearman" else _centred_values(values)
+
+
+def _centred_ranks(values: Floats) -> Resampled:
+    ranks = weighted_ranks(values)
+
+    def centred(weights: Floats) -> Floats:
+        found = ranks(weights)
+        # The mean of ranks, whatever their ties.
+        found -= (weights.sum(axis=1) / 2 + 0.5)[:, np.newaxis, np.newaxis]
+        found *= np.sqrt(weights)[:, np.newaxis]
+        return found
+
+    return centred
+
+
+def _centred_values(values: Floats) -> Resampled:
+    squares = np.square(values)
+
+    def centred(weights: Floats) -> Floats:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = (weights @ values) / weights.sum(axis=1)[:, np.newaxis]
+        found: Floats = values.T - mean[:, :, np.newaxis]
+        found *= np.sqrt(weights)[:, np.newaxis]
+        noise = 1e-13 * np.sqrt(weights @ squares)
+        length = np.sqrt(np.einsum("bcn,bcn->bc", found, found))
+        found *= (length > noise)[:, :, np.newaxis]
+        return found
+
     return centred
 
 

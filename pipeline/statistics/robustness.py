@@ -20,7 +20,8 @@ from pipeline.scores.cube import comparable
 from pipeline.statistics.baseline_fit import MIN_BASELINE, judge
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise
-from pipeline.statistics.panel import logit, nothing, words
+from pipeline.statistics.panel import logit, words
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
@@ -99,9 +100,9 @@ def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = No
         chosen = np.isin(evidence.models, list(baseline))
     heads = heads_of([str(v) for v in cube["variant"].values], evidence.datasets())
     if not heads:
-        return nothing(ROBUSTNESS, "no head was tested both at home and on another data set")
+        return withheld(ROBUSTNESS, "no head was tested both at home and on another data set")
     if chosen.sum() < MIN_BASELINE:
-        return nothing(
+        return withheld(
             ROBUSTNESS,
             f"{chosen.sum()} baseline models (supervised ones, unless declared); at least "
             f"{MIN_BASELINE} are needed",
@@ -147,7 +148,7 @@ def transfer_residual(evidence: Evidence) -> xr.Dataset:
     inside = evidence.datasets("in_domain")
     headline = {p: v for p, v in evidence.headline.items() if p != "transfer"}
     if not inside or not headline:
-        return nothing(RESIDUAL, "no in-domain data set")
+        return withheld(RESIDUAL, "no in-domain data set")
     table = comparable(evidence.cube, evidence.settings.metric)
     everyone = np.ones(len(evidence.models), bool)
     rows = [

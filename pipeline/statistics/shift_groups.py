@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from pipeline.scores.cube import comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
-from pipeline.statistics.panel import cluster_weights, nothing, words
+from pipeline.statistics.panel import cluster_weights, words
 from pipeline.statistics.rank_correlation import spearman
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -38,7 +39,9 @@ def correlations_by_shift(evidence: Evidence) -> xr.Dataset:
         if shift:
             shifts.setdefault(shift, []).append(dataset)
     if not shifts or not inside:
-        return nothing(DEFINITION, "needs in-domain data sets, and out-of-domain ones with `shift`")
+        return withheld(
+            DEFINITION, "needs in-domain data sets, and out-of-domain ones with `shift`"
+        )
     headline = evidence.headline
     table = comparable(evidence.cube, evidence.settings.metric)
     table = table.sel(variant=list(headline.values())).transpose("model", "variant", "dataset")
@@ -77,11 +80,11 @@ def correlations_by_shift(evidence: Evidence) -> xr.Dataset:
         "datasets": [has[..., g].sum(axis=-1) for g in groups],
         "n": [np.where(has, n, n_models)[..., g].min(axis=-1) for g in groups],
     }
-    withheld = np.stack(over["datasets"], axis=-1) == 0
+    empty = np.stack(over["datasets"], axis=-1) == 0
     stacked = {name: np.stack(values, axis=-1) for name, values in over.items()}
     for name in ("lowest", "highest"):
-        stacked[name] = np.where(withheld, np.nan, stacked[name])
-    stacked["n"] = np.where(withheld, 0, stacked["n"])
+        stacked[name] = np.where(empty, np.nan, stacked[name])
+    stacked["n"] = np.where(empty, 0, stacked["n"])
     variables = {"value": found.value, "low": found.low, "high": found.high}
     dims = ("predictor", "in_domain", "protocol", "shift")
     return xr.Dataset(

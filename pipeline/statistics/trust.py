@@ -18,6 +18,7 @@ from pipeline.statistics.fidelity import (
 )
 from pipeline.statistics.predictions import OTHER_PROTOCOLS, Predictions
 from pipeline.statistics.resampling import percentile_interval
+from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ def trust(evidence: Evidence) -> xr.Dataset:
     """How well each predictor ranks models on the targets, with intervals."""
     found = fidelity(evidence)
     if isinstance(found, str):
-        return xr.Dataset(attrs={"definition": _DEFINITION, "withheld": found})
+        return withheld(_DEFINITION, found)
     confidence = evidence.settings.confidence
     table = _intervals(found, confidence)
     table |= _extremes(found)

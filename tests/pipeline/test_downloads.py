@@ -13,8 +13,8 @@ from servers import Server, serving
 
 from cache.errors import CellLockedError, ProbelineError
 from cache.lock import Lock
-from pipeline.models import downloads
-from pipeline.models.downloads import Content, DownloadError, download
+from pipeline import downloads
+from pipeline.downloads import Content, DownloadError, download
 
 BODY = np.random.default_rng(0).bytes(3_000_000)
 ANY = Content()
@@ -122,7 +122,21 @@ def test_with_the_digest_known_it_is_resumed_without_a_validator(server, tmp_pat
     assert server.asked == ["", "bytes=1000000-"]
 
 
-@pytest.mark.parametrize("content", [Content("0" * 8), Content(size=5), Content(DIGEST[:-1] + "x")])
+def test_an_md5_is_checked_and_enough_to_resume(server, tmp_path):
+    right = Content(md5=hashlib.md5(BODY).hexdigest())
+    server.script = lambda request, number: send(
+        request, etag="", stop_after=1_000_000 if number == 1 else None
+    )
+    assert fetch(server, tmp_path, right) == Content(DIGEST, len(BODY))
+    assert server.asked == ["", "bytes=1000000-"]
+    with pytest.raises(DownloadError, match="MD5 0000"):
+        download([server.address], tmp_path / "weights" / "net.pth", Content(md5="0" * 32))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [Content("0" * 8), Content(size=5), Content(DIGEST[:-1] + "x"), Content(md5="0" * 32)],
+)
 def test_another_file_is_refused_and_not_kept(server, tmp_path, content):
     server.script = lambda request, _: send(request)
     with pytest.raises(DownloadError) as caught:

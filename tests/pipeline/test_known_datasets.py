@@ -16,7 +16,7 @@ from cache.errors import ProbelineError
 from pipeline.datasets import known_layouts
 from pipeline.datasets.known import known_dataset, known_names
 from pipeline.datasets.known_layouts import read_layout
-from pipeline.datasets.roots import Folder
+from pipeline.datasets.roots import Entry, Folder
 from pipeline.models.transforms import padded
 from pipeline.study import Dataset
 
@@ -209,6 +209,55 @@ def test_wrong_counts_stop_before_anything_runs(project):
     project.run("index", "cifar").refused("other counts than expected", "50,000 train", "4")
 
 
+class Listed:
+    """A root that has files of these names, and in some of them text."""
+
+    def __init__(self, paths: list[str], texts: dict[str, str]) -> None:
+        self._texts = texts
+        self._entries = [Entry(path, 0, 1) for path in sorted([*paths, *texts])]
+
+    def entries(self) -> list[Entry]:
+        return self._entries
+
+    def read(self, entry: Entry) -> bytes:
+        return self._texts[entry.path].encode()
+
+
+def test_eight_missing_birds_of_all_are_counted_and_named():
+    numbers = range(1, 11_789)
+    names = [f"{n % 200 + 1:03d}.Bird/{n:05d}.jpg" for n in numbers]
+    tables = {
+        "images.txt": "".join(f"{n} {name}\n" for n, name in zip(numbers, names, strict=True)),
+        "image_class_labels.txt": "".join(f"{n} {n % 200 + 1}\n" for n in numbers),
+        "classes.txt": "".join(f"{c} {c:03d}.Bird\n" for c in range(1, 201)),
+        "train_test_split.txt": "".join(f"{n} {int(n <= 5994)}\n" for n in numbers),
+    }
+    there = [f"images/{name}" for name in names]
+    table = read_layout("cub", {}, Listed(there, tables))
+    assert table["split"].value_counts().to_dict() == {"train": 5994, "val": 5794}
+    with pytest.raises(ProbelineError) as caught:
+        read_layout("cub", {}, Listed(there[:100] + there[108:], tables))
+    assert caught.value.expected == "11,788 images"
+    assert caught.value.found.startswith(f"11,780; these are missing: {there[100]}, {there[101]}")
+
+
+def test_a_missing_image_and_a_missing_class_are_said_while_indexing(project):
+    folder = project.folder / "imagenet"
+    kinds = ("n01440764", "n01443537")
+    picture(folder, *(f"{s}/{k}/{n}.JPEG" for s in ("train", "val") for k in kinds for n in "abc"))
+    entry = {"source": "known:imagenet", "path": "imagenet"}
+    project.params["datasets"] = {"imagenet": entry}
+    project.write()
+    project.run("index", "imagenet").refused("expected  1,281,166 train", "found     6 train")
+    for wrong, words in (
+        ({"train": 7, "val": 6, "classes": 2}, ("7 train", "6 train")),
+        ({"train": 6, "val": 6, "classes": 3}, ("3 classes", "2 classes")),
+    ):
+        project.params["datasets"] = {"imagenet": {**entry, "expected": wrong}}
+        project.write()
+        project.run("index", "imagenet").refused("other counts than expected", *words)
+
+
 def test_what_is_missing_is_named(tmp_path):
     write(tmp_path, "readme.txt", "hello")
     with pytest.raises(ProbelineError) as caught:
@@ -238,7 +287,8 @@ def test_padding_is_part_of_the_key(project):
 def test_every_known_data_set_is_a_usable_entry():
     for name in known_names():
         entry = Dataset(source=f"known:{name}", path="x")
-        assert entry.expected.train is not None
+        assert entry.expected.val is not None
+        assert entry.test_only == (entry.expected.train is None)
         assert known_dataset(name).layout in known_layouts.LAYOUTS
     totals = [Dataset(source=f"known:{n}", path="x").expected for n in known_names() if "_d_" in n]
     assert sum(t.train for t in totals) == 409_832

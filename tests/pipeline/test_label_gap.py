@@ -11,7 +11,8 @@ from scipy import stats
 
 from pipeline.statistics.budgets import Budget, label_curves, parse
 from pipeline.statistics.crossing import crossings, probability_of_none, undecided
-from pipeline.statistics.label_gap import label_crossing, label_gap
+from pipeline.statistics.label_crossing import label_crossing
+from pipeline.statistics.label_gap import label_gap
 
 SHOTS = (1, 2, 5, 10, 20, 50)
 VARIANTS = [f"fewshot/ridge_{s}_shot{'s' if s > 1 else ''}" for s in SHOTS]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipeline.statistics import permutation
 from pipeline.statistics.permutation import PERMUTATIONS, permutation_p
 
 
@@ -77,3 +78,28 @@ def test_p_is_uniform_under_the_null_whatever_backbones_do(effect):
     upper = p[np.triu_indices(50, 1)]
     assert 0.025 < (upper <= 0.05).mean() < 0.075
     assert 0.4 < upper.mean() < 0.6
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_of_many_models_p_is_that_of_permutations_without_them(monkeypatch, gaps):
+    rng = np.random.default_rng(3)
+    backbones = np.array([f"b{i}" for i in rng.integers(0, 7, 230)] + ["alone"])
+    scores = (rng.random((231, 1)) * 0.15 + rng.random((231, 4))).round(2)
+    if gaps:
+        scores[rng.random(scores.shape) < 0.02] = np.nan
+    found, smallest = permutation_p(scores, backbones, rng)
+    monkeypatch.setattr(permutation, "MANY", 1_000)
+    drawn, _ = permutation_p(scores, backbones, rng)
+    error = np.sqrt(drawn * (1 - drawn) / PERMUTATIONS)
+    assert (np.abs(found - drawn) < 4 * error + 0.01).all()
+    assert found.min() < 0.05 < 0.2 < found.max()
+    assert (smallest == 0).all()
+
+
+def test_of_many_models_a_column_without_spread_has_no_p():
+    scores = np.random.default_rng(0).random((300, 2))
+    scores[:, 1] = 0.5
+    p, smallest = permutation_p(scores, np.array(["b"] * 300), np.random.default_rng(0))
+    assert np.isnan(p[0, 1])
+    assert np.isnan(smallest[0, 1])
+    assert p[0, 0] < 1e-9

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from projects import REPOSITORY, RESNET, VIT
 
+from pipeline.extraction.probing import probe
 from pipeline.params import load_study
-from pipeline.plan import plan
+from pipeline.plan import plan, without_rate
+from pipeline.planned_downloads import planned_downloads
 
 
 def planned(project):
@@ -84,3 +87,46 @@ def test_the_command_prints_totals(project, known):
         project.prepare()
     printed = project.run("cli", "plan").succeeded("pets", "all")
     assert ("?" in printed) != known
+
+
+def test_what_the_whole_study_has_to_fetch(monkeypatch):
+    """By hand: 17 ResNet-50 and 9 ViT-B in float32, and every archive once."""
+    monkeypatch.setenv("PROBELINE_IMAGES", "nowhere")
+    found = planned_downloads(load_study(REPOSITORY / "studies" / "paper.yaml"))
+    assert (found.checkpoints, found.of_hubs, len(found.datasets)) == (26, 0, 14)
+    assert found.checkpoint_bytes == 4 * (17 * 23_508_032 + 9 * 85_798_656)
+    inaturalist = 44.6 + 8.9 + 0.045 + 0.01  # once for its three data sets
+    assert 1e9 * inaturalist < found.dataset_bytes < 3e11
+
+
+def test_what_is_here_is_not_fetched(project):
+    project.params["models"] = {
+        "there": {**RESNET, "weights": "https://example.org/there.pth"},
+        "absent": {**RESNET, "weights": "https://example.org/absent.pth"},
+        "again": {**VIT, "weights": "https://example.org/absent.pth"},
+        "timms": {**VIT, "weights": "pretrained"},
+    }
+    project.write()
+    study = load_study()
+    there = Path(study.models["there"].weights_file)
+    there.parent.mkdir(parents=True)
+    there.touch()
+    found = planned_downloads(study)
+    assert (found.checkpoints, found.of_hubs, found.datasets) == (1, 1, ())
+    assert math.isnan(found.checkpoint_bytes)
+
+
+def test_a_probe_fills_in_what_never_ran(project):
+    project.params["models"] = {"tiny": VIT, "twin": {**VIT, "weights": "pretrained"}}
+    project.write()
+    project.run("index", "pets").succeeded()
+    asked = []
+    rates, memory = probe(load_study(), without_rate(load_study()), asked.append)
+    assert asked == ["tiny"]  # the other differs in its weights alone
+    assert rates["twin"] == rates["tiny"]
+    assert rates["tiny"].seconds > 0 < memory
+    (found,) = plan(load_study(), {n: (2.0, rates[n].columns) for n in rates})
+    assert found.seconds == 2.0 * found.passes
+    assert found.size == found.passes * rates["tiny"].columns * 2
+    said = project.run("cli", "plan", "--measure").succeeded("memory with one network")
+    assert "?" not in said

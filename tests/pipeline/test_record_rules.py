@@ -63,7 +63,7 @@ def test_rules_and_number_of_views_change_the_keys_of_what_reads_them(study, mon
     before = keys_of(study)
     monkeypatch.setattr(records, "VIEW_RULES", {**records.VIEW_RULES, "flip": 0.25})
     after = keys_of(study)
-    assert {p for p in before if before[p] != after[p]} == {"linear", "predictors"}
+    assert {p for p in before if before[p] != after[p]} == {"linear", "transfer", "predictors"}
     fewer = study.model_copy(
         update={"extraction": study.extraction.model_copy(update={"views": 2})}
     )

@@ -26,6 +26,10 @@ def table(seed: int, models: int, columns: int) -> np.ndarray:
     return scores
 
 
+def joined(parts) -> np.ndarray:
+    return np.concatenate([values for _, values in parts])
+
+
 def written_out(x, y, weights, coefficient):
     times = weights.astype(int)
     both = np.isfinite(x) & np.isfinite(y)
@@ -43,22 +47,35 @@ def test_equal_scipys_on_resamples_written_out(seed, of_families):
     families = np.array([f"f{i % 6}" for i in range(11)])
     weights = family_weights(families, 5, rng) if of_families else model_weights(11, 5, rng)
     for kind, coefficient in (("pearson", stats.pearsonr), ("spearman", stats.spearmanr)):
-        found = resampled_correlations(x, y, weights, kind)
+        found = joined(resampled_correlations(x, y, weights, kind))
         for b, i, j in np.ndindex(found.shape):
             expected = written_out(x[:, i], y[:, j], weights[b], coefficient)
             np.testing.assert_allclose(found[b, i, j], expected, atol=1e-12)
-    found = resampled_tau(x, weights)
+    found = joined(resampled_tau(x, weights))
     for b, i, j in np.ndindex(found.shape):
         expected = written_out(x[:, i], x[:, j], weights[b], stats.kendalltau)
         np.testing.assert_allclose(found[b, i, j], expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("few_models", [0, 100])
+def test_blocks_and_the_way_to_rank_change_no_correlation(monkeypatch, few_models):
+    x, y = table(0, 40, 3), table(1, 40, 5)
+    weights = model_weights(40, 23, np.random.default_rng(0))
+    whole = joined(resampled_correlations(x, y, weights, "spearman"))
+    monkeypatch.setattr(resampling, "_ELEMENTS", 5 * 40 * 8)  # five resamples a block, then three
+    monkeypatch.setattr(resampling, "_FEW_MODELS", few_models)
+    parts = list(resampled_correlations(x, y, weights, "spearman"))
+    assert [len(values) for _, values in parts] == [5, 5, 5, 5, 3]
+    assert [weights[block].shape[0] for block, _ in parts] == [5, 5, 5, 5, 3]
+    np.testing.assert_allclose(joined(parts), whole, atol=1e-12)
+
+
 def test_ranks_by_sorting_equal_ranks_by_matrix_product(monkeypatch):
     rng = np.random.default_rng(0)
     values, weights = rng.integers(0, 9, (30, 4)) / 9, model_weights(30, 20, rng)
-    product = weighted_ranks(values, weights)
+    product = weighted_ranks(values)(weights)
     monkeypatch.setattr(resampling, "_FEW_MODELS", 0)
-    np.testing.assert_allclose(weighted_ranks(values, weights), product, atol=1e-12)
+    np.testing.assert_allclose(weighted_ranks(values)(weights), product, atol=1e-12)
 
 
 def test_families_are_drawn_whole():

@@ -11,7 +11,8 @@ from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.enough_images import enough_images, images_to_separate
 from pipeline.statistics.enough_labels import enough_labels
 from pipeline.statistics.explained import kind_share, variance_explained
-from pipeline.statistics.label_gap import label_crossing, label_gap
+from pipeline.statistics.label_crossing import label_crossing
+from pipeline.statistics.label_gap import label_gap
 from pipeline.statistics.normalization_effect import normalization_effect, normalization_ranking
 from pipeline.statistics.overall_ranks import overall_ranks
 from pipeline.statistics.ranks import ranks

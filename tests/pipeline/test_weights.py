@@ -44,8 +44,22 @@ def use(project, server, **source):
     return project.folder / "weights.lock.json"
 
 
-def test_a_model_from_an_address_runs_end_to_end(project, served):
-    lock = use(project, served)
+SIX_LINES = """
+  published:
+    architecture: {architecture}
+    weights: {address}
+    checkpoint: {{entry: state_dict, strip_prefix: module.}}
+    input_size: 32
+    family: residual
+"""
+
+
+def test_six_lines_add_a_model_that_runs_end_to_end(project, served):
+    lock = project.folder / "weights.lock.json"
+    lines = SIX_LINES.format(architecture=RESNET["architecture"], address=served.address)
+    assert lines.strip().count("\n") == 5
+    text = (project.folder / "params.yaml").read_text()
+    project.write(text.replace("\nmodels:\n", "\nmodels:" + lines))
     project.run("index", "pets").succeeded()
     assert "published" in project.run("cli", "status").out  # asks nobody for anything
     assert served.asked == []

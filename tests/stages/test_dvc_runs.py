@@ -8,7 +8,7 @@ from scratch import BUILT_IN, Scratch
 
 pytestmark = pytest.mark.slow
 
-PROBES = {"neighbors", "knn", "linear", "fewshot", "transfer", "predictors"}
+PROBES = {"neighbors", "knn", "linear", "fewshot", "finetune", "transfer", "predictors"}
 SCORING = PROBES | {"similarity", "collect", "correlate", "report"}
 
 

@@ -7,6 +7,7 @@ still the same (ETag or Last-Modified, by If-Range) or the digest is known befor
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -52,10 +53,14 @@ class Content:
         or "" where nothing is known.
     size : int or None
         Bytes.
+    md5 : str
+        All 32 hexadecimal digits, where the file's publisher gives no better digest, or "". Nobody
+        can yet make another file with a given MD5.
     """
 
     sha256: str = ""
     size: int | None = None
+    md5: str = ""
 
 
 def download(
@@ -66,7 +71,7 @@ def download(
     Parameters
     ----------
     sources : sequence of str
-        Addresses of the same file. HTTPS, with the certificate verified; plain HTTP only where the
+        Addresses of the same file. HTTPS, with the certificate verified; plain HTTP only where a
         digest is known, or from this machine.
     path : Path
         Where the file goes. One that is there already is verified, never fetched again.
@@ -126,30 +131,38 @@ def verify(path: Path, content: Content) -> Content:
         When they are not. A partial file is removed: going on from it would not mend it.
     """
     found = Content(sha256_file(path), path.stat().st_size)
-    if content.size in (None, found.size) and found.sha256.startswith(content.sha256):
+    right = content.size in (None, found.size) and found.sha256.startswith(content.sha256)
+    md5 = _md5(path) if right and content.md5 else ""
+    if right and md5 == content.md5:
         return found
     if path.suffix == ".partial":
         path.unlink()
         _state_file(path).unlink(missing_ok=True)
     size = "" if content.size is None else f"{content.size:,} bytes, "
+    of_md5 = (f", MD5 {content.md5}", f", MD5 {md5}") if md5 else ("", "")
     raise DownloadError(
         str(path),
         "is not the file that was expected",
-        expected=f"{size}SHA-256 {content.sha256 or 'any'}",
-        found=f"{found.size:,} bytes, SHA-256 {found.sha256}",
+        expected=f"{size}SHA-256 {content.sha256 or 'any'}{of_md5[0]}",
+        found=f"{found.size:,} bytes, SHA-256 {found.sha256}{of_md5[1]}",
         remedy="delete it and run this again; if it differs again, its author may have replaced it",
     )
+
+
+def _md5(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _check_address(source: str, content: Content) -> None:
     parts = urllib.parse.urlsplit(source)
     if parts.scheme == "https" or parts.hostname in _LOOPBACK:
         return
-    if parts.scheme != "http" or not content.sha256:
+    if parts.scheme != "http" or not (content.sha256 or content.md5):
         raise DownloadError(
             source,
             "is no address that can be trusted",
-            expected="an https address, or http with a known SHA-256",
+            expected="an https address, or http with a known digest",
             found=parts.scheme or "no scheme",
             remedy="give the https address, or the file's SHA-256",
         )
@@ -221,7 +234,7 @@ def _resume(request: urllib.request.Request, partial: Path, content: Content) ->
         validator = str(json.loads(_state_file(partial).read_text())["validator"])
     except (FileNotFoundError, ValueError, KeyError):
         validator = ""
-    if not validator and len(content.sha256) < 64:
+    if not validator and not content.md5 and len(content.sha256) < 64:
         return 0  # nobody could tell whether the rest belongs to what is there
     request.add_header("Range", f"bytes={begun}-")
     if validator:

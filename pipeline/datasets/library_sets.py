@@ -1,0 +1,239 @@
+"""Data sets of torchvision and of Hugging Face, turned once into a tar file of images."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cache.errors import ProbelineError
+from cache.fingerprint import fingerprint
+from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.picture_tar import png, write_collection
+from pipeline.environment import expand_path
+from pipeline.paths import RAW, SPLITS
+from pipeline.progress import Progress
+from pipeline.study import Dataset, Split
+
+Parts = Mapping[Split | None, Sequence[Any]]
+"""The library's own objects for each split; None where it has no splits."""
+
+
+def library_tar(name: str, dataset: Dataset) -> Path:
+    """The tar file of a data set with source ``torchvision:NAME`` or ``hf:NAME``, made if absent.
+
+    Parameters
+    ----------
+    name : str
+    dataset : Dataset
+
+    Raises
+    ------
+    ProbelineError
+        When the library has no such data set, finds no files, or gives no image and class for each
+        sample.
+    """
+    library, _, of = dataset.source.partition(":")
+    own = [dataset.path, dataset.splits, dataset.test_only, dataset.columns.model_dump()]
+    words = "".join(c if c.isalnum() else "_" for c in of)
+    target = RAW / f"{library}_{words}_{fingerprint([dataset.source, *own])[:12]}.tar"
+    if not target.exists():
+        make = {"torchvision": _from_torchvision, "hf": _from_hugging_face}[library]
+        write_collection(target, make(name, dataset, of))
+    return target
+
+
+def _from_torchvision(
+    name: str, dataset: Dataset, of: str
+) -> Iterator[tuple[str | None, str, str, bytes]]:
+    import torchvision.datasets as library
+
+    kinds = [kind for kind in library.__all__ if inspect.isclass(getattr(library, kind))]
+    if of not in kinds:
+        near = difflib.get_close_matches(of, kinds, n=3)
+        raise ProbelineError(
+            f"params.yaml: datasets.{name}.source",
+            "torchvision has no such data set",
+            found=of,
+            remedy=f"did you mean {' or '.join(near)}?" if near else "see torchvision.datasets",
+        )
+    assert dataset.path is not None  # the schema demands it
+    root = expand_path(dataset.path, f"params.yaml: datasets.{name}.path")
+    try:
+        parts = _torchvision_parts(name, dataset, getattr(library, of), root)
+    except (RuntimeError, OSError, TypeError, ValueError) as error:
+        raise ProbelineError(
+            f"data set {name}",
+            f"torchvision's {of} can't be read",
+            found=" ".join(str(error).split())[:300] or type(error).__name__,
+            remedy=f"name as `path` the folder that torchvision calls root; download it there "
+            f"with torchvision.datasets.{of}(root, download=True), where it can",
+        ) from None
+    total = sum(len(samples) for of_split in parts.values() for samples in of_split)
+    with Progress(f"convert {name}", total, "images") as progress:
+        for split, of_split in parts.items():
+            for samples in of_split:
+                names = getattr(samples, "classes", None) or getattr(samples, "categories", None)
+                for number in range(len(samples)):
+                    image, label = _pair(name, of, samples[number])
+                    yield split, str(names[label] if names else label), ".png", png(image)
+                    progress.advance()
+
+
+def _torchvision_parts(name: str, dataset: Dataset, kind: Callable[..., Any], root: Path) -> Parts:
+    """By its own arguments: ``train=True`` and False, ``split="train"`` and so on, or neither."""
+    takes = inspect.signature(kind).parameters
+    if "train" in takes:
+        return {split: [kind(root=root, train=split == "train")] for split in _wanted(dataset)}
+    if "split" not in takes:
+        return {None: [kind(root=root)]}
+
+    def there(word: str) -> bool:
+        try:
+            kind(root=root, split=word)
+        except ValueError:  # of a word that it does not know
+            return False
+        return True
+
+    words = _chosen(name, dataset, there)
+    return {s: [kind(root=root, split=word) for word in of_split] for s, of_split in words.items()}
+
+
+def _chosen(name: str, dataset: Dataset, there: Callable[[str], bool]) -> dict[Split, list[str]]:
+    """The library's names of the splits: those that the study says, or the only ones there are."""
+    if "splits" in dataset.model_fields_set:
+        return {split: dataset.splits[split] for split in _wanted(dataset)}
+    found = {split: [w for w in dataset.splits[split] if there(w)] for split in _wanted(dataset)}
+    for split, words in found.items():
+        if len(words) != 1:
+            raise ProbelineError(
+                f"params.yaml: datasets.{name}.splits",
+                f"{len(words)} of its splits could be {split}",
+                expected="one",
+                found=", ".join(words) or "none of these names",
+                remedy="say which, e.g. `splits: {train: [train], val: [test]}`",
+            )
+    return found
+
+
+def _wanted(dataset: Dataset) -> tuple[Split, ...]:
+    return ("val",) if dataset.test_only else SPLITS
+
+
+def _pair(name: str, of: str, sample: Any) -> tuple[Image.Image, int]:
+    """A sample's image and label."""
+    image, label = sample[0], sample[1]
+    if hasattr(label, "item") and getattr(label, "ndim", 1) == 0:
+        label = label.item()
+    if not isinstance(image, Image.Image) or not isinstance(label, int | np.integer):
+        raise ProbelineError(
+            f"data set {name}",
+            f"torchvision's {of} does not give an image and a class",
+            expected="a picture, and a whole number",
+            found=f"{type(image).__name__}, {type(label).__name__}",
+            remedy="choose a data set for classification",
+        )
+    return (image if image.mode in ("RGB", "L", "P", "RGBA", "1") else image.convert("RGB")), int(
+        label
+    )
+
+
+def _from_hugging_face(
+    name: str, dataset: Dataset, of: str
+) -> Iterator[tuple[str | None, str, str, bytes]]:
+    try:
+        import datasets as library
+    except ImportError:
+        raise ProbelineError(
+            f"params.yaml: datasets.{name}.source",
+            "needs the package `datasets`",
+            found=dataset.source,
+            remedy="install it: pip install -e '.[hf]'",
+        ) from None
+    try:
+        loaded = _load(name, dataset, of, library)
+    except (OSError, ValueError, RuntimeError, ConnectionError) as error:
+        raise ProbelineError(
+            f"data set {name}",
+            "can't be had from Hugging Face",
+            found=" ".join(str(error).split())[:300] or type(error).__name__,
+            remedy="correct OWNER/NAME, connect to the network, or name a local copy as `path`",
+        ) from None
+    parts: Parts = {None: [loaded]}
+    if isinstance(loaded, Mapping):
+        words = _chosen(name, dataset, loaded.__contains__)
+        parts = {s: [_part(name, loaded, w) for w in of_split] for s, of_split in words.items()}
+    total = sum(len(samples) for of_split in parts.values() for samples in of_split)
+    with Progress(f"convert {name}", total, "images") as progress:
+        for split, of_split in parts.items():
+            for samples in of_split:
+                image, label = _columns(name, dataset, samples.features, library)
+                raw = samples.select_columns([image, label]).cast_column(
+                    image, library.Image(decode=False)
+                )
+                names = getattr(samples.features[label], "names", None)
+                for row in raw:
+                    value = row[label]
+                    yield split, str(names[value] if names else value), *_file(row[image])
+                    progress.advance()
+
+
+def _load(name: str, dataset: Dataset, of: str, library: Any) -> Any:
+    if dataset.path is None:
+        return library.load_dataset(of)
+    folder = expand_path(dataset.path, f"params.yaml: datasets.{name}.path")
+    if not folder.is_dir():  # the library would ask the hub for a data set of that name
+        raise FileNotFoundError(f"there is no folder {folder.absolute()}")
+    if any((folder / file).exists() for file in ("dataset_dict.json", "state.json")):
+        return library.load_from_disk(str(folder))
+    return library.load_dataset(str(folder))
+
+
+def _part(name: str, loaded: Mapping[str, Any], word: str) -> Any:
+    if word not in loaded:
+        raise ProbelineError(
+            f"params.yaml: datasets.{name}.splits",
+            "there is no such split",
+            expected=f"one of {', '.join(loaded)}",
+            found=word,
+            remedy="correct `splits`",
+        )
+    return loaded[word]
+
+
+def _columns(
+    name: str, dataset: Dataset, features: Mapping[str, Any], library: Any
+) -> tuple[str, str]:
+    """The columns with image and class: as the study names them, or the only ones of that kind."""
+    own = dataset.columns.model_fields_set
+    found = []
+    for what, said, kind in (
+        ("path", dataset.columns.path, library.Image),
+        ("label", dataset.columns.label, library.ClassLabel),
+    ):
+        legal = [said] if what in own else [c for c, of in features.items() if isinstance(of, kind)]
+        if not legal and said in features:  # plain numbers or words named `label`
+            legal = [said]
+        if len(legal) != 1 or legal[0] not in features:
+            raise ProbelineError(
+                f"params.yaml: datasets.{name}.columns.{what}",
+                "does not name one column of the data set",
+                expected=f"one of {', '.join(features)}",
+                found=", ".join(legal) or "nothing",
+                remedy=f"name the column with the {'image' if what == 'path' else 'class'}",
+            )
+        found.append(legal[0])
+    return found[0], found[1]
+
+
+def _file(image: Mapping[str, Any]) -> tuple[str, bytes]:
+    """An image file's ending and content, as it was uploaded."""
+    path = image["path"] or ""
+    suffix = PurePosixPath(path).suffix.lower()
+    content = image["bytes"] if image["bytes"] is not None else Path(path).read_bytes()
+    return (suffix if suffix in SUFFIXES else ".img"), content

@@ -1,0 +1,1 @@
+"""End-to-end training from a model's weights: the one heavy protocol."""

@@ -1,0 +1,45 @@
+"""From the runs of a cell to its record, which has the form that every protocol's has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cache.records import Record, is_current_record, read_record, write_record
+from pipeline.datasets.index import Index
+from pipeline.finetuning.cells import PROTOCOL, keys_of, record_key, run_path
+from pipeline.paths import record_path
+from pipeline.study import Study
+
+
+def put_together(study: Study, index: Index, model: str) -> None:
+    """Write one cell's record from its runs, which are all there."""
+    path, key = record_path(PROTOCOL, index.name, model), record_key(study, index, model)
+    if is_current_record(path, key):
+        return
+    scores: list[dict[str, Any]] = []
+    tables = []
+    for name, of in keys_of(study, index, model).items():
+        record = _kept(index, model, of)
+        details = {k: v for k, v in record.scores[0]["details"].items() if k != "history"}
+        scores += [row | {"variant": name, "details": details} for row in record.scores]
+        tables.append(_renamed(record.outcomes(), name))
+    rows = len(index.split("val"))
+    outcomes = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+    write_record(path, key=key, scores=scores, outcomes=outcomes, group_rows=rows)
+
+
+def _kept(index: Index, model: str, key: Mapping[str, Any]) -> Record:
+    record = read_record(run_path(index.name, model, key))
+    assert record is not None, "runs are stored before records"
+    return record
+
+
+def _renamed(outcomes: pa.Table, name: str) -> pa.Table:
+    """The same outcomes under the name that the run has today."""
+    variant = pa.array([name]).take(pa.array([0] * len(outcomes), pa.int32()))
+    place = outcomes.schema.get_field_index("variant")
+    return outcomes.set_column(place, "variant", pc.dictionary_encode(variant))

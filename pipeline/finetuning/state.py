@@ -1,0 +1,78 @@
+"""The state of an unfinished training: written whole or not at all, and only ever its own."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cache.errors import ProbelineError
+from cache.files import write_durably
+from cache.fingerprint import differences
+
+Tensors = dict[str, torch.Tensor]
+
+
+def write_state(path: Path, key: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Write a state durably under the key of its training.
+
+    Raises
+    ------
+    DiskFullError
+        When the disk is full; the former state is kept.
+    """
+    buffer = io.BytesIO()
+    torch.save({**state, "key": dict(key)}, buffer)
+    write_durably(path, buffer.getvalue())
+
+
+def read_state(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The state at `path`; None where there is none.
+
+    Raises
+    ------
+    ProbelineError
+        When it is damaged, or of a training that was set up in another way.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ProbelineError(
+            str(path),
+            "the state of an unfinished training is damaged",
+            found=str(error).split("\n")[0][:200],
+            remedy="delete it; the training then starts anew",
+        ) from None
+    changed = differences(state["key"], key)
+    if changed:
+        raise ProbelineError(
+            str(path),
+            "the unfinished training was set up in another way, so it can't be continued",
+            found="; ".join(changed[:5]),
+            remedy="restore those settings, or delete this file to start anew",
+        )
+    return state
+
+
+def tensors_of(module: nn.Module) -> Tensors:
+    """Copies, on the CPU, of all that training changes: trained parameters and buffers."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in _changing(module)}
+
+
+def put_tensors(module: nn.Module, tensors: Tensors) -> None:
+    """Put back what `tensors_of` took from a module built in the same way."""
+    with torch.no_grad():
+        for name, tensor in _changing(module):
+            tensor.copy_(tensors[name])
+
+
+def _changing(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from ((name, p) for name, p in module.named_parameters() if p.requires_grad)
+    yield from module.named_buffers()

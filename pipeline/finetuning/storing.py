@@ -1,0 +1,148 @@
+"""Fine-tune what a study misses, and store each run as it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from cache.errors import ProbelineError
+from cache.records import write_record
+from pipeline.datasets.index import Index
+from pipeline.devices import this_machine
+from pipeline.environment import cpu_count
+from pipeline.finetuning.assembling import put_together
+from pipeline.finetuning.cells import (
+    PROTOCOL,
+    epochs_of,
+    keys_of,
+    run_path,
+    runs_to_do,
+    unfinished_path,
+)
+from pipeline.finetuning.run import finetune_cell
+from pipeline.parallel import run_all
+from pipeline.probes.protocol import groups_of
+from pipeline.probes.scoring import outcome_table, score_rows
+from pipeline.progress import Progress
+from pipeline.side_by_side import Report, run_side_by_side
+from pipeline.study import Study
+
+
+@dataclass(frozen=True)
+class Pending:
+    """One run of one cell."""
+
+    study: Study
+    index: Index
+    model: str
+    run: str
+    key: Mapping[str, Any]
+
+
+def finetune_all(study: Study, cells: Sequence[tuple[Index, str]]) -> None:
+    """Train what is missing of some cells; each run is stored as it ends, and then the records.
+
+    On a CPU every training has one thread and a process of its own, so that its numbers do not
+    depend on how many run at once; on GPUs they run one after the other. With
+    ``DASK_SCHEDULER_ADDRESS`` set they go to that cluster.
+
+    Parameters
+    ----------
+    study : Study
+    cells : sequence of (Index, str)
+        Data sets and models.
+
+    Raises
+    ------
+    ProbelineError
+        When some runs failed: all others were done, and are kept.
+    """
+    jobs = [
+        Pending(study, index, model, run, keys_of(study, index, model)[run])
+        for index, model in cells
+        for run in runs_to_do(study, index, model)
+    ]
+    failed = _train_all(jobs)
+    for index, model in cells:
+        if not runs_to_do(study, index, model):
+            put_together(study, index, model)
+    if failed:
+        raise _all_in_one(failed, len(jobs))
+
+
+def finetune_one(job: Pending, report: Report) -> None:
+    """Train one run from where it was left, and store it."""
+    threads = torch.get_num_threads()
+    if this_machine().devices[0].type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        _finetune(job, report)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train_all(jobs: Sequence[Pending]) -> list[ProbelineError]:
+    if os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        run_all(_on_worker, [(job,) for job in jobs], name=PROTOCOL, cell_bytes=0)
+        return []
+    on_cpu = this_machine().devices[0].type == "cpu"
+    workers = max(1, min(len(jobs), cpu_count())) if on_cpu else 1
+    epochs = sum(epochs_of(job.study.finetune.runs[job.run]) for job in jobs)
+    with Progress(PROTOCOL, epochs, "epochs") as progress:
+        return run_side_by_side(finetune_one, jobs, workers, progress, name=PROTOCOL)
+
+
+def _on_worker(job: Pending) -> None:
+    finetune_one(job, lambda epochs, words: None)
+
+
+def _finetune(job: Pending, report: Report) -> None:
+    where = f"{job.run} of {job.model} on {job.index.name}"
+    kept = unfinished_path(job.key)
+    found = finetune_cell(
+        job.study,
+        job.index.name,
+        job.model,
+        job.run,
+        kept=kept,
+        advance=lambda epochs, words: report(epochs, f"{where}: {words}"),
+    )
+    index = job.index
+    rows = score_rows(
+        found.outcome,
+        index.labels("val"),
+        len(index.classes),
+        found.n_train,
+        groups_of(index, "val"),
+    )
+    # The curves lie in the first row alone: they are long, and of the run, not of a metric.
+    history = [
+        asdict(epoch) | {"chosen": epoch.epoch == found.chosen_epoch} for epoch in found.history
+    ]
+    details = found.details | {"cost": found.cost}
+    rows = [row | {"details": details} for row in rows]
+    rows[0] = rows[0] | {"details": details | {"history": history}}
+    write_record(
+        run_path(index.name, job.model, job.key),
+        key=job.key,
+        scores=rows,
+        outcomes=outcome_table([found.outcome]),
+    )
+    shutil.rmtree(kept, ignore_errors=True)
+
+
+def _all_in_one(failed: Sequence[ProbelineError], jobs: int) -> ProbelineError:
+    if len(failed) == 1:
+        return failed[0]
+    return ProbelineError(
+        PROTOCOL,
+        f"{len(failed)} of {jobs} runs failed; the others were done and are kept",
+        found="; ".join(f"{e.place}: {e.problem}" for e in failed[:5])
+        + ("; …" if len(failed) > 5 else ""),
+        remedy=failed[0].remedy,
+    )

@@ -1,0 +1,56 @@
+"""weights.lock.json: what was fetched for models, with digests; it belongs into git.
+
+All colleagues get the very same weights by it, and what its author has replaced is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cache.errors import ProbelineError
+from cache.files import write_durably
+from pipeline.paths import WEIGHTS_LOCK
+
+
+def locked(name: str) -> dict[str, Any]:
+    """What is recorded of a file, or of a hub's model; empty if it was never fetched here.
+
+    Raises
+    ------
+    ProbelineError
+        When the file is damaged.
+    """
+    return read_lock().get(name, {})
+
+
+def read_lock() -> dict[str, dict[str, Any]]:
+    """Everything recorded, by name.
+
+    Raises
+    ------
+    ProbelineError
+        When the file is damaged.
+    """
+    try:
+        lock: dict[str, dict[str, Any]] = json.loads(WEIGHTS_LOCK.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ProbelineError(
+            str(WEIGHTS_LOCK),
+            "is damaged",
+            found=str(error),
+            remedy="restore it from git, or delete it; the files are then recorded anew",
+        ) from None
+    return lock
+
+
+def record(name: str, facts: Mapping[str, Any]) -> None:
+    """Keep what was found of something fetched; nothing is written where it is known."""
+    lock = read_lock()
+    if lock.get(name) != facts:
+        lock[name] = dict(facts)
+        text = json.dumps(dict(sorted(lock.items())), indent=1) + "\n"
+        write_durably(WEIGHTS_LOCK, text.encode())

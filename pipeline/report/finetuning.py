@@ -1,0 +1,249 @@
+"""The report's section on fine-tuning: what the runs gained, and how they went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+import xarray as xr
+
+from pipeline.finetuning.cells import PROTOCOL, not_run
+from pipeline.finetuning.curves import read_curves
+from pipeline.finetuning.recipes import recipe_of
+from pipeline.finetuning.settings import Run
+from pipeline.probes.shots import Budget
+from pipeline.report.formats import count, percent, points, seconds
+from pipeline.report.inputs import Inputs
+from pipeline.report.labels import GROUPS, groupings
+from pipeline.report.panels import Cell, Table
+from pipeline.report.stated import Choice, Drawn, Rows, Spec, choice, legend, short
+from pipeline.report.theme import COLORS, finish
+from pipeline.report.words import variant_label
+
+MEASURES = {
+    "holdout_top1": "accuracy on the hold-out",
+    "train_loss": "loss on the images trained on",
+    "holdout_loss": "loss on the hold-out",
+    "learning_rate": "learning rate",
+}
+MOST_POINTS = 20_000
+"""Of all curves in the page; longer ones are thinned. results/finetune/ has them whole."""
+FEWEST_POINTS = 5
+"""Of a thinned curve, its ends among them."""
+
+TRAINED = {
+    "all": "all weights",
+    "second_half": "the second half of the network",
+    "lora": "low-rank adapters",
+    "head": "the head alone",
+}
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """What the section says.
+
+    Attributes
+    ----------
+    withheld : str
+        Why there is nothing to show; empty where there is something.
+    table : Table
+        A row for each run and data set.
+    choices : tuple of Choice
+        Empty where there are no curves.
+    """
+
+    withheld: str
+    table: Table
+    choices: tuple[Choice, ...]
+
+
+def figures(inputs: Inputs) -> Drawn:
+    """Curves of every run, a line for each model."""
+    rows = curve_rows(inputs)
+    return {"finetune_curves": (_figure(inputs, rows), rows)} if rows else {}
+
+
+def section(inputs: Inputs) -> Finetuning:
+    """The words beside the figure."""
+    table = _table(inputs)
+    rows = curve_rows(inputs)
+    choices = (
+        choice("run", "Run", (row["run"] for row in rows)),
+        choice("dataset", "Data set", (row["dataset"] for row in rows)),
+        choice("measure", "Shows", _measured(rows), MEASURES.__getitem__),
+        choice("by", "Colour by", groupings(inputs), GROUPS.__getitem__),
+    )
+    return Finetuning(_withheld(inputs, table), table, choices if rows else ())
+
+
+def run_words(run: Run) -> str:
+    """A run in one line: what it learns from, what is trained, and how."""
+    recipe = recipe_of(run, share=1, transformer=False)
+    given = "all of train"
+    if run.few:
+        budget = f"{100 * run.fraction:g}%" if run.fraction else f"{run.shots} images"
+        given = f"{budget} of each class (draw {run.draw} of the few-shot draws)"
+    optimizer = {"sgd": "SGD", "adamw": "AdamW"}[recipe.optimizer]
+    kept = "the best epoch by a hold-out" if run.selection == "holdout" else "the last epoch"
+    return (
+        f"{given}, {TRAINED[run.train]}, {optimizer} for {recipe.epochs} epochs in batches of "
+        f"{recipe.batch_size} (recipe {run.recipe}), {kept}"
+    )
+
+
+def curve_rows(inputs: Inputs) -> Rows:
+    """Rows of `read_curves` with five digits, thinned to what a page can hold."""
+    rows = read_curves(inputs.study)
+    curves: dict[tuple[str, str, str], Rows] = {}
+    for row in rows:
+        curves.setdefault((row["dataset"], row["model"], row["run"]), []).append(row)
+    most = max(FEWEST_POINTS, MOST_POINTS // max(1, len(curves)))
+    return [_short(row) for curve in curves.values() for row in _thinned(curve, most)]
+
+
+def _thinned(curve: Rows, most: int) -> Rows:
+    if len(curve) <= most:
+        return curve
+    kept = set(np.linspace(0, len(curve) - 1, most).round().astype(int).tolist())
+    return [row for place, row in enumerate(curve) if place in kept or row["chosen"]]
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    fields = ("dataset", "model", "run", "epoch", "chosen", *MEASURES)
+    return {
+        name: value if isinstance(value := row[name], bool | str) or value is None else short(value)
+        for name in fields
+    }
+
+
+def _measured(rows: Rows) -> list[str]:
+    return [name for name in MEASURES if any(row[name] is not None for row in rows)]
+
+
+def _withheld(inputs: Inputs, table: Table) -> str:
+    study = inputs.study
+    if not study.models:
+        return "Not run: the study names no model of its own."
+    if not study.finetune.enabled:
+        return "Not run: finetune.enabled is false in params.yaml. These cells are no gaps."
+    if not table.rows:
+        return f"Nothing was fine-tuned. Not run: {'; '.join(not_run(study)) or 'all cells'}."
+    return ""
+
+
+def _table(inputs: Inputs) -> Table:
+    head = (
+        "Run", "Data set", "Best model", "Mean of models, %", "Few-shot head, %",
+        "Linear probe, %", "Seconds a model",
+    )  # fmt: skip
+    rows = []
+    for name, run in inputs.study.finetune.runs.items():
+        words = run_words(run)
+        for dataset in inputs.datasets():
+            if (row := _summary(inputs, name, run, dataset)) is not None:
+                rows.append((Cell(name, words), *row))
+                words = ""  # once for each run
+    return Table("What the runs reached", PROTOCOL, head, tuple(rows))
+
+
+def _summary(inputs: Inputs, name: str, run: Run, dataset: str) -> tuple[Cell, ...] | None:
+    """Means over the models that the run has scored; none where it has scored none."""
+    variant = f"{PROTOCOL}/{name}"
+    if variant not in inputs.cube["variant"].values:
+        return None
+    own = inputs.scored["value"].sel(dataset=dataset, model=list(inputs.study.models))
+    scores = own.sel(variant=variant).values
+    has = np.isfinite(scores)
+    if not has.any():
+        return None
+    spent = inputs.cube["seconds"].sel(
+        variant=variant, dataset=dataset, metric=inputs.metric, model=list(inputs.study.models)
+    )
+    best, number = int(np.nanargmax(scores)), int(has.sum())
+    return (
+        Cell(dataset),
+        Cell(list(inputs.study.models)[best], percent(float(scores[best]))),
+        Cell(
+            points(float(scores[has].mean())),
+            f"{count(number)} model{'s' if number != 1 else ''}",
+        ),
+        _beside(inputs, own, has, _fewshot_head(inputs, run)),
+        _beside(inputs, own, has, inputs.headline.get("linear")),
+        Cell(seconds(float(spent.mean()))),
+    )
+
+
+def _fewshot_head(inputs: Inputs, run: Run) -> str | None:
+    """The few-shot variant that learns from as many labels; None where there is none."""
+    if not run.few:
+        return None
+    budget = Budget(shots=run.shots, share=run.fraction).name
+    names = [str(v) for v in inputs.cube["variant"].values]
+    return next((v for v in names if v.startswith("fewshot/") and v.endswith(f"_{budget}")), None)
+
+
+def _beside(
+    inputs: Inputs, own: xr.DataArray, has: np.ndarray[Any, np.dtype[np.bool_]], variant: str | None
+) -> Cell:
+    """Mean of another variant over the same models."""
+    if variant is None:
+        return Cell("–")
+    mean = float(own.sel(variant=variant).values[has].mean())
+    return Cell(points(mean), variant_label(variant).partition(": ")[2])
+
+
+def _figure(inputs: Inputs, rows: Rows) -> Spec:
+    ways = groupings(inputs)
+    names = {way: list(dict.fromkeys(of.values())) for way, of in ways.items()}
+    every = [(name, place) for way in names.values() for place, name in enumerate(way)]
+    first = dict(reversed(every))  # a name that stands for two groups looks like the first of them
+    color = alt.Scale(domain=list(first), range=[COLORS[i % len(COLORS)] for i in first.values()])
+    base = (
+        alt.Chart()
+        .transform_filter("datum.run == run && datum.dataset == dataset")
+        .transform_calculate(group="groups[by][datum.model]", shown="datum[measure]")
+        .transform_filter("datum.shown != null")
+        .encode(
+            x=alt.X(
+                "epoch:Q",
+                title="Epoch",
+                scale=alt.Scale(zero=False, nice=False),
+                axis=alt.Axis(grid=False, tickMinStep=1),
+            ),
+            y=alt.Y(
+                "shown:Q",
+                title=None,
+                scale=alt.Scale(zero=False),
+                axis=alt.Axis(tickCount=5, format="~g"),
+            ),
+            color=alt.Color("group:N", scale=color, legend=legend(values=alt.ExprRef("names[by]"))),
+            detail="model:N",
+        )
+    )
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip("holdout_top1:Q", format=".1%", title="hold-out"),
+        alt.Tooltip("train_loss:Q", format=".3~r", title="loss"),
+        alt.Tooltip("learning_rate:Q", format=".3~r", title="learning rate"),
+    ]
+    figure = alt.layer(
+        base.mark_line(strokeWidth=1.5, opacity=0.8),
+        base.transform_filter("datum.chosen")
+        .mark_point(filled=True, size=70, opacity=1)
+        .encode(tooltip=tooltip),
+        data=alt.NamedData(name="rows"),
+    ).properties(width="container", height=320)
+    return finish(
+        figure.add_params(
+            alt.param(name="run", value=rows[0]["run"]),
+            alt.param(name="dataset", value=rows[0]["dataset"]),
+            alt.param(name="measure", value=_measured(rows)[0]),
+            alt.param(name="by", value=next(iter(ways))),
+            alt.param(name="groups", value=ways),
+            alt.param(name="names", value=names),
+        )
+    )

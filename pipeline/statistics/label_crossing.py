@@ -1,0 +1,103 @@
+"""Supervised against self-supervised models: at which numbers of labels they change places."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.statistics.crossing import crossings, probability_of_none, undecided
+from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.supervision_gaps import Gap, interval_words, supervision_gaps
+from pipeline.statistics.withheld import withheld
+
+Floats = NDArray[np.float64]
+
+DEFINITION = (
+    "label counts where the interval of the difference contains 0, and where it changes its sign, "
+    "over the logarithm of labels a class"
+)
+DRAWS = 4_000
+NUMBERS = (
+    "crossing", "crossings", "low", "high", "below", "above", "pieces", "p_none", "counts",
+    "supervised", "self_supervised",
+)  # fmt: skip
+
+
+def label_crossing(evidence: Evidence) -> xr.Dataset:
+    """At which numbers of labels the sides change places.
+
+    Returns
+    -------
+    Dataset
+        Dimensions head, group and dataset; variables crossing (labels a class; the first one),
+        crossings (their number), low, high (of the set of label counts where the interval of the
+        difference contains 0; NaN where it is empty), below, above (1 where it goes on beyond the
+        counts that were tried), pieces, p_none (probability of no crossing), counts (tried),
+        supervised, self_supervised (models) and claim.
+    """
+    gaps = supervision_gaps(evidence)
+    if isinstance(gaps, str):
+        return withheld(DEFINITION, gaps)
+    heads, datasets, _ = gaps.shape
+    shape = (heads, len(gaps.groups), datasets)
+    values = {name: np.full(shape, np.nan) for name in NUMBERS}
+    claim = np.full(shape, "", object)
+    columns = np.arange(math.prod(gaps.shape)).reshape(gaps.shape)
+    for g, gap in enumerate(gaps.groups.values()):
+        for h, d in np.ndindex(heads, datasets):
+            mine, labels = _usable(gap, columns[h, d], gaps.labels[d])
+            if len(mine) < 2:
+                continue
+            for name, value in _crossing(gap, mine, labels).items():
+                values[name][h, g, d] = value
+            claim[h, g, d] = gap.claim[mine[0]]
+    dims = ("head", "group", "dataset")
+    return xr.Dataset(
+        {name: (dims, value) for name, value in values.items()} | {"claim": (dims, claim)},
+        coords={
+            "head": gaps.curves.heads,
+            "group": list(gaps.groups),
+            "dataset": gaps.datasets,
+        },
+        attrs={
+            "definition": DEFINITION,
+            "interval": interval_words(evidence),
+            "p_none": "the sign is the same at all counts that were tried; normal draws about "
+            "what was found",
+        },
+    )
+
+
+def _usable(
+    gap: Gap, columns: NDArray[np.int64], labels: Floats
+) -> tuple[NDArray[np.int64], Floats]:
+    """Columns with an interval and their labels a class, ascending and each number once."""
+    order = np.argsort(labels, kind="stable")
+    mine, at = columns[order], labels[order]
+    usable = np.isfinite(gap.value[mine] + gap.half[mine])
+    # Two budgets that come to the same number of labels: the first counts.
+    usable[usable] = np.diff(at[usable], prepend=0) > 0
+    return mine[usable], at[usable]
+
+
+def _crossing(gap: Gap, columns: NDArray[np.int64], labels: Floats) -> dict[str, float]:
+    value, half = gap.value[columns], gap.half[columns]
+    at = crossings(labels, value)
+    undecided_at = undecided(labels, value - half, value + half)
+    none = probability_of_none(value, gap.covariance(columns), DRAWS, np.random.default_rng(0))
+    return {
+        "crossing": at[0] if at else np.nan,
+        "crossings": len(at),
+        "low": undecided_at.low,
+        "high": undecided_at.high,
+        "below": undecided_at.below,
+        "above": undecided_at.above,
+        "pieces": undecided_at.pieces,
+        "p_none": none,
+        "counts": len(labels),
+        "supervised": gap.left[columns].min(),
+        "self_supervised": gap.right[columns].min(),
+    }
