@@ -68,4 +68,4 @@ def test_rules_and_number_of_views_change_the_keys_of_what_reads_them(study, mon
         update={"extraction": study.extraction.model_copy(update={"views": 2})}
     )
     # Alignment compares two views, however many there are.
-    assert {p for p, key in keys_of(fewer).items() if key != after[p]} == {"linear"}
+    assert {p for p, key in keys_of(fewer).items() if key != after[p]} == {"linear", "transfer"}
