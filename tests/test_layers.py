@@ -137,3 +137,12 @@ def test_every_module_says_what_it_is():
     silent = [f.name for f in files if not ast.get_docstring(ast.parse(f.read_text()))]
     assert not silent
     assert sys.version_info >= (3, 11)
+
+
+def test_the_description_of_the_package_is_one_that_setuptools_takes():
+    """Installing reads it only in a fresh environment, which no other test makes."""
+    pytest.importorskip("setuptools", minversion="77")
+    from setuptools.config.pyprojecttoml import read_configuration
+
+    found = read_configuration(REPOSITORY / "pyproject.toml")["tool"]["setuptools"]["packages"]
+    assert {*FLOORS, *(f"pipeline.{name}" for row in PACKAGES for name in row)} <= set(found)
