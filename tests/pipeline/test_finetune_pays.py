@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from projects import REPOSITORY
 
 from cache.records import read_record
 from pipeline.finetuning.run import finetune_cell
@@ -58,3 +59,38 @@ def test_a_tenth_of_the_labels_of_digits_on_photographs(project):
     assert found["pre"].n_train == found["new"].n_train == pytest.approx(144, abs=3)
     assert top1["pre"] > max(probes) + 0.05, (top1, probes)
     assert top1["pre"] > top1["new"] + 0.05, (top1, probes)
+
+
+@pytest.mark.slow
+def test_a_tenth_of_the_labels_of_sketches(project, shared_data, monkeypatch):
+    """A network that saw photographs of ImageNet, on drawings: PACS, where the folder is here."""
+    monkeypatch.setenv("PROBELINE_SHARED", str(shared_data))
+    pacs = load_study(REPOSITORY / "studies" / "pacs.yaml")
+    sketches = pacs.datasets["pacs_sketch"].model_copy(update={"limit_per_class": 200})
+    small = {"input_size": 96, "crop": 1.0}
+    network = pacs.models["mobilenetv1_050"].model_copy(update=small).model_dump()
+    project.params["datasets"] = {"sketches": sketches.model_dump()}
+    project.params["models"] = {"pre": network, "new": {**network, "weights": "random(0)"}}
+    project.params["fewshot"] = {
+        "fractions": [0.1], "draws_above_five": 2, "heads": ["ridge", "logistic"]
+    }  # fmt: skip
+    changes = {
+        "epochs": 30, "warmup_epochs": 3, "learning_rate": 0.01, "head_learning_rate": 0.05,
+        "flip": True, "view_area": 0.4,
+    }  # fmt: skip
+    project.params["finetune"] = {"enabled": True, "runs": {"few": {**RUN, **changes}}}
+    project.write()
+    for command in ("index sketches", "extract sketches", "fewshot"):
+        project.run(*command.split()).succeeded()
+    probes = [
+        row["value"]
+        for row in read_record(record_path("fewshot", "sketches", "pre")).scores
+        if row["metric"] == "top1"
+    ]
+    top1 = {}
+    for name in ("pre", "new"):
+        kept = project.folder / name
+        found = finetune_cell(load_study(), "sketches", name, "few", kept=kept)
+        top1[name] = float(np.mean(found.outcome.rank == 1))
+    assert top1["pre"] > max(probes) + 0.03, (top1, probes)
+    assert top1["pre"] > top1["new"] + 0.2, (top1, probes)
