@@ -65,13 +65,14 @@ def measure(mode: str, name: str, size: int) -> tuple[float, float]:
 
     from pipeline.datasets.indexing import build_index
     from pipeline.datasets.samples import entries_of
+    from pipeline.datasets.settings import Dataset
     from pipeline.datasets.sources import dataset_root
     from pipeline.devices import this_machine
     from pipeline.extraction.engine import Job, extract_split
     from pipeline.extraction.forward import Forward
     from pipeline.extraction.loading import BatchLoader
     from pipeline.models.networks import load_model
-    from pipeline.study import Dataset, Model
+    from pipeline.models.settings import Model
 
     dataset = Dataset(source="folder", path="images.tar", role="in_domain")
     index = build_index("images", dataset)

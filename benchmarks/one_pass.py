@@ -18,13 +18,14 @@ from pathlib import Path
 from extraction import make_images
 
 from pipeline.datasets.indexing import build_index
+from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root
 from pipeline.devices import this_machine
 from pipeline.extraction import loading
 from pipeline.extraction.engine import Job, extract_split
 from pipeline.extraction.forward import Forward
 from pipeline.models.networks import load_model
-from pipeline.study import Dataset, Model
+from pipeline.models.settings import Model
 
 NETWORKS = [(f"{name}", size) for size in (64, 96, 128) for name in ("regnetx_002", "lcnet_050")]
 

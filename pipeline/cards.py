@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 from cache.files import sha256_file, write_durably
 from cache.fingerprint import fingerprint
 from pipeline.environment import expand_path
+from pipeline.models.settings import Model
 from pipeline.models.weights import locked_digest, no_such_file
 from pipeline.paths import CARDS
-from pipeline.study import Model
 
 if TYPE_CHECKING:
     from pipeline.models.networks import LoadedModel

@@ -13,10 +13,12 @@ from cache.manifest import FORMAT
 from pipeline.cards import Card, find_card
 from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
+from pipeline.datasets.settings import Split
+from pipeline.models.settings import Model
 from pipeline.models.transforms import VIEW_RULES
 from pipeline.paths import SPLITS, cell_address
 from pipeline.provenance import made_from
-from pipeline.study import Model, Split, Study
+from pipeline.study import Study
 
 State = Literal["cached", "missing", "stale", "damaged"]
 

@@ -13,9 +13,10 @@ from pipeline.cards import find_card, loading_part
 from pipeline.cells import cell_status, needed_splits, samples_of
 from pipeline.datasets.index import Index, read_index
 from pipeline.finetuning.planning import FinetunePlan, plan_finetuning
+from pipeline.models.settings import Model
 from pipeline.models.zoo import known_columns
 from pipeline.paths import PROVENANCE
-from pipeline.study import Model, Study
+from pipeline.study import Study
 
 UNKNOWN = math.nan
 

@@ -12,8 +12,8 @@ from cache.errors import ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import differences
 from pipeline.cards import Card, checkpoint_digest, loading_part
+from pipeline.models.settings import Model
 from pipeline.paths import provenance_path
-from pipeline.study import Model
 
 _PACKAGES = ("torch", "timm", "pillow", "numpy", "zarr")
 

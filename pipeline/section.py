@@ -2,10 +2,44 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import difflib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from cache.fingerprint import canonical_json
 
 
 class Section(BaseModel):
     """A mapping of params.yaml: unknown keys and mistyped values are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len(set(values)) != len(values):
+        raise ValueError("a value is listed twice")
+    return values
+
+
+def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
+    try:
+        canonical_json(arguments)  # they are part of every cell's key
+    except (TypeError, ValueError):
+        raise ValueError("finite numbers, text, lists and mappings only (no dates)") from None
+    return arguments
+
+
+Distinct = AfterValidator(_distinct)
+"""A list without repetitions."""
+
+Arguments = Annotated[dict[str, Any], AfterValidator(_plain)]
+"""Keyword arguments of a constructor, as they are."""
+
+
+def one_of(name: str, legal: Sequence[str], what: str) -> str:
+    """What was expected instead of a name, with the nearest legal one."""
+    near = difflib.get_close_matches(name, legal, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"{what}: {', '.join(legal) or 'there is none'}{hint}"

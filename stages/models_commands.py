@@ -7,9 +7,9 @@ import difflib
 import click
 
 from cache.errors import ProbelineError
+from pipeline.models.settings import Model
 from pipeline.models.zoo import zoo_model, zoo_names
 from pipeline.params import load_study
-from pipeline.study import Model
 from stages._run import explain_errors
 from stages.table import print_table
 

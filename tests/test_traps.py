@@ -8,7 +8,6 @@ statistics (test_knn, test_linear), rows matched by id (test_imported), unseeded
 
 from __future__ import annotations
 
-import inspect
 import shutil
 import threading
 import typing
@@ -21,7 +20,6 @@ import torch
 from projects import RESNET, VIT, fill_folder
 from pydantic import ValidationError
 
-import pipeline.study
 from cache.cell import Cell
 from pipeline.cells import open_cells
 from pipeline.datasets.index import read_index
@@ -31,8 +29,10 @@ from pipeline.extraction.loading import BatchLoader
 from pipeline.models.transforms import Geometry
 from pipeline.params import load_study
 from pipeline.paths import cell_address, record_path
+from pipeline.probes.settings import Knn
 from pipeline.records import settings_of
-from pipeline.study import Section
+from pipeline.section import Section
+from pipeline.study import Study
 
 
 def rows(model: str, split: str = "train") -> np.ndarray:
@@ -157,18 +157,17 @@ def test_a_default_that_changes_makes_old_records_stale(project, monkeypatch):
     assert settings_of(spelt_out, "knn") == settings
     project.knn().succeeded("1 computed")
     project.knn().succeeded("1 cached")
-    from pipeline.study import Knn
 
     field = Knn.model_fields["weighting"]
     monkeypatch.setattr(field, "default", ["uniform"])
     Knn.model_rebuild(force=True)
-    pipeline.study.Study.model_rebuild(force=True)
+    Study.model_rebuild(force=True)
     try:
         project.knn().succeeded("0 cached, 1 computed")
     finally:
         monkeypatch.undo()
         Knn.model_rebuild(force=True)
-        pipeline.study.Study.model_rebuild(force=True)
+        Study.model_rebuild(force=True)
 
 
 class LateRoot:
@@ -240,12 +239,11 @@ def test_a_probe_that_fails_leaves_no_score_at_all(project, monkeypatch, protoco
 
 
 def sections() -> list[type[Section]]:
-    found = [
-        kind
-        for _, kind in inspect.getmembers(pipeline.study, inspect.isclass)
-        if issubclass(kind, Section) and kind not in (Section, pipeline.study.Study)
-    ]
-    assert len(found) >= 9
+    def below(kind: type[Section]) -> list[type[Section]]:
+        return [k for each in kind.__subclasses__() for k in (each, *below(each))]
+
+    found = [kind for kind in below(Section) if kind is not Study]
+    assert len(found) >= 19
     return found
 
 

@@ -18,8 +18,8 @@ from pipeline.datasets.index_checks import (
     skipped_remark,
 )
 from pipeline.datasets.roots import Root
+from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
-from pipeline.study import Dataset
 
 
 def build_index(name: str, dataset: Dataset) -> Index:

@@ -10,9 +10,9 @@ import pandas as pd
 from cache.errors import ProbelineError
 from pipeline.datasets.roots import Entry, Root
 from pipeline.datasets.samples import sample_table
+from pipeline.datasets.settings import Dataset
 from pipeline.environment import expand_path
 from pipeline.paths import SPLITS
-from pipeline.study import Dataset
 
 
 def samples_of_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:

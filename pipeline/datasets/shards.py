@@ -18,8 +18,8 @@ from cache.errors import ProbelineError
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.roots import Entry, Tar, explain_reading, whole
 from pipeline.datasets.samples import sample_table
+from pipeline.datasets.settings import Dataset
 from pipeline.paths import SPLITS
-from pipeline.study import Dataset
 
 CLASS_NAMES = "classnames.txt"
 """A file beside the shards that names the numbered classes, a line each."""

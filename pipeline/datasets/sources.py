@@ -17,10 +17,10 @@ from pipeline.datasets.manifests import samples_of_manifest
 from pipeline.datasets.picture_tar import INDEX
 from pipeline.datasets.roots import Entry, Root, open_root
 from pipeline.datasets.samples import limited, sample_table, stratified_split
+from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import Shards, samples_of_shards
 from pipeline.environment import expand_path
 from pipeline.paths import RAW, SPLITS
-from pipeline.study import Dataset
 
 _AS_CONVERTED = Dataset.model_validate(
     {

@@ -12,7 +12,8 @@ import psutil
 from pipeline.devices import this_machine
 from pipeline.extraction.forward import Forward
 from pipeline.models.networks import load_model
-from pipeline.study import Model, Study
+from pipeline.models.settings import Model
+from pipeline.study import Study
 
 WARM_UP = 2
 """Images that go through a network before it is timed."""

@@ -17,12 +17,14 @@ from cache.records import is_current_record
 from pipeline.cards import Card, find_card
 from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
+from pipeline.datasets.settings import Dataset
 from pipeline.finetuning.recipes import recipe_of, run_key
 from pipeline.finetuning.settings import Run
+from pipeline.models.settings import Model
 from pipeline.models.transforms import VIEW_RULES
 from pipeline.paths import FINETUNING, record_path
 from pipeline.provenance import recorded_card
-from pipeline.study import Dataset, Model, Study
+from pipeline.study import Study
 
 PROTOCOL = "finetune"
 

@@ -15,8 +15,8 @@ from pipeline.finetuning.images import Decoded
 from pipeline.finetuning.recipes import Recipe
 from pipeline.finetuning.settings import Run
 from pipeline.models.networks import LoadedModel, load_model
+from pipeline.models.settings import Model
 from pipeline.models.transforms import Geometry, View
-from pipeline.study import Model
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from cache.errors import NonFiniteError
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
-from pipeline.study import Model
+from pipeline.models.settings import Model
 
 IMAGES = 4
 """Of noise: different images must give different features."""

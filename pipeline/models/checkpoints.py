@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cache.errors import ProbelineError
-from pipeline.study import Checkpoint
+from pipeline.models.settings import Checkpoint
 
 StateDict = dict[str, torch.Tensor]
 

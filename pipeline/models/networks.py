@@ -17,9 +17,9 @@ from cache.errors import ProbelineError
 from pipeline.models import hub, torch_hub
 from pipeline.models.checkpoints import load_exactly, read_checkpoint, state_dict_of
 from pipeline.models.features import compute_features
+from pipeline.models.settings import Model
 from pipeline.models.transforms import Geometry, Transform
 from pipeline.models.weights import provide_weights
-from pipeline.study import Model
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from cache.fingerprint import fingerprint
 from pipeline.downloads import Content, download
 from pipeline.environment import expand_path
 from pipeline.models.lockfile import locked, record
-from pipeline.study import Model
+from pipeline.models.settings import Model
 
 
 def provide_weights(entry: Model, place: str) -> Path | None:

@@ -30,9 +30,9 @@ from pipeline.nearest.banks import Bank, CellBank
 from pipeline.nearest.leave_one_out import stratified
 from pipeline.nearest.library_search import OFFERED, nearest_by
 from pipeline.nearest.search import Neighbors
+from pipeline.nearest.settings import Neighbors as Settings
 from pipeline.parallel import run_all
 from pipeline.paths import neighbors_path
-from pipeline.study import Neighbors as Settings
 from pipeline.study import Study
 
 FORMAT = 1

@@ -15,7 +15,8 @@ from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
 from pipeline.datasets.samples import stratified_split
 from pipeline.paths import checkpoint_path
-from pipeline.study import Pretrain, Study
+from pipeline.pretraining.settings import Pretrain
+from pipeline.study import Study
 
 RECIPE = 1
 """Part of every checkpoint's key: raised when a method's numbers change."""

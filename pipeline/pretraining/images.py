@@ -14,7 +14,8 @@ from pipeline.datasets.sources import dataset_root
 from pipeline.extraction.loading import BatchLoader
 from pipeline.models.transforms import Geometry
 from pipeline.pretraining.entries import training_samples
-from pipeline.study import Pretrain, Study
+from pipeline.pretraining.settings import Pretrain
+from pipeline.study import Study
 
 _BATCH = 256
 

@@ -17,6 +17,7 @@ from pipeline.datasets.index import Index
 from pipeline.devices import this_machine
 from pipeline.environment import cpu_count
 from pipeline.models.networks import load_model
+from pipeline.models.settings import Model
 from pipeline.paths import checkpoint_path
 from pipeline.pretraining.encoder import Encoder
 from pipeline.pretraining.entries import pretrain_key, record_path, unfinished_path
@@ -25,7 +26,7 @@ from pipeline.pretraining.rank import rank_of
 from pipeline.pretraining.training import Training
 from pipeline.progress import Progress
 from pipeline.side_by_side import Report, run_side_by_side
-from pipeline.study import Model, Study
+from pipeline.study import Study
 
 _PACKAGES = ("torch", "timm", "lightly", "numpy", "pillow")
 

@@ -19,8 +19,8 @@ from cache.fingerprint import fingerprint
 from pipeline.pretraining.encoder import Encoder, Method, Setting
 from pipeline.pretraining.images import TrainingImages
 from pipeline.pretraining.methods import METHODS
+from pipeline.pretraining.settings import Pretrain
 from pipeline.pretraining.views import Augmentation
-from pipeline.study import Pretrain
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls as a cosine, to zero."""

@@ -17,8 +17,9 @@ from pipeline.paths import RESULTS
 from pipeline.probes.episodes import episode_rows, episode_table, run_episodes
 from pipeline.probes.protocol import Scored, Task, read_features
 from pipeline.probes.reading import read_rows
+from pipeline.probes.settings import Fewshot
 from pipeline.probes.shots import Budget, Draw, make_draws
-from pipeline.study import Fewshot, Study
+from pipeline.study import Study
 
 DRAWS_FORMAT = 1
 

@@ -12,13 +12,13 @@ from scipy import stats
 
 from pipeline.classifiers.linear_heads import fit_head
 from pipeline.classifiers.normalization import Features
+from pipeline.classifiers.settings import Linear
 from pipeline.nearest.banks import ArrayBank
 from pipeline.probes.knn_variants import Variant
 from pipeline.probes.protocol import Task, read_features
 from pipeline.probes.scoring import CONFIDENCE, Outcome, make_outcome, score_rows
 from pipeline.probes.transfer_scores import Part
 from pipeline.probes.transfer_votes import neighbor_votes
-from pipeline.study import Linear
 
 Labels = NDArray[np.int64]
 Groups = NDArray[np.str_]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pipeline.classifiers.settings import Linear
 from pipeline.finetuning.recipes import REFERENCE_BATCH
+from pipeline.probes.settings import Knn
 from pipeline.records import protocols_of
 from pipeline.report.finetuning import run_words
-from pipeline.study import Knn, Linear, Study
+from pipeline.study import Study
 
 _FEATURES = {
     "none": "features as they are",

@@ -22,6 +22,8 @@ from cache.fingerprint import fingerprint
 from cache.records import Record, read_record
 from pipeline.cells import cell_key, open_all_cells
 from pipeline.datasets.index import Index, read_index
+from pipeline.datasets.settings import Dataset
+from pipeline.models.settings import Model
 from pipeline.paths import PARAMS, cell_address, record_path
 from pipeline.provenance import recorded_card
 from pipeline.records import is_asked, key_on, protocols_of
@@ -36,7 +38,7 @@ from pipeline.scores.score_table import (
     MODEL_WORDS,
     typed,
 )
-from pipeline.study import Dataset, Model, Study
+from pipeline.study import Study
 
 _SCORED = ("value", "ci_low", "ci_high", "seconds")
 """Variables of the cube that a score has."""

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.datasets.settings import Dataset
+from pipeline.models.settings import Model
 from pipeline.scores.foreign_lines import Lines
 from pipeline.scores.score_table import (
     CELL,
@@ -31,7 +33,6 @@ from pipeline.scores.score_table import (
     WHOLE_NUMBERS,
     typed,
 )
-from pipeline.study import Dataset, Model
 
 REQUIRED = ("model", "dataset", "protocol", "metric", "value")
 

@@ -47,10 +47,16 @@ class Draws:
         Models that have them here.
     scores : ndarray of shape (n_models, n_draws)
         By the metric that is correlated. Draws of equal number hold the same images for all models.
+    classes : int
+        Among how many each test image was judged; 0 where that is not known.
+    chance : float
+        What guessing scores; NaN where that is not known.
     """
 
     models: tuple[str, ...]
     scores: NDArray[np.float64]
+    classes: int = 0
+    chance: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -181,7 +187,7 @@ def _draws(study: Study, current: Current, variant: str, dataset: str) -> Draws:
     protocol, _, settings = variant.partition("/")
     wanted = (settings, study.correlation.metric)
     found = {
-        model: score["details"]["draws"]
+        model: score["details"]
         for model in study.models
         if (record := current.record(protocol, dataset, model)) is not None
         for score in record.scores
@@ -189,7 +195,9 @@ def _draws(study: Study, current: Current, variant: str, dataset: str) -> Draws:
     }
     if not found:
         return _no_draws(variant, dataset)
-    return Draws(tuple(found), np.array(list(found.values()), np.float64))
+    told = next(iter(found.values()))  # the same for all models
+    scores = np.array([details["draws"] for details in found.values()], np.float64)
+    return Draws(tuple(found), scores, told["classes"], told["chance"])
 
 
 def _shares(record: Record, mine: pa.Table, n_test: int, *, partly: bool) -> NDArray[np.float32]:

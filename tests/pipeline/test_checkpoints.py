@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from cache.errors import ProbelineError
 from pipeline.models.networks import load_model
-from pipeline.study import Model
+from pipeline.models.settings import Model
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -147,21 +148,41 @@ def test_symmetry_and_order_of_models():
     assert COEFFICIENTS == ("pearson", "pearson_logit", "spearman", "kendall")
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    middle=st.floats(0.05, 0.95),
-    spread=st.floats(-6, -1).map(lambda e: 10.0**e),
-)
-def test_scores_that_hardly_differ_still_equal_scipys(seed, middle, spread):
-    x, y = (middle * (1 + spread * np.random.default_rng(seed).uniform(-1, 1, (2, 9)))).clip(0, 1)
-    found = coefficients(np.stack([x, y], axis=1), np.full(2, float(N_TEST)))[:, 0, 1]
-    expected = [
-        stats.pearsonr(x, y)[0], stats.pearsonr(logit(x), logit(y))[0],
-        stats.spearmanr(x, y)[0], stats.kendalltau(x, y)[0],
-    ]  # fmt: skip
-    # scipy's own logits and means are rounded as well: a spread of 1e-6 leaves 1e-10 of them.
-    np.testing.assert_allclose(found, expected, atol=1e-12 if spread > 1e-4 else 1e-9)
+@st.composite
+def close_scores(draw):
+    """Two columns that differ by 1e-6 of their middle up to all of it, with ties and gaps."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    steps = rng.uniform(-1, 1, (draw(st.integers(4, 60)), 2))
+    if levels := draw(st.sampled_from([0, 2, 5])):
+        steps = np.round(steps * levels) / levels
+    spread = 10.0 ** rng.uniform(-6, 0, 2)
+    scores = (rng.uniform(0.02, 0.98, 2) * (1 + spread * steps)).clip(0, 1)
+    scores[rng.random(scores.shape) < draw(st.sampled_from([0, 0.2]))] = np.nan
+    return scores
+
+
+@settings(max_examples=150, deadline=None)
+@given(close_scores())
+def test_scores_that_hardly_differ_still_equal_scipys(scores):
+    found = coefficients(scores, np.full(2, float(N_TEST)))[:, 0, 1]
+    np.testing.assert_allclose(found, scipys(*scores.T), atol=1e-12, rtol=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(close_scores())
+def test_pearson_equals_exact_arithmetic(scores):
+    """In fractions: SciPy rounds as we do, so equality to it is not all."""
+    both = np.isfinite(scores).all(axis=1)
+    if both.sum() < 2 or (np.ptp(scores[both], axis=0) == 0).any():
+        return
+    x, y = ([Fraction(v) for v in column] for column in scores[both].T)
+    (xx, xy), (_, yy) = (
+        [sum(a * b for a, b in zip(u, v, strict=True)) - sum(u) * sum(v) / len(u) for v in (x, y)]
+        for u in (x, y)
+    )
+    exact = np.sign(float(xy)) * np.sqrt(float(xy * xy / (xx * yy)))
+    found = coefficients(scores, np.full(2, float(N_TEST)))[0, 0, 1]
+    assert found == pytest.approx(exact, abs=1e-13)
 
 
 @settings(max_examples=25, deadline=None)

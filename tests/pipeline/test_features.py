@@ -8,7 +8,7 @@ from pipeline.devices import this_machine
 from pipeline.extraction.forward import Forward
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
-from pipeline.study import Model
+from pipeline.models.settings import Model
 
 IMAGES = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

@@ -26,7 +26,7 @@ from pipeline.finetuning.settings import Run
 from pipeline.models.transforms import Geometry, Resized, View, padded
 from pipeline.params import load_study
 from pipeline.probes.fewshot import draws_of
-from pipeline.study import Fewshot
+from pipeline.probes.settings import Fewshot
 
 
 def index_of(counts: list[int], groups: list[str] | None = None) -> Index:

@@ -18,8 +18,8 @@ from pipeline.devices import Machine, this_machine
 from pipeline.extraction.compiling import PAYS_FROM, should_compile
 from pipeline.extraction.forward import Forward
 from pipeline.models.networks import load_model
+from pipeline.models.settings import Model
 from pipeline.paths import cell_address
-from pipeline.study import Model
 
 CPU = torch.device("cpu")
 

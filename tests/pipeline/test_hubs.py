@@ -23,7 +23,7 @@ from pipeline.cards import find_card, make_card
 from pipeline.models import hub, torch_hub
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
-from pipeline.study import Model
+from pipeline.models.settings import Model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IMAGES = torch.from_numpy(np.random.default_rng(0).normal(size=(3, 3, 32, 32)).astype(np.float32))

@@ -12,8 +12,8 @@ from projects import draw, fill_folder
 from cache.errors import ProbelineError
 from pipeline.datasets.index import read_index, write_index
 from pipeline.datasets.indexing import build_index
+from pipeline.datasets.settings import Dataset
 from pipeline.paths import index_path
-from pipeline.study import Dataset
 
 
 def dataset(**entry) -> Dataset:

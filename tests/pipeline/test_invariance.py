@@ -20,13 +20,14 @@ from sklearn.neighbors import KNeighborsClassifier
 from cache.cell import Cell
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.samples import entries_of
+from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root
 from pipeline.devices import this_machine
 from pipeline.extraction.engine import Job, extract_split
 from pipeline.extraction.forward import Forward
 from pipeline.models.networks import load_model
+from pipeline.models.settings import Model
 from pipeline.paths import SPLITS, cell_address
-from pipeline.study import Dataset, Model
 
 K = 20
 TOLERANCE = 1e-3

@@ -17,8 +17,8 @@ from pipeline.datasets import known_layouts
 from pipeline.datasets.known import known_dataset, known_names
 from pipeline.datasets.known_layouts import read_layout
 from pipeline.datasets.roots import Entry, Folder
+from pipeline.datasets.settings import Dataset
 from pipeline.models.transforms import padded
-from pipeline.study import Dataset
 
 
 def write(folder: Path, path: str, content: str | bytes = "") -> None:

@@ -6,8 +6,8 @@ import pytest
 from projects import fill_folder
 
 from cache.errors import ProbelineError
+from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
-from pipeline.study import Dataset
 
 ROWS = [(f"{c}/{n:03d}.png", c, "val" if n == 2 else "train") for c in ("a", "b") for n in range(3)]
 GOOD = "path,label,split\n" + "".join(f"{p},{c},{s}\n" for p, c, s in ROWS)

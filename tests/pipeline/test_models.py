@@ -12,7 +12,7 @@ from torch import nn
 
 from cache.errors import ProbelineError
 from pipeline.models.networks import digest_weights, load_model
-from pipeline.study import Model
+from pipeline.models.settings import Model
 
 
 def load(**entry):

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from projects import RESNET, VIT
 
 from cache.errors import ProbelineError
-from pipeline import study
 from pipeline.models.networks import load_model
+from pipeline.models.settings import Model
 from pipeline.pretraining.encoder import Encoder, Setting
 from pipeline.pretraining.label_methods import ORDERS, quarter_turned, shuffled
 from pipeline.pretraining.methods import METHODS
+from pipeline.pretraining.settings import METHODS as NAMES
+from pipeline.pretraining.settings import Pretrain
 from pipeline.pretraining.teacher_methods import MOMENTUM
 from pipeline.pretraining.views import Augmentation
-from pipeline.study import Model, Pretrain
 
 CONVNEXT = {"architecture": "test_convnext", "weights": "random(0)", "input_size": 32}
 BACKBONES = {"resnet": RESNET, "vit": VIT, "convnext": CONVNEXT}
@@ -56,7 +57,7 @@ def batch(count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_every_method_that_a_study_may_name_is_there():
-    assert tuple(METHODS) == study.METHODS
+    assert tuple(METHODS) == NAMES
 
 
 @pytest.mark.parametrize(("method", "backbone"), POSSIBLE)

@@ -14,11 +14,12 @@ from torch import nn
 
 from cache.errors import ProbelineError
 from pipeline.models.networks import load_model
+from pipeline.models.settings import Model
 from pipeline.pretraining.encoder import Encoder
 from pipeline.pretraining.images import TrainingImages, check_enough
 from pipeline.pretraining.rank import Rank, rank_of
+from pipeline.pretraining.settings import Pretrain
 from pipeline.pretraining.training import DivergedError, Training, schedule
-from pipeline.study import Model, Pretrain
 
 PLACE = "params.yaml: pretrain.tiny"
 

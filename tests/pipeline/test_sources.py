@@ -14,8 +14,8 @@ from projects import fill_folder
 
 from cache.errors import ProbelineError
 from pipeline.datasets.samples import stratified_split
+from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
-from pipeline.study import Dataset
 
 
 def samples_of(path: Path, **entry) -> pd.DataFrame:

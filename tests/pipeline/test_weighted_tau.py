@@ -36,6 +36,20 @@ def test_equals_scipys(scores):
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    models=st.integers(4, 60),
+    spread=st.floats(-6, 0).map(lambda e: 10.0**e),
+    levels=st.sampled_from([2, 5, 1000]),
+)
+def test_scores_that_hardly_differ_still_equal_scipys(seed, models, spread, levels):
+    rng = np.random.default_rng(seed)
+    scores = 0.5 * (1 + spread * rng.integers(-levels, levels + 1, (models, 2)) / levels)
+    scores[rng.random(scores.shape) < 0.1] = np.nan
+    np.testing.assert_allclose(weighted_tau(scores)[0, 1], scipys(*scores.T), atol=1e-12)
+
+
 def test_blocks_of_columns_change_nothing(monkeypatch):
     scores = np.random.default_rng(0).integers(0, 9, (12, 7)) / 9
     whole = weighted_tau(scores)

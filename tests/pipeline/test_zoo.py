@@ -12,8 +12,8 @@ import torch
 from cache.errors import ProbelineError
 from pipeline.models.checkpoints import CheckpointError
 from pipeline.models.networks import load_model
+from pipeline.models.settings import Model
 from pipeline.models.zoo import zoo_model, zoo_names
-from pipeline.study import Model
 
 THE_STUDY = [
     "jigsaw_resnet50",

@@ -10,7 +10,9 @@ SCRIPT = """
 import json, resource, sys, tarfile, io
 import numpy as np
 from PIL import Image
-from pipeline.study import Dataset, Model, Study
+from pipeline.datasets.settings import Dataset
+from pipeline.models.settings import Model
+from pipeline.study import Study
 from pipeline.datasets.index import write_index
 from pipeline.datasets.indexing import build_index
 count = int(sys.argv[1])

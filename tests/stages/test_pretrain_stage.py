@@ -12,7 +12,7 @@ import pytest
 from projects import RESNET, VIT
 
 from pipeline.pretraining.entries import training_samples
-from pipeline.study import Pretrain
+from pipeline.pretraining.settings import Pretrain
 
 
 def entry(method: str, backbone: dict = VIT, **options) -> dict:

@@ -1,0 +1,97 @@
+"""Section `datasets` of params.yaml: where labelled images are, and how they are read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipeline.datasets.known import known_dataset
+from pipeline.section import Section
+
+Split = Literal["train", "val"]
+
+
+def _both_splits(words: dict[Split, list[str]]) -> dict[Split, list[str]]:
+    if words.keys() != {"train", "val"}:
+        raise ValueError("both `train` and `val`, each with a list of words")
+    if shared := set(words["train"]) & set(words["val"]):
+        raise ValueError(f"words that name one split only (in both: {', '.join(sorted(shared))})")
+    return words
+
+
+class Columns(Section):
+    """Which columns of a manifest hold what."""
+
+    path: str = "path"
+    label: str = "label"
+    split: str | None = "split"
+    group: str | None = None
+
+
+class Expected(Section):
+    """Counts that the index must find."""
+
+    train: int | None = Field(default=None, ge=1)
+    val: int | None = Field(default=None, ge=1)
+    classes: int | None = Field(default=None, ge=2)
+
+
+class Dataset(Section):
+    """Labelled images with a train and a val split; one that is `test_only` has val alone."""
+
+    source: str = Field(
+        pattern=r"^(folder|manifest|webdataset|imported|builtin:[a-z0-9_]+|known:[a-z0-9_]+"
+        r"|torchvision:[A-Za-z0-9_]+|hf:[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?)$"
+    )
+    role: Literal["in_domain", "out_of_domain"]
+    path: str | None = None
+    manifest: str | None = None
+    columns: Columns = Columns()
+    filter: dict[str, str | int | list[str | int]] = {}
+    splits: Annotated[dict[Split, list[str]], AfterValidator(_both_splits)] = {
+        "train": ["train", "training"],
+        "val": ["val", "valid", "validation", "test"],
+    }
+    val_fraction: float = Field(0.2, gt=0, lt=1)
+    seed: int = Field(0, ge=0)
+    limit_per_class: int | None = Field(None, ge=1)
+    expected: Expected = Expected()
+    on_bad_image: Literal["error", "skip"] = "error"
+    cluster: str | None = None
+    shift: str | None = None
+    pad: bool = False
+    test_only: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_the_known(cls, said: Any) -> Any:
+        """What the entry says itself goes before what is known of the data set."""
+        if not isinstance(said, dict) or not str(said.get("source", "")).startswith("known:"):
+            return said
+        try:
+            known = known_dataset(str(said["source"]).removeprefix("known:")).entry
+        except KeyError as error:
+            raise ValueError(error.args[0]) from None
+        return {**known, **said}
+
+    @property
+    def known_as(self) -> str | None:
+        """The known data set that it is; None for all others."""
+        return self.source.removeprefix("known:") if self.source.startswith("known:") else None
+
+    @property
+    def is_of_library(self) -> bool:
+        """Whether torchvision or Hugging Face's `datasets` reads it."""
+        return self.source.startswith(("torchvision:", "hf:"))
+
+    @model_validator(mode="after")
+    def _sources_have_what_they_need(self) -> Self:
+        without_path = ("imported", "builtin", "hf")
+        if self.source.partition(":")[0] not in without_path and not self.path:
+            raise ValueError(f"a data set with `source: {self.source}` needs `path`")
+        if self.test_only and self.source == "imported":
+            raise ValueError("no `test_only` with `source: imported`, which has both splits")
+        if self.source == "manifest" and not self.manifest:
+            raise ValueError("a data set with `source: manifest` needs `manifest`, a CSV file")
+        return self

@@ -1,0 +1,58 @@
+"""Sections `knn`, `fewshot`, `transfer` and `predictors` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pipeline.section import Distinct, Section
+
+
+class Knn(Section):
+    """k nearest neighbours: named presets, every combination of a grid, and a tuned variant."""
+
+    presets: Annotated[list[Literal["study", "dino"]], Distinct] = []
+    k: Annotated[list[Annotated[int, Field(ge=1)]], Distinct] = []
+    weighting: Annotated[list[Literal["distance", "uniform", "softmax"]], Distinct] = ["distance"]
+    temperature: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct] = [
+        0.07
+    ]
+    tuned: bool = False
+
+    @model_validator(mode="after")
+    def _something_is_asked_for(self) -> Self:
+        if not self.presets and not (self.k and self.weighting):
+            raise ValueError("at least one of `presets` and `k` (with `weighting`)")
+        return self
+
+
+class Fewshot(Section):
+    """A few labels: seeded draws of train that all models share; empty lists leave it out."""
+
+    shots: Annotated[list[Annotated[int, Field(ge=1)]], Distinct] = []
+    fractions: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Distinct] = []
+    heads: Annotated[
+        list[Literal["prototypes", "ridge", "logistic"]], Field(min_length=1), Distinct
+    ] = ["prototypes", "ridge", "logistic"]
+    draws: int = Field(10, ge=2)
+    draws_above_five: int = Field(5, ge=2)
+    seed: int = Field(0, ge=0)
+
+
+class Transfer(Section):
+    """Train on one data set, test on others with classes of the same names."""
+
+    sources: Annotated[list[str], Distinct] = []
+
+
+Predictor = Literal[
+    "rankme", "alpha_req", "h_score", "logme", "cdnv", "nc1", "uniformity", "alignment", "label_cka"
+]
+
+
+class Predictors(Section):
+    """Numbers of the train embeddings that predict scores without a probe."""
+
+    names: Annotated[list[Predictor], Distinct] = []
+    seed: int = Field(0, ge=0)
