@@ -44,7 +44,8 @@ from pipeline.paths import PARAMS, SCORES_NC, SPLITS, provenance_path, record_pa
 from pipeline.probes.scoring import Outcome, outcome_table
 from pipeline.provenance import origin, recorded_card
 from pipeline.records import protocols_of, record_key
-from pipeline.scores.cube import comparable, read_netcdf
+from pipeline.scores.cube import comparable
+from pipeline.scores.netcdf import read_netcdf
 from pipeline.statistics.analysis import analyse
 from pipeline.statistics.evidence import gather_evidence
 from pipeline.statistics.registry import STATISTICS

@@ -10,7 +10,9 @@ from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.params import load_study
 from pipeline.paths import PARAMS, SCORES_CSV, SCORES_NC
-from pipeline.scores.cube import gather, to_cube, write_netcdf
+from pipeline.scores.cube import to_cube
+from pipeline.scores.gathering import gather
+from pipeline.scores.netcdf import write_netcdf
 from pipeline.scores.score_table import to_csv
 from stages._run import explain_errors, say
 

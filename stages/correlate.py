@@ -14,7 +14,7 @@ from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.params import load_study
 from pipeline.paths import CORRELATION_NC, METRICS_JSON, PLOTS, SCORES_NC, STATISTICS
-from pipeline.scores.cube import read_netcdf, write_netcdf
+from pipeline.scores.netcdf import read_netcdf, write_netcdf
 from pipeline.statistics.analysis import analyse, metrics
 from pipeline.statistics.evidence import gather_evidence
 from pipeline.statistics.plots import plot_tables

@@ -20,7 +20,7 @@ from pipeline.classifiers.normalization import Features
 from pipeline.datasets.index import read_index
 from pipeline.paths import SIMILARITY_NC
 from pipeline.probes.model_similarity import IMAGES, image_sample, similarity_map
-from pipeline.scores.cube import read_netcdf, write_netcdf
+from pipeline.scores.netcdf import read_netcdf, write_netcdf
 from pipeline.study import Study
 
 FORMAT = 1

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from pipeline.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
-from pipeline.scores.cube import headline_variants, read_netcdf, read_netcdf_groups
+from pipeline.scores.cube import headline_variants
 from pipeline.scores.foreign_scores import load_foreign
+from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
 from pipeline.scores.score_table import read_scores
 from pipeline.statistics.evidence import ValSplit, gather_evidence
 from pipeline.study import Study

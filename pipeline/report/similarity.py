@@ -14,7 +14,7 @@ from pipeline.paths import SIMILARITY_NC
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import Choice, Drawn, Rows, Spec, choice, rows_of
 from pipeline.report.theme import finish
-from pipeline.scores.cube import read_netcdf
+from pipeline.scores.netcdf import read_netcdf
 
 _ROOM_FOR_NUMBER = 34
 """Pixels a side from which on the cells hold their number."""

@@ -1,38 +1,20 @@
-"""All scores of a study as one table and as one labelled cube; missing cells stay visible."""
+"""All scores of a study as one labelled cube; missing cells stay visible."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 
-import h5netcdf
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from xarray.backends import H5NetCDFStore
 
-from cache.errors import CellMissingError, CellStaleError, ProbelineError
-from cache.files import explain_disk_errors
-from cache.fingerprint import fingerprint
-from cache.records import Record, read_record
-from pipeline.cells import cell_key, open_all_cells
-from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
-from pipeline.paths import PARAMS, cell_address, record_path
-from pipeline.provenance import recorded_card
-from pipeline.records import is_asked, key_on, protocols_of
-from pipeline.scores.costs import recorded_costs
-from pipeline.scores.foreign_scores import SCORES, load_foreign, refuse_shared
+from pipeline.records import is_asked, protocols_of
 from pipeline.scores.score_table import (
     CELL,
     CELL_COSTS,
-    COLUMNS,
     DATASET_WORDS,
     MODEL_SIZES,
     MODEL_WORDS,
@@ -42,141 +24,6 @@ from pipeline.study import Study
 
 _SCORED = ("value", "ci_low", "ci_high", "seconds")
 """Variables of the cube that a score has."""
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A cell that the study names and nobody has scored."""
-
-    model: str
-    dataset: str
-    protocol: str
-
-
-def gather(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
-    """The scores of every cell that the study names, those imported, and the cells without any.
-
-    Returns
-    -------
-    scores : DataFrame
-        One row per model, data set, protocol, variant, metric and seed; see
-        `pipeline.scores.score_table.COLUMNS`.
-    missing : list of Missing
-        Of the study's own.
-
-    Raises
-    ------
-    ProbelineError
-        When a data set with records has no index, which tells whether they are current; when
-        imported scores do not fit together, or to the study's own.
-    """
-    computed, missing = _computed(study)
-    foreign = load_foreign(study)
-    refuse_shared({str(PARAMS): computed, str(SCORES): foreign})
-    if foreign.empty:
-        return computed, missing
-    parts = [computed, foreign] if len(computed) else [foreign]  # pandas: empty ones turn types
-    return typed(pd.concat(parts, ignore_index=True)), missing
-
-
-def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
-    current = Current(study)
-    costs = functools.cache(recorded_costs)
-    rows, missing = [], []
-    for protocol in protocols_of(study):
-        for dataset, entry in study.datasets.items():
-            for model, its in study.models.items():
-                if not is_asked(study, protocol, dataset, model):
-                    continue
-                record = current.record(protocol, dataset, model)
-                if record is None:
-                    missing.append(Missing(model, dataset, protocol))
-                    continue
-                known = {
-                    "model": model,
-                    "dataset": dataset,
-                    "protocol": protocol,
-                    **{word: getattr(its, word) for word in MODEL_WORDS},
-                    **{word: getattr(entry, word) or "" for word in DATASET_WORDS},
-                    **costs(dataset, model),
-                }
-                for score in record.scores:
-                    details = json.dumps(score["details"], sort_keys=True)
-                    rows.append({**known, **score, "details": details})
-    return typed(pd.DataFrame(rows, columns=list(COLUMNS))), missing
-
-
-class Current:
-    """The records that answer a study: its settings, and the very cells that it asks for.
-
-    A record of a cell that has since been computed otherwise (in another precision, say) is not
-    among them, even where a killed run has not yet scored the new cell: such scores would be
-    compared with others that they can't be compared with.
-
-    Parameters
-    ----------
-    study : Study
-    """
-
-    def __init__(self, study: Study) -> None:
-        self._study = study
-        self._index = functools.cache(read_index)
-        self._cells = functools.cache(self._fingerprints)
-        self._records = functools.cache(self._read)
-
-    def record(self, protocol: str, dataset: str, model: str) -> Record | None:
-        """The record of a protocol on a cell; None when there is none, or one of something else.
-
-        Read once: statistics ask for the same one many times.
-
-        Raises
-        ------
-        CellCorruptError
-            When the record is damaged.
-        ProbelineError
-            When the data set is not indexed.
-        """
-        return self._records(protocol, dataset, model)
-
-    def index(self, dataset: str) -> Index:
-        """A data set's index, read once."""
-        return self._index(dataset)
-
-    def _read(self, protocol: str, dataset: str, model: str) -> Record | None:
-        if not is_asked(self._study, protocol, dataset, model):
-            return None
-        record = read_record(record_path(protocol, dataset, model))
-        if record is None:
-            return None
-        try:
-            key = key_on(
-                self._study,
-                protocol,
-                self._index(dataset),
-                model,
-                lambda name: self._cells(name, model),
-            )
-        except (CellMissingError, CellStaleError):
-            return None
-        return record if fingerprint(record.key) == fingerprint(key) else None
-
-    def _fingerprints(self, dataset: str, model: str) -> dict[str, str]:
-        """Of the cells that the study asks for, and of the classes' names."""
-        study, index = self._study, self._index(dataset)
-        if cell_address(dataset, model, "val").store.exists():
-            cells = open_all_cells(study, index, model)
-            of: dict[str, str] = {s: cell.manifest.fingerprint for s, cell in cells.items()}
-            return {**of, "names": index.names_digest}
-        # A clone that pulled results without embeddings: the record of their origin tells.
-        entry = study.models[model]
-        card = recorded_card(dataset, model, entry)
-        if card is None:
-            raise CellMissingError(
-                f"model {model} on data set {dataset}",
-                "there are neither embeddings nor provenance",
-            )
-        of = {s: fingerprint(cell_key(study, index, s, entry, card)) for s in index.split_names}
-        return {**of, "names": index.names_digest}
 
 
 def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
@@ -302,78 +149,6 @@ def _placed(
     places = tuple(pd.Index(names).get_indexer(pd.Index(rows[d])) for d, names in dims.items())
     array[places] = rows[name].to_numpy(np.float64)
     return array
-
-
-def write_netcdf(
-    dataset: xr.Dataset, path: Path, groups: Mapping[str, xr.Dataset] | None = None
-) -> None:
-    """Write a netCDF file that is whole or absent.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        What lies at the file's root.
-    path : Path
-    groups : mapping of str to Dataset, optional
-        Further data sets, by the name of their group.
-    """
-    temporary = path.with_name(f".{path.name}.partial")
-    with explain_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            # By `to_netcdf` the file would be opened, and all of it visited, for each group anew.
-            with h5netcdf.File(temporary, "w") as file:
-                dataset.dump_to_store(H5NetCDFStore(file))
-                for name, group in (groups or {}).items():
-                    group.dump_to_store(H5NetCDFStore(file.create_group(name)))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def read_netcdf(path: Path) -> xr.Dataset:
-    """Read the root of a netCDF file.
-
-    Raises
-    ------
-    ProbelineError
-        When it is absent or damaged.
-    """
-    with _explain_netcdf(path), xr.open_dataset(path, engine="h5netcdf") as stored:
-        return stored.load()
-
-
-def read_netcdf_groups(path: Path) -> dict[str, xr.Dataset]:
-    """Read a whole netCDF file: its groups by name, the root as ``""``.
-
-    Raises
-    ------
-    ProbelineError
-        When it is absent or damaged.
-    """
-    # Faster than `open_groups`, which visits the whole file for each group.
-    with _explain_netcdf(path), h5netcdf.File(path, "r") as file:
-        groups = {"": file} | {str(name): group for name, group in file.groups.items()}
-        return {
-            name: xr.open_dataset(H5NetCDFStore(group)).load() for name, group in groups.items()
-        }
-
-
-@contextlib.contextmanager
-def _explain_netcdf(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise ProbelineError(
-            str(path), "is not made yet", remedy="run `dvc repro`, which makes it"
-        ) from None
-    except (OSError, ValueError, KeyError) as error:
-        raise ProbelineError(
-            str(path),
-            "is damaged, or no netCDF file",
-            found=str(error).split("\n")[0][:200],
-            remedy="delete it and run `dvc repro`",
-        ) from None
 
 
 def headline_variants(cube: xr.Dataset) -> Mapping[str, str]:

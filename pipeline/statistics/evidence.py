@@ -15,7 +15,8 @@ from cache.errors import ProbelineError
 from cache.records import Record
 from pipeline.datasets.index import Index
 from pipeline.environment import cpu_count
-from pipeline.scores.cube import Current, headline_variants
+from pipeline.scores.cube import headline_variants
+from pipeline.scores.current import Current
 from pipeline.study import Correlation, Study
 
 

@@ -15,7 +15,9 @@ from cache.cell import Cell
 from cache.errors import ProbelineError
 from pipeline.params import load_study
 from pipeline.paths import cell_address
-from pipeline.scores.cube import COLUMNS, read_netcdf, to_cube
+from pipeline.scores.cube import to_cube
+from pipeline.scores.netcdf import read_netcdf
+from pipeline.scores.score_table import COLUMNS
 
 
 @pytest.fixture

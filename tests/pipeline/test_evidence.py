@@ -9,8 +9,9 @@ from projects import RESNET, VIT
 
 from pipeline.params import load_study
 from pipeline.paths import record_path
-from pipeline.scores.cube import gather, to_cube
+from pipeline.scores.cube import to_cube
 from pipeline.scores.foreign_scores import import_scores
+from pipeline.scores.gathering import gather
 from pipeline.statistics.evidence import gather_evidence
 
 VARIANT = "prototypes_1_shot"

@@ -12,7 +12,7 @@ from projects import RESNET, VIT
 
 from cache.errors import ProbelineError
 from pipeline.params import load_study
-from pipeline.scores.cube import gather, headline_variants, read_netcdf, to_cube
+from pipeline.scores.cube import headline_variants, to_cube
 from pipeline.scores.foreign_scores import (
     import_scores,
     load_foreign,
@@ -20,6 +20,8 @@ from pipeline.scores.foreign_scores import (
     stored_files,
     stored_path,
 )
+from pipeline.scores.gathering import gather
+from pipeline.scores.netcdf import read_netcdf
 from pipeline.scores.score_table import DATASET_WORDS, MODEL_WORDS, read_scores
 from pipeline.statistics.foreign_remarks import remarks
 from pipeline.study import Study

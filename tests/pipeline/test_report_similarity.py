@@ -13,7 +13,7 @@ from made_inputs import drawn, make_inputs, partial
 from pipeline.models.settings import Model
 from pipeline.probes.similarity_maps import SIMILARITY_NC
 from pipeline.report.similarity import figures, section
-from pipeline.scores.cube import write_netcdf
+from pipeline.scores.netcdf import write_netcdf
 
 MODELS = ["a", "b", "c", "d"]
 

@@ -22,7 +22,9 @@ from pipeline.paths import (
 from pipeline.probes.scoring import make_outcome, outcome_table, score_rows
 from pipeline.provenance import origin, recorded_card
 from pipeline.records import record_key
-from pipeline.scores.cube import gather, to_cube, write_netcdf
+from pipeline.scores.cube import to_cube
+from pipeline.scores.gathering import gather
+from pipeline.scores.netcdf import write_netcdf
 from pipeline.scores.score_table import to_csv
 from pipeline.statistics.analysis import analyse
 from pipeline.statistics.evidence import gather_evidence

@@ -24,7 +24,8 @@ from pipeline.finetuning.cells import _card
 from pipeline.params import load_study
 from pipeline.paths import FINETUNE_PLOT, record_path
 from pipeline.records import protocols_of
-from pipeline.scores.cube import gather, read_netcdf
+from pipeline.scores.gathering import gather
+from pipeline.scores.netcdf import read_netcdf
 
 RUN = {"recipe": "modern", "epochs": 4, "warmup_epochs": 1}
 

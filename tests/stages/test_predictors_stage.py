@@ -18,7 +18,8 @@ from pipeline.params import load_study
 from pipeline.paths import cell_address, record_path
 from pipeline.probes.predictors import Data, run_predictors
 from pipeline.probes.protocol import Task
-from pipeline.scores.cube import headline_variants, read_netcdf
+from pipeline.scores.cube import headline_variants
+from pipeline.scores.netcdf import read_netcdf
 
 NAMES = ["logme", "rankme", "h_score", "alpha_req", "cdnv", "nc1", "uniformity", "label_cka"]
 

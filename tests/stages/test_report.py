@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from report_study import NOT_TRAINED, make_study, store
 
 from pipeline.paths import CORRELATION_NC, REPORT, SCORES_NC, provenance_path
-from pipeline.scores.cube import read_netcdf, read_netcdf_groups
+from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
 from stages.report import main
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)"><!--'

@@ -9,7 +9,7 @@ from cache.cell import Cell
 from pipeline.paths import cell_address
 from pipeline.probes.model_similarity import similarity_map
 from pipeline.probes.similarity_maps import SIMILARITY_NC
-from pipeline.scores.cube import read_netcdf
+from pipeline.scores.netcdf import read_netcdf
 
 
 def two_models(project):

@@ -10,7 +10,7 @@ from cache.records import read_record
 from pipeline.overview import study_overview
 from pipeline.params import load_study
 from pipeline.paths import record_path
-from pipeline.scores.cube import gather
+from pipeline.scores.gathering import gather
 
 
 @pytest.fixture
