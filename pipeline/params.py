@@ -164,7 +164,7 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
             place,
             "a required key is absent",
             expected=f"`{name}:` with a value",
-            remedy=f"add `{name}` there",
+            remedy=f"add `{name}` there{_default(location)}",
         )
     if detail["loc"][-1:] == ("[key]",) or (
         kind == "string_pattern_mismatch"
@@ -185,6 +185,20 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
         found=repr(found),
         remedy=_remedy(location, found),
     )
+
+
+def _default(location: list[int | str]) -> str:
+    """What a section that is absent may be, where each of its keys has a default."""
+    kind = _strip(Study.model_fields[str(location[0])].annotation) if len(location) == 1 else None
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return ""
+    if any(field.is_required() for field in kind.model_fields.values()):
+        return ""
+    try:
+        kind.model_validate({})
+    except ValidationError:
+        return ""
+    return f"; `{location[0]}: {{}}` takes its defaults"
 
 
 def _expected(detail: ErrorDetails) -> str:

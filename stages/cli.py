@@ -45,7 +45,7 @@ main.add_command(plan)
 main.add_command(figures)
 
 
-@main.command()
+@main.command(short_help="Say what is cached, missing or stale, and why.")
 @explain_errors
 def status() -> None:
     """Say what is cached, what is missing and what is stale, and why."""
@@ -78,7 +78,7 @@ def status() -> None:
         click.echo(f"\nall {total * len(study.datasets)} cells are cached and scored")
 
 
-@main.command()
+@main.command(short_help="Make STUDY the study that `dvc repro` runs.")
 @click.argument("study", type=click.Path(path_type=Path))
 @explain_errors
 def use(study: Path) -> None:

@@ -15,7 +15,7 @@ from stages._run import explain_errors, require_dataset
 from stages.table import print_table
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, short_help="List, look at, fetch and check data sets.")
 @click.pass_context
 @explain_errors
 def datasets(context: click.Context) -> None:

@@ -11,7 +11,7 @@ from pipeline.params import load_study
 from stages._run import explain_errors
 
 
-@click.command()
+@click.command(short_help="Write the report's figures as files, for papers.")
 @click.option(
     "--format",
     "kind",

@@ -8,8 +8,8 @@ import click
 
 from pipeline.params import load_study
 from pipeline.paths import RESULTS
-from pipeline.probes.knn_variants import require_enough_train
-from stages._run import Tally, explain_errors
+from pipeline.probes.knn_variants import left_out
+from stages._run import Tally, explain_errors, say
 
 
 @click.command(help=__doc__)
@@ -19,7 +19,8 @@ def main() -> None:
     tally = Tally("knn")
     (RESULTS / "knn").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
     study = load_study()
-    require_enough_train(study)
+    for dataset, what in left_out(study):
+        say("knn", f"{dataset}: {what}")
     from pipeline.nearest.data_checks import check_data  # SciPy and pandas take a second to import
     from pipeline.probes.knn import run_knn
     from pipeline.probes.protocol import run_protocol

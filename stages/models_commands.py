@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 import click
 
@@ -14,7 +15,10 @@ from stages._run import explain_errors
 from stages.table import print_table
 
 
-@click.group(invoke_without_command=True)
+@click.group(
+    invoke_without_command=True,
+    short_help="List, look at and check models: the study's, the zoo's.",
+)
 @click.pass_context
 @explain_errors
 def models(context: click.Context) -> None:
@@ -28,11 +32,22 @@ def models(context: click.Context) -> None:
         try:
             card = find_card(name, entry)
             known = [f"{card.columns:,}", f"{card.parameters / 1e6:,.1f} M"] if card else ["", ""]
+            known.append("")
         except ProbelineError as error:
-            known = ["", error.problem]
+            known = ["", "", error.problem]
         rows.append([name, entry.architecture, entry.weights, entry.family, entry.feature, *known])
     print_table(
-        ["model", "architecture", "weights", "family", "feature", "dimensions", "parameters"], rows
+        [
+            "model",
+            "architecture",
+            "weights",
+            "family",
+            "feature",
+            "dimensions",
+            "parameters",
+            "remarks",
+        ],
+        rows,
     )
 
 
@@ -63,7 +78,8 @@ def show_model(name: str) -> None:
     if name in zoo_names():
         rows += [[key, str(value)] for key, value in zoo_model(name).facts.items()]
     if entry.weights_file is not None:
-        rows.append(["on this disk", entry.weights_file])
+        there = "on this disk" if Path(entry.weights_file).exists() else "not on this disk yet"
+        rows.append([there, entry.weights_file])
     print_table(["", name], rows)
 
 

@@ -7,7 +7,7 @@ import click
 from pipeline.nearest.neighbors import compute_neighbors
 from pipeline.params import load_study
 from pipeline.paths import NEIGHBORS
-from pipeline.probes.knn_variants import require_enough_train
+from pipeline.probes.knn_variants import left_out
 from stages._run import Tally, explain_errors
 
 
@@ -18,7 +18,7 @@ def main() -> None:
     tally = Tally("neighbors")
     NEIGHBORS.mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
     study = load_study()
-    require_enough_train(study)
+    list(left_out(study))  # refuses what the votes could not use
     tally.cached, tally.computed = compute_neighbors(study)
     tally.close()
 

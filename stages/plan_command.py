@@ -16,7 +16,7 @@ from stages.table import print_table
 _HEADER = ["data set", "train", "val", "models to run", "forward passes", "disk", "time"]
 
 
-@click.command()
+@click.command(short_help="Say what `dvc repro` will fetch, extract and take.")
 @click.option(
     "--measure", is_flag=True, help="Time a batch of each network that has not run here yet."
 )

@@ -13,7 +13,7 @@ from stages.table import print_table
 
 @click.group()
 def scores() -> None:
-    """Use scores from elsewhere: tables of others, models that you can't run, fine-tuning."""
+    """Import, list and remove scores from elsewhere."""
 
 
 @scores.command("import")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -167,6 +167,38 @@ def duplicates_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:
         f"{len(shared)} val images are byte for byte in train too, e.g. {shared['path'].iloc[0]}: "
         "scores on them measure memory",
     )
+
+
+def two_labels(samples: pd.DataFrame) -> tuple[str, ...]:
+    """A line on images whose bytes are in several classes, if any."""
+    classes = samples.groupby("sha256")["class"].nunique()
+    several = samples[samples["sha256"].isin(classes.index[classes > 1])]
+    if several.empty:
+        return ()
+    one = several[several["sha256"] == several["sha256"].iloc[0]]
+    return (
+        f"{int((classes > 1).sum())} images are byte for byte in several classes, e.g. "
+        f"{' and '.join(one['path'].iloc[:2])}: one label of each is wrong",
+    )
+
+
+def odd_classes(samples: pd.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
+    """Lines on classes without val images, and on names that differ in their capitals alone."""
+    found = []
+    if untested := [
+        c for c in classes if c not in set(samples.loc[samples["split"] == "val", "class"])
+    ]:
+        found.append(
+            f"{len(untested)} of {len(classes)} classes have no val image, e.g. {untested[0]}: "
+            "they are learnt, and never tested"
+        )
+    folded = Counter(c.casefold() for c in classes)
+    if alike := [c for c in classes if folded[c.casefold()] > 1]:
+        found.append(
+            f"classes differ in their capitals alone, e.g. {alike[0]} and "
+            f"{next(c for c in alike[1:] if c.casefold() == alike[0].casefold())}"
+        )
+    return tuple(found)
 
 
 def groups_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:

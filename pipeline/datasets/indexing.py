@@ -15,7 +15,9 @@ from pipeline.datasets.index_checks import (
     duplicates_across_splits,
     find_unreadable,
     groups_across_splits,
+    odd_classes,
     skipped_remark,
+    two_labels,
 )
 from pipeline.datasets.roots import Root
 from pipeline.datasets.settings import Dataset
@@ -52,6 +54,10 @@ def build_index(name: str, dataset: Dataset) -> Index:
     if root is not None and dataset.on_bad_image == "error":
         check_readable(name, samples, root)
     order = ["path", "offset", "bytes", "sha256", "class", "label", "split", "group", "label_set"]
-    duplicates = duplicates_across_splits(samples) if root is not None else ()
-    remarks = (*skipped_remark(skipped), *duplicates, *groups_across_splits(samples))
+    remarks = (
+        *skipped_remark(skipped),
+        *(() if root is None else (*duplicates_across_splits(samples), *two_labels(samples))),
+        *odd_classes(samples, classes),
+        *groups_across_splits(samples),
+    )
     return Index(name, classes, remarks, index_rows(samples[order]), skipped, dataset.pad)

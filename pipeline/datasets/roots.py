@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from cache.errors import ProbelineError
 
@@ -47,10 +47,23 @@ class Folder:
         self.path = path
 
     def entries(self) -> list[Entry]:
-        """All regular files, sorted by path, hidden ones left out."""
+        """All regular files, sorted by path, hidden ones left out; links are followed.
+
+        Raises
+        ------
+        ProbelineError
+            When a link leads back to a folder that it lies in.
+        """
         found = []
+        above: dict[Path, tuple[tuple[int, int], ...]] = {self.path: (_identity(self.path),)}
         for folder, folders, files in os.walk(self.path, followlinks=True):
             folders[:] = [name for name in folders if not name.startswith(".")]
+            line = above.pop(Path(folder))
+            for name in folders:
+                path = Path(folder, name)
+                if (identity := _identity(path)) in line:
+                    _refuse_loop(path)
+                above[path] = (*line, identity)
             for name in files:
                 path = Path(folder, name)
                 if not name.startswith(".") and path.is_file():
@@ -62,6 +75,22 @@ class Folder:
         """A file's content."""
         with explain_reading(entry):
             return whole((self.path / entry.path).read_bytes(), entry)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """The same for all paths that lead to a folder."""
+    known = folder.stat()
+    return known.st_dev, known.st_ino
+
+
+def _refuse_loop(link: Path) -> NoReturn:
+    raise ProbelineError(
+        str(link),
+        "this link leads back to a folder that it lies in",
+        expected="folders that end",
+        found=f"a link to {link.readlink()}" if link.is_symlink() else "a folder inside itself",
+        remedy="delete the link",
+    )
 
 
 class Tar:

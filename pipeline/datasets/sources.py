@@ -156,11 +156,32 @@ def _from_folders(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
             remedy="move them into the folder of their class",
         )
     parts = [PurePosixPath(e.path).parts for e in images]
+    _refuse_a_folder_around_all(name, dataset, [p[depth:-1] for p in parts])
     return sample_table(
         images,
         [p[depth] for p in parts],
         [folder_to_split[p[0]] if has_splits else None for p in parts],
     )
+
+
+def _refuse_a_folder_around_all(
+    name: str, dataset: Dataset, folders: list[tuple[str, ...]]
+) -> None:
+    """Refuse what looks like a single class, but is the folder of the classes' folders."""
+    around = {folder[0] for folder in folders}
+    within = sorted({folder[1] for folder in folders if len(folder) > 1})
+    if len(around) == 1 and len(within) > 1:
+        (one,) = around
+        folder = dataset.path is not None and not dataset.path.endswith(".tar")
+        raise ProbelineError(
+            f"params.yaml: datasets.{name}.path",
+            "there is a single folder at the top, which holds further ones",
+            expected="one folder per class",
+            found=f"{one}, with {', '.join(within[:5])}" + (", …" if len(within) > 5 else ""),
+            remedy=f"if these are the classes: `path: {dataset.path}/{one}`"
+            if folder
+            else f"if these are the classes, make the tar of the folders inside {one}",
+        )
 
 
 def _refuse_two_folders_of_one_split(name: str, dataset: Dataset, tops: set[str]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.nearest.leave_one_out import Choice, choose, leave_one_out
 from pipeline.nearest.neighbors import Space, Stored, read_neighbors, spaces
 from pipeline.nearest.votes import Verdict, judge
-from pipeline.probes.knn_variants import TUNED, Variant, tuned_votings, variants
+from pipeline.probes.knn_variants import TUNED, Variant, tuned_votings, variants_of
 from pipeline.probes.protocol import Scored, Task, judged
 from pipeline.probes.scoring import Outcome
 from pipeline.study import Study
@@ -37,7 +37,8 @@ def run_knn(study: Study, task: Task) -> Scored:
 
     train_labels = task.train.labels().astype(np.int64)
     val_labels = task.val.labels().astype(np.int64)
-    outcomes = fixed_outcomes(variants(study), read, train_labels, val_labels, len(task.classes))
+    asked = variants_of(study, len(train_labels))
+    outcomes = fixed_outcomes(asked, read, train_labels, val_labels, len(task.classes))
     if study.knn.tuned:
         start = time.perf_counter()
         named = spaces(study.neighbors)

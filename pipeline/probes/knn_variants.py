@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -78,34 +78,45 @@ def tuned_votings(space: Space, stored: int) -> list[Voting]:
     return [voting for voting in votings if _goes_with(voting, space)]
 
 
-def require_enough_train(study: Study) -> None:
-    """Refuse a k beyond some train split before anything is computed.
+def variants_of(study: Study, n_train: int) -> list[Variant]:
+    """`variants` of a data set: presets with a k beyond its train images are left out."""
+    return [variant for variant in variants(study) if variant.voting.k <= n_train]
+
+
+def left_out(study: Study) -> Iterator[tuple[str, str]]:
+    """Data sets that are too small for some presets, and what is left out there.
 
     Raises
     ------
     ProbelineError
-        Names the setting and the data set.
+        Where the k that the study itself names is beyond a train split, or no way of voting is
+        left: before anything is computed.
     """
-    asked = [("knn.k", max(study.knn.k, default=0))] + [
-        (f"knn.presets ({name})", max(variant.voting.k for variant in PRESETS[name]))
-        for name in study.knn.presets
-    ]
+    own = max(study.knn.k, default=0)
     for dataset, entry in study.datasets.items():
         if entry.test_only:
             continue
         rows = len(read_index(dataset).split("train"))
-        for setting, k in asked:
-            if k > rows:
-                raise ProbelineError(
-                    f"params.yaml: {setting}",
-                    f"is larger than the train split of data set {dataset}"
-                    if setting == "knn.k"
-                    else f"needs more neighbours than data set {dataset} has train images",
-                    expected=f"at most {rows}",
-                    found=str(k),
-                    remedy=f"{'lower' if setting == 'knn.k' else 'shorten'} "
-                    f"{setting.split()[0]}, or take that data set out",
-                )
+        if own > rows:
+            raise ProbelineError(
+                "params.yaml: knn.k",
+                f"is larger than the train split of data set {dataset}",
+                expected=f"at most {rows}",
+                found=str(own),
+                remedy="lower knn.k, or take that data set out",
+            )
+        beyond = [variant for variant in variants(study) if variant.voting.k > rows]
+        if beyond and not study.knn.tuned and not variants_of(study, rows):
+            raise ProbelineError(
+                f"params.yaml: knn.presets ({', '.join(study.knn.presets)})",
+                f"need more neighbours than data set {dataset} has train images",
+                expected=f"a k of at most {rows}",
+                found=str(min(variant.voting.k for variant in beyond)),
+                remedy=f"add one to knn.k, set knn.tuned to true, or take {dataset} out",
+            )
+        if beyond:
+            names = ", ".join(variant.name for variant in beyond)
+            yield dataset, f"no {names}: it has {rows} train images"
 
 
 def _votings(

@@ -141,6 +141,20 @@ def test_images_that_are_in_both_splits_are_remarked(project):
     assert "val/a/copy.png" in remark
 
 
+def test_an_image_of_two_classes_is_remarked(project):
+    shutil.copy("images/cat/001.png", "images/dog/copy.png")
+    remark = next(r for r in build_index("pets", dataset()).remarks if "several classes" in r)
+    assert remark.startswith("1 images")
+    assert "cat/001.png and dog/copy.png" in remark
+
+
+def test_classes_that_nobody_tests_or_can_tell_apart_are_remarked(project):
+    fill_folder(project.folder / "images", {"Dog": 5, "newt": 1}, seed=900)
+    untested, alike = build_index("pets", dataset()).remarks
+    assert "1 of 4 classes have no val image, e.g. newt" in untested
+    assert "Dog and dog" in alike
+
+
 @pytest.mark.parametrize("damage", ["absent", "empty", "cut", "flipped", "other"])
 def test_a_damaged_index_is_refused(project, damage):
     data = stored()

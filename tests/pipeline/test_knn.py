@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_cells import clouds, make_study, make_task
+from projects import fill_folder
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from cache.records import read_record
 from pipeline.nearest.data_checks import checks_path, vote_of_models
 from pipeline.nearest.neighbors import neighbors_key, search_cell, spaces
-from pipeline.paths import neighbors_path
+from pipeline.paths import neighbors_path, record_path
 from pipeline.probes import knn
 from pipeline.probes.knn import run_knn
 from pipeline.probes.knn_variants import TUNED_K, tuned_votings, variant_names
@@ -230,14 +231,21 @@ def test_the_tuned_grid_stops_at_what_is_stored():
     assert {v.weighting for v in tuned_votings(("euclidean", "none"), 9)} == {"uniform", "distance"}
 
 
-def test_a_preset_beyond_a_train_split_is_refused(project):
+def test_presets_beyond_a_train_split_are_left_out_there_and_refused_if_none_is_left(project):
     project.params["neighbors"] |= {"keep": 200, "metric": ["cosine"]}
     project.params["knn"] = {"presets": ["dino"]}
     project.write()
     project.run("index", "pets").succeeded()
     for stage in ("neighbors", "knn"):
-        project.run(stage).refused("knn.presets (dino)", "data set pets", "at most 8", "200")
+        project.run(stage).refused("knn.presets (dino)", "data set pets", "at most 8", "10")
     assert not list((project.folder / "results").rglob("*.parquet"))
+    fill_folder(project.folder / "images", {"cat": 9, "dog": 9}, seed=300)
+    for stage in ("index", "extract"):
+        project.run(stage, "pets").succeeded()
+    project.run("neighbors").succeeded()
+    project.run("knn").succeeded("pets: no dino_k20, dino_k100, dino_k200: it has 14 train images")
+    record = read_record(record_path("knn", "pets", "tiny"))
+    assert {row["variant"] for row in record.scores} == {"dino_k10"}
 
 
 def test_a_finding_needs_most_models():

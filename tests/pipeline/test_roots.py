@@ -91,6 +91,21 @@ def test_links_inside_a_folder_are_followed_and_dead_ones_left_out(both):
     assert "dog/dead.png" not in paths
 
 
+def test_a_link_to_a_folder_around_it_is_refused_and_not_walked_for_ever(both):
+    folder = both[0]
+    around = folder.parent / "elsewhere"
+    around.mkdir()
+    (around / "back").symlink_to(folder)
+    for link, target in (("self", "."), ("up", ".."), ("cat/round", around)):
+        (folder / link).symlink_to(target)
+        with pytest.raises(ProbelineError, match="leads back") as caught:
+            Folder(folder).entries()
+        assert link.split("/")[0] in caught.value.place
+        (folder / link).unlink()
+    (folder / "again").symlink_to(folder / "cat")  # twice the same, but it ends
+    assert len(Folder(folder).entries()) > 0
+
+
 def test_places_that_hold_nothing_usable(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"PK")
     for name, word in (("nowhere", "does not exist"), ("x.zip", "no images at this path")):

@@ -118,6 +118,16 @@ def test_images_outside_class_folders_are_named(tmp_path):
     assert "loose.png" in refused(tmp_path)
 
 
+def test_the_folder_around_the_classes_is_not_taken_for_a_class(tmp_path):
+    fill_folder(tmp_path / "pets" / "all", {"cat": 3, "dog": 3})
+    message = refused(tmp_path / "pets")
+    assert "all, with cat, dog" in message
+    assert f"path: {tmp_path / 'pets' / 'all'}" in message
+    # One class with folders of its own beside another one is no such thing.
+    fill_folder(tmp_path / "pets", {"fish": 3})
+    assert set(samples_of(tmp_path / "pets")["class"]) == {"all", "fish"}
+
+
 def test_hidden_files_and_other_files_are_left_out(tmp_path):
     fill_folder(tmp_path, {"cat": 3, "dog": 3, ".thumbnails": 2})
     (tmp_path / "cat" / "notes.txt").write_text("not an image")

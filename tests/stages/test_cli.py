@@ -104,6 +104,13 @@ def test_help_and_version(project):
     assert project.run("cli", "--version").status == 0
 
 
+def test_the_list_of_commands_cuts_no_sentence(project):
+    listed = project.run("cli", "--help").out.split("Commands:")[1]
+    assert len(listed.splitlines()) >= 9
+    assert "..." not in listed
+    assert "…" not in listed
+
+
 def test_a_mistyped_command_is_refused(project):
     ran = project.run("cli", "stauts")
     assert ran.status == 2
