@@ -67,10 +67,13 @@ def record_key(
     fingerprints : callable
         Of the model's cells.
     """
+    settings = settings_of(study, protocol)
+    if protocol == "fewshot":  # other data sets' coarse classes change nothing here
+        settings["fewshot"]["coarse"] = study.fewshot.coarse.get(dataset, {})
     key = {
         "format": RECORD_FORMAT,
         "protocol": protocol,
-        "settings": settings_of(study, protocol),
+        "settings": settings,
         "rules": rules_of(protocol),
         **fingerprints(dataset),
     }

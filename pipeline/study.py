@@ -104,6 +104,17 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
+    def _coarse_classes_have_data_sets(self) -> Self:
+        with_images = [name for name, entry in self.datasets.items() if not entry.test_only]
+        for name in self.fewshot.coarse:
+            if name not in with_images:
+                raise _elsewhere(
+                    ("fewshot", "coarse", name),
+                    one_of(name, with_images, "data sets of this study with train images"),
+                )
+        return self
+
+    @model_validator(mode="after")
     def _finetuning_names_what_is_there(self) -> Self:
         for key, named, there in (
             ("models", self.finetune.models, list(self.models)),

@@ -21,7 +21,7 @@ def main() -> None:
     study = load_study()
     (RESULTS / "fewshot").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
     if "fewshot" in protocols_of(study):
-        _say_which_are_short(study)
+        _prepare(study)
         from pipeline.probes.fewshot import run_fewshot
         from pipeline.probes.protocol import run_protocol
 
@@ -29,15 +29,20 @@ def main() -> None:
     tally.close()
 
 
-def _say_which_are_short(study: Study) -> None:
-    """Store every data set's draws, and name the classes that are too small for them."""
+def _prepare(study: Study) -> None:
+    """Check every data set's problems and store its draws; say what it is too small for."""
     from pipeline.datasets.index import read_index
     from pipeline.probes.fewshot import short_classes, store_draws
+    from pipeline.probes.problems import problems_of
 
     for dataset, entry in study.datasets.items():
         if entry.test_only:
             continue
         index = read_index(dataset)
+        problems_of(study.fewshot, dataset, index.classes)
+        for count in study.fewshot.class_counts:
+            if count >= len(index.classes):
+                say("fewshot", f"{dataset}: not {count} classes at a time of {len(index.classes)}")
         for budget, labels in short_classes(store_draws(study.fewshot, index)).items():
             some = ", ".join(index.classes[label] for label in labels[:3])
             more = ", …" if len(labels) > 3 else ""

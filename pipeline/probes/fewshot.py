@@ -14,7 +14,9 @@ from pipeline.classifiers.shot_classifiers import Classifier, logistic_over, pro
 from pipeline.classifiers.tuning import FEWSHOT_CS, FEWSHOT_PENALTIES
 from pipeline.datasets.index import Index
 from pipeline.paths import RESULTS
-from pipeline.probes.episodes import episode_rows, episode_table, run_episodes
+from pipeline.probes.episode_scores import episode_rows, episode_table
+from pipeline.probes.episodes import run_episodes
+from pipeline.probes.problems import problems_of
 from pipeline.probes.protocol import Scored, Task, read_features
 from pipeline.probes.reading import read_rows
 from pipeline.probes.settings import Fewshot
@@ -28,7 +30,8 @@ def run_fewshot(study: Study, task: Task) -> Scored:
     """Every head on every draw of a task's train split, tested on all of val.
 
     Variants are budgets (shots, then shares) in the order of the settings, each with the heads in
-    theirs. Of the train cell only drawn rows are held.
+    theirs; then the further problems, of the first budget. Of the train cell only drawn rows are
+    held.
     """
     settings = study.fewshot
     labels, val_labels = task.train.labels(), task.val.labels()
@@ -44,6 +47,7 @@ def run_fewshot(study: Study, task: Task) -> Scored:
         val_labels,
         len(task.classes),
         None if task.train_groups is None else task.train_groups[drawn],
+        problems_of(settings, task.dataset, task.classes),
     )
     rows = [
         row
@@ -85,7 +89,7 @@ def store_draws(settings: Fewshot, index: Index) -> list[Draw]:
     key = {
         "format": DRAWS_FORMAT,
         "train": index.samples_digest("train"),
-        "settings": settings.model_dump(exclude={"heads"}),
+        "settings": settings.model_dump(exclude={"heads", "class_counts", "coarse"}),
     }
     path = draws_path(index.name)
     if not is_current_record(path, key):

@@ -27,6 +27,10 @@ class Knn(Section):
         return self
 
 
+Coarse = dict[str, Annotated[list[str], Field(min_length=1)]]
+"""Classes of a data set by the coarser class that they are merged into."""
+
+
 class Fewshot(Section):
     """A few labels: seeded draws of train that all models share; empty lists leave it out."""
 
@@ -37,7 +41,15 @@ class Fewshot(Section):
     ] = ["prototypes", "ridge", "logistic"]
     draws: int = Field(10, ge=2)
     draws_above_five: int = Field(5, ge=2)
+    class_counts: Annotated[list[Annotated[int, Field(ge=2)]], Distinct] = []
+    coarse: dict[str, Annotated[Coarse, Field(min_length=2)]] = {}
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _simpler_problems_have_their_shots(self) -> Self:
+        if (self.class_counts or self.coarse) and not self.shots:
+            raise ValueError("`shots`, at the first of which `class_counts` and `coarse` are asked")
+        return self
 
 
 class Transfer(Section):

@@ -8,6 +8,9 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
+from pipeline.report import complexity
+from pipeline.report.complexity import Complexity
+from pipeline.report.gap_figure import ALL, gap_choices, gap_figure, log_axis
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import (
     Choice,
@@ -20,11 +23,9 @@ from pipeline.report.stated import (
     mean_first,
     rows_of,
     statistic,
-    zero_line,
 )
 from pipeline.report.theme import COLORS, SHAPES, finish
 
-ALL = "all backbones"
 GROUPS = {"model": "model", "supervision": "supervision", "family": "family"}
 _MOST_COLORED = 8
 """Models that are told apart by colour and shape of their own when the page opens."""
@@ -76,6 +77,7 @@ class Labels:
     crossings : tuple of Crossing
         Of models with equal backbones.
     interval : str
+    complexity : Complexity
     """
 
     curves: str
@@ -85,17 +87,18 @@ class Labels:
     head: str
     crossings: tuple[Crossing, ...]
     interval: str
+    complexity: Complexity
 
 
 def figures(inputs: Inputs) -> Drawn:
-    """Accuracy against labels; and supervised minus self-supervised, where there are both."""
+    """Accuracy against labels; and supervised minus self-supervised, by labels and by classes."""
     drawn: Drawn = {}
     curves, gap = statistic(inputs, "label_curves"), statistic(inputs, "label_gap")
     if isinstance(curves, xr.Dataset) and (rows := _curve_rows(curves)):
         drawn["label_curves"] = _curves(inputs, rows), rows
     if isinstance(gap, xr.Dataset) and (rows := rows_of(gap, "difference")):
         drawn["label_gap"] = _gap(rows), rows
-    return drawn
+    return drawn | complexity.figures(inputs)
 
 
 def section(inputs: Inputs) -> Labels:
@@ -107,10 +110,11 @@ def section(inputs: Inputs) -> Labels:
         curves=curves if isinstance(curves, str) else "",
         gap=gap if isinstance(gap, str) else "",
         curve_choices=() if isinstance(curves, str) else _curve_choices(inputs, curves),
-        gap_choices=() if isinstance(gap, str) else _gap_choices(gap),
+        gap_choices=() if isinstance(gap, str) else gap_choices(rows_of(gap, "difference")),
         head="" if table is None else str(table["head"].values[0]),
         crossings=() if table is None else tuple(_crossings(table)),
         interval="" if table is None else str(table.attrs.get("interval", "")),
+        complexity=complexity.section(inputs),
     )
 
 
@@ -139,23 +143,6 @@ def _curve_choices(inputs: Inputs, curves: xr.Dataset) -> tuple[Choice, ...]:
     )
 
 
-def _gap_choices(gap: xr.Dataset) -> tuple[Choice, ...]:
-    return (
-        choice("dataset", "Data set", mean_first(gap["dataset"].values), dataset_word),
-        choice("head", "Head", gap["head"].values),
-        choice("group", "Models", gap["group"].values),
-    )
-
-
-def _x() -> Any:
-    return alt.X(
-        "labels:Q",
-        title="Labels a class",
-        scale=alt.Scale(type="log", nice=False, padding=12),
-        axis=alt.Axis(format="~g", tickCount=6, grid=False),
-    )
-
-
 def _curves(inputs: Inputs, rows: Rows) -> Spec:
     ways = groupings(inputs)
     names = {way: list(dict.fromkeys(of.values())) for way, of in ways.items()}
@@ -172,7 +159,11 @@ def _curves(inputs: Inputs, rows: Rows) -> Spec:
         alt.Chart()
         .transform_filter("datum.head == head && datum.dataset == dataset")
         .transform_calculate(group="groups[by][datum.model]")
-        .encode(x=_x(), color=alt.Color("group:N", scale=color, legend=below), detail="model:N")
+        .encode(
+            x=log_axis("labels", "Labels a class"),
+            color=alt.Color("group:N", scale=color, legend=below),
+            detail="model:N",
+        )
     )
     tooltip = [
         alt.Tooltip("model:N"),
@@ -202,47 +193,8 @@ def _curves(inputs: Inputs, rows: Rows) -> Spec:
 
 
 def _gap(rows: Rows) -> Spec:
-    y = alt.Y(
-        "difference:Q",
-        title="Supervised − self-supervised",
-        axis=alt.Axis(format="+.0%", tickCount=5),
-    )
-    apart = "datum.low > 0 || datum.high < 0"
-    base = (
-        alt.Chart()
-        .transform_filter(
-            "datum.head == head && datum.dataset == dataset && datum.group == group"
-        )
-        .encode(x=_x())
-    )  # fmt: skip
-    points = base.mark_point(size=90, strokeWidth=2, color=COLORS[0]).encode(
-        y=y,
-        fill=alt.condition(apart, alt.value(COLORS[0]), alt.value("transparent")),
-        tooltip=[
-            alt.Tooltip("budget:N", title="labels"),
-            alt.Tooltip("difference:Q", format="+.1%"),
-            alt.Tooltip("low:Q", format="+.1%", title="… from"),
-            alt.Tooltip("high:Q", format="+.1%", title="… to"),
-            alt.Tooltip("supervised:Q", title="supervised models"),
-            alt.Tooltip("self_supervised:Q", title="self-supervised models"),
-            alt.Tooltip("claim:N", title="a claim about"),
-        ],
-    )
-    figure = alt.layer(
-        zero_line("y"),
-        base.mark_line(color=COLORS[0], strokeWidth=1.5).encode(y=y),
-        base.mark_rule(color=COLORS[0]).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        points,
-        data=alt.NamedData(name="rows"),
-    ).properties(width="container", height=300)
-    datasets = mean_first(dict.fromkeys(row["dataset"] for row in rows))
-    return finish(
-        figure.add_params(
-            alt.param(name="head", value=rows[0]["head"]),
-            alt.param(name="group", value=rows[0]["group"]),
-            alt.param(name="dataset", value=datasets[0]),
-        )
-    )
+    base = alt.Chart().encode(x=log_axis("labels", "Labels a class"))
+    return gap_figure(rows, base, [alt.Tooltip("budget:N", title="labels")])
 
 
 def _crossings(table: xr.Dataset) -> list[Crossing]:

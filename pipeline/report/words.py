@@ -76,6 +76,11 @@ def column_label(column: str) -> str:
     return f"{word} on {dataset}"
 
 
+def task_word(task: str) -> str:
+    """``2_classes`` as ``2 classes``."""
+    return task.replace("_", " ")
+
+
 def set_word(targets: str) -> str:
     """A set of targets, as in `pipeline.statistics.predictions`."""
     return SET_WORDS.get(targets, targets)
@@ -120,6 +125,9 @@ def _head(settings: str) -> str:
 
 
 def _fewshot(settings: str) -> str:
+    if match := re.fullmatch(r"(.+)_(\d+_classes|coarse)", settings):
+        task = "coarse classes" if match[2] == "coarse" else f"{task_word(match[2])} at a time"
+        return f"{_fewshot(match[1])}, {task}"
     if match := re.fullmatch(r"(.+?)_(\d+)_shots?", settings):
         count = f"{match[2]} image{'s' * (match[2] != '1')} a class"
     elif match := re.fullmatch(r"(.+?)_([\d.]+)_(?:percent|pct)", settings):

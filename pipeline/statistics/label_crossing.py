@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.statistics.crossing import crossings, probability_of_none, undecided
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.supervision_gaps import Gap, interval_words, supervision_gaps
+from pipeline.statistics.supervision_contrasts import Gap, interval_words
+from pipeline.statistics.supervision_gaps import supervision_gaps
 from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.supervision_gaps import interval_words, supervision_gaps
+from pipeline.statistics.supervision_contrasts import gap_variables, interval_words
+from pipeline.statistics.supervision_gaps import supervision_gaps
 from pipeline.statistics.withheld import withheld
 
 DEFINITION = (
@@ -28,25 +29,12 @@ def label_gap(evidence: Evidence) -> xr.Dataset:
     gaps = supervision_gaps(evidence)
     if isinstance(gaps, str):
         return withheld(DEFINITION, gaps)
-    labels = np.broadcast_to(gaps.labels, gaps.shape)
-    parts = [
-        {
-            "labels": np.where(np.isfinite(gap.value).reshape(gaps.shape), labels, np.nan),
-            "difference": gap.value,
-            "low": gap.value - gap.half,
-            "high": gap.value + gap.half,
-            "supervised": gap.left,
-            "self_supervised": gap.right,
-            "claim": np.where(np.isfinite(gap.value), gap.claim, "").astype(object),
-        }
-        for gap in gaps.groups.values()
-    ]
+    variables = gap_variables(gaps.groups, gaps.shape)
+    labels = np.broadcast_to(gaps.labels, variables["difference"].shape)
+    known = np.where(np.isfinite(variables["difference"]), labels, np.nan)
     dims = ("head", "group", "dataset", "budget")
     return xr.Dataset(
-        {
-            name: (dims, np.stack([part[name].reshape(gaps.shape) for part in parts], axis=1))
-            for name in parts[0]
-        },
+        {name: (dims, values) for name, values in ({"labels": known} | variables).items()},
         coords={
             "head": gaps.curves.heads,
             "group": list(gaps.groups),

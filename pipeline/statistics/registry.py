@@ -14,6 +14,7 @@ import xarray as xr
 from pipeline.scores.score_table import to_csv
 from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.choosing import choosing
+from pipeline.statistics.complexity_gap import complexity_gap
 from pipeline.statistics.disattenuation import disattenuated_pearson, reliability
 from pipeline.statistics.enough_images import enough_images, images_to_separate
 from pipeline.statistics.enough_labels import enough_labels
@@ -59,6 +60,7 @@ STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "label_curves": label_curves,
     "label_gap": label_gap,
     "label_crossing": label_crossing,
+    "complexity_gap": complexity_gap,
     "predictors_given_backbone": predictors_given_backbone,
     "ranks": ranks,
     "overall_ranks": overall_ranks,

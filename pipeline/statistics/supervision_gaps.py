@@ -1,61 +1,19 @@
-"""Supervised against self-supervised models, on every head, data set and number of labels.
-
-Models are compared within backbones. With at least `MIN_SIDE` models on both sides the interval is
-over families, and the claim is about them; below that it is over draws of the labels, and the claim
-is about the models named.
-"""
+"""Supervised against self-supervised models, on every head, data set and number of labels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.statistics.budgets import NO_CURVES, Curves, curves
-from pipeline.statistics.contrasts import Contrast, difference
-from pipeline.statistics.design import UNKNOWN, frequent_backbones
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.jackknife import MIN_GROUPS, deletions
-from pipeline.statistics.panel import MEAN, cluster_weights, words
+from pipeline.statistics.panel import MEAN
 from pipeline.statistics.remembered import remembered
+from pipeline.statistics.supervision_contrasts import NO_PAIRS, Gap, gaps_of, with_mean
 
 Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Mask = NDArray[np.bool_]
-
-MIN_SIDE = 8
-"""Models on either side, below which nothing is said of families."""
-
-ALL = "all backbones"
-FAMILIES, NAMED = "families", "the models named"
-NO_PAIRS = "no backbone has both supervised and self-supervised models"
-
-
-@dataclass(frozen=True)
-class Gap:
-    """One comparison on all columns.
-
-    Attributes
-    ----------
-    value : ndarray of shape (n_columns,)
-    half : ndarray of shape (n_columns,)
-        Half the interval.
-    covariance : callable
-        From columns to the covariance of their values.
-    left, right : ndarray of shape (n_columns,)
-        Models on either side.
-    claim : ndarray of shape (n_columns,), str
-    """
-
-    value: Floats
-    half: Floats
-    covariance: Callable[[NDArray[np.int64]], Floats]
-    left: Counts
-    right: Counts
-    claim: NDArray[np.str_]
 
 
 @dataclass(frozen=True)
@@ -96,151 +54,12 @@ def supervision_gaps(evidence: Evidence) -> SupervisionGaps | str:
     found = curves(evidence)
     if found is None:
         return NO_CURVES
-    scores, draws = _with_mean(evidence, found)
-    family = words(evidence, "family")
-    groups = {
-        name: _gap(contrasts, scores, draws, family, evidence.settings.confidence)
-        for name, contrasts in _groups(evidence)
-    }
-    return SupervisionGaps(found, groups) if groups else NO_PAIRS
-
-
-def _groups(evidence: Evidence) -> Iterator[tuple[str, list[Contrast]]]:
-    """Name and contrast; for a difference in differences two contrasts."""
-    backbone, supervision = words(evidence, "backbone"), words(evidence, "supervision")
-    left, right = supervision == "supervised", supervision == "self_supervised"
-    known = backbone != UNKNOWN
-    both = np.intersect1d(backbone[left & known], backbone[right & known])
-    if not len(both):
-        return
-    matched = np.isin(backbone, both)
-    yield ALL, [Contrast(ALL, left & matched, right & matched, backbone)]
-    mine = {
-        name: Contrast(name, left & (backbone == name), right & (backbone == name), backbone)
-        for name in frequent_backbones(backbone)
-        if name in both
-    }
-    yield from ((name, [contrast]) for name, contrast in mine.items())
-    first = next(iter(mine), "")
-    for name in list(mine)[1:]:
-        yield f"{name} - {first}", [mine[name], mine[first]]
-
-
-def _gap(
-    contrasts: list[Contrast],
-    scores: Floats,
-    draws: Floats,
-    family: NDArray[np.str_],
-    level: float,
-) -> Gap:
-    """Of the first contrast, less the second one if there are two."""
-
-    def statistic(kept: Mask) -> tuple[Floats, Counts]:
-        parts = [difference(contrast, scores, kept) for contrast in contrasts]
-        value, n = parts[0]
-        return (value, n) if len(parts) == 1 else (value - parts[1][0], n + parts[1][1])
-
-    value, _, without, used = deletions(statistic, family)
-    sides = [[_in_pairs(c, scores, side) for side in (c.left, c.right)] for c in contrasts]
-    left, right = (np.min([s[i] for s in sides], axis=0) for i in (0, 1))
-    groups = used.sum(axis=0)
-    over_families = (np.minimum(left, right) >= MIN_SIDE) & (groups >= MIN_GROUPS)
-    count = np.maximum(groups, 2)
-    deviation = np.where(used, without - np.where(used, without, 0).sum(axis=0) / count, 0.0)
-    scaled = deviation * np.sqrt((count - 1) / count)
-    quantile = stats.t.ppf(0.5 + level / 2, count - 1)
-    of_families = quantile * np.sqrt(np.square(scaled).sum(axis=0))
-    of_draws, of_columns = _over_draws(contrasts, draws, level)
-    z = float(stats.norm.ppf(0.5 + level / 2))
-
-    def covariance(columns: NDArray[np.int64]) -> Floats:
-        if over_families[columns].all():
-            # As wide as the interval, which is wider than the normal one.
-            part = scaled[:, columns] * (quantile[columns] / z)
-            return np.asarray(part.T @ part, np.float64)
-        return of_columns(columns)
-
-    return Gap(
-        value,
-        np.where(over_families, of_families, of_draws),
-        covariance,
-        left,
-        right,
-        np.where(over_families, FAMILIES, NAMED),
-    )
-
-
-def _in_pairs(contrast: Contrast, scores: Floats, side: Mask) -> Counts:
-    """Models of one side in strata that have both sides, per column."""
-    present = np.isfinite(scores)
-    counts = np.zeros(scores.shape[1], np.int64)
-    assert contrast.strata is not None  # all contrasts here are within backbones
-    for name in np.unique(contrast.strata[contrast.left]):
-        here = (contrast.strata == name)[:, np.newaxis] & present
-        both = here[contrast.left].any(axis=0) & here[contrast.right].any(axis=0)
-        counts += np.where(both, here[side].sum(axis=0), 0)
-    return counts
-
-
-def _over_draws(
-    contrasts: list[Contrast], draws: Floats, level: float
-) -> tuple[Floats, Callable[[NDArray[np.int64]], Floats]]:
-    """Half the interval over draws of the labels, and the covariance of columns.
-
-    All models have the same draws, so the difference is taken draw by draw; so do budgets, whose
-    draws of equal number lie in each other. A mean over D draws and one over D' share min(D, D').
-
-    Parameters
-    ----------
-    contrasts : list of Contrast
-    draws : ndarray of shape (n_models, n_columns, n_draws)
-    level : float
-    """
-    everyone = np.ones(len(draws), bool)
-    flat = draws.reshape(len(draws), -1)
-    parts = [difference(c, flat, everyone)[0].reshape(draws.shape[1:]) for c in contrasts]
-    each = parts[0] if len(parts) == 1 else parts[0] - parts[1]
-    count = np.isfinite(each).sum(axis=1)
-    usable = np.maximum(count, 2)
-    sums = np.where(np.isfinite(each), each, 0)
-    mean = sums.sum(axis=1) / usable
-    deviation = np.where(np.isfinite(each), each - mean[:, np.newaxis], 0.0)
-    variance = np.square(deviation).sum(axis=1) / (usable - 1)
-    quantile = stats.t.ppf(0.5 + level / 2, usable - 1)
-    half = np.where(count > 1, quantile * np.sqrt(variance / usable), np.nan)
-    wider = quantile / stats.norm.ppf(0.5 + level / 2)
-
-    def covariance(columns: NDArray[np.int64]) -> Floats:
-        part, n = deviation[columns], usable[columns]
-        shared = np.minimum(n[:, np.newaxis], n)
-        products = part @ part.T / (shared - 1)
-        together = products * shared / (n[:, np.newaxis] * n)
-        return np.asarray(together * np.outer(wider[columns], wider[columns]), np.float64)
-
-    return half, covariance
-
-
-def _with_mean(evidence: Evidence, found: Curves) -> tuple[Floats, Floats]:
-    """Corrected accuracies (n_models, n_columns) and their draws, with the mean over data sets.
-
-    Shares come to other numbers of labels on every data set, so they have no mean.
-    """
-    weights = cluster_weights(evidence.cube, found.datasets)
-    shots = np.array([budget.shots is not None for budget in found.budgets])
+    # Shares come to other numbers of labels on every data set, so they have no mean.
+    shares = [budget.shots is None for budget in found.budgets]
     tables = []
-    for table in (found.corrected[..., np.newaxis], found.corrected_draws):
-        mean = np.einsum("mhdbk,d->mhbk", table, weights)[:, :, np.newaxis]
-        mean = np.where(shots[:, np.newaxis], mean, np.nan)
-        whole = np.concatenate([table, mean], axis=2)
-        tables.append(whole.reshape(len(whole), -1, whole.shape[-1]))
-    return tables[0][..., 0], tables[1]
-
-
-def interval_words(evidence: Evidence) -> str:
-    """Of both kinds of claims, for the attributes of tables."""
-    return (
-        f"{evidence.settings.confidence:.0%}: with at least {MIN_SIDE} models a side and "
-        f"{MIN_GROUPS} families delete-one-family jackknife, and a claim about families; else "
-        "Student's t over draws of the labels, paired, and a claim about the models named, on "
-        "these test images"
-    )
+    for corrected in (found.corrected, found.corrected_draws):
+        table = with_mean(evidence, found.datasets, corrected)
+        table[:, :, -1, shares] = np.nan
+        tables.append(table)
+    groups = gaps_of(evidence, *tables)
+    return SupervisionGaps(found, groups) if groups else NO_PAIRS

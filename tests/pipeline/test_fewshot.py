@@ -10,7 +10,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score, top_k_accuracy_sc
 
 from cache.errors import NonFiniteError
 from pipeline.classifiers.shot_classifiers import Scores, logistic_over, prototypes, ridge_over
-from pipeline.probes.episodes import episode_rows, episode_table, run_episodes
+from pipeline.probes.episode_scores import episode_rows, episode_table
+from pipeline.probes.episodes import run_episodes
 from pipeline.probes.shots import Budget, make_draws
 
 CLASSES = 7
@@ -217,6 +218,19 @@ def test_small_classes_are_reported():
     (row, *_) = episode_rows(e, y, NAMES, seed=0)
     assert row["details"]["short_classes"] == ["g"]
     assert row["n_train"] == 63
+
+
+def test_a_single_draw_that_did_not_converge_is_told():
+    for answers, expected in (([True] * 5, True), ([True] * 4 + [False], False)):
+        left = iter(answers)
+
+        def fit(shots, labels, queries, n_classes, groups, left=left):
+            return Scores(np.zeros((len(queries), n_classes)), False, {"converged": next(left)})
+
+        (found,), *_, (_, val_y) = episodes({"f": fit}, [Budget(shots=10)])
+        assert episode_rows(found, val_y, NAMES, seed=0)[0]["details"]["converged"] is expected
+    (found, _), *_, (_, val_y) = episodes({"p": prototypes})
+    assert "converged" not in episode_rows(found, val_y, NAMES, seed=0)[0]["details"]
 
 
 def test_a_score_that_is_no_number_is_refused():

@@ -85,6 +85,20 @@ FAULTS = {
         "transfer: {}", "transfer: {sources: [pet]}", "params.yaml:10: transfer.sources",
         "data sets of this study: pets",
     ),
+    "simpler problems without shots": (
+        "fewshot: {}", "fewshot: {class_counts: [2]}", "params.yaml:9: fewshot", "`shots`, at"
+    ),
+    "one class at a time": (
+        "fewshot: {}", "fewshot: {shots: [5], class_counts: [1]}", "fewshot.class_counts.0", "to 2"
+    ),
+    "coarse classes of no data set": (
+        "fewshot: {}", "fewshot: {shots: [5], coarse: {pet: {a: [x], b: [y]}}}",
+        "fewshot.coarse.pet", "did you mean pets?",
+    ),
+    "one coarse class": (
+        "fewshot: {}", "fewshot: {shots: [5], coarse: {pets: {a: [x]}}}", "fewshot.coarse.pets",
+        "at least 2",
+    ),
     "k twice": ("[5]", "[5, 5]", "knn.k", "listed twice"),
     "unknown word": (
         "{k: [5]}", "{weighting: [votes]}", "'distance', 'uniform' or 'softmax'", "votes"),
@@ -95,7 +109,13 @@ FAULTS = {
     "same name twice": (
         "models:", "models:\n  tiny: {architecture: a, weights: random(1)}", "given twice", "tiny"
     ),
-    "section missing": ("linear: {}\n", "", "linear: a required key is absent", "add `linear`"),
+    "section missing": (
+        "linear: {}\n", "", "linear: a required key is absent", "add `linear`",
+        "`linear: {}` takes its defaults",
+    ),
+    "section without defaults missing": (
+        "knn: {k: [5]}\n", "", "knn: a required key is absent", "`knn:` with a value",
+    ),
     "key missing": (", role: in_domain", "", "pets.role: a required key is absent", "add `role`"),
     "empty section": ("linear: {}", "linear:", "params.yaml:8: linear", "mapping"),
     "no models": (

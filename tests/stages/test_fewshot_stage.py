@@ -21,6 +21,7 @@ from pipeline.params import load_study
 from pipeline.paths import cell_address, record_path
 from pipeline.probes.fewshot import draws_of
 from pipeline.probes.reading import read_parts, read_rows
+from pipeline.records import record_key
 
 DRAWS = "results/fewshot/pets/images.drawn.parquet"
 
@@ -115,6 +116,55 @@ def test_scores_reach_the_table_the_cube_and_the_statistics(few):
     metrics = json.loads((few.folder / "results" / "metrics.json").read_text())
     first = table[(table["variant"] == "ridge_6_shots") & (table["metric"] == "top1")]
     assert metrics["best"]["fewshot"]["mean_accuracy"] == pytest.approx(first["value"].max())
+
+
+def test_simpler_problems_of_the_same_images(few):
+    few.run("fewshot").succeeded()
+    plain, drawn = rows_of("tiny"), (few.folder / DRAWS).read_bytes()
+    few.params["fewshot"] |= {
+        "class_counts": [2, 5], "coarse": {"pets": {"hooves": ["cow"], "none": ["ape", "bee"]}}
+    }  # fmt: skip
+    few.write()
+    said = few.run("fewshot").succeeded("0 cached, 2 computed")
+    assert "pets: not 5 classes at a time of 3" in said
+    assert (few.folder / DRAWS).read_bytes() == drawn
+    table = rows_of("tiny")
+    more = [f"{head}_6_shots_{task}" for task in ("2_classes", "coarse")
+            for head in ("ridge", "prototypes")]  # fmt: skip
+    assert list(dict.fromkeys(table["variant"])) == [*dict.fromkeys(plain["variant"]), *more]
+    kept = ["variant", "metric", "value", "ci_low", "ci_high"]
+    pd.testing.assert_frame_equal(table[kept].head(len(plain)), plain[kept])
+    told = {row["variant"]: (row["details"]["classes"], row["details"]["chance"])
+            for row in table.to_dict("records")}  # fmt: skip
+    assert told["ridge_6_shots"] == (3, pytest.approx(1 / 3))
+    assert told["ridge_6_shots_2_classes"] == (2, 0.5)
+    assert told["prototypes_6_shots_coarse"] == (2, pytest.approx(2 / 3))
+    outcomes = read_record(record_path("fewshot", "pets", "tiny")).outcomes().to_pandas()
+    n_test = len(read_index("pets").split("val"))
+    assert (outcomes.groupby(["variant", "draw"]).size() == n_test).all()
+    few.run("collect").succeeded()
+    few.run("correlate").succeeded()
+    few.run("fewshot").succeeded("2 cached, 0 computed")
+
+
+def test_coarse_classes_are_checked_before_anything_is_scored(few):
+    few.params["fewshot"]["coarse"] = {"pets": {"hooves": ["cows"], "none": ["ape", "bee"]}}
+    few.write()
+    few.run("fewshot").refused("fewshot.coarse.pets.hooves", "no such class", "did you mean cow?")
+    assert read_record(record_path("fewshot", "pets", "tiny")) is None
+
+
+def test_coarse_classes_of_another_data_set_change_no_key(few):
+    few.params["datasets"]["zoo"] = {**few.params["datasets"]["pets"]}
+    halves = {"x": ["ape"], "y": ["bee", "cow"]}
+    keys = []
+    for coarse in ({}, {"zoo": halves}, {"zoo": halves, "pets": halves}):
+        few.params["fewshot"]["coarse"] = coarse
+        few.write()
+        study = load_study()
+        keys.append([record_key(study, "fewshot", name, lambda _: {}) for name in ("pets", "zoo")])
+    assert keys[0][0] == keys[1][0] != keys[2][0]
+    assert keys[0][1] != keys[1][1] == keys[2][1]
 
 
 @pytest.mark.parametrize("stage", ["fewshot", "predictors"])

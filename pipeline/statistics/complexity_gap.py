@@ -1,0 +1,106 @@
+"""Supervised against self-supervised models, by how complex the problem is."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.statistics.complexities import (
+    ALL_CLASSES,
+    NO_COMPLEXITIES,
+    Complexities,
+    complexities,
+)
+from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.panel import MEAN, cluster_weights
+from pipeline.statistics.supervision_contrasts import (
+    NO_PAIRS,
+    gap_variables,
+    gaps_of,
+    interval_words,
+    with_mean,
+)
+from pipeline.statistics.withheld import withheld
+
+Floats = NDArray[np.float64]
+
+DEFINITION = (
+    "supervised minus self-supervised: accuracy beyond chance c, (a - c) / (1 - c), compared "
+    "within backbones; the same labelled and test images as problems of few classes, of all, and "
+    "of coarse ones. A task `one - another` is the change of the difference from the other to the "
+    "one"
+)
+
+
+def complexity_gap(evidence: Evidence) -> xr.Dataset:
+    """The difference on every problem, and its changes from simpler ones to all classes.
+
+    Changes are paired by models, images and draws: each model's score on one problem less that on
+    the other, beyond chance, is compared as scores are.
+
+    Returns
+    -------
+    Dataset
+        Dimensions head, group (all backbones, single ones, and differences between them), dataset
+        (with ``mean``, over those that have any simpler problem, where all of them have the task)
+        and task (``2_classes``, ..., ``all_classes``, ``coarse``, ``all_classes - 2_classes``, ...,
+        ``all_classes - coarse``); variables classes (an image is judged among; of the mean their
+        geometric mean), chance, difference, low, high, supervised and self_supervised (models),
+        claim. Classes and chance are NaN of changes.
+    """
+    found = complexities(evidence)
+    if found is None:
+        return withheld(DEFINITION, NO_COMPLEXITIES)
+    tables = [with_mean(evidence, found.datasets, found.corrected),
+              with_mean(evidence, found.datasets, found.corrected_draws)]  # fmt: skip
+    groups = gaps_of(evidence, *(_with_changes(found, table) for table in tables))
+    if not groups:
+        return withheld(DEFINITION, NO_PAIRS)
+    tasks = [*found.tasks, *(f"{ALL_CLASSES} - {task}" for task in _simpler(found))]
+    datasets = [*found.datasets, MEAN]
+    variables = gap_variables(groups, (len(found.heads), len(datasets), len(tasks)))
+    shape = variables["difference"].shape
+    told = {
+        name: np.where(np.isfinite(variables["difference"]), np.broadcast_to(of, shape), np.nan)
+        for name, of in _circumstances(evidence, found, len(tasks)).items()
+    }
+    dims = ("head", "group", "dataset", "task")
+    return xr.Dataset(
+        {name: (dims, values) for name, values in (told | variables).items()},
+        coords={
+            "head": found.heads,
+            "group": list(groups),
+            "dataset": datasets,
+            "task": tasks,
+        },
+        attrs={
+            "definition": DEFINITION,
+            "budget": found.budget,
+            "interval": interval_words(evidence),
+        },
+    )
+
+
+def _simpler(found: Complexities) -> list[str]:
+    return [task for task in found.tasks if task != ALL_CLASSES]
+
+
+def _with_changes(found: Complexities, table: Floats) -> Floats:
+    """Columns of tasks (axis 3), with those of the changes behind them."""
+    whole = table[:, :, :, [found.tasks.index(ALL_CLASSES)]]
+    simpler = table[:, :, :, [found.tasks.index(task) for task in _simpler(found)]]
+    return np.concatenate([table, whole - simpler], axis=3)
+
+
+def _circumstances(evidence: Evidence, found: Complexities, n_tasks: int) -> dict[str, Floats]:
+    """Classes and chance, shape (n_datasets + 1, n_tasks)."""
+    weights = cluster_weights(evidence.cube, found.datasets)
+    # Rounded: the mean of equal numbers is that number.
+    classes = np.round(np.exp(weights @ np.log(found.classes)), 9)
+    whole = {
+        "classes": np.vstack([found.classes, classes]),
+        "chance": np.vstack([found.chance, weights @ found.chance]),
+    }
+    room = np.full((len(weights) + 1, n_tasks - len(found.tasks)), np.nan)
+    return {name: np.hstack([of, room]) for name, of in whole.items()}
