@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +25,11 @@ _READERS = 4
 _READER_BYTES = 32 << 20
 """A further thread for each so many bytes: a small cell is read before it would have started."""
 
-_REMEDY = "delete the cell's folder and run `dvc repro`, or `dvc checkout` it"
+_REMEDY = "`probeline cache verify --repair` mends it; `dvc checkout` may have it, too"
+
+_intact: set[tuple[int, int, int, str]] = set()
+"""Chunks whose bytes this process found to be those that were written: device, inode, time of the
+last change, digest. What is read again is not hashed again."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,7 @@ class Cell:
         Raises
         ------
         CellCorruptError
-            When a chunk file is absent or of another size.
+            When a chunk file is absent, or not what was written.
         """
         values = np.empty((self.manifest.rows, self.manifest.columns), self.dtype)
         parts = [values[self.rows_of(chunk)] for chunk in range(self.manifest.chunks)]
@@ -133,7 +140,13 @@ class Cell:
         return values
 
     def chunks(self) -> Iterator[tuple[slice, NDArray[np.floating]]]:
-        """Rows chunk by chunk: (slice of rows, ndarray of shape (n_rows, n_features))."""
+        """Rows chunk by chunk: (slice of rows, ndarray of shape (n_rows, n_features)).
+
+        Raises
+        ------
+        CellCorruptError
+            When a chunk file is absent, or not what was written.
+        """
         for chunk in range(self.manifest.chunks):
             rows = self.rows_of(chunk)
             values = np.empty((rows.stop - rows.start, self.manifest.columns), self.dtype)
@@ -179,13 +192,12 @@ class Cell:
     def _read_into(self, chunk: int, values: NDArray[np.floating]) -> None:
         path = self.address.path / chunk_name(chunk)
         size = self.manifest.chunk_rows * self.manifest.columns * self.dtype.itemsize
+        data = values.reshape(-1).view(np.uint8).data
         try:
             with open(path, "rb", buffering=0) as file:
-                found = path.stat().st_size
-                if (
-                    found == size
-                    and file.readinto(values.reshape(-1).view(np.uint8).data) == values.nbytes
-                ):
+                found = os.fstat(file.fileno()).st_size
+                if found == size and file.readinto(data) == values.nbytes:
+                    self._check_bytes(chunk, path, file, data)
                     return
         except FileNotFoundError:
             found = 0
@@ -196,6 +208,34 @@ class Cell:
             found=f"{found} bytes",
             remedy=_REMEDY,
         )
+
+    def _check_bytes(self, chunk: int, path: Path, file: FileIO, data: memoryview) -> None:
+        """Refuse bytes other than those that were written, wherever they were damaged.
+
+        Parameters
+        ----------
+        chunk : int
+        path : Path
+        file : FileIO
+            Behind `data`: of the last chunk, its padding is still to be read.
+        data : memoryview
+        """
+        digest = self.manifest.digests.get(chunk_name(chunk), "")
+        of_file = os.fstat(file.fileno())
+        seen = (of_file.st_dev, of_file.st_ino, of_file.st_ctime_ns, digest)
+        if seen in _intact:
+            return
+        found = hashlib.sha256(data)
+        found.update(file.read())
+        if found.hexdigest() != digest:
+            raise CellCorruptError(
+                str(path),
+                "a chunk of the cell has other bytes than were written",
+                expected=f"SHA-256 {digest[:12]}",
+                found=found.hexdigest()[:12],
+                remedy=_REMEDY,
+            )
+        _intact.add(seen)
 
 
 def chunk_name(chunk: int) -> str:

@@ -34,7 +34,7 @@ def explain_disk_errors(path: Path) -> Iterator[None]:
     DiskFullError
         On ENOSPC and EDQUOT.
     ProbelineError
-        On EACCES, EPERM and EROFS.
+        On EFBIG; on EIO; on EACCES, EPERM and EROFS.
     """
     try:
         yield
@@ -48,6 +48,21 @@ def explain_disk_errors(path: Path) -> Iterator[None]:
                 found=error.strerror or "",
                 remedy="free some space and run the same command again: "
                 "what was committed is kept and is not computed again",
+            ) from error
+        if error.errno == errno.EFBIG:
+            raise ProbelineError(
+                str(path),
+                "is larger than a file may be here",
+                found=error.strerror or "",
+                remedy="raise the limit (`ulimit -f`), or use another file system",
+            ) from error
+        if error.errno == errno.EIO:
+            raise ProbelineError(
+                str(path),
+                "the disk reports an error",
+                found=error.strerror or "",
+                remedy="look at the disk; what was committed is kept: "
+                "`probeline cache verify --deep` says whether it is whole",
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise ProbelineError(

@@ -40,7 +40,7 @@ def verify(address: CellAddress, *, deep: bool = False) -> list[Fault]:
     address : CellAddress
     deep : bool
         Read every byte: digests, finiteness and all-zero rows. Otherwise only the description's
-        own digest and which files there are, of what size.
+        own digest, which files there are, of what size, and `altered`.
 
     Returns
     -------
@@ -73,9 +73,35 @@ def verify(address: CellAddress, *, deep: bool = False) -> list[Fault]:
             faults.append(Fault(present[name], f"has {found} bytes instead of {size}"))
         elif deep and sha256_file(present[name]) != digests[name]:
             faults.append(Fault(present[name], "has other bytes than were written"))
-    if deep and not faults:
+    if not deep:
+        named = {fault.path for fault in faults}
+        faults += [fault for fault in altered(address) if fault.path not in named]
+    elif not faults:
         faults += _check_values(cell)
     return faults
+
+
+def altered(address: CellAddress) -> list[Fault]:
+    """Files of a whole cell that were written to after its description, and are not what it says.
+
+    Only files newer than the description are read: of a cell that nobody touched, none. Copies
+    that DVC has just made may all be newer. Of what is no whole cell, nothing is said.
+    """
+    try:
+        digests = Cell.open(address).manifest.digests
+    except (CellMissingError, CellCorruptError):
+        return []
+    written = (address.path / "zarr.json").stat().st_mtime_ns
+    newer = {
+        name: path
+        for name in sorted(digests)
+        if (path := address.path / name).is_file() and path.stat().st_mtime_ns > written
+    }
+    return [
+        Fault(path, "has other bytes than were written")
+        for name, path in newer.items()
+        if sha256_file(path) != digests[name]
+    ]
 
 
 def _check_root(root: Path) -> list[Fault]:

@@ -10,6 +10,7 @@ from cache.cell import Cell, CellAddress
 from cache.errors import CellCorruptError, CellMissingError, CellStaleError, ProbelineError
 from cache.fingerprint import differences
 from cache.manifest import FORMAT
+from cache.verify import altered
 from pipeline.cards import Card, find_card
 from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
@@ -104,7 +105,8 @@ def cell_status(study: Study, index: Index, model: str, *, strictly: bool = Fals
     index : Index
     model : str
     strictly : bool
-        Believe no record of other versions of torch or timm: the caller can load the model.
+        Believe no record of other versions of torch or timm: the caller can load the model. And
+        read what was written to after the cell was whole, before DVC takes it for the truth.
     """
     entry = study.models[model]
     card = _card_or_none(index.name, model, entry)
@@ -123,6 +125,8 @@ def cell_status(study: Study, index: Index, model: str, *, strictly: bool = Fals
         state, detail = split_state(address, key)
         if state != "cached":
             return CellStatus(index.name, model, state, f"{split}: {detail}")
+        if strictly and (faults := altered(address)):
+            return CellStatus(index.name, model, "damaged", f"{split}: {faults[0]}")
     return CellStatus(index.name, model, "cached")
 
 

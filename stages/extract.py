@@ -29,6 +29,10 @@ def main(dataset: str) -> None:
         missing.append(name)
         if status.state in ("stale", "damaged"):
             say(f"extract {dataset}", f"{name} is {status.state}, computed again: {status.detail}")
+        if status.state == "damaged":
+            from pipeline.extraction.mending import set_aside
+
+            set_aside(study, index, name)
     imported = [name for name in missing if study.models[name].weights == "imported"]
     for name in imported:
         from pipeline.extraction.imported_cells import write_imported_cells

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from cache.cell import CellAddress
 from cache.files import write_durably
 from cache.repair import disown, mend_root, reopen, restore_description
-from cache.verify import Fault, verify
-from pipeline.datasets.index import read_index
-from pipeline.paths import provenance_path
+from cache.verify import Fault, altered, verify
+from pipeline.cells import needed_splits
+from pipeline.datasets.index import Index, read_index
+from pipeline.paths import cell_address, provenance_path
 from pipeline.study import Study
 
 
@@ -89,6 +90,16 @@ def mend(study: Study, damaged: Iterable[CellAddress]) -> Mended:
     for address in addresses:
         refused += [f"{fault}" for fault in verify(address, deep=True)]
     return Mended(chunks, len(addresses), refused)
+
+
+def set_aside(study: Study, index: Index, model: str) -> None:
+    """Make cells that were written to into unfinished ones, which lack only what is damaged."""
+    test_only = "train" not in index.split_names
+    for split in needed_splits(study, study.models[model], test_only=test_only):
+        address = cell_address(index.name, model, split)
+        if altered(address):
+            _disowned_faults(address)
+            reopen(address)
 
 
 def _disowned_faults(address: CellAddress) -> list[Fault]:

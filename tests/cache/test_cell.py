@@ -1,11 +1,16 @@
+import os
+from hashlib import sha256
+
 import numpy as np
 import pytest
 import xarray as xr
 import zarr
 
+from cache import cell as cell_module
 from cache.cell import Cell, CellAddress, chunk_name, is_current
 from cache.errors import CellCorruptError, CellMissingError, CellStaleError
 from cache.fingerprint import fingerprint
+from cache.verify import altered
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +125,45 @@ def test_a_chunk_of_another_size_is_refused(address, size):
     (address.path / chunk_name(0)).write_bytes((data * 2)[:size])
     with pytest.raises(CellCorruptError, match=f"{size} bytes"):
         list(Cell.open(address).chunks())
+
+
+@pytest.mark.parametrize(("chunk", "byte"), [(0, 0), (1, 1000), (2, 3), (2, 2559)])
+def test_one_flipped_bit_of_a_chunk_is_refused_by_readers(address, chunk, byte):
+    """The last byte of the last chunk is padding: no row's, and still not what was written."""
+    path = address.path / chunk_name(chunk)
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 16
+    path.unlink()
+    path.write_bytes(data)
+    for read in (Cell.read, lambda cell: list(cell.chunks())):
+        with pytest.raises(CellCorruptError, match="other bytes than were written") as caught:
+            read(Cell.open(address))
+        assert caught.value.place == str(path)
+    assert [str(fault.path) for fault in altered(address)] in ([], [str(path)])
+    os.utime(path, ns=(0, (address.path / "zarr.json").stat().st_mtime_ns + 1))
+    assert [str(fault.path) for fault in altered(address)] == [str(path)]
+
+
+def test_chunks_are_hashed_once_and_again_when_they_change(address, monkeypatch):
+    monkeypatch.setattr(cell_module, "_intact", set())
+    hashed = []
+    monkeypatch.setattr(
+        cell_module.hashlib, "sha256", lambda data: hashed.append(len(data)) or sha256(data)
+    )
+    cell = Cell.open(address)
+    hashed.clear()  # the description's own
+    first = cell.read()
+    assert len(hashed) == 3
+    np.testing.assert_array_equal(cell.read(), first)
+    np.testing.assert_array_equal(np.concatenate([part for _, part in cell.chunks()]), first)
+    assert len(hashed) == 3
+    path = address.path / chunk_name(0)
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)
+    cell.read()
+    assert len(hashed) == 4
+    assert altered(address) == []
 
 
 @pytest.mark.parametrize("name", ["label", "id"])

@@ -73,9 +73,23 @@ def test_a_place_that_may_not_be_written_is_named(tmp_path, number):
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("number", "problem", "remedy"),
+    [
+        (errno.EFBIG, "larger than a file may be", "ulimit -f"),
+        (errno.EIO, "reports an error", "cache verify --deep"),
+    ],
+)
+def test_a_limit_and_a_failing_disk_are_explained(tmp_path, number, problem, remedy):
+    with pytest.raises(ProbelineError, match=problem) as caught, explain_disk_errors(tmp_path):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.place == str(tmp_path)
+    assert remedy in caught.value.remedy
+
+
 def test_other_errors_pass_unchanged(tmp_path):
-    with pytest.raises(OSError, match="Input/output"), explain_disk_errors(tmp_path):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    with pytest.raises(OSError, match="Too many open"), explain_disk_errors(tmp_path):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     inner = DiskFullError("inner", "is full")
     with pytest.raises(DiskFullError) as caught, explain_disk_errors(tmp_path):
         raise inner

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.errors import DiskFullError
+from cache.errors import DiskFullError, ProbelineError
 from cache.journal import Journal
 
 entries_ = st.lists(
@@ -143,7 +143,7 @@ def test_the_kernels_own_limit_on_the_file_size(tmp_path):
     former = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, former[1]))
     try:
-        with pytest.raises(OSError, match="too large"):
+        with pytest.raises(ProbelineError, match="larger than a file may be"):
             journal.append(THREE[1])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, former)

@@ -14,6 +14,7 @@ from cache.errors import (
     NonFiniteError,
     ProbelineError,
 )
+from cache.files import sha256_file
 from pipeline.nearest import neighbors
 from pipeline.nearest.leave_one_out import stratified
 from pipeline.nearest.neighbors import neighbors_key, read_neighbors, search_cell, spaces
@@ -228,10 +229,11 @@ def test_the_backend_is_chosen_by_name_and_recorded(project, monkeypatch, backen
 def test_a_feature_that_is_not_finite_is_named(here, backend, split, row):
     task = make_task(*clouds(7), *clouds(8, n=20))
     cell = {"train": task.train, "val": task.val}[split]
-    chunk = cell.address.path / chunk_name(0)  # a writer would refuse it
+    chunk = cell.address.path / chunk_name(0)  # a writer would refuse it, and so do readers
     stored = np.frombuffer(chunk.read_bytes(), np.float32).copy()
     stored[row * 12 + 5] = np.nan
     chunk.write_bytes(stored.tobytes())
+    cell.manifest.digests[chunk_name(0)] = sha256_file(chunk)
     settings = make_study(EVERY, {"k": [1]}).neighbors
     for space in spaces(settings):
         with pytest.raises(NonFiniteError) as error:

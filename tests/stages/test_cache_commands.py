@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 
 import pytest
 
@@ -41,13 +43,39 @@ def test_verify_names_what_is_damaged_and_repair_mends_exactly_that(extracted):
     cache(extracted, "verify", "--deep").succeeded("2 cells checked", "0 damaged")
     before = extracted.files("data")
     flip(extracted, "train/embedding/c/0/0")
-    assert cache(extracted, "verify").status == 0  # sizes alone are right
+    path = extracted.folder / STORE / "train"
+    older = (path / "zarr.json").stat().st_mtime_ns
+    os.utime(path / "embedding/c/0/0", ns=(older, older))
+    assert cache(extracted, "verify").status == 0  # sizes and times alone are right
+    os.utime(path / "embedding/c/0/0", ns=(older, older + 1))
+    assert cache(extracted, "verify").status == 1  # somebody wrote to it since
     deep = cache(extracted, "verify", "--deep")
     assert deep.status == 1
     assert f"{STORE}/train/embedding/c/0/0" in deep.err
     assert "--repair" in deep.err
     cache(extracted, "verify", "--repair").succeeded("1 cells mended, 1 chunks computed again")
     assert extracted.files("data") == before
+
+
+def test_damaged_embeddings_are_used_by_nobody_and_computed_again(extracted):
+    for stage in ("neighbors", "knn", "linear"):
+        extracted.run(stage).succeeded("1 computed")
+    whole = extracted.files("data")
+    path = extracted.folder / STORE / "val/embedding/c/0/0"
+    rows = path.read_bytes()
+    path.write_bytes(rows[::-1])  # of the right size, and as finite as before
+    for place in ("results", "data/neighbors"):
+        shutil.rmtree(extracted.folder / place)
+    for stage in ("neighbors", "linear"):
+        extracted.run(stage).refused("val/embedding/c/0/0", "other bytes", "--repair")
+    assert not list((extracted.folder / "results").rglob("*.parquet"))
+    extracted.run("extract", "pets").succeeded(
+        "tiny is damaged, computed again", "val/embedding/c/0/0", "1 computed"
+    )
+    for stage in ("neighbors", "knn", "linear"):
+        extracted.run(stage).succeeded("1 computed")
+    assert path.read_bytes() == rows
+    assert extracted.files("data").keys() == whole.keys()
 
 
 def test_repair_of_descriptions_computes_nothing(extracted):
