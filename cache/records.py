@@ -121,10 +121,25 @@ def write_record(
         table,
         buffer,
         compression="zstd",
+        use_dictionary=_repetitive(outcomes.schema),
         write_page_checksum=True,
         row_group_size=group_rows if group_rows >= MIN_GROUP else None,
     )
     write_durably(path, buffer.getvalue())
+
+
+def _repetitive(schema: pa.Schema) -> list[str]:
+    """Columns that a dictionary makes smaller: all but measured numbers, which hardly repeat.
+
+    On neighbours' distances, a dictionary took two thirds of the time and a quarter of the file.
+    """
+    paths = []
+    for field in schema:
+        nested = pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)
+        values = field.type.value_type if nested else field.type
+        if not pa.types.is_floating(values):
+            paths.append(f"{field.name}.list.element" if nested else field.name)
+    return paths
 
 
 def read_record(path: Path) -> Record | None:

@@ -13,7 +13,6 @@ from pipeline.datasets.index import Index
 from pipeline.datasets.roots import Root
 from pipeline.datasets.sources import dataset_root
 from pipeline.devices import Machine, this_machine
-from pipeline.extraction.audit import audit_jobs
 from pipeline.extraction.engine import Job, extract_split
 from pipeline.extraction.forward import Forward
 from pipeline.models.networks import LoadedModel, load_model
@@ -89,6 +88,8 @@ def _audit(
     Before any cell is whole: a run that is killed in between leaves either no audit and no cell,
     and does both when resumed, or an audit that is found.
     """
+    from pipeline.extraction.audit import audit_jobs  # imports scikit-learn: seconds
+
     jobs = []
     for name, model in loaded.items():
         key = cell_key(study, index, index.split_names[0], study.models[name], cards[name])

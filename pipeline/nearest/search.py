@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
-import threadpoolctl
 from numpy.typing import NDArray
 
 from cache.errors import NonFiniteError
@@ -25,7 +24,7 @@ from pipeline.nearest.limits import check_search, group_size, longest_piece
 from pipeline.nearest.preparation import Space
 from pipeline.nearest.running import Running
 from pipeline.nearest.scanning import NumpyScan, Scan, own_places
-from pipeline.nearest.threads import Team, blas_threads, even
+from pipeline.nearest.threads import Team, blas_threads, controller, even
 
 Matrix = NDArray[np.float64]
 Vector = NDArray[np.float64]
@@ -105,7 +104,7 @@ def nearest(
     size = group_size(bank, queries, k, threads, memory)
     found = Neighbors(np.empty((queries.rows, k)), np.empty((queries.rows, k), np.int32))
     with ExitStack() as stack:
-        stack.enter_context(threadpoolctl.threadpool_limits(1))
+        stack.enter_context(controller().limit(limits=1))
         if backend == "torch":
             from pipeline.nearest.torch_scanning import exact_products  # takes seconds to import
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import TypeVar
 
@@ -52,7 +53,13 @@ def even(length: int, most: int, threads: int) -> list[slice]:
     return [slice(start, min(start + size, length)) for start in range(0, length, size or 1)]
 
 
+@cache
+def controller() -> threadpoolctl.ThreadpoolController:
+    """Of NumPy's BLAS; found once, because listing the loaded libraries takes milliseconds."""
+    return threadpoolctl.ThreadpoolController()
+
+
 def blas_threads() -> int:
     """What the caller's limits leave BLAS."""
-    pools = [p["num_threads"] for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
+    pools = [p["num_threads"] for p in controller().info() if p["user_api"] == "blas"]
     return max(pools, default=1)
