@@ -63,10 +63,10 @@ def prototypes(
     """
     centre = shots.mean(axis=0, dtype=np.float64).astype(np.float32)
     known, unknown = unit_length(shots - centre, queries - centre)
-    present, codes = np.unique(labels, return_inverse=True)
-    means = np.zeros((len(present), known.shape[1]))
-    np.add.at(means, codes, known)
-    means /= np.bincount(codes)[:, np.newaxis]
+    order = np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[order], return_index=True)
+    of_classes = np.split(order, starts[1:])
+    means = np.stack([known[rows].mean(axis=0, dtype=np.float64) for rows in of_classes])
     # ‖x‖² is common to all classes, so it leaves the softmax.
     scores = 2 * unknown @ means.T - np.square(means).sum(axis=1)
     scores -= scores.max(axis=1, keepdims=True)

@@ -8,7 +8,7 @@ import altair as alt
 import xarray as xr
 
 from pipeline.report.formats import interval, points
-from pipeline.report.gap_figure import ALL, gap_choices, gap_figure, log_axis
+from pipeline.report.gap_figure import gap_choices, gap_figure, log_axis
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import (
     Choice,
@@ -23,8 +23,9 @@ from pipeline.report.stated import (
 )
 from pipeline.report.theme import SHAPES
 from pipeline.report.words import task_word
+from pipeline.statistics.complexities import ALL_CLASSES, COARSE
+from pipeline.statistics.supervision_contrasts import ALL
 
-ALL_CLASSES, COARSE = "all_classes", "coarse"
 _KINDS = ("all classes, or a few at a time", "coarse classes")
 _APART = 1.06
 """Coarse classes are drawn beside as many of the data set's own, not upon them."""
@@ -188,9 +189,10 @@ def _sentences(steps: list[Step]) -> list[str]:
         return []
     few = [s for s in steps if s is not whole and s.task != COARSE][:1]
     coarse = [s for s in steps if s.task == COARSE]
-    words = [(s, f"{s.classes} classes at a time") for s in few] + [(s, "coarse classes")
-             for s in coarse]  # fmt: skip
-    return [_sentence(name, step, whole) for step, name in words]
+    return [
+        *(_sentence(f"{step.classes} classes at a time", step, whole) for step in few),
+        *(_sentence("coarse classes", step, whole) for step in coarse),
+    ]
 
 
 def _sentence(name: str, step: Step, whole: Step) -> str:
@@ -204,10 +206,10 @@ def _sentence(name: str, step: Step, whole: Step) -> str:
     by = f"by {points(step.change)} ({ends})"
     if step.change_low <= 0 <= step.change_high:
         return f"{moves}, {by}: whether it changes can’t be told."
-    return f"{moves}, {by}: it {_verb(step.difference, whole.difference, step.change)}."
+    return f"{moves}, {by}: it {_verb(step.difference, whole.difference)}."
 
 
-def _verb(before: float, after: float, change: float) -> str:
+def _verb(before: float, after: float) -> str:
     """What a difference does that has certainly changed."""
     if before * after < 0:
         return "changes its sign"

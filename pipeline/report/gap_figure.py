@@ -10,8 +10,6 @@ import altair as alt
 from pipeline.report.stated import Choice, Rows, Spec, choice, dataset_word, mean_first, zero_line
 from pipeline.report.theme import COLORS, finish
 
-ALL = "all backbones"
-
 _APART = "datum.low > 0 || datum.high < 0"
 _CHOSEN = "datum.head == head && datum.dataset == dataset && datum.group == group"
 

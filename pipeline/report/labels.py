@@ -10,7 +10,7 @@ import xarray as xr
 
 from pipeline.report import complexity
 from pipeline.report.complexity import Complexity
-from pipeline.report.gap_figure import ALL, gap_choices, gap_figure, log_axis
+from pipeline.report.gap_figure import gap_choices, gap_figure, log_axis
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import (
     Choice,
@@ -25,6 +25,7 @@ from pipeline.report.stated import (
     statistic,
 )
 from pipeline.report.theme import COLORS, SHAPES, finish
+from pipeline.statistics.supervision_contrasts import ALL
 
 GROUPS = {"model": "model", "supervision": "supervision", "family": "family"}
 _MOST_COLORED = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.classifiers.settings import Linear
 from pipeline.finetuning.recipes import REFERENCE_BATCH
-from pipeline.probes.settings import Knn
+from pipeline.probes.settings import Fewshot, Knn
 from pipeline.records import protocols_of
 from pipeline.report.finetuning import run_words
 from pipeline.study import Study
@@ -29,8 +29,7 @@ def methods(study: Study) -> dict[str, str]:
         "knn": "A test image gets the vote of its nearest train images, found by exhaustive "
         f"search and kept for every way of voting. Headline: {_knn_headline(study)}.",
         "linear": _linear(study.linear),
-        "fewshot": "A head is trained on a few images of each class, drawn by a seed; all models "
-        "see the same draws. Scores are means over draws, their intervals Student's t over draws.",
+        "fewshot": _fewshot(study.fewshot),
         "finetune": _finetune(study),
         "transfer": f"A probe trained on {_listed(study.transfer.sources)} is tested on the other "
         "data sets' images of the classes that both name, with statistics of its own train split.",
@@ -53,6 +52,21 @@ def _knn_headline(study: Study) -> str:
     return (
         f"{knn.k[0]} {neighbors}, {metric} distance, {weighting}, "
         f"{_FEATURES[study.neighbors.normalization[0]]}"
+    )
+
+
+def _fewshot(fewshot: Fewshot) -> str:
+    words = (
+        "A head is trained on a few images of each class, drawn by a seed; all models see the same "
+        "draws. Scores are means over draws, their intervals Student's t over draws."
+    )
+    simpler = [f"{count} classes at a time" for count in fewshot.class_counts]
+    simpler += ["coarse classes"] if fewshot.coarse else []
+    if not simpler:
+        return words
+    return (
+        f"{words} With {fewshot.shots[0]} of each class the same images are also asked as simpler "
+        f"problems: {', '.join(simpler)}."
     )
 
 

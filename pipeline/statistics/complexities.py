@@ -73,17 +73,15 @@ def complexities(evidence: Evidence) -> Complexities | None:
     tasks = [*counts, ALL_CLASSES, *([COARSE] if COARSE in simpler else [])]
     table = comparable(evidence.cube, evidence.settings.metric)
     table = table.reindex(variant=[_variant(h, budget, t) for h in heads for t in tasks])
-    places = [tasks.index(task) for task in simpler]
-    shape = (len(evidence.models), len(heads), -1, len(tasks))
     tested = [name for name in evidence.datasets() if name in evidence.tests]
     values = table.sel(dataset=tested).transpose("model", "variant", "dataset").values
     scores = values.reshape(len(evidence.models), len(heads), len(tasks), len(tested))
-    scores = scores.transpose(0, 1, 3, 2)
-    asked = np.isfinite(scores[..., places]).any(axis=(0, 1, 3))
+    scores = scores.swapaxes(2, 3)
+    asked = np.isfinite(scores[..., np.array(tasks) != ALL_CLASSES]).any(axis=(0, 1, 3))
     if not asked.any():
         return None
     datasets = [name for name, there in zip(tested, asked, strict=True) if there]
-    scores = scores[:, :, asked].reshape(shape)
+    scores = scores[:, :, asked]
     draws, classes, chance = _drawn(evidence, budget, heads, datasets, tasks)
     there = np.isfinite(scores).any(axis=(0, 1))
     classes, chance = (np.where(there, of, np.nan) for of in (classes, chance))
