@@ -6,18 +6,8 @@ from dataclasses import dataclass
 
 import altair as alt
 
+from pipeline.report import stated
 from pipeline.report.inputs import Inputs
-from pipeline.report.stated import (
-    Drawn,
-    Rows,
-    Shown,
-    Spec,
-    choice,
-    legend,
-    rows_of,
-    statistic,
-    zero_line,
-)
 from pipeline.report.theme import COLORS, finish
 from pipeline.report.words import protocol_word, variant_label
 
@@ -26,7 +16,7 @@ EVERY = ""
 
 
 @dataclass(frozen=True)
-class Cheap(Shown):
+class Cheap(stated.Shown):
     """What the section says.
 
     Attributes
@@ -40,7 +30,7 @@ class Cheap(Shown):
     interval: str
 
 
-def figures(inputs: Inputs) -> Drawn:
+def figures(inputs: Inputs) -> stated.Drawn:
     """Spearman's ρ of each cheap predictor with the scores on the same data set."""
     found = _rows(inputs)
     return {} if isinstance(found, str) else {"cheap_predictors": (_figure(found), found)}
@@ -56,8 +46,8 @@ def section(inputs: Inputs) -> Cheap:
     return Cheap(
         "",
         (
-            choice("protocol", "Scores by", (row["protocol"] for row in rows), protocol_word),
-            choice(
+            stated.choice("protocol", "Scores by", (r["protocol"] for r in rows), protocol_word),
+            stated.choice(
                 "dataset", "Data set", [*every, *datasets],
                 lambda name: name or "all, without intervals",
             ),
@@ -67,20 +57,20 @@ def section(inputs: Inputs) -> Cheap:
     )  # fmt: skip
 
 
-def _rows(inputs: Inputs) -> Rows | str:
-    found = statistic(inputs, "predictors_given_backbone")
+def _rows(inputs: Inputs) -> stated.Rows | str:
+    found = stated.statistic(inputs, "predictors_given_backbone")
     if isinstance(found, str):
         return found
-    rows = rows_of(found, "value") if found["value"].size else []
+    rows = stated.rows_of(found, "value") if found["value"].size else []
     for row in rows:
         row["predictor"] = variant_label(f"predictors/{row['predictor']}")
     return rows or "Nothing to show: the study names no cheap predictors, or too few models."
 
 
-def _figure(rows: Rows) -> Spec:
+def _figure(rows: stated.Rows) -> stated.Spec:
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     given = list(dict.fromkeys(row["given"] for row in rows))
-    below = legend()
+    below = stated.legend()
     color = alt.Color(
         "given:N", scale=alt.Scale(domain=given, range=[COLORS[0], COLORS[1]]), legend=below
     )
@@ -125,7 +115,7 @@ def _figure(rows: Rows) -> Spec:
     )
     one = base.transform_filter(f"dataset != '{EVERY}'")
     figure = alt.layer(
-        zero_line("x"),
+        stated.zero_line("x"),
         one.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
         points,
         data=alt.NamedData(name="rows"),

@@ -95,6 +95,8 @@
         ? `${percent(value)}% (95%: ${percent(low)} to ${percent(high)})` : `${percent(value)}%`));
       parts.push(`Highest score of ${rows.length} of ${models.length} models${
         used[p][s].length > 1 ? `, mean over ${used[p][s].length} data sets` : ` on ${datasets[used[p][s][0]]}`}.`);
+      const gaps = scored(p, s).filter(({ model, value }) => value === null && within(model, asked)).length;
+      if (gaps) parts.push(`Without a score on ${used[p][s].length > 1 ? "every one of them" : "it"}: ${gaps}.`);
       if (near.length) parts.push(`Can’t be told apart from it: ${near.slice(0, MOST).join(", ")}${near.length > MOST ? ` and ${near.length - MOST} more` : ""}.`);
     }
     for (const [name, count] of unknown(asked))

@@ -8,17 +8,8 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
+from pipeline.report import stated
 from pipeline.report.inputs import Inputs
-from pipeline.report.stated import (
-    Choice,
-    Drawn,
-    Rows,
-    Spec,
-    choice,
-    legend,
-    rows_of,
-    statistic,
-)
 from pipeline.report.theme import COLORS, SHAPES, finish
 from pipeline.report.words import protocol_word, variant_label
 
@@ -65,27 +56,33 @@ class Enough:
     labels: str
     images: str
     separate: str
-    label_choices: tuple[Choice, ...]
-    image_choices: tuple[Choice, ...]
+    label_choices: tuple[stated.Choice, ...]
+    image_choices: tuple[stated.Choice, ...]
     target: str
     separations: dict[str, tuple[Separation, ...]]
 
 
-def figures(inputs: Inputs) -> Drawn:
+def figures(inputs: Inputs) -> stated.Drawn:
     """Probability of choosing the best model, by labels and by test images."""
-    drawn: Drawn = {}
-    labels, images = statistic(inputs, "enough_labels"), statistic(inputs, "enough_images")
-    if isinstance(labels, xr.Dataset) and (rows := rows_of(labels, "p_best")):
+    drawn: stated.Drawn = {}
+    labels, images = (
+        stated.statistic(inputs, "enough_labels"),
+        stated.statistic(inputs, "enough_images"),
+    )
+    if isinstance(labels, xr.Dataset) and (rows := stated.rows_of(labels, "p_best")):
         drawn["enough_labels"] = _curves(rows, "labels", "Labels a class", "head"), rows
-    if isinstance(images, xr.Dataset) and (rows := _numbered(rows_of(images, "p_best"))):
+    if isinstance(images, xr.Dataset) and (rows := _numbered(stated.rows_of(images, "p_best"))):
         drawn["enough_images"] = _curves(rows, "images", "Test images", "protocol"), rows
     return drawn
 
 
 def section(inputs: Inputs) -> Enough:
     """The words beside the figures."""
-    labels, images = statistic(inputs, "enough_labels"), statistic(inputs, "enough_images")
-    separate = statistic(inputs, "images_to_separate")
+    labels, images = (
+        stated.statistic(inputs, "enough_labels"),
+        stated.statistic(inputs, "enough_images"),
+    )
+    separate = stated.statistic(inputs, "images_to_separate")
     shown = figures(inputs)
     too_small = "Nothing to show: no data set has more than ten test images."
     too_few = "Nothing to show: no data set has two models with both scores."
@@ -106,24 +103,26 @@ def _reason(found: xr.Dataset | str, shown: bool, empty: str) -> str:
     return "" if shown else empty
 
 
-def _heads(shown: Drawn) -> tuple[Choice, ...]:
+def _heads(shown: stated.Drawn) -> tuple[stated.Choice, ...]:
     rows = shown["enough_labels"][1] if "enough_labels" in shown else []
-    return (choice("head", "Head", (row["head"] for row in rows)),)
+    return (stated.choice("head", "Head", (row["head"] for row in rows)),)
 
 
-def _protocols(shown: Drawn) -> tuple[Choice, ...]:
+def _protocols(shown: stated.Drawn) -> tuple[stated.Choice, ...]:
     rows = shown["enough_images"][1] if "enough_images" in shown else []
-    return (choice("protocol", "Protocol", (row["protocol"] for row in rows), protocol_word),)
+    return (
+        stated.choice("protocol", "Protocol", (row["protocol"] for row in rows), protocol_word),
+    )
 
 
-def _numbered(rows: Rows) -> Rows:
+def _numbered(rows: stated.Rows) -> stated.Rows:
     """Sizes as numbers; they are labels in the statistic."""
     return [{**row, "images": int(row["images"])} for row in rows]
 
 
-def _curves(rows: Rows, field: str, title: str, chooser: str) -> Spec:
+def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.Spec:
     """A line for each data set; the parameter `chooser` chooses among them."""
-    below = legend()
+    below = stated.legend()
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
     repeat = range(len(datasets))
     base = (
@@ -172,7 +171,7 @@ def _curves(rows: Rows, field: str, title: str, chooser: str) -> Spec:
 
 def _separations(table: xr.Dataset) -> dict[str, tuple[Separation, ...]]:
     found: dict[str, list[Separation]] = {}
-    for row in rows_of(table, "difference"):
+    for row in stated.rows_of(table, "difference"):
         found.setdefault(row["protocol"], []).append(
             Separation(
                 row["dataset"],

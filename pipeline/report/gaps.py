@@ -206,10 +206,11 @@ def _doubtful_fits(inputs: Inputs) -> list[Gap]:
     found: dict[str, list[str]] = {"unfinished": [], "at_edge": [], "unsettled": []}
     rows = inputs.scores.drop_duplicates(["model", "dataset", "protocol", "variant"])
     rows = rows[rows["protocol"].isin(("linear", "fewshot", "transfer"))]
+    rows = rows[~rows["details"].isin(("", "{}"))]  # imported scores tell of no fit
     seen = dict.fromkeys(("linear", "fewshot", "transfer"), 0)
-    for row in rows.to_dict("records"):
+    for row in rows[["model", "dataset", "protocol", "variant", "details"]].to_dict("records"):
         seen[row["protocol"]] += 1
-        details: dict[str, Any] = json.loads(row["details"] or "{}")
+        details: dict[str, Any] = json.loads(row["details"])
         label = variant_label(f"{row['protocol']}/{row['variant']}")
         place = f"{row['model']} on {row['dataset']} ({label})"
         if not details.get("converged", True):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from pipeline.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
+from pipeline.report.blocks import largest_block
 from pipeline.scores.cube import headline_variants
 from pipeline.scores.foreign_scores import load_foreign
 from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
@@ -85,16 +86,19 @@ class Inputs:
 
     def scored_datasets(self, protocol: str, role: str | None = None) -> list[str]:
         """Data sets (of a role) on which any model has a score by a protocol's headline."""
-        scores = self._headline_scores(protocol, self.datasets(role)).transpose("dataset", "model")
-        has = np.isfinite(scores.values).any(axis=1)
-        return [name for name, there in zip(self.datasets(role), has, strict=True) if there]
+        has = self._has_score(protocol, self.datasets(role))
+        return [name for name, row in zip(self.datasets(role), has, strict=True) if row.any()]
 
-    def plain_means(self, protocol: str, role: str | None = None) -> NDArray[np.float64]:
-        """Mean score of each model over `scored_datasets`; NaN for one that lacks any of them.
+    def comparable_datasets(self, protocol: str) -> list[str]:
+        """`scored_datasets`, or of many gaps those that leave models to compare."""
+        datasets = self.scored_datasets(protocol)
+        return [datasets[place] for place in largest_block(self._has_score(protocol, datasets))]
 
-        NaN for all where there is no such data set, e.g. only test images out of domain.
+    def plain_means(self, protocol: str, datasets: list[str]) -> NDArray[np.float64]:
+        """Mean score of each model over data sets; NaN for one that lacks any of them.
+
+        NaN for all where there is no data set, e.g. only test images out of domain.
         """
-        datasets = self.scored_datasets(protocol, role)
         if not datasets:
             return np.full(len(self.models), np.nan)
         means: NDArray[np.float64] = (
@@ -111,8 +115,25 @@ class Inputs:
         of = self.cube[["value", "ci_low", "ci_high"]].reindex(metric=[self.metric])
         return of.sel(metric=self.metric)
 
+    def _has_score(self, protocol: str, datasets: list[str]) -> NDArray[np.bool_]:
+        """Shape (n_datasets, n_models)."""
+        scores = self._headline_scores(protocol, datasets).transpose("dataset", "model")
+        has: NDArray[np.bool_] = np.isfinite(scores.values)
+        return has
+
     def _headline_scores(self, protocol: str, datasets: list[str]) -> xr.DataArray:
         return self.scored["value"].sel(variant=self.headline[protocol], dataset=datasets)
+
+    @cached_property
+    def computed(self) -> set[str]:
+        """Protocols that the study itself ran; scores of the others were imported."""
+        own = self.cube["own"].values == 1
+        return set(map(str, self.cube["protocol"].values[own]))
+
+    @cached_property
+    def imported(self) -> list[str]:
+        """Variants that the study did not run."""
+        return [str(name) for name in self.cube["variant"].values[self.cube["own"].values != 1]]
 
     def told(self, name: str) -> xr.Dataset:
         """A statistic; without variables, and with the reason, where it has nothing to say."""

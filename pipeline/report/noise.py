@@ -62,12 +62,16 @@ def _overall_ranks(found: xr.Dataset) -> Filled:
                         Cell(percent(float(of["win_rate"])),
                              interval(of["win_low"], of["win_high"], in_points=True)),
                         Cell(rho(float(of["borda"]))),
-                        Cell(whole(of["datasets"]), f"{whole(of['clusters'])} clusters"),
+                        Cell(whole(of["datasets"]), _clusters(of["clusters"])),
                     ]
                 )  # fmt: skip
     head = ["Model, protocol", "Rank by mean", "Mean of logits, as accuracy", "Rank by wins",
             "Pairwise wins", "Borda", "Data sets"]  # fmt: skip
     return Filled(head, rows)
+
+
+def _clusters(value: xr.DataArray) -> str:
+    return f"{whole(value)} cluster{'s' * (float(value) != 1)}"
 
 
 def _rank(value: xr.DataArray) -> str:

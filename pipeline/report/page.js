@@ -106,13 +106,17 @@
     scores.querySelector("thead").replaceChildren(over, head);
   };
 
+  const MOST = 200; // rows drawn before all are asked for: thousands make a slow page
+  let all = false;
   const draw = () => {
     const rows = shown();
     const best = columns.map((c) => {
       const values = rows.map((r) => c.value(r.cells)).filter((v) => v !== null);
       return values.reduce((a, b) => (lower() ? Math.min(a, b) : Math.max(a, b)), values[0]);
     });
-    const body = rows.map(({ model, cells }) => {
+    const told = rows.some((row) => row.cells.some((cell) => cell && cell[1] !== null));
+    const drawn = all ? rows : rows.slice(0, MOST);
+    const body = drawn.map(({ model, cells }) => {
       const tr = element("tr");
       const name = element("div", model.name);
       name.append(element("small", `${model.family} · ${model.backbone} · ${model.supervision.replace("_", "-")}`));
@@ -125,7 +129,7 @@
         if (value !== null && value === best[i]) td.classList.add("top");
         if (column.first) td.classList.add("first");
         const cell = column.cell?.(cells);
-        if (cell) td.append(element("small", cell[1] === null ? "no interval" : `${write(cell[1])}–${write(cell[2])}`));
+        if (cell && told) td.append(element("small", cell[1] === null ? "no interval" : `${write(cell[1])}–${write(cell[2])}`));
         tr.append(td);
       });
       return tr;
@@ -138,7 +142,9 @@
     scores.querySelector("tbody").replaceChildren(...body);
     [...head.children].forEach((th, i) =>
       i - 1 === sort.column ? th.setAttribute("aria-sort", sort.down ? "descending" : "ascending") : th.removeAttribute("aria-sort"));
-    $("shown").textContent = `${rows.length} of ${table.models.length} models`;
+    const hidden = rows.length - drawn.length;
+    $("shown").textContent = `${rows.length} of ${table.models.length} models${hidden ? `, ${drawn.length} shown` : ""}`;
+    $("scores-all").hidden = !hidden;
   };
 
   const options = (id, pairs) => $(id).append(...pairs.map(([value, text]) => element("option", text, { value })));
@@ -155,6 +161,10 @@
   }
   for (const id of ["variant", "metric", "family", "backbone", "supervision"]) $(id).addEventListener("change", draw);
   $("find").addEventListener("input", draw);
+  $("scores-all").addEventListener("click", () => {
+    all = true;
+    draw();
+  });
   $("scores-csv").addEventListener("click", () => {
     const header = ["model", "family", "backbone", "method", "supervision", "variant", "metric", "dataset", "role", "value", "ci_low", "ci_high"];
     const rows = shown().flatMap(({ model, cells }) => table.datasets.map((d, i) => [

@@ -8,40 +8,36 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
+from pipeline.report import stated
 from pipeline.report.inputs import Inputs
-from pipeline.report.stated import (
-    Choice,
-    Drawn,
-    Rows,
-    Shown,
-    Spec,
-    choice,
-    legend,
-    rows_of,
-    statistic,
-    zero_line,
-)
 from pipeline.report.theme import COLORS, finish
 from pipeline.report.words import protocol_word, variant_label
 
 FIELDS = ("value", "band", "outside", "accuracy", "expected", "beyond", "n")
 PLACES = ("below the band", "inside the band", "above the band")
+MOST_MODELS = 100
+"""Models in a figure: of more, those that lie farthest outside their band anywhere."""
+
 NO_LINE = "Nothing to show: no line could be fitted; it takes more models with both scores."
 
 
 @dataclass(frozen=True)
-class Judged(Shown):
+class Judged(stated.Shown):
     """One of the two figures.
 
     Attributes
     ----------
     outside, judged : int
         Residuals outside their band, and all of them.
+    models, drawn : int
+        Models with a residual, and those in the figure.
     interval : str
     """
 
     outside: int
     judged: int
+    models: int
+    drawn: int
     interval: str
 
 
@@ -61,52 +57,66 @@ class Robustness:
     baseline: str
 
 
-def figures(inputs: Inputs) -> Drawn:
+def figures(inputs: Inputs) -> stated.Drawn:
     """Residuals of every model with the prediction band about 0."""
-    drawn: Drawn = {}
+    drawn: stated.Drawn = {}
     for name, chooser in (("effective_robustness", "head"), ("transfer_residual", "protocol")):
-        found = statistic(inputs, name)
+        found = stated.statistic(inputs, name)
         if isinstance(found, xr.Dataset) and (rows := _rows(found)):
-            drawn[name] = _figure(rows, [chooser, *_sources(found)]), rows
+            shown = _farthest(rows)
+            drawn[name] = _figure(shown, [chooser, *_sources(found)]), shown
     return drawn
 
 
 def section(inputs: Inputs) -> Robustness:
     """The words beside the figures."""
-    effective = statistic(inputs, "effective_robustness")
-    residual = statistic(inputs, "transfer_residual")
+    effective = stated.statistic(inputs, "effective_robustness")
+    residual = stated.statistic(inputs, "transfer_residual")
     return Robustness(
-        _judged(effective, Choice("head", "Probe", ()), variant_label),
-        _judged(residual, Choice("protocol", "Protocol", ()), protocol_word),
+        _judged(effective, stated.Choice("head", "Probe", ()), variant_label),
+        _judged(residual, stated.Choice("protocol", "Protocol", ()), protocol_word),
         "" if isinstance(effective, str) else str(effective.attrs.get("baseline", "")),
     )
 
 
-def _judged(found: xr.Dataset | str, chooser: Choice, words: object) -> Judged:
+def _judged(found: xr.Dataset | str, chooser: stated.Choice, words: object) -> Judged:
     if isinstance(found, str):
-        return Judged(found, (), 0, 0, "")
+        return Judged(found, (), 0, 0, 0, 0, "")
     rows = _rows(found)
     if not rows:
-        return Judged(NO_LINE, (), 0, 0, "")
-    choices = [choice(chooser.signal, chooser.label, (r[chooser.signal] for r in rows), words)]
-    choices += [choice("in_domain", "From", (r[s] for r in rows)) for s in _sources(found)]
-    choices.append(choice("dataset", "Data set", (r["dataset"] for r in rows)))
+        return Judged(NO_LINE, (), 0, 0, 0, 0, "")
+    choices = [
+        stated.choice(chooser.signal, chooser.label, (r[chooser.signal] for r in rows), words)
+    ]
+    choices += [stated.choice("in_domain", "From", (r[s] for r in rows)) for s in _sources(found)]
+    choices.append(stated.choice("dataset", "Data set", (r["dataset"] for r in rows)))
     outside = sum(row["place"] != PLACES[1] for row in rows)
-    return Judged("", tuple(choices), outside, len(rows), str(found.attrs.get("interval", "")))
+    models = len({row["model"] for row in rows})
+    return Judged(
+        "", tuple(choices), outside, len(rows), models, min(models, MOST_MODELS),
+        str(found.attrs.get("interval", "")),
+    )  # fmt: skip
 
 
 def _sources(found: xr.Dataset) -> list[str]:
     return [str(dim) for dim in found.dims if dim == "in_domain"]
 
 
-def _rows(found: xr.Dataset) -> Rows:
-    rows = rows_of(found.where(np.isfinite(found["band"])), "value", FIELDS)
+def _rows(found: xr.Dataset) -> stated.Rows:
+    rows = stated.rows_of(found.where(np.isfinite(found["band"])), "value", FIELDS)
     for row in rows:
         row["place"] = PLACES[1 + int(row.pop("outside"))]
     return rows
 
 
-def _figure(rows: Rows, choosers: list[str]) -> Spec:
+def _farthest(rows: stated.Rows) -> stated.Rows:
+    """Rows of at most `MOST_MODELS` models, in the order that they had."""
+    far = sorted(rows, key=lambda row: row["band"] - abs(row["value"]))
+    kept = set(list(dict.fromkeys(row["model"] for row in far))[:MOST_MODELS])
+    return [row for row in rows if row["model"] in kept]
+
+
+def _figure(rows: stated.Rows, choosers: list[str]) -> stated.Spec:
     chosen = [*choosers, "dataset"]
     y = alt.Y("model:N", sort=alt.SortField("value", order="descending"), title=None,
               axis=alt.Axis(domain=False, ticks=False, labelPadding=6))  # fmt: skip
@@ -117,7 +127,7 @@ def _figure(rows: Rows, choosers: list[str]) -> Spec:
         .encode(y=y)
     )
     x = alt.X("value:Q", title="Residual, logits", axis=alt.Axis(format="+.1~f", tickCount=6))
-    below = legend()
+    below = stated.legend()
     colors = [COLORS[1], COLORS[6], COLORS[0]]
     shapes = ["triangle-left", "circle", "triangle-right"]
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
@@ -142,7 +152,7 @@ def _figure(rows: Rows, choosers: list[str]) -> Spec:
         base.mark_bar(color="#8a8a8a", opacity=0.25, height=10).encode(
             x=alt.X("below:Q"), x2="band:Q"
         ),
-        zero_line("x"),
+        stated.zero_line("x"),
         points,
         data=alt.NamedData(name="rows"),
     ).properties(autosize="fit-x", width="container", height=alt.Step(24))

@@ -17,6 +17,8 @@ MEAN_TARGET = "mean"
 PLAIN, LOGIT = "plain", "logit"
 """Axes on which equal steps are equal points, or equal steps of log(p / (1 - p))."""
 
+_CHOSEN = "datum.x_set == x_set && datum.y_set == y_set"
+
 _SCORES = ("x", "x_low", "x_high", "y", "y_low", "y_high")
 
 _LABELS = (
@@ -25,10 +27,16 @@ _LABELS = (
 
 
 def scatter_choices(inputs: Inputs) -> tuple[list[str], list[str]]:
-    """Data sets offered for x, and for y (`MEAN_TARGET`: mean over the out-of-domain ones)."""
+    """Data sets offered for x, and for y (`MEAN_TARGET`: mean over the out-of-domain ones).
+
+    The mean is offered where models can be compared by it: it needs a score on every data set.
+    """
     inside, outside = inputs.datasets("in_domain"), inputs.datasets("out_of_domain")
     across = inside or inputs.datasets()
-    up = ([MEAN_TARGET] if len(outside) > 1 else []) + outside
+    compared = len(outside) > 1 and any(
+        np.isfinite(_means(inputs, protocol)[0]).sum() > 1 for protocol in inputs.headline
+    )
+    up = ([MEAN_TARGET] if compared else []) + outside
     return across, up or [d for d in inputs.datasets() if d != across[0]]
 
 
@@ -74,7 +82,7 @@ def _means(inputs: Inputs, protocol: str) -> list[NDArray[np.float64]]:
         chosen = told.sel(protocol=protocol, scope=OUTSIDE)
         if chosen["mean"].notnull().any():
             return [chosen[end].values for end in ("mean", "low", "high")]
-    means = inputs.plain_means(protocol, OUTSIDE)
+    means = inputs.plain_means(protocol, inputs.scored_datasets(protocol, OUTSIDE))
     return [means, np.full_like(means, np.nan), np.full_like(means, np.nan)]
 
 
@@ -93,7 +101,7 @@ def scatter(inputs: Inputs, protocol: str) -> dict[str, Any]:
     legend = alt.Legend(orient="bottom", title=None, columns=3, symbolSize=90, symbolOpacity=1)
     base = (
         alt.Chart()
-        .transform_filter("datum.x_set == x_set && datum.y_set == y_set")
+        .transform_filter(_CHOSEN)
         .transform_calculate(**{f"{field}_shown": _shown(field) for field in _SCORES})
         .encode(
             color=alt.Color(
@@ -135,7 +143,7 @@ def scatter(inputs: Inputs, protocol: str) -> dict[str, Any]:
             alt.Tooltip("y_high:Q", format=".1%", title="… to"),
         ],
     )
-    figure = alt.layer(*bars, points, data=alt.NamedData(name="rows")).properties(
+    figure = alt.layer(*bars, points, _nothing(), data=alt.NamedData(name="rows")).properties(
         width="container", height=320
     )
     params = [
@@ -144,3 +152,15 @@ def scatter(inputs: Inputs, protocol: str) -> dict[str, Any]:
         alt.param(name="axes", value=PLAIN),
     ]
     return finish(figure.add_params(*params))
+
+
+def _nothing() -> Any:
+    """Words where the choice of data sets leaves no point."""
+    return (
+        alt.Chart()
+        .transform_filter(_CHOSEN)
+        .transform_aggregate(points="count()")
+        .transform_filter("datum.points == 0")
+        .mark_text(align="left", baseline="top")
+        .encode(x=alt.value(8), y=alt.value(8), text=alt.value("No model has both scores."))
+    )

@@ -52,6 +52,12 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
         "## Best models, by mean over data sets",
         *_table(header, lines),
         *filter(None, [gaps]),
+        *(
+            f"The mean by {_protocol(c.protocol)} is without {', '.join(map(_code, c.without))}: "
+            "fewer than two models have a score on every data set."
+            for c in found.contests
+            if c.without
+        ),
     ]
 
 

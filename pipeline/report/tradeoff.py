@@ -8,18 +8,8 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
+from pipeline.report import stated
 from pipeline.report.inputs import Inputs
-from pipeline.report.stated import (
-    NARROW,
-    Drawn,
-    Rows,
-    Shown,
-    Spec,
-    choice,
-    legend,
-    rows_of,
-    statistic,
-)
 from pipeline.report.theme import COLORS, SHAPES, finish
 from pipeline.report.words import column_label, protocol_word, set_word
 
@@ -30,7 +20,7 @@ SHORTEST = 1e-3
 
 
 @dataclass(frozen=True)
-class Tradeoff(Shown):
+class Tradeoff(stated.Shown):
     """What the section says.
 
     Attributes
@@ -46,7 +36,7 @@ class Tradeoff(Shown):
     targets: str
 
 
-def figures(inputs: Inputs) -> Drawn:
+def figures(inputs: Inputs) -> stated.Drawn:
     """Fidelity against cost with its Pareto front."""
     rows = _rows(inputs)
     if isinstance(rows, str):
@@ -67,23 +57,23 @@ def section(inputs: Inputs) -> Tradeoff:
     return Tradeoff(
         "",
         (
-            choice("targets", "Predicts", (row["targets"] for row in rows), set_word),
-            choice("cost", "Cost in", (row["cost"] for row in rows), COSTS.__getitem__),
+            stated.choice("targets", "Predicts", (row["targets"] for row in rows), set_word),
+            stated.choice("cost", "Cost in", (row["cost"] for row in rows), COSTS.__getitem__),
         ),
         tuple(sorted(front, key=lambda row: row["spent"])),
         set_word(first),
     )
 
 
-def _rows(inputs: Inputs) -> Rows | str:
+def _rows(inputs: Inputs) -> stated.Rows | str:
     """A row for each predictor, set of targets and cost that is known; headline targets first."""
-    table, trust = statistic(inputs, "fidelity_cost"), statistic(inputs, "trust")
+    table, trust = stated.statistic(inputs, "fidelity_cost"), stated.statistic(inputs, "trust")
     if isinstance(table, str):
         return table
     headline = table.attrs.get("headline_targets", "")
     intervals = _intervals(trust) if isinstance(trust, xr.Dataset) else {}
-    rows: Rows = []
-    for row in rows_of(table, "fidelity"):
+    rows: stated.Rows = []
+    for row in stated.rows_of(table, "fidelity"):
         key = (row["predictor"], row["targets"])
         low, high, models, targets = intervals.get(key, (None, None, None, None))
         rows.extend(
@@ -114,14 +104,14 @@ def _intervals(trust: xr.Dataset) -> dict[tuple[str, str], tuple[float | None, .
     fields = ("low", "high", "n", "n_targets")
     return {
         (row["predictor"], row["targets"]): tuple(row[name] for name in fields)
-        for row in rows_of(spearman, "mean", fields)
+        for row in stated.rows_of(spearman, "mean", fields)
     }
 
 
-def _figure(rows: Rows) -> Spec:
+def _figure(rows: stated.Rows) -> stated.Spec:
     protocols = list(dict.fromkeys(row["protocol"] for row in rows))
     repeat = range(len(protocols))
-    below = legend()
+    below = stated.legend()
     color = alt.Color(
         "protocol:N",
         scale=alt.Scale(domain=protocols, range=[COLORS[i % len(COLORS)] for i in repeat]),
@@ -171,7 +161,7 @@ def _figure(rows: Rows) -> Spec:
         align=alt.ExprRef(f"{left} ? 'left' : 'right'"),
         dx=alt.ExprRef(f"{left} ? 9 : -9"),
         dy=-10,
-        opacity=alt.ExprRef(f"width < {NARROW} ? 0 : 1"),  # the table below has them, too
+        opacity=alt.ExprRef(f"width < {stated.NARROW} ? 0 : 1"),  # the table below has them, too
         fontSize=12,
         color="#777",
     ).encode(y=y, text="predictor:N")

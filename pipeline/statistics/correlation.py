@@ -147,7 +147,11 @@ def coefficients(scores: Floats, n_test: Floats) -> Floats:
 
 
 def logits(scores: Floats, n_test: Floats) -> Floats:
-    """Empirical logit (k + .5) / (n - k + .5) of accuracies; NaN where n is."""
+    """Empirical logit log((k + .5) / (n - k + .5)) of accuracies; NaN where n is.
+
+    A logit is a float of about 16 digits, whoever computes it: of scores that differ in the sixth
+    digit, ten digits of their differences are left. SciPy is given the same floats.
+    """
     hits = scores * n_test
     return np.log((hits + 0.5) / (n_test - hits + 0.5))
 
@@ -274,7 +278,9 @@ def _tau(concordance: Floats, untied: Floats) -> Floats:
 
 
 def by_pattern(values: Floats) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
-    """Columns grouped by which rows they have: complete cubes are one group."""
+    """Columns grouped by which rows they have: complete tables are one group, empty ones none."""
+    if not values.shape[1]:
+        return []
     patterns, group = np.unique(np.isfinite(values), axis=1, return_inverse=True)
     return [(patterns[:, g], np.flatnonzero(group.ravel() == g)) for g in range(patterns.shape[1])]
 

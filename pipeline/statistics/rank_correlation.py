@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.statistics.correlation import MIN_MODELS
+from pipeline.statistics.correlation import MIN_MODELS, by_pattern
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -34,8 +34,8 @@ def spearman(x: Floats, y: Floats, groups: NDArray[np.str_] | None = None) -> tu
     """
     rho = np.full((x.shape[1], y.shape[1]), np.nan)
     n = np.zeros(rho.shape, np.int64)
-    for in_x, x_columns in _by_pattern(x):
-        for in_y, y_columns in _by_pattern(y):
+    for in_x, x_columns in by_pattern(x):
+        for in_y, y_columns in by_pattern(y):
             rows = np.flatnonzero(in_x & in_y)
             places = np.ix_(x_columns, y_columns)
             if groups is not None:
@@ -75,11 +75,3 @@ def _in_company(groups: NDArray[np.str_]) -> NDArray[np.bool_]:
     _, place, size = np.unique(groups, return_inverse=True, return_counts=True)
     alone: NDArray[np.bool_] = size[place] > 1
     return alone
-
-
-def _by_pattern(values: Floats) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
-    """Columns grouped by which models they have: complete tables are one group."""
-    if not values.shape[1]:
-        return []
-    patterns, group = np.unique(np.isfinite(values), axis=1, return_inverse=True)
-    return [(patterns[:, g], np.flatnonzero(group.ravel() == g)) for g in range(patterns.shape[1])]

@@ -84,7 +84,8 @@ def _gap(
     if contrast.tested:
         p, smallest = permutation_p(contrast, scores, rng)
     told = np.where(found.groups < MIN_GROUPS, f"no interval: fewer than {MIN_GROUPS} methods", "")
-    verdict = np.where(few, f"withheld: fewer than {fewest} models on a side", told)
+    least = f"fewer than {fewest} models" if fewest > 1 else "no model"
+    verdict = np.where(few, f"withheld: {least} with this score on a side", told)
     numbers = {"value": found.value, "low": found.low, "high": found.high, "p": p,
                "p_smallest": smallest}  # fmt: skip
     return {name: np.where(few, np.nan, values) for name, values in numbers.items()} | {

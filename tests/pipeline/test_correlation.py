@@ -150,12 +150,12 @@ def test_symmetry_and_order_of_models():
 
 @st.composite
 def close_scores(draw):
-    """Two columns that differ by 1e-6 of their middle up to all of it, with ties and gaps."""
+    """Two columns that differ by 1e-9 of their middle up to all of it, with ties and gaps."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     steps = rng.uniform(-1, 1, (draw(st.integers(4, 60)), 2))
     if levels := draw(st.sampled_from([0, 2, 5])):
         steps = np.round(steps * levels) / levels
-    spread = 10.0 ** rng.uniform(-6, 0, 2)
+    spread = 10.0 ** rng.uniform(-9, 0, 2)
     scores = (rng.uniform(0.02, 0.98, 2) * (1 + spread * steps)).clip(0, 1)
     scores[rng.random(scores.shape) < draw(st.sampled_from([0, 0.2]))] = np.nan
     return scores

@@ -29,6 +29,15 @@ def test_holm_rejects_what_stepping_down_rejects(p, alpha):
 
 @settings(max_examples=100, deadline=None)
 @given(p_values)
+def test_holms_corrected_p_equals_its_definition(p):
+    """The largest, of all p up to one's own, of p times how many are at least as large."""
+    p = p**2  # small ones are what matters
+    expected = [min(1, max(q * (p >= q).sum() for q in p if q <= own)) for own in p]
+    np.testing.assert_allclose(holm(p), expected, atol=1e-15)
+
+
+@settings(max_examples=100, deadline=None)
+@given(p_values)
 def test_benjamini_hochberg_equals_scipys(p):
     np.testing.assert_allclose(benjamini_hochberg(p), stats.false_discovery_control(p), atol=1e-14)
 
@@ -44,7 +53,7 @@ def test_tests_that_were_not_made_do_not_count(p):
 def test_max_t_counts_the_maxima_beyond():
     rng = np.random.default_rng(0)
     draws, observed = (
-        np.abs(rng.standard_normal((500, 6))),
+        np.abs(rng.standard_normal((500, 6))).round(1),  # a draw as large as the observed counts
         np.array([0.1, 1, 2, 3, np.nan, np.inf]),
     )
     draws[:, 4] = 0

@@ -56,6 +56,15 @@ def test_points_outside_their_band_are_marked_by_shape_and_counted():
         assert (judged.outside, judged.judged) == (2, 5)
 
 
+def test_of_many_models_the_farthest_are_drawn_and_all_counted(monkeypatch):
+    monkeypatch.setattr("pipeline.report.robustness.MOST_MODELS", 2)
+    inputs = make_inputs({"transfer_residual": residual()})
+    _, rows = figures(inputs)["transfer_residual"]
+    assert {row["model"] for row in rows} == {"a", "c"}  # b is inside every band
+    judged = section(inputs).residual
+    assert (judged.models, judged.drawn, judged.judged) == (3, 2, 5)
+
+
 def test_the_page_names_the_baseline_escaped():
     inputs = make_inputs({"transfer_residual": residual(), "effective_robustness": robustness()})
     text = partial("robustness", section(inputs))

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from report_study import NOT_TRAINED, make_study, store
 
-from pipeline.paths import CORRELATION_NC, REPORT, SCORES_NC, provenance_path
+from pipeline.paths import CORRELATION_NC, REPORT, SCORES_NC, SUMMARY, provenance_path
 from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
 from stages.report import main
 
@@ -94,6 +94,33 @@ def test_a_study_of_imported_scores_alone():
     assert "out-of-domain fine-tuning" in words
     assert "<b>," not in page.replace("</b>", "")
     assert "m0<b>" in data_of(page)["table"]["models"][0]["name"]
+
+
+def test_imported_scores_with_gaps_are_compared_where_they_can_be():
+    """A data set of one model, a model of one score, names beyond ASCII; nothing is made up."""
+    empty = make_study(models=1).model_copy(update={"models": {}, "datasets": {}})
+    rows = [
+        f"modèle{m},d{d},linear,top1,{0.3 + 0.1 * m + 0.01 * d:.2f},f{m},"
+        + ("out_of_domain" if d else "in_domain")
+        for m in range(5)
+        for d in range(4)
+        if (d < 3 or m == 0) and (m < 4 or d == 0)
+    ]
+    Path("scores").mkdir()
+    header = "model,dataset,protocol,metric,value,family,role"
+    Path("scores/paper.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    store(empty)
+    page = run()
+    words = words_of(page)
+    assert "By linear probe, mean over 3 of 4 data sets modèle3 61.0% Next: modèle2" in words
+    assert "so the mean is without d3 ." in words
+    assert "Not ranked, as scores are missing: modèle4 ." in words
+    assert "Linear fits that did not converge: none (0 checked)" in words
+    assert "Imported scores linear probe: imported. They are taken as" in words
+    for untold in ("Multinomial", "Each image passes", "Clopper", "with its 95% interval"):
+        assert untold not in words
+    assert ">mean of out-of-domain data sets</option>" not in page  # nobody has all of them
+    assert "The mean by linear probe is without `d3`" in SUMMARY.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -190,6 +217,18 @@ def test_a_protocol_where_no_model_is_complete():
     missing = [("knn", "in0", "model0"), ("knn", "out0", "model1")]
     store(make_study(models=2, outside=1), missing=missing, statistics=False)
     assert "No answer: no model has a score on every one of these data sets." in words_of(run())
+
+
+def test_the_first_of_equal_models_is_not_called_better():
+    store(make_study(models=3), constant=True, statistics=False)
+    words = words_of(run())
+    assert "By kNN, mean over 3 data sets model0 50.0% The same score: model1, model2 ." in words
+
+
+def test_out_of_domain_data_sets_without_scores_are_the_reason_given():
+    outside = [(p, "out0", f"model{m}") for p in ("knn", "linear") for m in range(5)]
+    store(make_study(models=5, outside=1), missing=outside, statistics=False)
+    assert "No out-of-domain data set has a score: there is nothing to predict." in words_of(run())
 
 
 def test_doubts_are_listed():

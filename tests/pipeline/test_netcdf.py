@@ -1,0 +1,55 @@
+"""netCDF files come back as they were, whatever the names in them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from cache.errors import ProbelineError
+from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups, write_netcdf
+
+NAMES = ["modèle π", "模型 😀", "<b>a</b>", "=1+1", ""]
+
+
+def table(shift: float) -> xr.Dataset:
+    """Every kind of variable that the statistics have."""
+    return xr.Dataset(
+        {
+            "value": (("model", "set"), np.arange(10.0).reshape(5, 2) + shift),
+            "n": ("model", np.arange(5)),
+            "withheld": ("model", np.array(NAMES[::-1], object)),
+            "known": ("model", np.arange(5) % 2 == 0),
+            "total": shift,
+            "none": (("model", "empty"), np.zeros((5, 0))),
+        },
+        coords={"model": NAMES, "set": ["in_domain", "ümlaut"], "role": ("set", ["x", "y"])},
+        attrs={"definition": "Σ of π", "families": 3, "share": 0.5, "names": ["a", "ß"]},
+    ).where(lambda t: t["n"] != 1)
+
+
+def test_groups_are_read_as_xarray_reads_them_one_by_one(tmp_path):
+    path = tmp_path / "t.nc"
+    write_netcdf(table(0), path, {"one": table(1), "nothing": xr.Dataset(attrs={"withheld": "é"})})
+    found = read_netcdf_groups(path)
+    assert list(found) == ["", "one", "nothing"]
+    for name, group in found.items():
+        expected = xr.load_dataset(path, engine="h5netcdf", group=name or None)
+        xr.testing.assert_identical(group, expected)
+        assert {n: v.dtype.kind for n, v in group.variables.items()} == {
+            n: v.dtype.kind for n, v in expected.variables.items()
+        }
+    xr.testing.assert_identical(read_netcdf(path), found[""])
+    assert found["one"]["model"].values.tolist() == NAMES
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    path = tmp_path / "t.nc"
+    write_netcdf(table(0), path)
+    path.write_bytes(path.read_bytes()[:-500])
+    for read in (read_netcdf, read_netcdf_groups):
+        with pytest.raises(ProbelineError, match="is damaged, or no netCDF file"):
+            read(path)
+    path.unlink()
+    with pytest.raises(ProbelineError, match="is not made yet"):
+        read_netcdf_groups(path)
