@@ -103,7 +103,9 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
             if _is_scored(study, protocol, index, model, found):
                 records[protocol] += 1
             else:
-                todo.append(f"{name}/{model}: {protocol} not scored with these settings")
+                there = record_path(protocol, name, model).exists()
+                as_asked = " with these settings (or its record is damaged)" if there else ""
+                todo.append(f"{name}/{model}: {protocol} not scored{as_asked}")
     return DatasetOverview(name, cached, records, asked, todo)
 
 

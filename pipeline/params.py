@@ -211,6 +211,10 @@ def _expected(detail: ErrorDetails) -> str:
             "webdataset, imported, folder, manifest, or builtin:NAME, known:NAME, "
             "torchvision:NAME, hf:OWNER/NAME"
         )
+    if detail["type"] in ("too_short", "too_long"):
+        short = detail["type"] == "too_short"
+        bound = detail["ctx"]["min_length" if short else "max_length"]
+        return f"at {'least' if short else 'most'} {bound} {'entry' if bound == 1 else 'entries'}"
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return text.removeprefix("a valid ").replace("dictionary", "mapping of names to values")
 

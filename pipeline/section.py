@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cache.fingerprint import canonical_json
 
@@ -30,6 +30,9 @@ def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("finite numbers, text, lists and mappings only (no dates)") from None
     return arguments
 
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+"""Of random numbers; tables hold it in 64 bits."""
 
 Distinct = AfterValidator(_distinct)
 """A list without repetitions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -27,6 +28,17 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except ProbelineError as error:
             print(_paint(error), file=sys.stderr)
+            sys.exit(1)
+        except OSError as error:
+            if error.errno in (None, errno.EPIPE):  # a pipe's reader that has gone: click ends
+                raise
+            said = ProbelineError(
+                str(error.filename or "the system"),
+                "refuses what was asked of it",
+                found=error.strerror or str(error),
+                remedy="mend that and run it again: what was committed is kept",
+            )
+            print(_paint(said), file=sys.stderr)
             sys.exit(1)
         except KeyboardInterrupt:
             print(

@@ -64,7 +64,7 @@ def verify(*, deep: bool, repair: bool) -> None:
     damaged = [address for address, faults in found.items() if faults]
     for fault in dict.fromkeys(fault for faults in found.values() for fault in faults):
         click.echo(f"damaged: {fault}", err=True)
-    depth = "every byte read" if deep else "files and sizes; --deep reads every byte"
+    depth = "every byte read" if deep else "files, sizes and times; --deep reads every byte"
     click.echo(f"{len(addresses)} cells checked ({depth}), {len(damaged)} damaged")
     if damaged and not repair:
         click.echo("to mend: probeline cache verify --repair", err=True)

@@ -75,7 +75,10 @@ def status() -> None:
             click.echo(f"  {line}")
         click.echo("\n`dvc repro` computes these and nothing else.")
     else:
-        click.echo(f"\nall {total * len(study.datasets)} cells are cached and scored")
+        click.echo(
+            f"\nall {total * len(study.datasets)} cells are cached and scored; `dvc status` says "
+            "whether tables and report are of them"
+        )
 
 
 @main.command(short_help="Make STUDY the study that `dvc repro` runs.")

@@ -73,14 +73,21 @@ def show_dataset(name: str) -> None:
 @click.argument("name")
 @explain_errors
 def check_dataset(name: str) -> None:
-    """Read a data set of the study as the index stage does, and keep nothing."""
+    """Read a data set of the study as the index stage does, compare, and keep nothing."""
+    from pipeline.datasets.index import differing_samples, read_index
     from pipeline.datasets.indexing import build_index
+    from pipeline.paths import index_path
 
     study = load_study()
     require_dataset(study, name)
     index = build_index(name, study.datasets[name])
     for remark in index.remarks:
         click.echo(f"warning: {remark}")
+    if index_path(name).exists() and (changed := differing_samples(index, read_index(name))):
+        click.echo(
+            f"warning: {len(changed)} images are not as they were indexed, e.g. {changed[0]}: "
+            f"`dvc repro -f index@{name}`, then `dvc repro`"
+        )
     counts = Counter(index.table["split"])
     click.echo(
         f"{name}: {counts['train']:,} train and {counts['val']:,} val images of "

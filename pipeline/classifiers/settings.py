@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pipeline.section import Distinct, Section
+from pipeline.section import Distinct, Section, Seed
 
 Normalization = Literal["none", "zscore", "l2"]
 LearningRates = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct]
@@ -30,4 +30,4 @@ class Linear(Section):
     c: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct] | None = None
     max_iterations: int = Field(1000, ge=1)
     sgd: Sgd = Sgd()
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0

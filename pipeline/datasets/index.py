@@ -115,6 +115,17 @@ class Index:
         return [list(compress(self.rows[name].to_pylist(), here)) for name in names]
 
 
+def differing_samples(one: Index, other: Index) -> list[str]:
+    """Paths of samples that only one index has, or that they have with other bytes or labels."""
+
+    def samples(index: Index) -> dict[str, tuple[Any, ...]]:
+        columns = (index.rows[name].to_pylist() for name in ("path", "sha256", "class", "split"))
+        return {path: tuple(rest) for path, *rest in zip(*columns, strict=True)}
+
+    ours, theirs = samples(one), samples(other)
+    return sorted(p for p in ours.keys() | theirs.keys() if ours.get(p) != theirs.get(p))
+
+
 def index_rows(table: pd.DataFrame) -> pa.Table:
     """A table with the columns of `Index.rows`, as Arrow."""
     rows = pa.Table.from_pandas(table, schema=_SCHEMA, preserve_index=False)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.datasets.known import known_dataset
-from pipeline.section import Section
+from pipeline.section import Section, Seed
 
 Split = Literal["train", "val"]
 
@@ -15,6 +15,8 @@ Split = Literal["train", "val"]
 def _both_splits(words: dict[Split, list[str]]) -> dict[Split, list[str]]:
     if words.keys() != {"train", "val"}:
         raise ValueError("both `train` and `val`, each with a list of words")
+    if not all(words.values()):
+        raise ValueError("at least one word for each split")
     if shared := set(words["train"]) & set(words["val"]):
         raise ValueError(f"words that name one split only (in both: {', '.join(sorted(shared))})")
     return words
@@ -54,7 +56,7 @@ class Dataset(Section):
         "val": ["val", "valid", "validation", "test"],
     }
     val_fraction: float = Field(0.2, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
     limit_per_class: int | None = Field(None, ge=1)
     expected: Expected = Expected()
     on_bad_image: Literal["error", "skip"] = "error"
@@ -72,7 +74,7 @@ class Dataset(Section):
         try:
             known = known_dataset(str(said["source"]).removeprefix("known:")).entry
         except KeyError as error:
-            raise ValueError(error.args[0]) from None
+            raise ValueError(f"one of `probeline datasets known`; {error.args[0]}") from None
         return {**known, **said}
 
     @property

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.section import Section
+from pipeline.section import Distinct, Section, Seed
 
 RecipeName = Literal[
     "study", "study_byol2", "study_swav", "study_byol1", "study_barlowtwins", "modern"
@@ -64,7 +64,7 @@ class Finetune(Section):
     """End-to-end training; off unless `enabled`."""
 
     enabled: bool = False
-    models: list[str] = []
-    datasets: list[str] = []
+    models: Annotated[list[str], Distinct] = []
+    datasets: Annotated[list[str], Distinct] = []
     runs: dict[RunName, Run] = {}
-    seed: int = Field(default=0, ge=0)
+    seed: Seed = 0

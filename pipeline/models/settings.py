@@ -65,8 +65,8 @@ class Model(Section):
     source: WeightsSource = WeightsSource()
     feature: Feature = "pooled"
     input_size: int | None = Field(None, ge=1)
-    mean: list[float] | None = Field(None, min_length=3, max_length=3)
-    std: list[Annotated[float, Field(gt=0)]] | None = Field(None, min_length=3, max_length=3)
+    mean: list[Annotated[float, Field(ge=0, le=1)]] | None = Field(None, min_length=3, max_length=3)
+    std: list[Annotated[float, Field(gt=0, le=1)]] | None = Field(None, min_length=3, max_length=3)
     interpolation: Interpolation | None = None
     crop_mode: Literal["center", "squash"] | None = None
     crop: float | None = Field(None, gt=0, le=1)
@@ -97,7 +97,7 @@ class Model(Section):
         try:
             known = zoo_model(str(said["zoo"])).entry
         except KeyError as error:
-            raise ValueError(error.args[0]) from None
+            raise ValueError(f"a model of `probeline models zoo`; {error.args[0]}") from None
         own = {key: value for key, value in said.items() if key != "zoo"}
         return {**known, **own}
 

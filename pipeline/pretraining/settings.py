@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from pipeline.section import Arguments, Section, one_of
+from pipeline.section import Arguments, Section, Seed, one_of
 
 METHODS = (
     "random",
@@ -48,4 +48,4 @@ class Pretrain(Section):
     flip: bool = False
     queue: int = Field(512, ge=1)
     prototypes: int = Field(64, ge=2)
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.section import Distinct, Section
+from pipeline.section import Distinct, Section, Seed
 
 
 class Knn(Section):
@@ -43,7 +43,7 @@ class Fewshot(Section):
     draws_above_five: int = Field(5, ge=2)
     class_counts: Annotated[list[Annotated[int, Field(ge=2)]], Distinct] = []
     coarse: dict[str, Annotated[Coarse, Field(min_length=2)]] = {}
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _simpler_problems_have_their_shots(self) -> Self:
@@ -67,4 +67,4 @@ class Predictors(Section):
     """Numbers of the train embeddings that predict scores without a probe."""
 
     names: Annotated[list[Predictor], Distinct] = []
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0

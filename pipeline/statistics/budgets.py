@@ -39,7 +39,7 @@ class Budget:
     share: float | None = None
 
     def labels(self, n_train: int, n_classes: int) -> float:
-        """Labels a class: of a share their mean over classes, at least one."""
+        """Labels a class: of a share their mean over classes, as far as nobody counted them."""
         if self.shots is not None:
             return float(self.shots)
         return max(1.0, (self.share or 0.0) * n_train / n_classes)
@@ -136,14 +136,17 @@ def curves(evidence: Evidence) -> Curves | None:
     tests = [evidence.tests[name] for name in datasets]
     labels = np.array([[b.labels(t.n_train, t.n_classes) for b in budgets] for t in tests])
     chance = np.array([1 / t.n_classes for t in tests])
-    draws = _draws(evidence, heads, datasets, budgets)
+    draws, images = _draws(evidence, heads, datasets, budgets)
+    # A share comes to whole images of each class, at least one: 1% of 140 is 1, not 1.4.
+    counted = np.isfinite(images) & np.array([budget.share is not None for budget in budgets])
+    labels = np.where(counted, images * chance[:, np.newaxis], labels)
     return Curves(heads, datasets, budgets, labels, chance, accuracy, half, draws)
 
 
 def _draws(
     evidence: Evidence, heads: list[str], datasets: list[str], budgets: list[Budget]
-) -> Floats:
-    """See `Curves.draws`."""
+) -> tuple[Floats, Floats]:
+    """See `Curves.draws`; and labelled images a draw, shape (n_datasets, n_budgets)."""
     found = {
         (h, d, b): evidence.read_draws(f"fewshot/{head}_{budget.name}", dataset)
         for h, head in enumerate(heads)
@@ -152,10 +155,13 @@ def _draws(
     }
     most = max(each.scores.shape[1] for each in found.values())
     draws = np.full((len(evidence.models), len(heads), len(datasets), len(budgets), most), np.nan)
+    images = np.full((len(datasets), len(budgets)), np.nan)
     for place, each in found.items():
         for model, scores in zip(each.models, each.scores, strict=True):
             draws[(evidence.models.index(model), *place)][: len(scores)] = scores
-    return draws
+        if np.isfinite(each.images):
+            images[place[1:]] = each.images
+    return draws, images
 
 
 def label_curves(evidence: Evidence) -> xr.Dataset:

@@ -52,12 +52,15 @@ class Draws:
         Among how many each test image was judged; 0 where that is not known.
     chance : float
         What guessing scores; NaN where that is not known.
+    images : float
+        Labelled images of a draw, their mean over draws; NaN where that is not known.
     """
 
     models: tuple[str, ...]
     scores: NDArray[np.float64]
     classes: int = 0
     chance: float = np.nan
+    images: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,9 @@ def _draws(study: Study, current: Current, variant: str, dataset: str) -> Draws:
         return _no_draws(variant, dataset)
     told = next(iter(found.values()))  # the same for all models
     scores = np.array([details["draws"] for details in found.values()], np.float64)
-    return Draws(tuple(found), scores, told["classes"], told["chance"])
+    return Draws(
+        tuple(found), scores, told["classes"], told["chance"], float(np.mean(told["images"]))
+    )
 
 
 def _shares(record: Record, mine: pa.Table, n_test: int, *, partly: bool) -> NDArray[np.float32]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from made_cubes import make_cube, make_evidence
 from scipy import stats
 
-from pipeline.statistics.budgets import Budget, label_curves, parse
+from pipeline.statistics.budgets import Budget, curves, label_curves, parse
 from pipeline.statistics.crossing import crossings, probability_of_none, undecided
 from pipeline.statistics.label_crossing import label_crossing
 from pipeline.statistics.label_gap import label_gap
@@ -120,6 +122,22 @@ def test_budgets_by_name():
     assert parse("knn/study") is None
     assert Budget("", share=0.1).labels(500, 10) == 5
     assert Budget("", share=0.001).labels(500, 10) == 1
+
+
+def test_a_share_counts_the_images_that_were_drawn():
+    """1% of 14 images a class is one image, and no sixth part of one."""
+    names = ["fewshot/ridge_1_shot", "fewshot/ridge_1_percent", "fewshot/ridge_10_percent"]
+    told = dict(zip(names, (3.0, 3.0, np.nan), strict=True))
+    draws = {(name, "d0"): np.full((4, 5), 0.5) for name in names}
+    evidence = make_evidence(make_cube(np.full((4, 1, 3), 0.5), names), draws=draws, classes=3)
+
+    def read(variant, dataset):
+        return dataclasses.replace(evidence.read_draws(variant, dataset), images=told[variant])
+
+    found = curves(dataclasses.replace(evidence, read_draws=read))
+    assert [b.name for b in found.budgets] == ["1_shot", "1_percent", "10_percent"]
+    # 300 train images of 3 classes: where nobody counted, by the share itself.
+    assert found.labels[0].tolist() == [1, 1, 10]
 
 
 def test_curves_are_corrected_for_chance():

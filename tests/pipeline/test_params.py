@@ -129,7 +129,28 @@ FAULTS = {
     "huge seed": ("random(0)", f"random({'9' * 30})", "models.tiny.weights", "random(SEED)"),
     "NaN": ("random(0)", "random(0), mean: [.nan, 0, 0]", "tiny.mean.0", "finite"),
     "infinite C": ("linear: {}", "linear: {c: [.inf]}", "linear.c.0", "finite"),
-    "two means": ("random(0)", "random(0), mean: [0.5, 0.5]", "tiny.mean", "at least 3"),
+    "two means": ("random(0)", "random(0), mean: [0.5, 0.5]", "tiny.mean", "at least 3 entries"),
+    "means of 0 to 255": (
+        "random(0)", "random(0), mean: [127, 0, 0]", "tiny.mean.0", "less than or equal to 1"
+    ),
+    "stds of 0 to 255": (
+        "random(0)", "random(0), std: [0.2, 127, 0.2]", "tiny.std.1", "less than or equal to 1"
+    ),
+    "a seed that no table holds": (
+        "linear: {}", f"linear: {{seed: {10**30}}}", "params.yaml:8: linear.seed", "less than"
+    ),
+    "no word for a split": (
+        "role: in_domain", "role: in_domain, splits: {train: [], val: [a]}",
+        "pets.splits", "at least one word",
+    ),
+    "a data set that nobody knows": (
+        "source: folder", "source: 'known:cubs'", "datasets.pets", "did you mean cub",
+        "`probeline datasets known`",
+    ),
+    "a model that the zoo lacks": (
+        "architecture: resnet18, weights: random(0)", "zoo: dino_vitb", "models.tiny",
+        "`probeline models zoo`", "dino_vitb16",
+    ),
     "std of zero": ("random(0)", "random(0), std: [1, 1, 0]", "tiny.std.2", "greater than 0"),
     "crop of 2": ("random(0)", "random(0), crop: 2.0", "tiny.crop", "less than or equal to 1"),
     "date as argument": (

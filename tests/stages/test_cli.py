@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from projects import REPOSITORY
@@ -17,7 +20,7 @@ def studies(project):
 def test_status_of_an_empty_a_half_done_and_a_whole_study(project):
     project.run("cli", "status").succeeded("0/1", "pets: data set pets is not indexed yet")
     project.prepare()
-    project.run("cli", "status").succeeded("1/1", "pets/tiny: knn not scored with these settings")
+    project.run("cli", "status").succeeded("1/1", "pets/tiny: knn not scored")
     project.knn()
     project.run("linear")
     project.run("cli", "status").succeeded("all 1 cells are cached and scored")
@@ -44,7 +47,9 @@ def test_cache_list_and_verify(project):
     data = bytearray(chunk.read_bytes())
     data[10] ^= 1
     chunk.write_bytes(data)
-    project.run("cli", "cache", "verify").succeeded("2 cells checked")  # files and sizes only
+    written = (cell / "zarr.json").stat().st_mtime_ns
+    os.utime(chunk, ns=(written, written))
+    project.run("cli", "cache", "verify").succeeded("2 cells checked")  # not every byte
     ran = project.run("cli", "cache", "verify", "--deep")
     assert ran.status == 1
     assert "val/embedding/c/0/0" in ran.err
@@ -94,6 +99,29 @@ def test_commands_work_in_folders_below_and_not_outside(project, monkeypatch, tm
     project.run("cli", "models").succeeded("tiny")
     monkeypatch.chdir(tmp_path)
     project.run("cli", "models").refused("not inside a Probeline project", "dvc.yaml")
+
+
+def test_output_that_nobody_can_take_is_no_traceback(project):
+    project.write()
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "stages.cli", "status"], cwd=project.folder, stdout=full,
+            stderr=subprocess.PIPE, text=True, check=False,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        )  # fmt: skip
+    assert ran.returncode != 0
+    assert "Traceback" not in ran.stderr
+    assert "No space left" in ran.stderr
+
+
+def test_check_compares_with_the_index(project):
+    project.run("index", "pets").succeeded()
+    assert "warning" not in project.run("cli", "datasets", "check", "pets").out
+    shutil.copy(project.folder / "images/cat/001.png", project.folder / "images/cat/002.png")
+    (project.folder / "images/dog/003.png").unlink()
+    project.run("cli", "datasets", "check", "pets").succeeded(
+        "images are not as they were indexed, e.g. cat/002.png", "dvc repro -f index@pets"
+    )
 
 
 def test_help_and_version(project):
