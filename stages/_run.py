@@ -8,11 +8,13 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import click
 
 from cache.errors import ProbelineError
+from cache.files import write_durably
 from pipeline.study import Study
 
 P = ParamSpec("P")
@@ -61,6 +63,16 @@ class Tally:
         """Print the line."""
         seconds = time.monotonic() - self._start
         print(f"{self._stage}: {self.cached} cached, {self.computed} computed, {seconds:.1f} s")
+
+
+def keep_folder(folder: Path) -> None:
+    """Make a stage's folder, which DVC expects even where the study asks nothing of the stage.
+
+    The file in it keeps DVC from warning of an empty folder at every run.
+    """
+    mark = folder / ".folder"
+    if not mark.exists():
+        write_durably(mark, b"DVC expects this folder, filled or not.\n")
 
 
 def say(stage: str, text: str) -> None:

@@ -10,7 +10,7 @@ from pipeline.params import load_study
 from pipeline.paths import RESULTS
 from pipeline.records import protocols_of
 from pipeline.study import Study
-from stages._run import Tally, explain_errors, say
+from stages._run import Tally, explain_errors, keep_folder, say
 
 
 @click.command(help=__doc__)
@@ -19,7 +19,7 @@ def main() -> None:
     """Score what the study misses."""
     tally = Tally("fewshot")
     study = load_study()
-    (RESULTS / "fewshot").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
+    keep_folder(RESULTS / "fewshot")
     if "fewshot" in protocols_of(study):
         _prepare(study)
         from pipeline.probes.fewshot import run_fewshot

@@ -6,13 +6,13 @@ import json
 
 import click
 
-from cache.files import explain_disk_errors, write_durably
+from cache.files import write_durably
 from pipeline.finetuning.cells import not_run
 from pipeline.finetuning.curves import plot_rows
 from pipeline.params import load_study
 from pipeline.paths import FINETUNE_PLOT, RESULTS
 from pipeline.study import Study
-from stages._run import Tally, explain_errors, say
+from stages._run import Tally, explain_errors, keep_folder, say
 
 
 @click.command(help=__doc__)
@@ -20,9 +20,7 @@ from stages._run import Tally, explain_errors, say
 def main() -> None:
     """Train what the study misses; without `finetune.enabled`, nothing."""
     tally = Tally("finetune")
-    folder = RESULTS / "finetune"
-    with explain_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)  # DVC expects it, filled or not
+    keep_folder(RESULTS / "finetune")
     study = load_study()
     for line in not_run(study):
         say("finetune", f"not run: {line}")

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import click
 
-from cache.files import write_durably
 from pipeline.paths import EMBEDDINGS, INDEX, PROVENANCE
-from stages._run import explain_errors
+from stages._run import explain_errors, keep_folder
 
 
 @click.command(help=__doc__)
 @explain_errors
 def main() -> None:
-    """Put an empty file into each folder."""
+    """Keep each folder."""
     for folder in (INDEX, EMBEDDINGS, PROVENANCE):
-        write_durably(folder / ".folder", b"")
+        keep_folder(folder)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import click
 from pipeline.params import load_study
 from pipeline.paths import RESULTS
 from pipeline.probes.knn_variants import left_out
-from stages._run import Tally, explain_errors, say
+from stages._run import Tally, explain_errors, keep_folder, say
 
 
 @click.command(help=__doc__)
@@ -17,7 +17,7 @@ from stages._run import Tally, explain_errors, say
 def main() -> None:
     """Score what the study misses, and list what looks wrong with the data."""
     tally = Tally("knn")
-    (RESULTS / "knn").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
+    keep_folder(RESULTS / "knn")
     study = load_study()
     for dataset, what in left_out(study):
         say("knn", f"{dataset}: {what}")

@@ -9,7 +9,7 @@ import click
 from pipeline.backends import choose_backend
 from pipeline.params import load_study
 from pipeline.paths import RESULTS
-from stages._run import Tally, explain_errors
+from stages._run import Tally, explain_errors, keep_folder
 
 
 @click.command(help=__doc__)
@@ -17,7 +17,7 @@ from stages._run import Tally, explain_errors
 def main() -> None:
     """Score what the study misses."""
     tally = Tally("linear")
-    (RESULTS / "linear").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
+    keep_folder(RESULTS / "linear")
     study = load_study()
     from pipeline.classifiers.linear_solvers import OFFERED
     from pipeline.probes.linear import run_linear  # SciPy and pandas take a second to import

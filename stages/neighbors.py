@@ -8,7 +8,7 @@ from pipeline.nearest.neighbors import compute_neighbors
 from pipeline.params import load_study
 from pipeline.paths import NEIGHBORS
 from pipeline.probes.knn_variants import left_out
-from stages._run import Tally, explain_errors
+from stages._run import Tally, explain_errors, keep_folder
 
 
 @click.command(help=__doc__)
@@ -16,7 +16,7 @@ from stages._run import Tally, explain_errors
 def main() -> None:
     """Search what the study misses."""
     tally = Tally("neighbors")
-    NEIGHBORS.mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
+    keep_folder(NEIGHBORS)
     study = load_study()
     list(left_out(study))  # refuses what the votes could not use
     tally.cached, tally.computed = compute_neighbors(study)

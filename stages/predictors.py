@@ -9,7 +9,7 @@ import click
 from pipeline.params import load_study
 from pipeline.paths import RESULTS
 from pipeline.records import protocols_of
-from stages._run import Tally, explain_errors
+from stages._run import Tally, explain_errors, keep_folder
 
 
 @click.command(help=__doc__)
@@ -18,7 +18,7 @@ def main() -> None:
     """Compute what the study misses."""
     tally = Tally("predictors")
     study = load_study()
-    (RESULTS / "predictors").mkdir(parents=True, exist_ok=True)  # DVC expects it, even if empty
+    keep_folder(RESULTS / "predictors")
     if "predictors" in protocols_of(study):
         from pipeline.probes.predictors import run_predictors
         from pipeline.probes.protocol import run_protocol

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import click
 
-from cache.files import explain_disk_errors
 from pipeline.datasets.index import read_index
 from pipeline.params import load_study
 from pipeline.paths import CHECKPOINTS
 from pipeline.pretraining.entries import pretrain_status, read_training
-from stages._run import Tally, explain_errors, say
+from stages._run import Tally, explain_errors, keep_folder, say
 
 
 @click.command(help=__doc__)
@@ -18,8 +17,7 @@ def main() -> None:
     """Train what is missing."""
     tally = Tally("pretrain")
     study = load_study()
-    with explain_disk_errors(CHECKPOINTS):
-        CHECKPOINTS.mkdir(parents=True, exist_ok=True)  # DVC expects it, filled or not
+    keep_folder(CHECKPOINTS)
     indexes = {name: read_index(entry.dataset) for name, entry in study.pretrain.items()}
     missing = {}
     for name, index in indexes.items():

@@ -6,7 +6,7 @@ import click
 
 from pipeline.params import load_study
 from pipeline.paths import RESULTS
-from stages._run import Tally, explain_errors, say
+from stages._run import Tally, explain_errors, keep_folder, say
 
 
 @click.command(help=__doc__)
@@ -14,7 +14,7 @@ from stages._run import Tally, explain_errors, say
 def main() -> None:
     """Score what the study misses."""
     tally = Tally("transfer")
-    (RESULTS / "transfer").mkdir(parents=True, exist_ok=True)  # DVC asks for it in any case
+    keep_folder(RESULTS / "transfer")
     study = load_study()
     if study.transfer.sources:
         from pipeline.backends import choose_backend

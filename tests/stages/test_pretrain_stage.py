@@ -54,9 +54,12 @@ def test_checkpoints_are_made_once_and_extracted(small):
     small.run("pretrain").succeeded("0 cached, 2 computed")
     before = small.files("data/checkpoints")
     assert sorted(before) == [
-        f"data/checkpoints/{name}{suffix}"
-        for name in ("control", "labelled")
-        for suffix in (".json", ".safetensors")
+        "data/checkpoints/.folder",
+        *(
+            f"data/checkpoints/{name}{suffix}"
+            for name in ("control", "labelled")
+            for suffix in (".json", ".safetensors")
+        ),
     ]
     made = record(small, "labelled")
     assert [set(e) for e in made["epochs"]] == [{"loss", "seconds"}] * 2
