@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from projects import REPOSITORY, Project, fill_folder
+from scratch import Scratch
 
 # The same examples in every run: a change is judged by what it changes, not by luck. To look for
 # new failures: HYPOTHESIS_PROFILE=exploring make test
@@ -18,9 +19,25 @@ settings.register_profile("exploring", deadline=None, max_examples=200, print_bl
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: whole studies, then what is slow. No worker is left alone with one."""
+
+    def turn(item: pytest.Item) -> int:
+        if "scratch" in getattr(item, "fixturenames", ()):
+            return 0
+        return 1 if item.get_closest_marker("slow") else 2
+
+    items.sort(key=turn)
+
+
 @pytest.fixture
 def quiet_machine(monkeypatch):
-    """One process, the CPU, and none of the caller's PROBELINE variables."""
+    """One process, the CPU, no waiting for the disk, and none of the caller's PROBELINE variables.
+
+    What a killed process has written is there without `fsync`, too, which is against power cuts;
+    tests/cache has its own tests of that.
+    """
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
     for name in [n for n in os.environ if n.startswith(("PROBELINE_", "DASK_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PROBELINE_DEVICE", "cpu")
@@ -41,6 +58,18 @@ def project(tmp_path, monkeypatch, quiet_machine) -> Project:
     made = Project(folder)
     made.write()
     return made
+
+
+@pytest.fixture
+def scratch(project) -> Scratch:
+    """The project under DVC, with its own copy of the code."""
+    return Scratch(project)
+
+
+@pytest.fixture(scope="session")
+def kept_study(tmp_path_factory) -> Path:
+    """Where the first test that needs a finished scratch project leaves it for the others."""
+    return tmp_path_factory.mktemp("kept") / "finished"
 
 
 @pytest.fixture

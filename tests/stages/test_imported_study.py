@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from projects import REPOSITORY
-from scratch import Scratch
 from test_scores_commands import write
 
 pytestmark = pytest.mark.slow
@@ -17,8 +16,7 @@ pytestmark = pytest.mark.slow
 DVC = (sys.executable, "-m", "dvc")
 
 
-def test_a_study_of_imported_scores_alone(project):
-    scratch = Scratch(project)
+def test_a_study_of_imported_scores_alone(scratch, project):
     shutil.copy(REPOSITORY / "studies" / "scores.yaml", "params.yaml")
     shutil.copytree(REPOSITORY / ".dvc" / "plots", scratch.folder / ".dvc" / "plots")
     write("theirs.csv")
