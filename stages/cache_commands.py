@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cache.removal import remove_cell, size_of
 from cache.verify import verify as verify_cell
 from pipeline.overview import cells_on_disk, roles_of_cells
 from pipeline.params import load_study
-from pipeline.paths import cell_address, provenance_path
+from pipeline.paths import NEIGHBORS, PROTOCOLS, cell_address, provenance_path, record_path
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -116,7 +117,11 @@ def show(dataset: str, model: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @explain_errors
 def prune(*, yes: bool) -> None:
-    """Delete the cells that the study does not name, after asking."""
+    """Delete the cells that the study does not name, after asking.
+
+    With a model's last cell on a data set go its provenance, its neighbours and its probes'
+    results; what was fine-tuned stays.
+    """
     roles = roles_of_cells(load_study())
     surplus = [a for a in cells_on_disk() if a not in roles]
     if not surplus:
@@ -129,9 +134,16 @@ def prune(*, yes: bool) -> None:
         for address in surplus:
             remove_cell(address)
             if not address.store.exists():
-                provenance = provenance_path(address.store.parent.name, address.store.stem)
-                provenance.unlink(missing_ok=True)
+                _remove_what_was_made_of(address.store.parent.name, address.store.stem)
         click.echo(f"{len(surplus)} cells deleted, {total:,.1f} MB freed in the working folder")
+
+
+def _remove_what_was_made_of(dataset: str, model: str) -> None:
+    provenance_path(dataset, model).unlink(missing_ok=True)
+    shutil.rmtree(NEIGHBORS / dataset / model, ignore_errors=True)
+    for protocol in PROTOCOLS:
+        if protocol != "finetune":
+            record_path(protocol, dataset, model).unlink(missing_ok=True)
 
 
 @cache.command("import")
