@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cache.errors import NonFiniteError
+from cache.errors import NonFiniteError, ProbelineError
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
@@ -45,9 +45,15 @@ def check_model(name: str, entry: Model) -> str:
         raise NonFiniteError(
             f"model {name}", "gives features that are not finite", remedy="check the weights"
         )
-    same = bool(np.allclose(found, found[:1]))
+    if np.allclose(found, found[:1]):
+        raise ProbelineError(
+            f"model {name}",
+            "gives the same features for different images",
+            expected="features that tell images apart",
+            found=f"{model.columns:,} features ({model.feature}), equal for {IMAGES} images",
+            remedy="check the weights: are they zeros, or another network's?",
+        )
     return (
         f"{name}: {model.parameters:,} parameters, {model.columns:,} features "
         f"({model.feature}) of {size} x {size} px, weights {model.weights_digest[:12]}"
-        + (", THE SAME for different images" if same else "")
     )

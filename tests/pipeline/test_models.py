@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from projects import RESNET, VIT
+from safetensors.torch import save_file
 from torch import nn
 
 from cache.errors import ProbelineError
+from pipeline.models.check import check_model
 from pipeline.models.networks import digest_weights, load_model
 from pipeline.models.settings import Model
 
@@ -115,9 +117,9 @@ def test_an_input_size_that_the_network_refuses_is_explained():
 def test_overrides_reach_the_transform_and_the_rest_is_the_models_own():
     own = load(input_size=None, arguments={}).transform
     assert own.geometry.size == 160
-    changed = load(mean=[0, 0, 0.5], std=[1, 2, 3], interpolation="nearest", crop=0.5).transform
+    changed = load(mean=[0, 0, 0.5], std=[1, 0.5, 0.25], interpolation="nearest", crop=0.5).transform
     assert changed.mean == (0.0, 0.0, 0.5)
-    assert changed.std == (1.0, 2.0, 3.0)
+    assert changed.std == (1.0, 0.5, 0.25)
     assert (changed.geometry.size, changed.geometry.crop) == (32, 0.5)
     assert changed.geometry.interpolation == "nearest"
 
@@ -137,3 +139,15 @@ def test_a_folder_that_is_called_pretrained_does_not_mean_random_weights(tmp_pat
     monkeypatch.chdir(tmp_path)
     assert "no such checkpoint" in refused(weights="pretrained/model.pth")
     assert "no such checkpoint" in refused(weights="random(0).pth")
+
+
+@pytest.mark.parametrize("entry", [VIT, RESNET])
+def test_a_check_refuses_weights_that_see_nothing(entry, tmp_path):
+    assert "px, weights" in check_model("tiny", Model(**entry))
+    state = load_model("tiny", Model(**entry)).backbone.state_dict()
+    blind = {key: torch.zeros_like(value) for key, value in state.items()}
+    save_file(blind, tmp_path / "blind.safetensors")
+    weights = {**entry, "weights": str(tmp_path / "blind.safetensors")}
+    with pytest.raises(ProbelineError, match="the same features for different images") as caught:
+        check_model("tiny", Model(**weights))
+    assert "equal for 4 images" in str(caught.value)
