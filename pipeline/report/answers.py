@@ -6,66 +6,32 @@ All numbers are read from the statistics of results/correlation.nc.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from pipeline.report.contests import Contest, contest
 from pipeline.report.inputs import Inputs
+from pipeline.report.predictors import (
+    EMBEDDINGS,
+    OF_TARGETS,
+    PROTOCOL,
+    TRAINED,
+    Predictor,
+    lone_target,
+    predictors,
+)
+from pipeline.report.targets import first_targets
 from pipeline.report.words import column_label, set_word
 from pipeline.statistics.correlation import FEW_FAMILIES, MIN_FAMILIES, MIN_MODELS
-from pipeline.statistics.predictions import ALL as EVERY
 
-MOST_PROBES, MOST_CHEAP = 5, 3
-"""Predictors in the table of the first screen."""
+MOST = {PROTOCOL: 5, EMBEDDINGS: 2, OF_TARGETS: 1, TRAINED: 1}
+"""Predictors of each kind in the table of the first screen."""
 
-_NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class Predictor:
-    """One variant on one in-domain data set, as a predictor of out-of-domain scores.
-
-    Attributes
-    ----------
-    label : str
-        As in correlation.nc: ``protocol/variant@data set``.
-    name : str
-        The same in words.
-    mean, low, high : float
-        Spearman ρ, averaged over the targets, with its interval over model families.
-    targets, models, families : int
-        Behind the mean; of models the fewest behind one ρ.
-    tested_on : str
-        Targets of the comparison with the reference: those of both, or where the two share none of
-        them all targets.
-    difference, difference_low, difference_high, p, detectable : float
-        From the reference on the same targets; NaN for the reference itself.
-    seconds : float
-        Measured, per model, embeddings given; NaN if not known.
-    """
-
-    label: str
-    name: str
-    mean: float
-    low: float
-    high: float
-    targets: int
-    models: int
-    families: int
-    tested_on: str
-    difference: float
-    difference_low: float
-    difference_high: float
-    p: float
-    detectable: float
-    seconds: float
-
-    @property
-    def cheap(self) -> bool:
-        """Whether it is a number of the train embeddings, and judges no image."""
-        return self.label.startswith("predictors/")
+_LEADERS = {
+    PROTOCOL: "Best of the cheap protocols on in-domain data",
+    EMBEDDINGS: "Best without any probe, from in-domain train embeddings alone",
+}
+_BUT_DEAR = "Only fine-tuning was scored in-domain, and it is not cheap"
 
 
 @dataclass(frozen=True)
@@ -81,6 +47,8 @@ class Answers:
         What predictors are tested against, in words; empty where there is none.
     targets : str
         What is predicted, in words.
+    lone_target : str
+        The one target that the statistics put first, where `targets` are more; else empty.
     withheld : str
         Why there is no answer about predictors, or no interval; empty where there are both.
     families : int
@@ -94,48 +62,53 @@ class Answers:
     predictors: tuple[Predictor, ...]
     reference: str
     targets: str
+    lone_target: str
     withheld: str
     families: int
     few_families: bool
     untrained: tuple[str, ...]
 
     @property
-    def probes(self) -> list[Predictor]:
-        """Predictors that judge images: the protocols."""
-        return [p for p in self.predictors if not p.cheap]
-
-    @property
     def leaders(self) -> list[tuple[str, Predictor]]:
-        """The best protocol and the best cheap predictor, and what each is best of."""
-        cheap = [p for p in self.predictors if p.cheap]
-        kinds = {"Best of the protocols": self.probes, "Best of the cheap predictors": cheap}
-        return [(words, found[0]) for words, found in kinds.items() if found]
+        """The best of each cheap kind, and what it is best of."""
+        found = [
+            (words, best[0]) for kind, words in _LEADERS.items() if (best := self._of_kind(kind))
+        ]
+        return found or [(_BUT_DEAR, dear) for dear in self._of_kind(TRAINED)[:1]]
 
     @property
     def shown(self) -> list[Predictor]:
-        """Those of the first screen: most protocols, and the best cheap predictors."""
-        cheap = [p for p in self.predictors if p.cheap]
-        chosen = [*self.probes[:MOST_PROBES], *cheap[:MOST_CHEAP]]
+        """Those of the first screen: the best of each kind, by their means."""
+        chosen = [p for kind, most in MOST.items() for p in self._of_kind(kind)[:most]]
         return [p for p in self.predictors if p in chosen]
 
     @property
     def tested(self) -> Predictor | None:
-        """The best protocol that is tested against the reference."""
-        return next((p for p in self.probes if np.isfinite(p.difference)), None)
+        """The best cheap protocol that is tested against the reference."""
+        return next((p for p in self._of_kind(PROTOCOL) if np.isfinite(p.difference)), None)
+
+    @property
+    def one_target(self) -> bool:
+        """Whether every mean of the first screen is over one target."""
+        return all(p.targets == 1 for p in self.shown)
+
+    def _of_kind(self, kind: str) -> list[Predictor]:
+        return [p for p in self.predictors if p.kind == kind]
 
 
 def answer(inputs: Inputs) -> Answers:
     """Answer the two questions of a study."""
     trust = inputs.told("trust")
-    predictors = _predictors(inputs, trust)
+    found = predictors(inputs)
     families = len(set(inputs.words("family").values()))
     reference = str(inputs.told("predictor_differences").attrs.get("reference", ""))
     return Answers(
         contests=tuple(contest(inputs, protocol) for protocol in inputs.headline),
-        predictors=predictors,
+        predictors=found,
         reference=column_label(reference) if reference else "",
-        targets=set_word(str(trust.attrs.get("headline_targets", "all"))),
-        withheld=_why_withheld(inputs, predictors, families),
+        targets=set_word(first_targets(trust)) if trust.data_vars else "",
+        lone_target=lone_target(inputs),
+        withheld=_why_withheld(inputs, found, families),
         families=families,
         few_families=MIN_FAMILIES <= families < FEW_FAMILIES,
         untrained=_untrained(inputs),
@@ -154,65 +127,7 @@ def _untrained(inputs: Inputs) -> tuple[str, ...]:
     )
 
 
-def _predictors(inputs: Inputs, trust: xr.Dataset) -> tuple[Predictor, ...]:
-    if not trust.data_vars:
-        return ()
-    chosen = str(trust.attrs["headline_targets"])
-    table = trust.sel(coefficient="spearman", targets=chosen)
-    found = []
-    for label in map(str, table["predictor"].values):
-        of = table.sel(predictor=label)
-        if not np.isfinite(of["mean"]):
-            continue
-        found.append(
-            Predictor(
-                label=label,
-                name=column_label(label),
-                mean=float(of["mean"]),
-                low=float(of["low"]),
-                high=float(of["high"]),
-                targets=_count(of["n_targets"]),
-                models=_count(of["n"]),
-                families=_count(of["families"]),
-                **_against_reference(inputs, label, chosen),
-                seconds=_seconds(inputs, label, chosen),
-            )
-        )
-    return tuple(sorted(found, key=lambda p: -p.mean))
-
-
-_DIFFERENCE = {
-    "difference": "difference", "difference_low": "low", "difference_high": "high",
-    "p": "p_max_t", "detectable": "detectable",
-}  # fmt: skip
-
-
-def _count(value: xr.DataArray) -> int:
-    return int(value) if np.isfinite(value) else 0
-
-
-def _against_reference(inputs: Inputs, label: str, targets: str) -> dict[str, Any]:
-    found = inputs.told("predictor_differences")
-    reference = str(found.attrs.get("reference", ""))
-    offered = found["targets"].values if found.data_vars and reference else ()
-    for name in (targets, EVERY):
-        if name in offered:
-            cell = found.sel(predictor=label, reference=reference, targets=name)
-            if np.isfinite(cell["difference"]):
-                return {"tested_on": set_word(name)} | {
-                    key: float(cell[variable]) for key, variable in _DIFFERENCE.items()
-                }
-    return {"tested_on": ""} | dict.fromkeys(_DIFFERENCE, _NAN)
-
-
-def _seconds(inputs: Inputs, label: str, targets: str) -> float:
-    found = inputs.told("fidelity_cost")
-    if not found.data_vars or label not in found["predictor"].values:
-        return _NAN
-    return float(found["seconds"].sel(predictor=label, targets=targets))
-
-
-def _why_withheld(inputs: Inputs, predictors: tuple[Predictor, ...], families: int) -> str:
+def _why_withheld(inputs: Inputs, found: tuple[Predictor, ...], families: int) -> str:
     if not inputs.datasets("in_domain"):
         return "No data set of this study has the role in-domain, so nothing can predict."
     if not inputs.datasets("out_of_domain"):
@@ -225,7 +140,7 @@ def _why_withheld(inputs: Inputs, predictors: tuple[Predictor, ...], families: i
             f"Withheld: a rank correlation over {models} model{'s' * (models != 1)} says nothing. "
             f"At least {MIN_MODELS} are needed."
         )
-    if not predictors:
+    if not found:
         return (
             f"Withheld: no pair of columns has {MIN_MODELS} models with different scores. "
             "Scores are missing or constant."

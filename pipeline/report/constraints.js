@@ -3,7 +3,7 @@
   // The best model under the reader's limits. Scores and tests are the study's; this only filters.
   const form = document.getElementById("limits");
   if (!form) return;
-  const { models, protocols, datasets, scopes, cells, pairs } =
+  const { models, protocols, datasets, scopes, cells, pairs, means } =
     JSON.parse(document.getElementById("constraints-data").textContent);
   const MOST = 10; // rows that are shown
   const SIZES = { parameters: 1e6, dimension: 1, milliseconds: 1 };
@@ -35,7 +35,9 @@
   const against = (p, s, best, other) => {
     if (best === other) return "the best";
     const [d, ...more] = used[p][s];
-    const told = more.length || !pairs[p][d] ? "-" : pairs[p][d][place(best, other)];
+    // A mean was tested against the best of all models: limits may have taken that one out.
+    const told = more.length ? (means[p][s][best] === "b" ? means[p][s][other] : "-")
+      : pairs[p][d] ? pairs[p][d][place(best, other)] : "-";
     return { 1: "told apart", 0: "not told apart", "-": "not tested" }[told];
   };
 

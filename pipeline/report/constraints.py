@@ -14,13 +14,14 @@ from pipeline.report.embed import embed
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import short
 from pipeline.report.words import protocol_word
+from pipeline.statistics.mean_scores import ALL, OUTSIDE
 
 Floats = NDArray[np.float64]
 
 _DIGITS = 5
 """Decimals of accuracies: finer than a test image in 100,000."""
 
-APART, NEAR, UNKNOWN = "1", "0", "-"
+APART, NEAR, UNKNOWN, BEST = "1", "0", "-", "b"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def choices(inputs: Inputs) -> dict[str, Any]:
     """
     sizes = model_sizes(inputs)
     words = {name: inputs.words(name) for name in ("family", "supervision")}
-    datasets = inputs.datasets()
+    datasets, scopes = inputs.datasets(), _scopes(inputs)
     return {
         "models": [
             {"name": model}
@@ -102,8 +103,12 @@ def choices(inputs: Inputs) -> dict[str, Any]:
         ],
         "protocols": [protocol_word(protocol) for protocol in inputs.headline],
         "datasets": datasets,
-        "scopes": _scopes(inputs),
+        "scopes": scopes,
         "cells": _cells(inputs),
+        "means": [
+            [_against_best(inputs, protocol, scope) for scope in scopes]
+            for protocol in inputs.headline
+        ],
         "pairs": [
             [_pairs(inputs, variant, dataset) for dataset in datasets]
             for variant in inputs.headline.values()
@@ -125,6 +130,25 @@ def _scopes(inputs: Inputs) -> list[dict[str, Any]]:
         if len(names) > 1 and (names is datasets or len(names) < len(datasets))
     ]
     return means + [{"label": name, "datasets": [place]} for place, name in enumerate(datasets)]
+
+
+_TESTED = {"mean over all data sets": ALL, "mean over out-of-domain data sets": OUTSIDE}
+"""Means that `mean_scores` compares."""
+
+
+def _against_best(inputs: Inputs, protocol: str, scope: dict[str, Any]) -> str:
+    """Which models the confidence set leaves beside the best of all, as on the first screen."""
+    means, tested = inputs.told("mean_scores"), _TESTED.get(scope["label"])
+    if not means.data_vars or tested is None:
+        return ""
+    found = means.sel(protocol=protocol, scope=tested).reindex(model=inputs.models)
+    mean, p = found["mean"].values, found["p_best"].values
+    if not np.isfinite(mean).any():
+        return ""
+    alpha = 1 - inputs.study.correlation.confidence
+    told = np.where(np.isfinite(p), np.where(p > alpha, NEAR, APART), UNKNOWN)
+    told[np.nanargmax(mean)] = BEST
+    return "".join(told)
 
 
 def _cells(inputs: Inputs) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The report's tables on normalisation: what it changes in scores, and in what they predict."""
+"""The report's tables on normalization: what it changes in scores, and in what they predict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.statistics.panel import MEAN
 
 
 def normalization_tables(inputs: Inputs) -> list[Table]:
-    """What a normalisation changes: scores, and how well they predict."""
+    """What a normalization changes: scores, and how well they predict."""
     return [
         table_of(inputs, "normalization_effect", "Change of the score, points", _score_effect),
         table_of(
@@ -40,7 +40,7 @@ def _score_effect(found: xr.Dataset) -> Filled:
         ]
         for variant, plain in zip(found["variant"].values, found["plain"].values, strict=True)
     ]  # fmt: skip
-    head = ["With normalisation less without", "Mean over data sets", *shown[1:]]
+    head = ["With normalization less without", "Mean over data sets", *shown[1:]]
     return Filled(head, rows)
 
 

@@ -14,6 +14,9 @@ from pipeline.report.inputs import Inputs
 from pipeline.report.stated import statistic
 from pipeline.report.words import protocol_word
 
+NOT_ESTIMABLE = "not estimable"
+"""What the text of a cell begins with that says, there or below, why it has no number."""
+
 MOST_ROWS = 300
 """Of one table; the rest is in results/statistics/."""
 
@@ -43,6 +46,8 @@ class Table:
         Why there is no table; empty where there is one.
     left_out : int
         Rows beyond `MOST_ROWS`.
+    empty : int
+        Rows without any number, which are not among `rows`.
     """
 
     heading: str
@@ -52,6 +57,7 @@ class Table:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     withheld: str = ""
     left_out: int = 0
+    empty: int = 0
 
 
 class Filled(NamedTuple):
@@ -88,12 +94,49 @@ def table_of(
     filled = found if isinstance(found, str) else fill(found)
     if isinstance(filled, str):
         return Table(heading, name, withheld=filled)
-    rows = [tuple(row) for row in filled.rows]
+    head, rows = _with_content(filled)
     return Table(
-        heading, name, tuple(filled.head), tuple(rows[:MOST_ROWS]), inputs.told(name).attrs,
-        "" if rows else "Withheld: there are too few scores.",
-        filled.left_out + max(len(rows) - MOST_ROWS, 0),
+        heading, name, head, rows[:MOST_ROWS], inputs.told(name).attrs,
+        "" if rows else _nothing_in(filled),
+        filled.left_out + max(len(rows) - MOST_ROWS, 0), len(filled.rows) - len(rows),
     )  # fmt: skip
+
+
+_EMPTY = ("", NOTHING, NOT_ESTIMABLE)
+
+
+def _with_content(filled: Filled) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+    """Head and rows without the rows, then the columns, in which every number is withheld."""
+    rows = [row for row in filled.rows if any(map(_has_number, row[1:]))]
+    kept = [
+        place for place in range(len(filled.head))
+        if place == 0 or any(row[place].text not in _EMPTY for row in rows)
+    ]  # fmt: skip
+    head = tuple(filled.head[place] for place in kept)
+    return head, tuple(tuple(row[place] for place in kept) for row in rows)
+
+
+def _has_number(cell: Cell) -> bool:
+    return cell.text not in _EMPTY and not cell.text.startswith(NOT_ESTIMABLE)
+
+
+def _nothing_in(filled: Filled) -> str:
+    """Why no row is left: what the cells say, or that there was nothing to fill them with."""
+    said = dict.fromkeys(
+        _reason(cell)
+        for row in filled.rows
+        for cell in row[1:]
+        if cell.text.startswith(NOT_ESTIMABLE)
+    )
+    if not said:
+        return "Withheld: there are too few scores."
+    return f"Not estimable: {'; '.join(filter(None, said))}."
+
+
+def _reason(cell: Cell) -> str:
+    """Why it is not estimable, which its text says, or the smaller line."""
+    said = cell.text.removeprefix(NOT_ESTIMABLE).removeprefix(": ") or cell.small
+    return said.removeprefix("withheld: ")
 
 
 def protocol_heads(table: xr.Dataset) -> list[str]:

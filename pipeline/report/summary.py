@@ -40,7 +40,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
             _protocol(c.protocol),
             _code(c.best),
             _estimate(percent(c.mean), interval(c.low, c.high, in_points=True)),
-            ", ".join(map(_code, c.near)) if c.compared else "not known",
+            ", ".join(map(_code, c.near)) or "none" if c.compared else "not known",
         ]
         for c in found.contests
         if c.best is not None

@@ -6,14 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+import numpy as np
 import xarray as xr
 
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
+from pipeline.report.targets import first_targets
 from pipeline.report.theme import COLORS, SHAPES, finish
 from pipeline.report.words import column_label, protocol_word, set_word
 
 COSTS = {"seconds": "seconds a model", "forward_passes": "images embedded a model"}
+
+HEIGHT = 380
+"""Pixels of the figure's inside."""
+
+LINE, ABOVE = 16, 10
+"""Pixels between names, at least, and between a name and its point."""
 
 SHORTEST = 1e-3
 """Seconds; shorter ones are drawn there, for the axis is logarithmic."""
@@ -70,7 +78,7 @@ def _rows(inputs: Inputs) -> stated.Rows | str:
     table, trust = stated.statistic(inputs, "fidelity_cost"), stated.statistic(inputs, "trust")
     if isinstance(table, str):
         return table
-    headline = table.attrs.get("headline_targets", "")
+    headline = table.attrs["headline_targets"] if isinstance(trust, str) else first_targets(trust)
     intervals = _intervals(trust) if isinstance(trust, xr.Dataset) else {}
     rows: stated.Rows = []
     for row in stated.rows_of(table, "fidelity"):
@@ -95,6 +103,7 @@ def _rows(inputs: Inputs) -> stated.Rows | str:
         )
     if not rows:
         return "Nothing to show: no cost was measured; imported scores have none."
+    _place_names(rows)
     order = list(COSTS)
     return sorted(rows, key=lambda row: (row["targets"] != headline, order.index(row["cost"])))
 
@@ -106,6 +115,26 @@ def _intervals(trust: xr.Dataset) -> dict[tuple[str, str], tuple[float | None, .
         (row["predictor"], row["targets"]): tuple(row[name] for name in fields)
         for row in stated.rows_of(spearman, "mean", fields)
     }
+
+
+def _place_names(rows: stated.Rows) -> None:
+    """Give every row ``name_dy``: pixels from its point to its name, so that no names overlap.
+
+    Only the names of the front are drawn. Their order from bottom to top is that of the points, and
+    they are `LINE` apart whatever the figure's width is: what is too near moves up.
+    """
+    for view in {(row["targets"], row["cost"]) for row in rows}:
+        shown = [row for row in rows if (row["targets"], row["cost"]) == view]
+        ends = [row[end] for row in shown for end in ("low", "high", "fidelity")]
+        known = [end for end in ends if end is not None]
+        pixels = HEIGHT / (max(known) - min(known) or 1)
+        above = np.inf
+        for row in sorted(shown, key=lambda row: row["fidelity"]):
+            row["name_dy"] = -ABOVE
+            if row["front"]:
+                point = (max(known) - row["fidelity"]) * pixels
+                above = min(point - ABOVE, above - LINE)
+                row["name_dy"] = round(above - point)
 
 
 def _figure(rows: stated.Rows) -> stated.Spec:
@@ -124,7 +153,7 @@ def _figure(rows: stated.Rows) -> stated.Spec:
     )
     x = alt.X(
         "drawn:Q",
-        title="Cost",
+        title="Cost of a model (seconds or images, as chosen above; log scale)",
         scale=alt.Scale(type="log", nice=False, padding=24),
         axis=alt.Axis(format=",~r", tickCount=5, grid=False),
     )
@@ -160,7 +189,7 @@ def _figure(rows: stated.Rows) -> stated.Spec:
     names = front.mark_text(
         align=alt.ExprRef(f"{left} ? 'left' : 'right'"),
         dx=alt.ExprRef(f"{left} ? 9 : -9"),
-        dy=-10,
+        dy=alt.ExprRef("datum.name_dy"),
         opacity=alt.ExprRef(f"width < {stated.NARROW} ? 0 : 1"),  # the table below has them, too
         fontSize=12,
         color="#777",
@@ -171,7 +200,7 @@ def _figure(rows: stated.Rows) -> stated.Spec:
         points,
         names,
         data=alt.NamedData(name="rows"),
-    ).properties(width="container", height=380)
+    ).properties(width="container", height=HEIGHT)
     return finish(
         figure.add_params(
             alt.param(name="targets", value=rows[0]["targets"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
@@ -10,6 +10,7 @@ import xarray as xr
 from pipeline.report.formats import NOTHING, interval, p_value, percent, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import Cell, Filled, Table, estimate, table_of, whole
+from pipeline.report.targets import first_targets, most_targets
 from pipeline.report.words import column_label, set_word
 
 
@@ -19,29 +20,45 @@ def trust_table(inputs: Inputs) -> Table:
 
 
 def _trust(found: xr.Dataset) -> Filled:
-    first = str(found.attrs["headline_targets"])
+    first = first_targets(found)
     rho_of = found.sel(coefficient="spearman")
     sets = list(dict.fromkeys([first, *map(str, found["targets"].values)]))
     order = np.argsort(-np.nan_to_num(rho_of["mean"].sel(targets=first).values, nan=-2))
+    several = most_targets(found, first) > 1
     rows = []
     for label in found["predictor"].values[order]:
         of = rho_of.sel(predictor=label)
         main = of.sel(targets=first)
-        cells = [
-            Cell(column_label(str(label))),
-            estimate(main, "mean", "low", "high"),
-            Cell(rho(float(main["fisher"])), interval(main["fisher_low"], main["fisher_high"])),
-            Cell(interval(main["lowest"], main["highest"]) or NOTHING,
-                 f"{whole(main['n_targets'])} targets, {whole(main['n'])} models"),
-            Cell(interval(main["new_low"], main["new_high"]) or NOTHING),
-            *(estimate(of.sel(targets=s), "mean", "low", "high") for s in sets[1:]),
-        ]  # fmt: skip
-        rows.append(cells)
+        rows.append(
+            [
+                Cell(column_label(str(label)),
+                     f"{_targets(main['n_targets'])}, {whole(main['n'])} models"),
+                estimate(main, "mean", "low", "high"),
+                *(_spread(main) if several else ()),
+                *(estimate(of.sel(targets=s), "mean", "low", "high") for s in sets[1:]),
+            ]
+        )  # fmt: skip
+    rho_word = "Mean ρ" if several else "ρ"
     head = [
-        "Predictor", f"Mean ρ, {set_word(first)}", "By Fisher’s z", "Lowest to highest",
-        "Interval for new targets", *(f"Mean ρ, {set_word(s)}" for s in sets[1:]),
+        "Predictor", f"{rho_word}, {set_word(first)}",
+        *(("By Fisher’s z", "Lowest to highest", "For new targets") if several else ()),
+        *(f"{'Mean ρ' if most_targets(found, s) > 1 else 'ρ, one target'}, {set_word(s)}"
+          for s in sets[1:]),
     ]  # fmt: skip
     return Filled(head, rows)
+
+
+def _spread(main: xr.Dataset) -> tuple[Cell, ...]:
+    """What a mean over several targets hides; over one there is nothing to hide."""
+    return (
+        Cell(rho(float(main["fisher"])), interval(main["fisher_low"], main["fisher_high"])),
+        Cell(interval(main["lowest"], main["highest"]) or NOTHING),
+        Cell(interval(main["new_low"], main["new_high"]) or NOTHING),
+    )
+
+
+def _targets(count: xr.DataArray) -> str:
+    return f"{whole(count)} target{'s' * (float(count) != 1)}"
 
 
 def choosing_table(inputs: Inputs) -> Table:
@@ -50,7 +67,8 @@ def choosing_table(inputs: Inputs) -> Table:
 
 
 def _choosing(found: xr.Dataset) -> Filled:
-    table = found.sel(targets=str(found.attrs["headline_targets"]))
+    targets = first_targets(found)
+    table = found.sel(targets=targets)
     order = np.argsort(np.nan_to_num(table["regret_naive"].values, nan=9.0), kind="stable")
     rows = []
     for label in table["predictor"].values[order]:
@@ -58,8 +76,8 @@ def _choosing(found: xr.Dataset) -> Filled:
         rows.append(
             [
                 Cell(column_label(str(label))),
-                Cell(_bracket(of, "regret", points)),
-                Cell(_bracket(of, "relative", rho)),
+                _two_estimates(of, "regret", points),
+                _two_estimates(of, "relative", rho),
                 Cell(percent(float(of["top1"]))),
                 Cell(percent(float(of["top3"]))),
                 Cell(percent(float(of["decision_accuracy"])),
@@ -68,15 +86,16 @@ def _choosing(found: xr.Dataset) -> Filled:
                 Cell(whole(of["n_targets"])),
             ]
         )  # fmt: skip
-    head = ["Predictor", "Regret, points", "Regret / (best − median)", "Best model chosen",
+    head = ["Predictor", "Regret, points: naive (cross-fitted)",
+            "Regret / (best − median): naive (cross-fitted)", "Best model chosen",
             "Best among its first three", "Pairs ordered rightly", "ρ in its top half",
             "Targets"]  # fmt: skip
     return Filled(head, rows)
 
 
 def reference_table(inputs: Inputs) -> Table:
-    """F1: every predictor against in-domain linear probing."""
-    heading = "Each predictor against in-domain linear probing"
+    """F1: every predictor against the in-domain linear probe."""
+    heading = "Each predictor against the in-domain linear probe"
     return table_of(inputs, "predictor_differences", heading, _against_reference)
 
 
@@ -99,13 +118,13 @@ def _against_reference(found: xr.Dataset) -> Filled | str:
                         Cell(rho(float(of["detectable"]))),
                     ]
                 )
-    head = ["Predictor, targets", f"Δ mean ρ from {column_label(reference)}", "p alone",
-            "p, max-T", "p, Holm", "Could have been found"]  # fmt: skip
+    head = ["Predictor, targets", f"Δ mean ρ from {column_label(reference)}, interval alone",
+            "p alone", "p, corrected by max-T", "p, corrected by Holm",
+            "Shows up in 4 of 5 studies from"]  # fmt: skip
     return Filled(head, rows)
 
 
-def _bracket(of: xr.Dataset, name: str, write: Any) -> str:
-    low, high = (float(of[f"{name}_{end}"]) for end in ("crossed", "naive"))
-    if not np.isfinite(low):
-        return f"at most {write(high)}" if np.isfinite(high) else NOTHING
-    return f"{write(low)} to {write(high)}"
+def _two_estimates(of: xr.Dataset, name: str, write: Callable[[float], str]) -> Cell:
+    """The naive estimate over the cross-fitted one: too large and too small, and no interval."""
+    crossed, naive = (float(of[f"{name}_{end}"]) for end in ("crossed", "naive"))
+    return Cell(write(naive), f"({write(crossed)})" if np.isfinite(crossed) else "at most")

@@ -10,6 +10,7 @@ from pipeline.report.formats import NOTHING, interval, p_value, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import (
     MOST_ROWS,
+    NOT_ESTIMABLE,
     Cell,
     Filled,
     Table,
@@ -46,7 +47,7 @@ def _gaps(found: xr.Dataset) -> Filled:
         for protocol in table["protocol"].values:
             of = table.sel(contrast=contrast, protocol=protocol)
             if not np.isfinite(of["value"]):
-                cells.append(Cell("not estimable", str(of["verdict"].item())))
+                cells.append(Cell(NOT_ESTIMABLE, str(of["verdict"].item())))
                 continue
             small = "; ".join(
                 filter(

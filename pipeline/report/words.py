@@ -29,8 +29,8 @@ SET_WORDS = {
     "other_protocols": "scores by other protocols",
     "all": "scores by all protocols",
     "knn": "kNN",
-    "linear": "linear probing",
-    "fewshot": "few-shot learning",
+    "linear": "linear probe",
+    "fewshot": "few-shot",
     "transfer": "transferred probes",
     "finetune": "fine-tuning",
 }
@@ -87,7 +87,7 @@ def set_word(targets: str) -> str:
 
 
 def _normalized(settings: str) -> tuple[str, str]:
-    """Settings without the word on normalisation, and that word."""
+    """Settings without the word on normalization, and that word."""
     for key in sorted(NORMALIZATION_WORDS, key=len, reverse=True):
         if settings == key:
             return "", NORMALIZATION_WORDS[key]

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
-NO_PAIRS = "no protocol was run with and without a normalisation"
+NO_PAIRS = "no protocol was run with and without a normalization"
 
 
 def normalization_pairs(variants: list[str]) -> dict[str, str]:
@@ -52,7 +52,7 @@ def normalization_effect(evidence: Evidence) -> xr.Dataset:
         all data sets); variables without, difference, low, high, n, families. Coordinate plain
         names the twin.
     """
-    definition = "mean over models of the accuracy with a normalisation minus that without"
+    definition = "mean over models of the accuracy with a normalization minus that without"
     pairs, table = _pairs(evidence)
     if not pairs:
         return withheld(definition, NO_PAIRS)
@@ -96,7 +96,7 @@ def normalization_ranking(evidence: Evidence) -> xr.Dataset:
     """
     definition = (
         "Spearman's ρ of in-domain scores with headline scores out of domain: with a "
-        "normalisation minus without; the mean weighs data sets by cluster"
+        "normalization minus without; the mean weighs data sets by cluster"
     )
     inside, outside = (evidence.datasets(f"{where}_domain") for where in ("in", "out_of"))
     pairs, table = _pairs(evidence)

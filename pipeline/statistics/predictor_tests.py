@@ -89,8 +89,8 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
             "reference": "" if reference is None else labels[reference],
             "power": f"detectable: the smallest true difference that {POWER:.0%} of such studies "
             "find significant by max-T. A difference that is not significant is not zero",
-            "withheld": "p_max_t, p_holm and detectable: only against the declared reference, "
-            "in-domain linear probing",
+            "withheld": "p_max_t, p_holm and detectable: only against the declared reference, the "
+            "in-domain linear probe",
         },
     )
 
@@ -98,7 +98,7 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
 def normalization_tests(evidence: Evidence) -> xr.Dataset:
     """Mean ρ of predictors with normalised embeddings less that of the same without."""
     definition = (
-        "mean Spearman ρ of `predictor`, with normalised embeddings, less that of `plain`, "
+        "mean Spearman ρ of `predictor`, with normalized embeddings, less that of `plain`, "
         f"without; {_SETS}"
     )
     pairs = [
@@ -109,7 +109,7 @@ def normalization_tests(evidence: Evidence) -> xr.Dataset:
     found = predictions(evidence, list(dict.fromkeys(p for pair in pairs for p in pair)))
     trusted = measure_fidelity(evidence, found) if not isinstance(found, str) else found
     if isinstance(trusted, str):
-        reason = trusted if pairs else "no variant has a counterpart with another normalisation"
+        reason = trusted if pairs else "no variant has a counterpart with another normalization"
         return withheld(definition, reason)
     place = {p: i for i, p in enumerate(trusted.found.predictors)}
     there = [(a, b) for a, b in pairs if a in place and b in place]

@@ -124,6 +124,6 @@ def partial(name, section, **context):
     environment.globals |= {
         "figure": lambda name, title: Markup(f'<div id="{name}"></div>'),
         "word": protocol_word,
-        "plural": lambda n, noun: f"{n} {noun}s",
+        "plural": lambda n, noun, many=None: f"{n} {noun if n == 1 else many or noun + 's'}",
     }
     return environment.get_template(f"{name}.html.j2").render({name: section}, **context)

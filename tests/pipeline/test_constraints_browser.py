@@ -62,11 +62,25 @@ def pairs():
     return table(("variant", "dataset", "model", "rival"), labels, {"low": low, "high": high})
 
 
+def means():
+    """kNN out of domain: the best of all models is not told apart from the second."""
+    mean = values()[:, 1:, 0].mean(axis=1)
+    order = np.argsort(-mean)  # epsilon, without a mean, is last
+    p = np.full(len(MODELS), np.nan)
+    p[order[:4]] = [1.0, 0.3, 0.04, 0.01]
+    found = {"mean": mean, "p_best": p}
+    return table(
+        ("protocol", "scope", "model"),
+        (["knn", "transfer"], ["all", "out_of_domain"], MODELS),
+        {name: [[row * np.nan, row], [row * np.nan, row * np.nan]] for name, row in found.items()},
+    )
+
+
 @pytest.fixture(scope="module")
 def page(browser, tmp_path_factory):
     images = np.full((5, 3), 100.0)
     inputs = make_inputs(
-        {"model_pairs": pairs()},
+        {"model_pairs": pairs(), "mean_scores": means()},
         models=MODELS,
         datasets=DATASETS,
         variants=("knn/study", "transfer/from_in0_ridge_none"),
@@ -171,6 +185,19 @@ def test_who_is_told_apart(page):
         assert told == ("told apart" if MODELS[0] in (best, name) else "not told apart")
     assert {told for *_, told in show(page, scope="in0")[1:]} == {"not tested"}
     assert {told for *_, told in show(page)[1:]} == {"not tested"}
+
+
+def test_means_are_compared_with_the_best_of_all_models(page):
+    scope = "mean over out-of-domain data sets"
+    shown = show(page, scope=scope)
+    assert [told for *_, told in shown] == [
+        "the best", "not told apart", "told apart", "told apart"
+    ]  # fmt: skip
+    best = MODELS.index(shown[0][0])
+    limits = {"milliseconds": MILLISECONDS[best] - 0.5}  # the best of all is out
+    left = show(page, scope=scope, **limits)
+    assert {told for *_, told in left[1:]} <= {"not tested"}
+    assert left[0][0] != shown[0][0]
 
 
 def test_unknown_sizes_are_said(page):

@@ -166,7 +166,7 @@ def test_normalisation_that_spoils_a_predictor_is_found():
 
 
 def test_without_pairs_it_says_so():
-    assert "normalisation" in normalization_tests(study()).attrs["withheld"]
+    assert "normalization" in normalization_tests(study()).attrs["withheld"]
 
 
 def test_redraws_do_not_depend_on_chance():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from made_inputs import drawn, make_inputs, partial, table, withheld
 
-from pipeline.report.tradeoff import SHORTEST, figures, section
+from pipeline.report.tradeoff import ABOVE, HEIGHT, LINE, SHORTEST, figures, section
 
 PREDICTORS = ["knn/study@in0", "linear/ridge_none@in0", "predictors/rankme@each target"]
 TARGETS = ["other_protocols", "all"]
@@ -26,7 +30,7 @@ def costs(headline="all"):
     )
 
 
-def trust():
+def trust(headline="all"):
     mean = np.full((2, 3, 2), 0.5)
     mean[1] = [[0.6, 0.61], [0.8, 0.81], [0.4, np.nan]]
     return table(
@@ -39,6 +43,7 @@ def trust():
             "n": mean * 0 + 8,
             "n_targets": mean * 0 + 6,
         },
+        headline_targets=headline,
     )
 
 
@@ -66,12 +71,12 @@ def test_intervals_are_those_of_spearman():
 def test_no_time_at_all_is_drawn_at_the_edge():
     pair = figures(make_inputs({"fidelity_cost": costs()}))["fidelity_cost"]
     words = [w for k, w in drawn(pair, targets="other_protocols") if k == "point"]
-    assert sum(f"Cost: {SHORTEST:g}" in w for w in words) == 1
+    assert sum(f"log scale): {SHORTEST:g}" in w for w in words) == 1
     assert all(row["low"] is None for row in pair[1])  # without trust there are no intervals
 
 
 def test_the_front_is_a_table_with_the_quickest_first():
-    found = section(make_inputs({"fidelity_cost": costs("other_protocols"), "trust": trust()}))
+    found = section(make_inputs({"fidelity_cost": costs(), "trust": trust("other_protocols")}))
     assert [row["spent"] for row in found.front] == [0, 0.01, 3]
     text = partial("tradeoff", found)
     assert "0.50 to 0.70" in text
@@ -90,3 +95,29 @@ def test_without_costs_or_fidelity_the_page_says_so():
         inputs = make_inputs({"fidelity_cost": found, "trust": trust()})
         assert figures(inputs) == {}
         assert reason in partial("tradeoff", section(inputs))
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=12))
+def test_names_on_the_front_never_lie_upon_each_other(means):
+    labels = [f"knn/{i}@in0" for i in range(len(means))]
+    column = np.array(means)[:, np.newaxis]
+    found = table(
+        ("predictor", "targets"),
+        (labels, ["all"]),
+        {
+            "fidelity": column,
+            "seconds": column * 0 + 1,
+            "forward_passes": column * np.nan,
+            "pareto_seconds": column * 0 + 1,
+            "pareto_forward_passes": column * np.nan,
+        },
+        headline_targets="all",
+    )
+    rows = figures(make_inputs({"fidelity_cost": found}))["fidelity_cost"][1]
+    drawn_at = [row["fidelity"] for row in rows]
+    pixels = HEIGHT / (max(drawn_at) - min(drawn_at) or 1)
+    points = [(max(drawn_at) - row["fidelity"]) * pixels for row in rows]
+    names = sorted(point + row["name_dy"] for point, row in zip(points, rows, strict=True))
+    assert all(later - first > LINE - 1.01 for first, later in itertools.pairwise(names))
+    assert all(row["name_dy"] <= -ABOVE for row in rows)  # never on its own point
+    assert max(row["name_dy"] for row in rows) == -ABOVE  # the lowest stays where it belongs

@@ -160,6 +160,26 @@ def test_few_models_get_no_correlation(models):
     assert ("There is no other model to compare it with." in words) == (models == 1)
 
 
+def test_the_contents_come_first_and_lead_to_every_section():
+    store(make_study(models=2), statistics=False)
+    page = run()
+    markup = re.sub(r"<(script|style)[^>]*>.*?</\1>", "", page, flags=re.DOTALL)
+    assert markup.index("<nav") < markup.index("<h1")
+    ids = re.findall(r'\bid="([^"]+)"', markup)
+    assert len(ids) == len(set(ids))
+    listed = re.findall(r'href="#([^"]+)"', markup[: markup.index("</nav>")])
+    assert set(re.findall(r'href="#([^"]+)"', markup)) <= set(ids)
+    assert set(re.findall(r'<section[^>]* id="([^"]+)"', markup)) <= set(listed)
+
+
+def test_a_section_with_nothing_to_say_is_one_line():
+    store(make_study(models=2), statistics=False)
+    line = r'<section class="nothing" id="([^"]+)"><h2>.*?</h2><p>(.*?)</p></section>'
+    folded = dict(re.findall(line, run()))
+    assert {"trust-section", "tradeoff", "labels", "why", "shift", "cheap", "tests"} <= set(folded)
+    assert all(folded.values())
+
+
 @pytest.mark.slow
 def test_few_families_get_no_interval():
     store(make_study(words={"family": "one"}))

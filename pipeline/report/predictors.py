@@ -1,0 +1,164 @@
+"""What the report's first screen says of each predictor of out-of-domain scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from pipeline.report.inputs import Inputs
+from pipeline.report.targets import first_targets, most_targets, single_target
+from pipeline.report.words import column_label, set_word
+from pipeline.statistics.predictions import ALL, EACH_TARGET, FINETUNE
+
+PROTOCOL, EMBEDDINGS, OF_TARGETS, TRAINED = "protocol", "embeddings", "of_targets", "trained"
+"""Kinds: judging images, in-domain embeddings, embeddings of each target, training all models."""
+
+_NAN = float("nan")
+
+_DIFFERENCE = {
+    "difference": "difference", "difference_low": "low", "difference_high": "high",
+    "p": "p_max_t", "detectable": "detectable",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """One variant on one in-domain data set, as a predictor of out-of-domain scores.
+
+    Attributes
+    ----------
+    label : str
+        As in correlation.nc: ``protocol/variant@data set``.
+    name : str
+        The same in words.
+    mean, low, high : float
+        Spearman ρ, averaged over the targets, with its interval over model families.
+    targets, models, families : int
+        Behind the mean; of models the fewest behind one ρ.
+    only_target : str
+        Its name where there is one alone.
+    lone, lone_low, lone_high : float
+        The same for the headline's one target, where the mean is over a wider set; else NaN.
+    tested_on : str
+        Targets of the comparison with the reference: those of both, or where the two share none of
+        them all targets.
+    comparisons : int
+        How many predictors were compared with the reference there: p is corrected for them all.
+    difference, difference_low, difference_high, p, detectable : float
+        From the reference on the same targets, the interval being that of this comparison alone;
+        NaN for the reference itself.
+    seconds : float
+        Measured, per model, embeddings given; NaN if not known.
+    """
+
+    label: str
+    name: str
+    mean: float
+    low: float
+    high: float
+    targets: int
+    models: int
+    families: int
+    only_target: str
+    lone: float
+    lone_low: float
+    lone_high: float
+    tested_on: str
+    comparisons: int
+    difference: float
+    difference_low: float
+    difference_high: float
+    p: float
+    detectable: float
+    seconds: float
+
+    @property
+    def kind(self) -> str:
+        """What it asks for: `PROTOCOL`, `EMBEDDINGS`, `OF_TARGETS` or `TRAINED`."""
+        protocol = self.label.partition("/")[0]
+        if protocol == FINETUNE:
+            return TRAINED
+        if protocol != "predictors":
+            return PROTOCOL
+        return OF_TARGETS if self.label.endswith(f"@{EACH_TARGET}") else EMBEDDINGS
+
+
+def predictors(inputs: Inputs) -> tuple[Predictor, ...]:
+    """All predictors, best mean Spearman first; none where that was withheld."""
+    trust = inputs.told("trust")
+    if not trust.data_vars:
+        return ()
+    chosen, headline = first_targets(trust), str(trust.attrs["headline_targets"])
+    spearman = trust.sel(coefficient="spearman")
+    found = []
+    for label in map(str, trust["predictor"].values):
+        of = spearman.sel(predictor=label, targets=chosen)
+        if not np.isfinite(of["mean"]):
+            continue
+        found.append(
+            Predictor(
+                label=label,
+                name=column_label(label),
+                mean=float(of["mean"]),
+                low=float(of["low"]),
+                high=float(of["high"]),
+                targets=_count(of["n_targets"]),
+                models=_count(of["n"]),
+                families=_count(of["families"]),
+                only_target=(
+                    single_target(inputs, chosen, label) if _count(of["n_targets"]) == 1 else ""
+                ),
+                **_alone(spearman.sel(predictor=label, targets=headline), chosen != headline),
+                **_against_reference(inputs, label, chosen),
+                seconds=_seconds(inputs, label, chosen),
+            )
+        )
+    return tuple(sorted(found, key=lambda p: -p.mean))
+
+
+def lone_target(inputs: Inputs) -> str:
+    """The headline's one target, where the first screen speaks of more; else empty."""
+    trust = inputs.told("trust")
+    if not trust.data_vars:
+        return ""
+    headline = str(trust.attrs["headline_targets"])
+    if first_targets(trust) == headline or most_targets(trust, headline) != 1:
+        return ""
+    return single_target(inputs, headline, "")
+
+
+def _count(value: xr.DataArray) -> int:
+    return int(value) if np.isfinite(value) else 0
+
+
+def _alone(of: xr.Dataset, wanted: bool) -> dict[str, Any]:
+    return {
+        f"lone{end}": float(of[name]) if wanted else _NAN
+        for end, name in (("", "mean"), ("_low", "low"), ("_high", "high"))
+    }
+
+
+def _against_reference(inputs: Inputs, label: str, targets: str) -> dict[str, Any]:
+    found = inputs.told("predictor_differences")
+    reference = str(found.attrs.get("reference", ""))
+    offered = found["targets"].values if found.data_vars and reference else ()
+    for name in (targets, ALL):
+        if name in offered:
+            every = found.sel(reference=reference, targets=name)
+            cell = every.sel(predictor=label)
+            if np.isfinite(cell["difference"]):
+                return {
+                    "tested_on": set_word(name),
+                    "comparisons": int(every["p_max_t"].notnull().sum()),
+                } | {key: float(cell[variable]) for key, variable in _DIFFERENCE.items()}
+    return {"tested_on": "", "comparisons": 0} | dict.fromkeys(_DIFFERENCE, _NAN)
+
+
+def _seconds(inputs: Inputs, label: str, targets: str) -> float:
+    found = inputs.told("fidelity_cost")
+    if not found.data_vars or label not in found["predictor"].values:
+        return _NAN
+    return float(found["seconds"].sel(predictor=label, targets=targets))
