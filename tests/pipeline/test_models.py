@@ -117,7 +117,9 @@ def test_an_input_size_that_the_network_refuses_is_explained():
 def test_overrides_reach_the_transform_and_the_rest_is_the_models_own():
     own = load(input_size=None, arguments={}).transform
     assert own.geometry.size == 160
-    changed = load(mean=[0, 0, 0.5], std=[1, 0.5, 0.25], interpolation="nearest", crop=0.5).transform
+    changed = load(
+        mean=[0, 0, 0.5], std=[1, 0.5, 0.25], interpolation="nearest", crop=0.5
+    ).transform
     assert changed.mean == (0.0, 0.0, 0.5)
     assert changed.std == (1.0, 0.5, 0.25)
     assert (changed.geometry.size, changed.geometry.crop) == (32, 0.5)

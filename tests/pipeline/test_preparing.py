@@ -92,7 +92,11 @@ def offered(server, monkeypatch) -> Callable[[str, dict[str, bytes]], KnownDatas
         ]
         entry = {**known.entry, "expected": COUNTS}
         made = replace(known, files=tuple(here), **{"entry": entry, **changes})
-        for module in ("pipeline.datasets.settings", "stages.datasets_commands", "pipeline.datasets.sources"):
+        for module in (
+            "pipeline.datasets.settings",
+            "stages.datasets_commands",
+            "pipeline.datasets.sources",
+        ):
             monkeypatch.setattr(f"{module}.known_dataset", lambda _: made)
         return made
 
