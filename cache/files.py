@@ -34,7 +34,7 @@ def explain_disk_errors(path: Path) -> Iterator[None]:
     DiskFullError
         On ENOSPC and EDQUOT.
     ProbelineError
-        On EFBIG; on EIO; on EACCES, EPERM and EROFS.
+        On EFBIG; on EIO; on ELOOP; on EACCES, EPERM and EROFS.
     """
     try:
         yield
@@ -64,6 +64,14 @@ def explain_disk_errors(path: Path) -> Iterator[None]:
                 remedy="look at the disk; what was committed is kept: "
                 "`probeline cache verify --deep` says whether it is whole",
             ) from error
+        if error.errno == errno.ELOOP:
+            raise ProbelineError(
+                str(path),
+                "is a link, and nothing is written through it",
+                expected="a file of this project",
+                found=str(error.filename or path),
+                remedy="delete the link",
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise ProbelineError(
                 str(path),
@@ -72,6 +80,17 @@ def explain_disk_errors(path: Path) -> Iterator[None]:
                 remedy="make the folder writable for this user",
             ) from error
         raise
+
+
+def not_through_links(path: str | os.PathLike[str], flags: int) -> int:
+    """Open a file that is written in place, as ``opener=`` of `open`; never what a link leads to.
+
+    Raises
+    ------
+    OSError
+        ELOOP, where the path's last name is a link; `explain_disk_errors` explains it.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
 
 
 def fsync_directory(path: Path) -> None:
@@ -98,7 +117,7 @@ def write_durably(path: Path, data: bytes | memoryview) -> None:
     with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(temporary, "wb") as file:
+            with open(temporary, "wb", opener=not_through_links) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

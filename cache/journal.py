@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from cache.files import explain_disk_errors, fsync_directory
+from cache.files import explain_disk_errors, fsync_directory, not_through_links
 
 
 class Journal:
@@ -31,7 +31,7 @@ class Journal:
         self.entries: list[dict[str, Any]] = []
         with explain_disk_errors(path):
             # Unbuffered: after a failed write nothing is left over that a later one could repeat.
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            self._handle = not_through_links(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             fsync_directory(path.parent)
         self._end = 0
         for line in path.read_bytes().splitlines(keepends=True):

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from cache.errors import CellLockedError
-from cache.files import explain_disk_errors
+from cache.files import explain_disk_errors, not_through_links
 
 POLL_SECONDS = 0.2
 """Between two looks at a lock that is waited for."""
@@ -109,7 +109,7 @@ def _open(path: Path) -> int:
         with explain_disk_errors(path):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+                return not_through_links(path, os.O_RDWR | os.O_CREAT)
             except (FileNotFoundError, FileExistsError):
                 # The owner before us may remove the folder, too, between our two steps.
                 if attempt == 99:

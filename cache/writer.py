@@ -258,8 +258,11 @@ class CellWriter:
         found = _read_layout(self.address.partial / "layout.json")
         # dtype and remarks may rightly differ: a fallback to float32 is remembered.
         asked = ("format", "key", "shape")
-        if found is None or canonical_json([found.get(name) for name in asked]) != canonical_json(
-            [fresh[name] for name in asked]
+        if (
+            found is None
+            or canonical_json([found.get(name) for name in asked])
+            != canonical_json([fresh[name] for name in asked])
+            or _holds_links(self.address.partial)
         ):
             self._start(fresh)
             return
@@ -284,7 +287,7 @@ class CellWriter:
     def _tidy(self) -> None:
         """Remove all but the lock: the cell, its journal, and what a crash left."""
         for path in self.address.partial.iterdir():
-            if path.is_dir():
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             elif path.name != "lock":
                 path.unlink()
@@ -364,3 +367,12 @@ def _read_layout(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return layout if usable else None
+
+
+def _holds_links(partial: Path) -> bool:
+    """Whether something in the folder leads elsewhere: that is not this project's doing."""
+    return any(
+        Path(folder, name).is_symlink()
+        for folder, folders, files in os.walk(partial)
+        for name in (*folders, *files)
+    )

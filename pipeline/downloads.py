@@ -22,7 +22,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from cache.errors import ProbelineError
-from cache.files import explain_disk_errors, fsync_directory, sha256_file, write_durably
+from cache.files import (
+    explain_disk_errors,
+    fsync_directory,
+    not_through_links,
+    sha256_file,
+    write_durably,
+)
 from cache.lock import Lock
 from pipeline.environment import wait_seconds
 from pipeline.progress import Progress
@@ -252,7 +258,7 @@ def _copy(answer: http.client.HTTPResponse, partial: Path, begun: int, total: in
     name = partial.name.removeprefix(".").removesuffix(".partial")
     with (
         explain_disk_errors(partial),
-        open(partial, "ab") as file,
+        open(partial, "ab", opener=not_through_links) as file,
         Progress(f"download {name}", total or 0, "bytes") as progress,
     ):
         file.truncate(begun)

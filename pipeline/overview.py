@@ -56,9 +56,19 @@ def study_overview(study: Study) -> Overview:
 
 
 def cells_on_disk() -> list[CellAddress]:
-    """Every whole or damaged cell of the cache, sorted."""
+    """Every whole or damaged cell of the cache, sorted.
+
+    Raises
+    ------
+    ProbelineError
+        When a folder there has a name that no data set or model can have.
+    """
     groups = sorted(EMBEDDINGS.glob("*/*.zarr/*/"))
-    return [CellAddress(group.parent, group.name) for group in groups if group.is_dir()]
+    return [
+        cell_address(group.parents[1].name, group.parent.stem, group.name)
+        for group in groups
+        if group.is_dir()
+    ]
 
 
 def roles_of_cells(study: Study) -> dict[CellAddress, str]:

@@ -16,8 +16,13 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from cache.errors import ProbelineError
+from pipeline import names
 from pipeline.paths import PARAMS
 from pipeline.study import Study
+
+_MOST_VALUES = 1_000_000
+_DEEPEST = 50
+"""Of a study: far beyond any, and far within memory and Python's stack."""
 
 
 class StudyError(ProbelineError, ValueError):
@@ -50,7 +55,7 @@ def parse_study(text: str, path: Path = PARAMS) -> Study:
     """
     document = _parse(text, path)
     try:
-        return Study.model_validate(_plain(document))
+        return Study.model_validate(_Plain(path).of(document))
     except ValidationError as error:
         faults = _merged([_explain(detail, document, path) for detail in error.errors()])
         raised = StudyError(str(path), f"{len(faults)} faults")
@@ -91,6 +96,14 @@ def _parse(text: str, path: Path) -> CommentedMap:
             found=str(error.problem),
             remedy="check indentation, colons and quotes on this line and the one above",
         ) from None
+    except RecursionError:
+        raise StudyError(
+            str(path),
+            "is not a study",
+            expected=f"at most {_DEEPEST} levels of nesting",
+            found="more than can be read",
+            remedy="copy a study into place: probeline use studies/digits.yaml",
+        ) from None
     except (YAMLError, ValueError) as error:  # e.g. control characters, or the date 2020-13-45
         raise StudyError(
             str(path),
@@ -109,16 +122,35 @@ def _parse(text: str, path: Path) -> CommentedMap:
     return document
 
 
-def _plain(value: object) -> object:
-    """Ruamel's round-trip types as plain Python ones."""
-    if isinstance(value, dict):
-        return {_plain(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
+class _Plain:
+    """Ruamel's round-trip types as plain Python ones; what aliases repeat is written out.
+
+    A few lines of YAML can stand for more than any memory holds (each alias twice the former), or
+    for something without an end (an alias inside its own anchor): both are refused.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._left = _MOST_VALUES
+
+    def of(self, value: object, depth: int = 0) -> object:
+        self._left -= 1
+        if self._left < 0 or depth > _DEEPEST:
+            raise StudyError(
+                str(self._path),
+                "its aliases stand for too much",
+                expected=f"at most {_MOST_VALUES:,} values, {_DEEPEST} levels deep",
+                found="more",
+                remedy="write it without `&` and `*`; if it is somebody else's, do not use it",
+            )
+        if isinstance(value, dict):
+            return {self.of(k, depth + 1): self.of(v, depth + 1) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.of(v, depth + 1) for v in value]
+        for kind in (bool, int, float, str):
+            if isinstance(value, kind):
+                return kind(value)
+        return value
 
 
 def _merged(faults: list[ProbelineError]) -> tuple[ProbelineError, ...]:
@@ -174,7 +206,7 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
         return ProbelineError(
             place,
             "not a usable name",
-            expected="letters, digits and `_`, at most 100",
+            expected=names.EXPECTED,
             found=name,
             remedy=f"rename it, e.g. to `{_usable(name, location)}`",
         )
@@ -228,7 +260,7 @@ def _remedy(location: list[int | str], found: object) -> str:
 def _usable(name: str, location: list[int | str]) -> str:
     if name.isdecimal():  # YAML reads it as a number
         return f"{str(location[0]).removesuffix('s')}_{name}"
-    return "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)[:100]
+    return names.usable(name)
 
 
 def _existing(location: list[int | str], document: CommentedMap, kind: str) -> list[int | str]:

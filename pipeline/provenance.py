@@ -148,6 +148,8 @@ def made_from(dataset: str, model: str, entry: Model, weights: str, *, strictly:
         found = {name: recorded[name] for name in asked}
         if asked["checkpoint"] is None:  # not on this machine; its features are
             asked["checkpoint"] = found["checkpoint"]
+        if found["checkpoint"] is None and entry.weights == "pretrained":
+            asked["checkpoint"] = None  # recorded before timm's own weights had their digest
         if strictly and entry.weights_file is None:
             for package in ("torch", "timm"):
                 found[package] = recorded["versions"][package]

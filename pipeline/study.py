@@ -11,6 +11,7 @@ from pipeline.classifiers.settings import Linear
 from pipeline.datasets.settings import Dataset
 from pipeline.finetuning.settings import Finetune
 from pipeline.models.settings import Model
+from pipeline.names import NAME
 from pipeline.nearest.settings import Neighbors
 from pipeline.pretraining.settings import Pretrain
 from pipeline.probes.settings import Fewshot, Knn, Predictors, Transfer
@@ -38,7 +39,7 @@ class Report(Section):
     title: str = "Probeline report"
 
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", max_length=100)]
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Study(Section):

@@ -15,18 +15,22 @@ import click
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline.study import Study
+from pipeline.own_folders import refuse_links_out
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Print a `ProbelineError` without a traceback and exit with status 1."""
+    """What every command does: look at the project's folders, and explain errors.
+
+    A `ProbelineError` is printed without a traceback, and the exit status is 1.
+    """
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            refuse_links_out()
             return function(*args, **kwargs)
         except ProbelineError as error:
             print(_paint(error), file=sys.stderr)
@@ -78,24 +82,6 @@ def keep_folder(folder: Path) -> None:
 def say(stage: str, text: str) -> None:
     """A closing line for stages that have no cells."""
     print(f"{stage}: {text}")
-
-
-def require_dataset(study: Study, dataset: str) -> None:
-    """Refuse a data set that the study does not have.
-
-    Raises
-    ------
-    ProbelineError
-        Names those it has.
-    """
-    if dataset not in study.datasets:
-        raise ProbelineError(
-            f"data set {dataset}",
-            "the study has no such data set",
-            expected=f"one of {', '.join(study.datasets)}",
-            found=dataset,
-            remedy="add it to `datasets` in params.yaml",
-        )
 
 
 def _paint(error: ProbelineError) -> str:

@@ -15,7 +15,13 @@ from cache.removal import remove_cell, size_of
 from cache.verify import verify as verify_cell
 from pipeline.overview import cells_on_disk, roles_of_cells
 from pipeline.params import load_study
-from pipeline.paths import NEIGHBORS, PROTOCOLS, cell_address, provenance_path, record_path
+from pipeline.paths import (
+    PROTOCOLS,
+    cell_address,
+    neighbors_folder,
+    provenance_path,
+    record_path,
+)
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -140,7 +146,7 @@ def prune(*, yes: bool) -> None:
 
 def _remove_what_was_made_of(dataset: str, model: str) -> None:
     provenance_path(dataset, model).unlink(missing_ok=True)
-    shutil.rmtree(NEIGHBORS / dataset / model, ignore_errors=True)
+    shutil.rmtree(neighbors_folder(dataset, model), ignore_errors=True)
     for protocol in PROTOCOLS:
         if protocol != "finetune":
             record_path(protocol, dataset, model).unlink(missing_ok=True)

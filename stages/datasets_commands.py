@@ -11,7 +11,8 @@ from cache.errors import ProbelineError
 from pipeline.datasets.known import KnownDataset, known_dataset, known_names
 from pipeline.environment import expand_path
 from pipeline.params import load_study
-from stages._run import explain_errors, require_dataset
+from stages._run import explain_errors
+from stages.of_dataset import require_dataset
 from stages.table import print_table
 
 

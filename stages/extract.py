@@ -9,17 +9,18 @@ from pipeline.cells import cell_status
 from pipeline.datasets.index import read_index
 from pipeline.params import load_study
 from pipeline.provenance import describe_audit, recorded_audit
-from stages._run import Tally, explain_errors, require_dataset, say
+from stages._run import Tally, explain_errors, say
+from stages.of_dataset import named_dataset
 
 
 @click.command(help=__doc__)
-@click.argument("dataset")
+@click.argument("dataset", required=False)
 @explain_errors
-def main(dataset: str) -> None:
+def main(dataset: str | None) -> None:
     """Extract what one data set misses."""
-    tally = Tally(f"extract {dataset}")
     study = load_study()
-    require_dataset(study, dataset)
+    dataset = named_dataset(study, "extract", dataset)
+    tally = Tally(f"extract {dataset}")
     index = read_index(dataset)
     missing = []
     for name in study.models:

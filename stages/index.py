@@ -10,17 +10,18 @@ import click
 from pipeline.datasets.index import write_index
 from pipeline.datasets.indexing import build_index
 from pipeline.params import load_study
-from stages._run import explain_errors, require_dataset, say
+from stages._run import explain_errors, say
+from stages.of_dataset import named_dataset
 
 
 @click.command(help=__doc__)
-@click.argument("dataset")
+@click.argument("dataset", required=False)
 @explain_errors
-def main(dataset: str) -> None:
+def main(dataset: str | None) -> None:
     """Index one data set of the study."""
     start = time.monotonic()
     study = load_study()
-    require_dataset(study, dataset)
+    dataset = named_dataset(study, "index", dataset)
     index = build_index(dataset, study.datasets[dataset])
     write_index(index)
     counts = Counter(index.table["split"])

@@ -21,7 +21,7 @@ from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, fsync_directory, sha256_file, write_durably
 from cache.fingerprint import fingerprint
 from pipeline.cards import Card
-from pipeline.paths import IMPORTED, SPLITS
+from pipeline.paths import SPLITS, imported_folder, imported_path
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def import_embeddings(source: Path, dataset: str, model: str) -> Path:
     ProbelineError
         When anything does not fit; nothing is kept then.
     """
+    folder = imported_path(dataset, model)
     splits = {split: read_embeddings(source, split) for split in SPLITS}
     widths = {split: e.features.shape[1] for split, e in splits.items()}
     if len(set(widths.values())) > 1:
@@ -71,7 +72,6 @@ def import_embeddings(source: Path, dataset: str, model: str) -> Path:
             found=", ".join(f"{n} in {split}" for split, n in widths.items()),
             remedy="export both with the same model",
         )
-    folder = IMPORTED / dataset / model
     building = folder.with_name(f".{model}.{os.getpid()}.partial")
     with explain_disk_errors(folder):
         try:
@@ -97,12 +97,13 @@ def imported_samples(dataset: str) -> pd.DataFrame:
     DataFrame
         Columns path (the id), offset, bytes, class, split, group, as for images.
     """
-    folders = sorted((IMPORTED / dataset).glob("[!.]*/"))
+    of_models = imported_folder(dataset)
+    folders = sorted(of_models.glob("[!.]*/"))
     if not folders:
         raise ProbelineError(
             f"data set {dataset}",
             "has no imported embeddings",
-            expected=f"a folder {IMPORTED / dataset}/MODEL",
+            expected=f"a folder {of_models}/MODEL",
             remedy=f"probeline cache import FOLDER --dataset {dataset} --model MODEL",
         )
     tables = []
@@ -121,7 +122,7 @@ def imported_card(dataset: str, model: str) -> Card:
     ProbelineError
         When the model has no imported embeddings on the data set.
     """
-    folder = IMPORTED / dataset / model
+    folder = imported_path(dataset, model)
     try:
         digests = {split: sha256_file(folder / f"{split}.npy") for split in SPLITS}
         columns = int(np.load(folder / "train.npy", mmap_mode="r").shape[1])

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cache.files import explain_disk_errors, fsync_directory
+from cache.files import explain_disk_errors, fsync_directory, not_through_links
 
 INDEX = "index.csv"
 """The member of a `write_collection` that lists the others."""
@@ -73,7 +73,7 @@ def write_files(target: Path, files: Iterable[tuple[str, bytes]]) -> None:
     with explain_disk_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(temporary, "wb") as file:
+            with open(temporary, "wb", opener=not_through_links) as file:
                 with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
                     for name, content in files:
                         member = tarfile.TarInfo(name)

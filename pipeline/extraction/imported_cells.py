@@ -8,7 +8,7 @@ from pipeline.cells import cell_key
 from pipeline.datasets.imported import imported_card, read_embeddings
 from pipeline.datasets.index import Index
 from pipeline.environment import wait_seconds
-from pipeline.paths import IMPORTED, SPLITS, cell_address
+from pipeline.paths import SPLITS, cell_address, imported_path
 from pipeline.provenance import record_provenance
 from pipeline.study import Study
 
@@ -24,7 +24,7 @@ def write_imported_cells(study: Study, index: Index, model: str) -> None:
     entry = study.models[model]
     card = imported_card(index.name, model)
     for split in SPLITS:
-        rows = read_embeddings(IMPORTED / index.name / model, split)
+        rows = read_embeddings(imported_path(index.name, model), split)
         wanted = index.split(split)["path"].tolist()
         place = {name: row for row, name in enumerate(rows.ids)}
         absent = [name for name in wanted if name not in place]

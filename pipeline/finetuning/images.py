@@ -14,7 +14,7 @@ import psutil
 from numpy.typing import NDArray
 from PIL import Image
 
-from cache.files import explain_disk_errors
+from cache.files import explain_disk_errors, not_through_links
 from pipeline.datasets.roots import Root
 from pipeline.extraction.loading import BatchLoader, Pixels
 from pipeline.models.transforms import Geometry, View
@@ -115,7 +115,7 @@ def decode_once(
     shapes = []
     with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as file:
+        with open(path, "wb", opener=not_through_links) as file:
             for picture in pictures:
                 file.write(np.ascontiguousarray(picture).data)
                 shapes.append(picture.shape)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.names import NAME
 from pipeline.section import Distinct, Section, Seed
 
 RecipeName = Literal[
@@ -14,7 +15,7 @@ RecipeName = Literal[
 Trained = Literal["all", "second_half", "lora", "head"]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$", max_length=100)]
+RunName = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Run(Section):

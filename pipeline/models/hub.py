@@ -1,4 +1,4 @@
-"""timm models of the Hugging Face hub: the very revision that weights.lock.json records.
+"""Files of the Hugging Face hub: the very revision that weights.lock.json records.
 
 Fetched by huggingface_hub, which resumes, keeps files for all projects of a machine, and knows the
 tokens of repositories that ask for a licence. Here revision and digests are recorded and checked.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
@@ -28,9 +30,31 @@ _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetenso
             "open_clip_pytorch_model.bin")  # fmt: skip
 """Names of weights, best first; the first that a repository has is taken, as timm does."""
 
+_SAFE = {
+    "pytorch_model.bin": ("model.safetensors",),
+    "open_clip_pytorch_model.bin": ("open_clip_model.safetensors",),
+}
+"""What timm looks for before a file of that name, beside the same name as .safetensors."""
 
-def hub_folder(architecture: str, place: str, *, with_weights: bool) -> Path:
-    """A folder with a model's config.json and weights, as timm's ``local-dir:`` takes it.
+
+@dataclass(frozen=True)
+class HubFiles:
+    """What was fetched of a repository, as recorded.
+
+    Attributes
+    ----------
+    config : Path or None
+        Its config.json, if that was wanted.
+    weights : Path or None
+        Likewise.
+    """
+
+    config: Path | None
+    weights: Path | None
+
+
+def hub_files(architecture: str, place: str, *, with_weights: bool) -> HubFiles:
+    """A repository's config.json and weights.
 
     Parameters
     ----------
@@ -46,37 +70,83 @@ def hub_folder(architecture: str, place: str, *, with_weights: bool) -> Path:
     ProbelineError
         When the repository, or what is wanted of it, can't be had, or is not what was recorded.
     """
-    repository, _, revision = architecture.removeprefix(PREFIX).partition("@")
-    known = locked(architecture)
-    wanted = str(known.get("revision") or revision) or None
-    try:
-        config = Path(hf_hub_download(repository, "config.json", revision=wanted))
-        commit = config.parent.name  # the hub's client keeps each commit's files in its own folder
-        files = [config]
-        if with_weights:
-            files.append(_weights(repository, commit, place))
-    except (HfHubHTTPError, EntryNotFoundError, OSError, ValueError) as error:
-        raise _unreachable(place, repository, error) from None
-    if "architecture" not in json.loads(config.read_bytes()):
+    wanted = _WEIGHTS if with_weights else ()
+    found = _fetch(architecture, architecture.removeprefix(PREFIX), ("config.json",), wanted, place)
+    assert found.config is not None
+    if "architecture" not in json.loads(found.config.read_bytes()):
         raise ProbelineError(
             place,
             "is no timm model",
             expected="a config.json that names timm's architecture",
-            found=f"{repository}, for another library",
+            found=f"{architecture}, for another library",
             remedy="choose a repository whose page names timm; of others, give `architecture` "
             "and the address of the weights",
         )
-    digests = {file.name: sha256_file(file) for file in files}
+    return found
+
+
+def hub_weights(name: str, repository: str, filename: str | None, place: str) -> Path:
+    """The weights of a repository that timm names.
+
+    Parameters
+    ----------
+    name : str
+        In weights.lock.json.
+    repository : str
+        ``OWNER/NAME``, or with ``@REVISION``.
+    filename : str or None
+        Of the weights, where timm names it; a .safetensors file beside it goes before a pickle.
+    place : str
+        For errors.
+
+    Raises
+    ------
+    ProbelineError
+        As `hub_files`.
+    """
+    wanted = _WEIGHTS
+    if filename is not None:
+        safe = {f"{filename.removesuffix('.bin')}.safetensors"} if filename[-4:] == ".bin" else {}
+        wanted = (*dict.fromkeys([*_SAFE.get(filename, ()), *safe, filename]),)
+    weights = _fetch(name, repository, (), wanted, place).weights
+    assert weights is not None
+    return weights
+
+
+def _fetch(
+    name: str, source: str, configs: Sequence[str], weights: Sequence[str], place: str
+) -> HubFiles:
+    """Fetch, compare with weights.lock.json, and record there: all `configs`, one of `weights`."""
+    repository, _, revision = source.partition("@")
+    known = locked(name)
+    wanted = str(known.get("revision") or revision) or None
+    try:
+        files = [Path(hf_hub_download(repository, file, revision=wanted)) for file in configs]
+        # The hub's client keeps each commit's files in a folder of that name.
+        of_weights = (
+            _first(repository, weights, files[0].parent.name if files else wanted, place)
+            if weights
+            else None
+        )
+    except (HfHubHTTPError, EntryNotFoundError, OSError, ValueError) as error:
+        raise _unreachable(place, repository, error) from None
+    fetched = [*files, *filter(None, [of_weights])]
+    digests = {file.name: sha256_file(file) for file in fetched}
     _check(place, repository, known.get("files", {}), digests)
-    facts = {"revision": commit, "files": {**known.get("files", {}), **digests}}
-    record(architecture, {"source": f"https://huggingface.co/{repository}", **facts})
-    return config.parent
+    facts = {
+        "source": f"https://huggingface.co/{repository}",
+        "revision": fetched[0].parent.name,
+        "files": {**known.get("files", {}), **digests},
+    }
+    record(name, facts)
+    return HubFiles(files[0] if files else None, of_weights)
 
 
-def _weights(repository: str, commit: str, place: str) -> Path:
-    for name in _WEIGHTS:
+def _first(repository: str, names: Sequence[str], revision: str | None, place: str) -> Path:
+    """The first of several files that a repository has."""
+    for name in names:
         try:
-            return Path(hf_hub_download(repository, name, revision=commit))
+            return Path(hf_hub_download(repository, name, revision=revision))
         except LocalEntryNotFoundError:  # nobody can be asked whether the file is there
             raise
         except EntryNotFoundError:
@@ -84,7 +154,7 @@ def _weights(repository: str, commit: str, place: str) -> Path:
     raise ProbelineError(
         place,
         "the repository has no weights",
-        expected=f"one of {', '.join(_WEIGHTS)}",
+        expected=f"one of {', '.join(names)}",
         found=f"none of them in {repository}",
         remedy="correct the name",
     )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import hashlib
 import importlib
+import inspect
+import pickle
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +22,7 @@ from cache.errors import ProbelineError
 from pipeline.models import hub, torch_hub
 from pipeline.models.checkpoints import load_exactly, read_checkpoint, state_dict_of
 from pipeline.models.features import compute_features
+from pipeline.models.pretrained import build_of_hub, build_pretrained, nothing_executed
 from pipeline.models.settings import Model
 from pipeline.models.transforms import Geometry, Transform
 from pipeline.models.weights import provide_weights
@@ -114,8 +120,13 @@ def _create(entry: Model, place: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(entry.seed or 0)
         try:
-            return build(pretrained=pretrained, num_classes=0, **entry.arguments)
-        except (TypeError, AssertionError, ValueError, KeyError, RuntimeError) as error:
+            network = build(num_classes=0, **entry.arguments)
+        except ProbelineError:  # some are also a ValueError
+            raise
+        except (
+            *(TypeError, AssertionError, ValueError, KeyError, RuntimeError, AttributeError),
+            pickle.UnpicklingError,
+        ) as error:
             raise ProbelineError(
                 f"{place}.{'weights' if pretrained else 'arguments'}",
                 "the architecture could not be built",
@@ -129,44 +140,74 @@ def _create(entry: Model, place: str) -> nn.Module:
                 found=f"{type(error).__name__}: {str(error)[:300]}",
                 remedy="connect to the network, or download the file and name its path",
             ) from None
+    if not isinstance(network, nn.Module):
+        raise _no_constructor(entry.architecture, place)
+    return network
 
 
 def _constructor(architecture: str, place: str, *, pretrained: bool) -> Callable[..., nn.Module]:
-    """Timm's model of that name, a hub's, or ``timm.module:function`` for unregistered variants."""
+    """Timm's model of that name, a hub's, or ``timm.models.MODULE:FUNCTION`` for others."""
     if architecture.startswith(torch_hub.PREFIX):
-        return torch_hub.hub_constructor(architecture, f"{place}.architecture")
-    if architecture.startswith(hub.PREFIX):
-        folder = hub.hub_folder(architecture, f"{place}.architecture", with_weights=pretrained)
-        return lambda **arguments: timm.create_model(f"local-dir:{folder}", **arguments)
-    if ":" in architecture:
-        module, _, function = architecture.partition(":")
-        found = None
-        if module.split(".")[0] == "timm":  # nothing else is imported on a study's word
-            try:
-                found = getattr(importlib.import_module(module), function, None)
-            except ImportError:
-                found = None
-        if not callable(found):
-            raise ProbelineError(
-                f"{place}.architecture",
-                "there is no such constructor",
-                expected="timm.MODULE:FUNCTION",
-                found=architecture,
-                remedy="correct the name",
-            )
-        return found  # type: ignore[no-any-return]
-    if not timm.is_model(architecture.split(".")[0]):
-        import difflib
+        foreign = torch_hub.hub_constructor(architecture, f"{place}.architecture")
+        return functools.partial(foreign, pretrained=pretrained)
+    return functools.partial(_build_of_timm, architecture, place, pretrained)
 
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.6)
+
+def _build_of_timm(architecture: str, place: str, pretrained: bool, **arguments: Any) -> nn.Module:
+    with nothing_executed():
+        if architecture.startswith(hub.PREFIX):
+            return build_of_hub(architecture, place, pretrained=pretrained, **arguments)
+        if ":" in architecture:
+            return _unregistered(architecture, place, pretrained)(pretrained=False, **arguments)
+        if not timm.is_model(architecture.split(".")[0]):
+            raise _unknown(architecture, place)
+        if pretrained:
+            return build_pretrained(architecture, f"{place}.weights", **arguments)
+        network: nn.Module = timm.create_model(architecture, **arguments)
+        return network
+
+
+def _unregistered(architecture: str, place: str, pretrained: bool) -> Callable[..., nn.Module]:
+    """A function that one of timm's modules of architectures defines; nothing else is called."""
+    module, _, function = architecture.partition(":")
+    found = None
+    if re.fullmatch(r"timm\.models(\.[A-Za-z][A-Za-z0-9_]*)+", module):
+        try:
+            found = getattr(importlib.import_module(module), function, None)
+        except ImportError:
+            found = None
+    if not inspect.isfunction(found) or found.__module__ != module:
+        raise _no_constructor(architecture, place)
+    if pretrained:
         raise ProbelineError(
-            f"{place}.architecture",
-            "timm knows no such architecture",
-            expected="a name of timm.list_models()",
-            found=architecture,
-            remedy=f"did you mean {' or '.join(near)}?" if near else "correct the name",
+            f"{place}.weights",
+            "timm names no weights for an architecture that it does not register",
+            expected="a file, an https address, or random(SEED)",
+            found="pretrained",
+            remedy="name one of these",
         )
-    return lambda **arguments: timm.create_model(architecture, **arguments)
+    return found
+
+
+def _no_constructor(architecture: str, place: str) -> ProbelineError:
+    return ProbelineError(
+        f"{place}.architecture",
+        "there is no such constructor",
+        expected="timm.models.MODULE:FUNCTION, which builds a network and is defined there",
+        found=architecture,
+        remedy="correct the name",
+    )
+
+
+def _unknown(architecture: str, place: str) -> ProbelineError:
+    near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.6)
+    return ProbelineError(
+        f"{place}.architecture",
+        "timm knows no such architecture",
+        expected="a name of timm.list_models()",
+        found=architecture,
+        remedy=f"did you mean {' or '.join(near)}?" if near else "correct the name",
+    )
 
 
 def _head_names(backbone: nn.Module) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cache.fingerprint import fingerprint
+from pipeline.models.arguments import ways_to_weights
 from pipeline.models.zoo import zoo_model
 from pipeline.paths import WEIGHTS, checkpoint_path
 from pipeline.section import Arguments, Section
@@ -124,6 +125,16 @@ class Model(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _arguments_are_no_way_to_weights(self) -> Self:
+        ways = [] if self.architecture.startswith("torchhub:") else ways_to_weights(self.arguments)
+        if ways:
+            raise ValueError(
+                f"no {', '.join(ways)} in `arguments`, which are the network's shape: weights come "
+                "from `weights` alone, recorded and compared"
+            )
+        return self
+
     @property
     def is_of_hub(self) -> bool:
         """Whether a hub says how the network is built."""
@@ -143,6 +154,11 @@ class Model(Section):
             return checkpoint_path(self.made_by).as_posix()
         named = self.weights not in ("pretrained", "imported") and self.seed is None
         return self.weights if named else None
+
+
+def pretrained_name(architecture: str) -> str:
+    """Of timm's own weights for an architecture, in weights.lock.json."""
+    return f"timm:{architecture}"
 
 
 def _file_name(address: str) -> str:

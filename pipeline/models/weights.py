@@ -9,7 +9,7 @@ from cache.fingerprint import fingerprint
 from pipeline.downloads import Content, download
 from pipeline.environment import expand_path
 from pipeline.models.lockfile import locked, record
-from pipeline.models.settings import Model
+from pipeline.models.settings import Model, pretrained_name
 
 
 def provide_weights(entry: Model, place: str) -> Path | None:
@@ -75,10 +75,12 @@ def no_such_file(entry: Model, path: Path, place: str) -> ProbelineError:
 def locked_digest(entry: Model) -> str | None:
     """SHA-256 that the weights' file must have, if it was ever fetched in this project.
 
-    Of a hub's model, the digest of all that is recorded of it.
+    Of a hub's model, and of timm's own weights, the digest of all that is recorded of them.
     """
-    if entry.is_of_hub:
-        known = locked(entry.architecture)
+    if entry.is_of_hub or entry.weights == "pretrained":
+        known = locked(
+            entry.architecture if entry.is_of_hub else pretrained_name(entry.architecture)
+        )
         return fingerprint(known) if known else None
     if not entry.is_remote or entry.weights_file is None:
         return None

@@ -19,7 +19,7 @@ from pipeline.cells import open_cells
 from pipeline.datasets.index import Index, read_index
 from pipeline.nearest.duplicates import near_duplicates, suspected_label_errors
 from pipeline.nearest.neighbors import Stored, neighbors_key, read_neighbors, spaces
-from pipeline.paths import RESULTS
+from pipeline.paths import records_folder
 from pipeline.study import Study
 
 FORMAT = 1
@@ -33,7 +33,7 @@ agree on; `models`: the share of models that report it."""
 
 def checks_path(dataset: str) -> Path:
     """A data set's findings; no model's name holds a hyphen."""
-    return RESULTS / "knn" / dataset / "data-checks.parquet"
+    return records_folder("knn", dataset) / "data-checks.parquet"
 
 
 def check_data(study: Study) -> None:

@@ -13,7 +13,7 @@ from cache.records import is_current_record, write_record
 from pipeline.classifiers.shot_classifiers import Classifier, logistic_over, prototypes, ridge_over
 from pipeline.classifiers.tuning import FEWSHOT_CS, FEWSHOT_PENALTIES
 from pipeline.datasets.index import Index
-from pipeline.paths import RESULTS
+from pipeline.paths import records_folder
 from pipeline.probes.episode_scores import episode_rows, episode_table
 from pipeline.probes.episodes import run_episodes
 from pipeline.probes.problems import problems_of
@@ -73,7 +73,7 @@ def draws_of(settings: Fewshot, labels: NDArray[np.integer], n_classes: int) -> 
 
 def draws_path(dataset: str) -> Path:
     """Which images were drawn from a data set; no model's record can have this name."""
-    return RESULTS / "fewshot" / dataset / "images.drawn.parquet"
+    return records_folder("fewshot", dataset) / "images.drawn.parquet"
 
 
 def store_draws(settings: Fewshot, index: Index) -> list[Draw]:

@@ -7,7 +7,6 @@ those that it names, and no score comes from two sources.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,13 +14,11 @@ import pandas as pd
 
 from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, write_durably
-from pipeline.paths import PARAMS
+from pipeline.names import checked_name
+from pipeline.paths import PARAMS, SCORES
 from pipeline.scores.foreign_file import REQUIRED, ForeignFile, read_foreign
 from pipeline.scores.score_table import CELL, COLUMNS, DATASET_WORDS, MODEL_WORDS, to_csv, typed
 from pipeline.study import Study
-
-SCORES = Path("scores")
-"""The folder."""
 
 
 def import_scores(path: Path, name: str, study: Study, *, percent: bool = False) -> ForeignFile:
@@ -82,15 +79,7 @@ def stored_path(name: str) -> Path:
     ProbelineError
         When the name is none for a file.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_]{1,100}", name):
-        usable = re.sub(r"\W", "_", name, flags=re.ASCII)[:100] or "scores"
-        raise ProbelineError(
-            f"the name {name!r}",
-            "is not usable",
-            expected="letters, digits and `_`, at most 100",
-            remedy=f"choose one, e.g. --as {usable}",
-        )
-    return SCORES / f"{name}.csv"
+    return SCORES / f"{checked_name(name, 'scores', 'choose another, e.g. --as')}.csv"
 
 
 def remove_scores(name: str) -> Path:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.paths import PARAMS
+from pipeline.paths import PARAMS, SCORES
 from pipeline.records import is_asked, protocols_of
 from pipeline.scores.costs import recorded_costs
 from pipeline.scores.current import Current
-from pipeline.scores.foreign_scores import SCORES, load_foreign, refuse_shared
+from pipeline.scores.foreign_scores import load_foreign, refuse_shared
 from pipeline.scores.score_table import (
     COLUMNS,
     DATASET_WORDS,

@@ -30,6 +30,7 @@ def write_netcdf(
     temporary = path.with_name(f".{path.name}.partial")
     with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)  # of a run that was killed; or a link
         try:
             # By `to_netcdf` the file would be opened, and all of it visited, for each group anew.
             with h5netcdf.File(temporary, "w") as file:

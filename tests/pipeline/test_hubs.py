@@ -116,7 +116,7 @@ def test_old_weights_are_read_without_running_code(original, hugging_face):
     (original[1] / "model.safetensors").unlink()
     torch.save({"weight": Hostile()}, original[1] / "pytorch_model.bin")
     Path("weights.lock.json").unlink()
-    with pytest.raises(ProbelineError, match="could not be built"):
+    with pytest.raises(ProbelineError, match="could run code"):
         load_model("tiny", entry())
     assert not Path("harm").exists()
 

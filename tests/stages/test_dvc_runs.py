@@ -17,7 +17,7 @@ def test_only_what_changed_runs(scratch, project, kept_study):
     extract = {f"extract@{d}" for d in datasets}
 
     # Everything, once.
-    first = {"folders", "pretrain", *(f"index@{d}" for d in datasets)}
+    first = {"study", "pretrain", *(f"index@{d}" for d in datasets)}
     assert scratch.finish(kept_study) == first | extract | SCORING
     assert {scratch.tally(f"extract {d}") for d in datasets} == {"0 cached, 2 computed"}
     assert scratch.tally("knn") == scratch.tally("linear") == "0 cached, 4 computed"

@@ -22,7 +22,7 @@ def test_a_study_of_imported_scores_alone(scratch, project):
     write("theirs.csv")
     project.run("cli", "scores", "import", "theirs.csv").succeeded()
     ran = scratch.repro("correlate")
-    assert {"folders", "neighbors", "knn", "linear", "collect", "correlate"} <= ran
+    assert {"study", "neighbors", "knn", "linear", "collect", "correlate"} <= ran
     assert not [stage for stage in ran if "@" in stage]
     assert scratch.repro("correlate") == set()
     before = json.loads(Path("results/metrics.json").read_text())

@@ -22,7 +22,7 @@ def scores_only(project):
     """A project that names no data set and no model."""
     shutil.copy(REPOSITORY / "studies" / "scores.yaml", "params.yaml")
     shutil.rmtree("images")
-    project.run("folders").succeeded()
+    project.run("study").succeeded()
     return project
 
 
