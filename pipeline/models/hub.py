@@ -71,18 +71,7 @@ def hub_files(architecture: str, place: str, *, with_weights: bool) -> HubFiles:
         When the repository, or what is wanted of it, can't be had, or is not what was recorded.
     """
     wanted = _WEIGHTS if with_weights else ()
-    found = _fetch(architecture, architecture.removeprefix(PREFIX), ("config.json",), wanted, place)
-    assert found.config is not None
-    if "architecture" not in json.loads(found.config.read_bytes()):
-        raise ProbelineError(
-            place,
-            "is no timm model",
-            expected="a config.json that names timm's architecture",
-            found=f"{architecture}, for another library",
-            remedy="choose a repository whose page names timm; of others, give `architecture` "
-            "and the address of the weights",
-        )
-    return found
+    return _fetch(architecture, architecture.removeprefix(PREFIX), wanted, place, with_config=True)
 
 
 def hub_weights(name: str, repository: str, filename: str | None, place: str) -> Path:
@@ -108,38 +97,51 @@ def hub_weights(name: str, repository: str, filename: str | None, place: str) ->
     if filename is not None:
         safe = {f"{filename.removesuffix('.bin')}.safetensors"} if filename[-4:] == ".bin" else {}
         wanted = (*dict.fromkeys([*_SAFE.get(filename, ()), *safe, filename]),)
-    weights = _fetch(name, repository, (), wanted, place).weights
+    weights = _fetch(name, repository, wanted, place, with_config=False).weights
     assert weights is not None
     return weights
 
 
 def _fetch(
-    name: str, source: str, configs: Sequence[str], weights: Sequence[str], place: str
+    name: str, source: str, weights: Sequence[str], place: str, *, with_config: bool
 ) -> HubFiles:
-    """Fetch, compare with weights.lock.json, and record there: all `configs`, one of `weights`."""
+    """Fetch, compare with weights.lock.json, and record there: config.json, one of `weights`."""
     repository, _, revision = source.partition("@")
     known = locked(name)
-    wanted = str(known.get("revision") or revision) or None
+    commit = str(known.get("revision") or revision) or None
+    config = found = None
     try:
-        files = [Path(hf_hub_download(repository, file, revision=wanted)) for file in configs]
-        # The hub's client keeps each commit's files in a folder of that name.
-        of_weights = (
-            _first(repository, weights, files[0].parent.name if files else wanted, place)
-            if weights
-            else None
-        )
+        if with_config:
+            config = Path(hf_hub_download(repository, "config.json", revision=commit))
+            commit = config.parent.name  # the hub's client keeps each commit's files in a folder
+        if weights:
+            found = _first(repository, weights, commit, place)
+            commit = found.parent.name
     except (HfHubHTTPError, EntryNotFoundError, OSError, ValueError) as error:
         raise _unreachable(place, repository, error) from None
-    fetched = [*files, *filter(None, [of_weights])]
-    digests = {file.name: sha256_file(file) for file in fetched}
+    if config is not None:
+        _require_timm(config, repository, place)
+    digests = {file.name: sha256_file(file) for file in (config, found) if file is not None}
     _check(place, repository, known.get("files", {}), digests)
     facts = {
         "source": f"https://huggingface.co/{repository}",
-        "revision": fetched[0].parent.name,
+        "revision": commit,
         "files": {**known.get("files", {}), **digests},
     }
     record(name, facts)
-    return HubFiles(files[0] if files else None, of_weights)
+    return HubFiles(config, found)
+
+
+def _require_timm(config: Path, repository: str, place: str) -> None:
+    if "architecture" not in json.loads(config.read_bytes()):
+        raise ProbelineError(
+            place,
+            "is no timm model",
+            expected="a config.json that names timm's architecture",
+            found=f"{repository}, for another library",
+            remedy="choose a repository whose page names timm; of others, give `architecture` "
+            "and the address of the weights",
+        )
 
 
 def _first(repository: str, names: Sequence[str], revision: str | None, place: str) -> Path:
