@@ -186,7 +186,7 @@ class Cell:
                 )
         import zarr  # half a second: only who reads labels or ids pays it
 
-        array = zarr.open_array(self.address.path / name, mode="r")
+        array = zarr.open_array(self.address.path / name, mode="r", zarr_format=3)
         return np.asarray(array[:])
 
     def _read_into(self, chunk: int, values: NDArray[np.floating]) -> None:

@@ -47,6 +47,11 @@ def index_path(dataset: str) -> Path:
     return INDEX / f"{_dataset(dataset)}.parquet"
 
 
+def name_path(dataset: str) -> Path:
+    """What makes DVC refuse other names at once, by .dvcignore; see dvc.yaml."""
+    return DATA / "names/of/letters/digits/and/underscores" / _dataset(dataset) / "name"
+
+
 def imported_path(dataset: str, model: str) -> Path:
     """The embeddings of a model that were brought from elsewhere."""
     return imported_folder(dataset) / _model(model)

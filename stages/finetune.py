@@ -20,8 +20,8 @@ from stages._run import Tally, explain_errors, keep_folder, say
 def main() -> None:
     """Train what the study misses; without `finetune.enabled`, nothing."""
     tally = Tally("finetune")
-    keep_folder(RESULTS / "finetune")
     study = load_study()
+    keep_folder(RESULTS / "finetune")
     for line in not_run(study):
         say("finetune", f"not run: {line}")
     if study.finetune.enabled:

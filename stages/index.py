@@ -7,9 +7,11 @@ from collections import Counter
 
 import click
 
+from cache.files import write_durably
 from pipeline.datasets.index import write_index
 from pipeline.datasets.indexing import build_index
 from pipeline.params import load_study
+from pipeline.paths import name_path
 from stages._run import explain_errors, say
 from stages.of_dataset import named_dataset
 
@@ -24,6 +26,7 @@ def main(dataset: str | None) -> None:
     dataset = named_dataset(study, "index", dataset)
     index = build_index(dataset, study.datasets[dataset])
     write_index(index)
+    write_durably(name_path(dataset), f"{dataset}\n".encode())
     counts = Counter(index.table["split"])
     for remark in index.remarks:
         say(f"index {dataset}", f"warning: {remark}")

@@ -17,8 +17,8 @@ from stages._run import Tally, explain_errors, keep_folder, say
 def main() -> None:
     """Score what the study misses, and list what looks wrong with the data."""
     tally = Tally("knn")
-    keep_folder(RESULTS / "knn")
     study = load_study()
+    keep_folder(RESULTS / "knn")
     for dataset, what in left_out(study):
         say("knn", f"{dataset}: {what}")
     from pipeline.nearest.data_checks import check_data  # SciPy and pandas take a second to import

@@ -17,8 +17,8 @@ from stages._run import Tally, explain_errors, keep_folder
 def main() -> None:
     """Score what the study misses."""
     tally = Tally("linear")
-    keep_folder(RESULTS / "linear")
     study = load_study()
+    keep_folder(RESULTS / "linear")
     from pipeline.classifiers.linear_solvers import OFFERED
     from pipeline.probes.linear import run_linear  # SciPy and pandas take a second to import
     from pipeline.probes.protocol import run_protocol

@@ -16,8 +16,8 @@ from stages._run import Tally, explain_errors, keep_folder
 def main() -> None:
     """Search what the study misses."""
     tally = Tally("neighbors")
-    keep_folder(NEIGHBORS)
     study = load_study()
+    keep_folder(NEIGHBORS)
     list(left_out(study))  # refuses what the votes could not use
     tally.cached, tally.computed = compute_neighbors(study)
     tally.close()

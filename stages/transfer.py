@@ -14,8 +14,8 @@ from stages._run import Tally, explain_errors, keep_folder, say
 def main() -> None:
     """Score what the study misses."""
     tally = Tally("transfer")
-    keep_folder(RESULTS / "transfer")
     study = load_study()
+    keep_folder(RESULTS / "transfer")
     if study.transfer.sources:
         from pipeline.backends import choose_backend
         from pipeline.classifiers.linear_solvers import OFFERED

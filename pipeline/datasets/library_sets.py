@@ -24,6 +24,10 @@ Parts = Mapping[Split | None, Sequence[Any]]
 """The library's own objects for each split; None where it has no splits."""
 
 
+_UNPICKLED = "LSUN"
+"""Read by torchvision from a pickle that lies in the data set's own folder, unchecked: not here."""
+
+
 def library_tar(name: str, dataset: Dataset) -> Path:
     """The tar file of a data set with source ``torchvision:NAME`` or ``hf:NAME``, made if absent.
 
@@ -53,7 +57,11 @@ def _from_torchvision(
 ) -> Iterator[tuple[str | None, str, str, bytes]]:
     import torchvision.datasets as library
 
-    kinds = [kind for kind in library.__all__ if inspect.isclass(getattr(library, kind))]
+    kinds = [
+        kind
+        for kind in library.__all__
+        if inspect.isclass(getattr(library, kind)) and not kind.startswith(_UNPICKLED)
+    ]
     if of not in kinds:
         near = difflib.get_close_matches(of, kinds, n=3)
         raise ProbelineError(

@@ -125,6 +125,22 @@ def test_bad_names_and_folders(study):
     assert not list(Path().rglob("*.partial"))
 
 
+def test_one_that_unpickles_a_file_of_the_folder_is_refused(study, tmp_path):
+    import pickle
+
+    class Harm:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "harm",)
+
+    Path("root").mkdir()
+    for name in ("_cache_root", "_cache_bedroom_train_lmdb"):
+        Path("root", name).write_bytes(pickle.dumps(Harm()))
+        Path(name).write_bytes(pickle.dumps(Harm()))
+    for kind in ("LSUN", "LSUNClass"):
+        study(f"torchvision:{kind}").run("index", "pets").refused("no such data set")
+    assert not (tmp_path / "harm").exists()
+
+
 def test_targets_that_are_no_classes(study):
     project = study("torchvision:SBU")
     folder = project.folder / "root" / "dataset"

@@ -232,6 +232,22 @@ def test_anchors_and_merge_keys_work():
     assert (models["tiny"].seed, models["other"].seed) == (0, 1)
 
 
+@pytest.mark.parametrize("levels", [9, 30])
+def test_aliases_that_stand_for_too_much_are_refused(levels):
+    """Each line nine times the one before: 9 lines stand for 387 million values."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    for level in range(1, levels):
+        lines.append(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]")
+    with pytest.raises(StudyError, match="stand for too much"):
+        parse_study("\n".join([*lines, "datasets: {}", "models: {}"]))
+
+
+@pytest.mark.parametrize("text", ["a: &a [*a]", "a: &a {b: *a}", "a: [" + "[" * 60 + "]" * 61])
+def test_what_has_no_end_or_is_too_deep_is_refused(text):
+    with pytest.raises(StudyError):
+        parse_study(f"{text}\ndatasets: {{}}\nmodels: {{}}\n")
+
+
 def test_tags_build_no_objects():
     assert "a required key" in message_of("datasets: !!python/object/apply:os.system [id]\n")
 

@@ -9,6 +9,9 @@ from scratch import OTHER
 pytestmark = pytest.mark.slow
 
 PROBES = {"neighbors", "knn", "linear", "fewshot", "finetune", "transfer", "predictors"}
+CHECKED = {"study"}
+"""params.yaml was changed."""
+
 SCORING = PROBES | {"similarity", "collect", "correlate", "report"}
 
 
@@ -31,13 +34,13 @@ def test_only_what_changed_runs(scratch, project, kept_study):
     # no search and no forward pass.
     project.params["knn"]["k"] = [2]
     project.write()
-    assert scratch.repro() == {"knn", "transfer", "collect", "correlate", "report"}
+    assert scratch.repro() == {"knn", "transfer", "collect", "correlate", "report"} | CHECKED
     assert scratch.tally("knn") == "0 cached, 4 computed"
 
     # One more model: its cells only.
     project.params["models"]["net1"] = {**RESNET, "weights": "random(1)"}
     project.write()
-    assert scratch.repro() == extract | SCORING
+    assert scratch.repro() == extract | SCORING | CHECKED
     assert {scratch.tally(f"extract {d}") for d in datasets} == {"2 cached, 1 computed"}
     assert scratch.tally("knn") == scratch.tally("linear") == "4 cached, 2 computed"
 

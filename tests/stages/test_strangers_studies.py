@@ -74,7 +74,7 @@ def test_no_command_holds_a_name():
         stage = stage.get("do", stage)
         assert stage["cmd"] == f"python -m stages.{name}"
         for out in stage["outs"]:
-            if "$" in str(out):  # else DVC deletes what the name leads to before any command
+            if "$" in str(out):  # else DVC deletes what the name leads to before the command
                 assert list(out.values()) == [{"persist": True}]
 
 
@@ -94,25 +94,55 @@ def test_dvc_runs_nothing_of_such_a_study(scratch, project, surroundings):
             check=False,
         )
 
-    scratch.do("git", "add", "--all")
-    scratch.do("git", "-c", "user.name=n", "-c", "user.email=e", "commit", "--quiet", "-m", "all")
-    assert dvc("repro", "index@pets").returncode == 0  # what marks a checked study is there now
-    before = surroundings()
-    pets = project.params["datasets"]["pets"]
+    for rows in (["git", "add", "--all"], [*GIT, "commit", "--quiet", "-m", "all"]):
+        scratch.do(*rows)
+    assert dvc("repro", "extract@pets").returncode == 0  # there is something to lose
+    before = everything(scratch)
+    kept = dict(project.params["datasets"])
     usable = [n for n in HOSTILE if n and "\0" not in n]
-    odd = [n for n in usable if "." not in n and "@" not in n]  # DVC itself stops at the others
-    for names in (odd, ["../../precious"], ["../../../precious"], ["/precious"], ["a@b"], [".."]):
-        project.params["datasets"] = dict.fromkeys(names, pets)
+    up = ["..", "../..", "../../precious"]
+    odd = [n for n in usable if "." not in n and "@" not in n]
+    for names in (odd, *([name] for name in (*up, *UP)), ["a.b"], ["a@b"]):
+        project.params["datasets"] = kept | dict.fromkeys(names, kept["pets"])
         project.write()
-        for command in (
-            ["repro"],
-            ["repro", "--single-item", "index"],
-            ["repro", "--single-item", "--keep-going", "index", "extract"],
-            ["repro", "--force", "--single-item", *(f"index@{name}" for name in names[:3])],
-            ["exp", "run"],
-        ):
+        for command in COMMANDS if names in (odd, [".."]) else DELETING:
             done = dvc(*command)
-            assert done.returncode != 0, (names, command, done.stdout)
+            if command[0] in ("repro", "exp"):
+                assert done.returncode != 0, (names, command, done.stdout)
             assert not list(scratch.folder.parent.rglob("PWNED"))
-            after = surroundings()
-            assert {path: after.get(path) for path in before} == before, (names, command)
+            after = everything(scratch)
+            lost = {path for path in before if after.get(path) != before[path]}
+            assert not lost, (names, command, done.stdout[-500:], done.stderr[-500:])
+        if names == UP[:1]:
+            said = dvc("repro", "--single-item", "index").stderr
+            assert "letters/digits/and/underscores" in said  # what a name may be
+            assert "is ignored by" in said
+
+
+GIT = ("git", "-c", "user.name=n", "-c", "user.email=e")
+
+UP = ["../../images", "../embeddings/pets", "x/../../../images", "../" * 5 + "precious"]
+"""Further ways up: to the user's images, to the project's own cells, out of the project."""
+
+COMMANDS = (
+    ["repro"],
+    ["repro", "--single-item", "index"],
+    ["repro", "--single-item", "--keep-going", "index", "extract"],
+    ["exp", "run"],
+    ["checkout", "--force"],
+    ["status"],
+)
+
+DELETING = COMMANDS[3:5]
+
+
+def everything(scratch) -> dict[str, bytes]:
+    """All that may not change: the user's files, and cells that are there."""
+    root = scratch.folder.parent
+    kept = [p for p in root.rglob("*") if p.is_file() and not {".git", ".dvc"} & {*p.parts}]
+    left_out = ("params.yaml", "dvc.lock", ".folder")
+    return {
+        str(p.relative_to(root)): p.read_bytes()
+        for p in kept
+        if p.name not in left_out and "__pycache__" not in p.parts
+    }
