@@ -20,7 +20,7 @@ from pipeline import names
 from pipeline.paths import PARAMS
 from pipeline.study import Study
 
-_MOST_VALUES = 1_000_000
+_MOST_VALUES = 200_000
 _DEEPEST = 50
 """Of a study: far beyond any, and far within memory and Python's stack."""
 
