@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline import metrics
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
 from pipeline.records import is_asked, protocols_of
@@ -174,8 +175,26 @@ def cheap_predictors(cube: xr.Dataset) -> list[str]:
     return [str(v) for v in cube["variant"].values[cube["protocol"].values == "predictors"]]
 
 
+def scored_by(cube: xr.Dataset, metric: str) -> xr.Dataset:
+    """The scores by one metric, higher is better: of an error e that is 1 - e.
+
+    Returns
+    -------
+    Dataset
+        Dimensions model, dataset and variant; variables value, ci_low and ci_high, NaN where not
+        scored.
+    """
+    of = metrics.metric_named(metric)
+    ends = ("ci_low", "ci_high") if of.higher_is_better else ("ci_high", "ci_low")
+    found = cube[["value", *ends]].reindex(metric=[metric]).sel(metric=metric, drop=True)
+    good: xr.Dataset = of.goodness(found)
+    return good.rename(dict(zip(ends, ("ci_low", "ci_high"), strict=True)))
+
+
 def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
     """What ranks the models by each variant: its metric, or of a cheap predictor its promise.
+
+    Higher is better; of an error e it is 1 - e.
 
     Returns
     -------
@@ -184,7 +203,6 @@ def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
     """
     found = cube["value"].reindex(metric=[metric, "promise"])
     judges = cube["protocol"] != "predictors"
-    scores: xr.DataArray = found.sel(metric=metric, drop=True).where(
-        judges, found.sel(metric="promise", drop=True)
-    )
+    good = metrics.metric_named(metric).goodness(found.sel(metric=metric, drop=True))
+    scores: xr.DataArray = good.where(judges, found.sel(metric="promise", drop=True))
     return scores
