@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.metric import Metric, Need, Predictions, distinct
+from pipeline.metric import TRANSFERABILITY, Metric, Need, Predictions, distinct
 
 CONFIDENCE = 0.95
 BOOTSTRAP = 2_000
@@ -175,6 +175,12 @@ METRICS = distinct(
 def metric_named(name: str) -> Metric:
     """The metric of that name."""
     return {metric.name: metric for metric in METRICS}[name]
+
+
+def direction(name: str) -> int:
+    """1 where higher is better, 0 where lower is, -1 where that depends on the cheap predictor."""
+    turned = dict(zip(TRANSFERABILITY, (-1, 1), strict=True))
+    return turned[name] if name in turned else int(metric_named(name).higher_is_better)
 
 
 def names_in_keys() -> list[str]:

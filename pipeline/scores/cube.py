@@ -41,7 +41,8 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
         data set: forward passes behind the embeddings, and what they took (NaN where unknown).
         Coordinates carry the words on models (family, backbone, method, supervision, kind), their
         sizes (parameters, dimension: features per image; NaN where unknown), the words on data
-        sets (role, cluster, shift), and of variants the protocol and whether it is the study's own.
+        sets (role, cluster, shift), of variants the protocol and whether it is the study's own, and
+        of metrics whether higher is better (1, 0; -1 where that depends on the predictor).
     """
     keyed = typed(scores)
     keyed["variant"] = keyed["protocol"] + "/" + keyed["variant"]
@@ -69,6 +70,7 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
             "protocol": ("variant", [v.split("/")[0] for v in labels["variant"]]),
             "own": ("variant", _own(study, keyed, labels["variant"])),
         }
+        | {"higher_is_better": ("metric", [metrics.direction(name) for name in labels["metric"]])}
         | {
             word: ("model", _words(study.models, models, labels["model"], word))
             for word in MODEL_WORDS
