@@ -28,6 +28,9 @@ _NAMES: Mapping[str, Callable[[str], str]] = {
 """Attributes that hold a name, and what puts it into words."""
 
 
+_PLACES = {"definition": 0, "interval": 1, "source": 3, "withheld": 4}
+
+
 class About:
     """Tells of statistics, and remembers of which, so that the page's end can tell of the rest.
 
@@ -41,10 +44,10 @@ class About:
         self._told: set[str] = set()
 
     def __call__(self, name: str) -> list[tuple[str, str]]:
-        """A heading and a text for each attribute, the definition first."""
+        """A heading and a text for each attribute, those that nobody foresaw in the middle."""
         self._told.add(name)
         attributes = self._inputs.told(name).attrs
-        order = sorted(attributes, key=lambda key: key != "definition")
+        order = sorted(attributes, key=lambda key: _PLACES.get(key, 2))
         return [
             (HEADINGS.get(key, key.replace("_", " ").capitalize()), text)
             for key in order

@@ -152,6 +152,7 @@ def test_it_reaches_every_record_table_statistic_and_the_page(finished, monkeypa
         if name and group.data_vars:
             for key in ("definition", "interval", "source", "corrected"):
                 assert " ".join(str(group.attrs.get(key, "")).split()) in words, (name, key)
+    assert "it was not computed" not in words
     assert "Corrected for chance (accuracy - 1/classes) / (1 - 1/classes)" in words
 
 
