@@ -37,8 +37,10 @@ from scipy import stats
 
 from cache.fingerprint import fingerprint
 from cache.records import write_record
+from pipeline import metrics
 from pipeline.cells import cell_key
 from pipeline.datasets.index import Index, index_rows, read_index, write_index
+from pipeline.metric import Need
 from pipeline.params import load_study
 from pipeline.paths import PARAMS, SCORES_NC, SPLITS, provenance_path, record_path
 from pipeline.probes.scoring import Outcome, outcome_table
@@ -60,7 +62,7 @@ VARIANTS = {
     "transfer": ["data_0_logistic_none"],
     "predictors": ["rankme", "h_score", "label_cka"],
 }
-METRICS = ("top1", "top5", "mean_per_class", "macro_f1", "ece", "nll")
+METRICS = [m.name for m in metrics.METRICS if not m.needs & {Need.GROUPS, Need.HELD_OUT_GROUPS}]
 LOOPED = 60
 """Pairs of columns that the loop is timed on."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pipeline import metrics
 from pipeline.classifiers.tuning import rules_of
 from pipeline.datasets.index import Index
 from pipeline.finetuning import cells as finetuning
@@ -83,6 +84,8 @@ def record_key(
             source: {name: fingerprints(source)[name] for name in ("train", "names")}
             for source in others
         }
+    if protocol != "predictors" and (names := metrics.names_in_keys()):
+        key["metrics"] = names
     views = _views(study, protocol)
     if views:
         key["views"] = {"count": views, **VIEW_RULES}

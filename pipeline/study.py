@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from pipeline import metrics
 from pipeline.classifiers.settings import Linear
 from pipeline.datasets.settings import Dataset
 from pipeline.finetuning.settings import Finetune
@@ -26,10 +27,17 @@ class Extraction(Section):
     views: int = Field(default=0, ge=0, le=1000)
 
 
+def _correlated(name: str) -> str:
+    legal = metrics.correlated_names()
+    if name not in legal:
+        raise ValueError(one_of(name, legal, "a share that every data set has"))
+    return name
+
+
 class Correlation(Section):
     """Which scores are correlated, and how sure the intervals are."""
 
-    metric: Literal["top1", "mean_per_class"] = "top1"
+    metric: Annotated[str, AfterValidator(_correlated)] = "top1"
     confidence: float = Field(0.95, gt=0.5, lt=1)
 
 

@@ -15,7 +15,7 @@ from cache.files import write_durably
 from pipeline.params import load_study
 from pipeline.paths import CORRELATION_NC, METRICS_JSON, PLOTS, SCORES_NC, STATISTICS
 from pipeline.scores.netcdf import read_netcdf, write_netcdf
-from pipeline.statistics.analysis import analyse, metrics
+from pipeline.statistics.analysis import analyse, tracked
 from pipeline.statistics.evidence import gather_evidence
 from pipeline.statistics.plots import plot_tables
 from pipeline.statistics.registry import compute_statistics, tidy
@@ -42,7 +42,7 @@ def _correlate() -> None:
     statistics = compute_statistics(gather_evidence(study, cube))
     write_netcdf(correlations, CORRELATION_NC, statistics)
     write_tables(statistics)
-    summary = metrics(cube, correlations)
+    summary = tracked(cube, correlations)
     write_durably(METRICS_JSON, (json.dumps(summary, indent=1) + "\n").encode())
     for name, rows in plot_tables(cube, correlations).items():
         write_durably(PLOTS / f"{name}.json", (json.dumps(rows, indent=0) + "\n").encode())

@@ -9,9 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cache.records import Record, is_current_record, read_record, write_record
+from pipeline import metrics
 from pipeline.datasets.index import Index
 from pipeline.finetuning.cells import PROTOCOL, keys_of, record_key, run_path
 from pipeline.paths import record_path
+from pipeline.probes.protocol import groups_of
+from pipeline.probes.scoring import score_rows, stored_outcome
 from pipeline.study import Study
 
 
@@ -25,17 +28,34 @@ def put_together(study: Study, index: Index, model: str) -> None:
     for name, of in keys_of(study, index, model).items():
         record = _kept(index, model, of)
         details = {k: v for k, v in record.scores[0]["details"].items() if k != "history"}
-        scores += [row | {"variant": name, "details": details} for row in record.scores]
+        rows = _with_later_metrics(record, index)
+        scores += [row | {"variant": name, "details": details} for row in rows]
         tables.append(_renamed(record.outcomes(), name))
-    rows = len(index.split("val"))
+    images = len(index.split("val"))
     outcomes = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
-    write_record(path, key=key, scores=scores, outcomes=outcomes, group_rows=rows)
+    write_record(path, key=key, scores=scores, outcomes=outcomes, group_rows=images)
 
 
 def _kept(index: Index, model: str, key: Mapping[str, Any]) -> Record:
     record = read_record(run_path(index.name, model, key))
     assert record is not None, "runs are stored before records"
     return record
+
+
+def _with_later_metrics(record: Record, index: Index) -> list[dict[str, Any]]:
+    """A run's rows, and those of metrics that were added after it, from its stored outcomes."""
+    stored = {row["metric"]: row for row in record.scores}
+    if set(metrics.names_in_keys()) <= set(stored):
+        return record.scores
+    first = record.scores[0]
+    fresh = score_rows(
+        stored_outcome(record.outcomes(), first),
+        index.labels("val"),
+        len(index.classes),
+        first["n_train"],
+        groups_of(index, "val"),
+    )
+    return [stored.get(row["metric"], row) for row in fresh]
 
 
 def _renamed(outcomes: pa.Table, name: str) -> pa.Table:

@@ -14,6 +14,7 @@ from typing import Any
 from cache.errors import CellMissingError, ProbelineError
 from cache.fingerprint import fingerprint
 from cache.records import is_current_record
+from pipeline import metrics
 from pipeline.cards import Card, find_card
 from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
@@ -110,10 +111,15 @@ def keys_of(study: Study, index: Index, model: str) -> dict[str, dict[str, Any]]
 
 
 def record_key(study: Study, index: Index, model: str) -> dict[str, Any]:
-    """What the record on one cell is put together from; the first run is the headline."""
+    """What the record on one cell is put together from; the first run is the headline.
+
+    A metric that was added later stands in it, and not in the runs' keys: it is computed from what
+    they have stored, as nobody wants to train again for it.
+    """
     keys = keys_of(study, index, model)
     runs = [[name, fingerprint(key)] for name, key in keys.items()]
-    return {"format": FORMAT, "protocol": PROTOCOL, "runs": runs}
+    key = {"format": FORMAT, "protocol": PROTOCOL, "runs": runs}
+    return key | ({"metrics": names} if (names := metrics.names_in_keys()) else {})
 
 
 def epochs_of(run: Run) -> int:

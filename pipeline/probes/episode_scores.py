@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline import metrics
 from pipeline.classifiers.shot_classifiers import Labels
+from pipeline.metric import Predictions
+from pipeline.metrics import CONFIDENCE
 from pipeline.probes.episodes import BACKEND, Episodes
-from pipeline.probes.scoring import CONFIDENCE, expected_calibration_error, macro_f1
 
 
 def episode_rows(
@@ -23,7 +25,7 @@ def episode_rows(
     *,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """One row a metric, as `pipeline.probes.scoring.score_rows`; values are means over draws.
+    """One row for each metric whose needs every draw meets; values are means over draws.
 
     The interval is Student's t over draws: how much the score depends on which images were
     labelled, for these test images. None for a single draw.
@@ -62,11 +64,17 @@ def episode_rows(
         told["converged"] = all(converged)
     if problem.names:
         told["class_names"] = list(problem.names)
+    draws = _draws(episodes, val_labels, groups)
+    scored = [
+        (metric, metric.of_draws(draws))
+        for metric in metrics.METRICS
+        if all(metric.needs <= draw.offers for draw in draws)
+    ]
     return [
         {
             "variant": episodes.variant,
-            "metric": metric,
-            **_interval(values, np.inf if metric == "nll" else 1.0),
+            "metric": metric.name,
+            **_interval(values, metric.range),
             "n_train": round(float(np.mean(episodes.rows))),
             "n_test": len(val_labels),
             "seed": seed,
@@ -74,7 +82,7 @@ def episode_rows(
             "backend": BACKEND,
             "details": {"draws": values.tolist(), **told},
         }
-        for metric, values in _metrics(episodes, val_labels, groups)
+        for metric, values in scored
     ]
 
 
@@ -98,32 +106,36 @@ def episode_table(episodes: Sequence[Episodes]) -> pa.Table:
     return pa.table({"variant": variants, **{k: np.concatenate(v) for k, v in columns.items()}})
 
 
-def _metrics(
+def _draws(
     episodes: Episodes, labels: Labels, groups: NDArray[np.str_] | None
-) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Name and one value a draw of each metric that `pipeline.probes.scoring.score_rows` has."""
-    hits = episodes.rank == 1
-    yield "top1", hits.mean(axis=1)
-    if episodes.problem.n_classes > 5:
-        yield "top5", (episodes.rank <= 5).mean(axis=1)
-    counts = np.bincount(labels)
-    yield "mean_per_class", hits @ (1 / counts[labels] / np.count_nonzero(counts))
-    truth = episodes.problem.truth[labels]
-    yield "macro_f1", np.array([macro_f1(p, truth) for p in episodes.predicted.astype(np.int64)])
-    if groups is not None:
-        of_groups = [hits[:, groups == group].mean(axis=1) for group in np.unique(groups)]
-        yield "worst_group", np.min(of_groups, axis=0)
-    if not np.isnan(episodes.confidence).any():
-        pairs = zip(episodes.confidence, hits, strict=True)
-        yield "ece", np.array([expected_calibration_error(c, h) for c, h in pairs])
-        if np.isfinite(episodes.log_probability).all():
-            yield "nll", -episodes.log_probability.astype(np.float64).mean(axis=1)
+) -> list[Predictions]:
+    """What each draw predicts of the test images."""
+    return [
+        Predictions(
+            predicted.astype(np.int64),
+            rank,
+            log_probability,
+            confidence,
+            episodes.problem.truth[labels],
+            labels,
+            episodes.problem.n_classes,
+            groups,
+        )
+        for predicted, rank, log_probability, confidence in zip(
+            episodes.predicted,
+            episodes.rank,
+            episodes.log_probability,
+            episodes.confidence,
+            strict=True,
+        )
+    ]
 
 
-def _interval(values: NDArray[np.float64], most: float) -> dict[str, float | None]:
+def _interval(values: NDArray[np.float64], limits: tuple[float, float]) -> dict[str, float | None]:
     mean = float(values.mean())
     if len(values) < 2:
         return {"value": mean, "ci_low": None, "ci_high": None}
     quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
     half = quantile * float(values.std(ddof=1)) / len(values) ** 0.5
-    return {"value": mean, "ci_low": max(0.0, mean - half), "ci_high": min(most, mean + half)}
+    low, high = limits
+    return {"value": mean, "ci_low": max(low, mean - half), "ci_high": min(high, mean + half)}

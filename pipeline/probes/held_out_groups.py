@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.classifiers.linear_heads import fit_head
 from pipeline.classifiers.normalization import Features
@@ -16,7 +14,7 @@ from pipeline.classifiers.settings import Linear
 from pipeline.nearest.banks import ArrayBank
 from pipeline.probes.knn_variants import Variant
 from pipeline.probes.protocol import Task, read_features
-from pipeline.probes.scoring import CONFIDENCE, Outcome, make_outcome, score_rows
+from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_scores import Part
 from pipeline.probes.transfer_votes import neighbor_votes
 
@@ -90,7 +88,11 @@ def hold_out_groups(task: Task, knn: Variant, settings: Linear) -> Iterator[Part
             backend="numpy",
             details={"groups": len(_names(groups))},
         )
-        yield Part(_rows(outcome, labels, groups, rows, len(task.classes)), outcome, "train", rows)
+        n_train = len(labels) - round(len(rows) / len(_names(groups)))  # a fit's, on average
+        scored = score_rows(
+            outcome, labels[rows], len(task.classes), n_train, groups[rows], held_out=True
+        )
+        yield Part(scored, outcome, "train", rows)
 
 
 def _scores(
@@ -101,21 +103,6 @@ def _scores(
         held_out = groups == name
         scores[held_out] = probe(train[~held_out], labels[~held_out], train[held_out], n_classes)
     return scores
-
-
-def _rows(
-    outcome: Outcome, labels: Labels, groups: Groups, rows: NDArray[np.int64], n_classes: int
-) -> list[dict[str, Any]]:
-    """The usual metrics and the mean over groups, with its interval by Student's t."""
-    n_train = len(labels) - round(len(rows) / len(_names(groups)))  # a fit's, on average
-    scored = score_rows(outcome, labels[rows], n_classes, n_train, groups[rows])
-    hits = outcome.rank == 1
-    of_groups = np.array([hits[groups[rows] == name].mean() for name in _names(groups)])
-    spread = of_groups.std(ddof=1) / np.sqrt(len(of_groups))
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(of_groups) - 1) * spread)
-    mean = float(of_groups.mean())
-    interval = {"ci_low": max(0.0, mean - half), "ci_high": min(1.0, mean + half)}
-    return [*scored, {**scored[0], "metric": "mean_group", "value": mean, **interval}]
 
 
 def _names(groups: Groups) -> list[str]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cache.cell import Cell, CellAddress
 from pipeline.cells import needed_splits
+from pipeline.metric import TRANSFERABILITY
 from pipeline.probes.class_moments import ClassMoments, Parts, class_moments, parts_of
 from pipeline.probes.predictor_formulas import (
     Floats,
@@ -236,5 +237,5 @@ def _rows(name: str, found: Prediction, data: Data, seconds: float) -> list[dict
             "backend": "numpy",
             "details": details,
         }
-        for metric, value in (("value", found.value), ("promise", found.promise))
+        for metric, value in zip(TRANSFERABILITY, (found.value, found.promise), strict=True)
     ]

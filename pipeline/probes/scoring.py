@@ -1,22 +1,18 @@
-"""From class scores to per-image outcomes, and from outcomes to metrics with intervals."""
+"""From class scores to per-image outcomes, and from outcomes to rows of scores."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy import stats
 
 from cache.errors import NonFiniteError
-
-CONFIDENCE = 0.95
-BOOTSTRAP = 2_000
-"""Replicates of the stratified bootstrap behind the interval of mean per-class accuracy."""
+from pipeline import metrics
+from pipeline.metric import Predictions
 
 
 @dataclass(frozen=True)
@@ -126,11 +122,10 @@ def score_rows(
     n_classes: int,
     n_train: int,
     groups: NDArray[np.str_] | None = None,
+    *,
+    held_out: bool = False,
 ) -> list[dict[str, Any]]:
-    """One row per metric.
-
-    top1, top5 (with more than five classes), mean_per_class, macro_f1, worst_group (with groups),
-    and where the variant gives probabilities ece; nll, unless it gave some true class none.
+    """One row for each of `pipeline.metrics.METRICS` whose needs are met.
 
     Parameters
     ----------
@@ -138,60 +133,56 @@ def score_rows(
     labels : ndarray of shape (n_test,)
     n_classes, n_train : int
     groups : ndarray of shape (n_test,), optional
+    held_out : bool
+        Whether each group was predicted by what the others taught.
     """
-    hits = outcome.rank == 1
-    metrics: dict[str, _Estimate] = {"top1": _accuracy(hits)}
-    if n_classes > 5:
-        metrics["top5"] = _accuracy(outcome.rank <= 5)
-    metrics["mean_per_class"] = _mean_per_class(hits, labels)
-    metrics["macro_f1"] = (macro_f1(outcome.predicted, labels), None, None)
-    if groups is not None and (groups != "").any():
-        metrics["worst_group"] = _worst_group(hits, groups)
-    if not np.isnan(outcome.confidence).any():
-        metrics["ece"] = (expected_calibration_error(outcome.confidence, hits), None, None)
-        if np.isfinite(outcome.log_probability).all():
-            metrics["nll"] = _mean_loss(outcome.log_probability)
-    return [
-        {
-            "variant": outcome.variant,
-            "metric": metric,
-            "value": value,
-            "ci_low": low,
-            "ci_high": high,
-            "n_train": n_train,
-            "n_test": len(labels),
-            "seed": outcome.seed,
-            "seconds": round(outcome.seconds, 4),
-            "backend": outcome.backend,
-            "details": outcome.details,
-        }
-        for metric, (value, low, high) in metrics.items()
-    ]
+    predictions = Predictions(
+        outcome.predicted,
+        outcome.rank,
+        outcome.log_probability,
+        outcome.confidence,
+        labels,
+        labels,
+        n_classes,
+        groups,
+        held_out,
+    )
+    rows = []
+    for metric in metrics.METRICS:
+        if not metric.needs <= predictions.offers:
+            continue
+        low, high = metric.interval(predictions) if metric.interval else (None, None)
+        rows.append(
+            {
+                "variant": outcome.variant,
+                "metric": metric.name,
+                "value": metric.value(predictions),
+                "ci_low": low,
+                "ci_high": high,
+                "n_train": n_train,
+                "n_test": len(labels),
+                "seed": outcome.seed,
+                "seconds": round(outcome.seconds, 4),
+                "backend": outcome.backend,
+                "details": outcome.details,
+            }
+        )
+    return rows
 
 
-def macro_f1(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> float:
-    """Mean of the classes' F1 scores, over classes that are true or predicted somewhere.
-
-    As scikit-learn's ``f1_score(average="macro")``.
-    """
-    size = int(max(predicted.max(), labels.max())) + 1
-    right = np.bincount(labels[predicted == labels], minlength=size)
-    either = np.bincount(labels, minlength=size) + np.bincount(predicted, minlength=size)
-    return float((2 * right[either > 0] / either[either > 0]).mean())
-
-
-def expected_calibration_error(confidence: NDArray[np.floating], hits: NDArray[np.bool_]) -> float:
-    """Mean distance of accuracy from confidence, over 15 bins of equal width (arXiv 1706.04599).
+def stored_outcome(table: pa.Table, row: Mapping[str, Any]) -> Outcome:
+    """The outcome that a table of one variant was made of.
 
     Parameters
     ----------
-    confidence : ndarray of shape (n_test,)
-        Probability of the predicted class.
-    hits : ndarray of shape (n_test,), bool
+    table : pyarrow.Table
+        See `outcome_table`.
+    row : mapping
+        One of the variant's; see `score_rows`.
     """
-    bins = np.clip(np.ceil(confidence.astype(np.float64) * 15) - 1, 0, 14).astype(np.int64)
-    gap = np.bincount(bins, confidence, 15) - np.bincount(bins, hits, 15)
-    return float(np.abs(gap).sum() / len(hits))
+    columns = ("predicted", "rank", "log_probability", "confidence")
+    told = (row[name] for name in ("seconds", "backend", "seed", "details"))
+    return Outcome(row["variant"], *(table[name].to_numpy() for name in columns), *told)
 
 
 def outcome_table(outcomes: Sequence[Outcome]) -> pa.Table:
@@ -213,52 +204,3 @@ def outcome_table(outcomes: Sequence[Outcome]) -> pa.Table:
             "confidence": np.concatenate([o.confidence for o in outcomes]),
         }
     )
-
-
-_Estimate = tuple[float, float | None, float | None]
-"""A value and its interval, where there is one."""
-
-
-def _accuracy(hits: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Share of hits with its exact (Clopper-Pearson) interval."""
-    return float(hits.mean()), *_exact_interval(int(hits.sum()), len(hits))
-
-
-@cache
-def _exact_interval(right: int, total: int) -> tuple[float, float]:
-    """Milliseconds to find; a stage asks again and again for the few counts of one test set."""
-    interval = stats.binomtest(right, total).proportion_ci(CONFIDENCE, "exact")
-    return float(interval.low), float(interval.high)
-
-
-def _mean_per_class(
-    hits: NDArray[np.bool_], labels: NDArray[np.integer]
-) -> tuple[float, float, float]:
-    """Mean of the classes' accuracies, over classes with test images.
-
-    Interval: percentiles of the bootstrap stratified by class. Redrawing a class's n images and
-    counting hits is a binomial draw, so no image is touched.
-    """
-    total = np.bincount(labels)
-    right = np.bincount(labels, weights=hits)[total > 0]
-    total = total[total > 0]
-    share = right / total
-    draws = np.random.default_rng(0).binomial(total, share, (BOOTSTRAP, len(total))) / total
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(draws.mean(axis=1), [tail, 1 - tail])
-    return float(share.mean()), float(low), float(high)
-
-
-def _worst_group(hits: NDArray[np.bool_], groups: NDArray[np.str_]) -> tuple[float, float, float]:
-    """Accuracy in the group where it is lowest, with that group's interval."""
-    named = np.unique(groups[groups != ""])
-    of_groups = [_accuracy(hits[groups == group]) for group in named]
-    return min(of_groups)
-
-
-def _mean_loss(log_probability: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Mean negative log-likelihood, with the interval of a mean by the normal distribution."""
-    losses = -log_probability.astype(np.float64)
-    mean = float(losses.mean())
-    half = float(stats.norm.ppf(0.5 + CONFIDENCE / 2) * losses.std() / np.sqrt(len(losses)))
-    return mean, mean - half, mean + half

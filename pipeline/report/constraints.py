@@ -152,8 +152,7 @@ def _against_best(inputs: Inputs, protocol: str, scope: dict[str, Any]) -> str:
 
 
 def _cells(inputs: Inputs) -> list[Any]:
-    cube = inputs.cube.reindex(metric=[inputs.metric]).isel(metric=0)
-    chosen = cube.sel(variant=list(inputs.headline.values()))
+    chosen = inputs.scored.sel(variant=list(inputs.headline.values()))
     ends = [chosen[n].transpose("variant", "model", "dataset").values for n in _ENDS]
     rounded = np.stack(ends, axis=-1).round(_DIGITS)
     return [

@@ -14,9 +14,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
+from pipeline import metrics
 from pipeline.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
 from pipeline.report.blocks import largest_block
-from pipeline.scores.cube import headline_variants
+from pipeline.scores.cube import headline_variants, scored_by
 from pipeline.scores.foreign_scores import load_foreign
 from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
 from pipeline.scores.score_table import read_scores
@@ -65,6 +66,12 @@ class Inputs:
         """The metric that was correlated; the whole report speaks of it first."""
         return str(self.correlations.attrs["metric"])
 
+    @property
+    def metric_label(self) -> str:
+        """What ranks the models, in words: the metric, or of an error what is left of 1."""
+        of = metrics.metric_named(self.metric)
+        return of.goodness_of(of.label)
+
     @cached_property
     def models(self) -> list[str]:
         """Names of all models: the study's first, then imported ones."""
@@ -108,12 +115,11 @@ class Inputs:
 
     @cached_property
     def scored(self) -> xr.Dataset:
-        """The cube by `metric` alone, NaN where it was not measured.
+        """The cube by `metric` alone, higher is better; NaN where it was not measured.
 
         Dimensions model, dataset and variant; variables value, ci_low and ci_high.
         """
-        of = self.cube[["value", "ci_low", "ci_high"]].reindex(metric=[self.metric])
-        return of.sel(metric=self.metric)
+        return scored_by(self.cube, self.metric)
 
     def _has_score(self, protocol: str, datasets: list[str]) -> NDArray[np.bool_]:
         """Shape (n_datasets, n_models)."""

@@ -58,11 +58,13 @@
       groups.push([roleWords[role], columns.length - start]);
     }
   };
-  const sort = { column: 0, down: true };
-  const percent = (x) => (100 * x).toFixed(1);
   const metric = () => table.metrics[$("metric").value];
-  const lower = () => ["ece", "nll"].includes(metric()); // less is better
-  const write = (x) => (metric() === "nll" ? x.toFixed(3) : percent(x));
+  const itsMetric = () => table.of_metrics[metric()];
+  const lower = () => itsMetric().lower; // less is better
+  const write = (x) => (itsMetric().percent ? 100 * x : x).toFixed(itsMetric().digits);
+  // The best first, models by name; turned round by a second click.
+  const sort = { column: 0, turned: false };
+  const down = () => (sort.column >= 0 && !lower()) !== sort.turned;
 
   const shown = () => {
     const text = $("find").value.trim().toLowerCase();
@@ -76,7 +78,7 @@
       const [x, y] = [key(a), key(b)];
       if (x === null || y === null) return (x === null) - (y === null);
       const order = typeof x === "string" ? x.localeCompare(y, "en") : x - y;
-      return sort.down ? -order : order;
+      return down() ? -order : order;
     });
   };
 
@@ -84,8 +86,8 @@
     const th = element("th", undefined, { scope: "col" });
     const button = element("button", title, { type: "button" });
     button.addEventListener("click", () => {
-      if (sort.column === index) sort.down = !sort.down;
-      else Object.assign(sort, { column: index, down: index >= 0 });
+      if (sort.column === index) sort.turned = !sort.turned;
+      else Object.assign(sort, { column: index, turned: false });
       draw();
     });
     th.append(button);
@@ -141,18 +143,14 @@
     }
     scores.querySelector("tbody").replaceChildren(...body);
     [...head.children].forEach((th, i) =>
-      i - 1 === sort.column ? th.setAttribute("aria-sort", sort.down ? "descending" : "ascending") : th.removeAttribute("aria-sort"));
+      i - 1 === sort.column ? th.setAttribute("aria-sort", down() ? "descending" : "ascending") : th.removeAttribute("aria-sort"));
     const hidden = rows.length - drawn.length;
     $("shown").textContent = `${rows.length} of ${table.models.length} models${hidden ? `, ${drawn.length} shown` : ""}`;
     $("scores-all").hidden = !hidden;
   };
 
   const options = (id, pairs) => $(id).append(...pairs.map(([value, text]) => element("option", text, { value })));
-  const metricWords = {
-    top1: "top-1 accuracy", top5: "top-5 accuracy", mean_per_class: "mean per-class accuracy", macro_f1: "macro F1",
-    worst_group: "worst group’s accuracy", ece: "calibration error", nll: "log loss",
-  };
-  options("metric", table.metrics.map((m, i) => [i, metricWords[m] ?? m]));
+  options("metric", table.metrics.map((m, i) => [i, table.of_metrics[m].label]));
   options("variant", table.variants.map((v, i) => [i, v.label + (v.headline ? " (headline)" : "")]));
   for (const field of ["family", "backbone", "supervision"]) {
     // "=" in front tells the empty word from "any".
@@ -175,7 +173,7 @@
   options("role", [["", "all"], ...roles.map((r) => ["=" + r, roleWords[r].toLowerCase()])]);
   $("role").addEventListener("change", () => {
     choose($("role").value);
-    Object.assign(sort, { column: 0, down: true });
+    Object.assign(sort, { column: 0, turned: false });
     drawHead();
     draw();
   });

@@ -17,8 +17,9 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from pipeline.probes.scoring import BOOTSTRAP
+from pipeline.metrics import BOOTSTRAP
 from pipeline.report import formats as report_formats
+from pipeline.report.about import About
 from pipeline.report.answers import answer
 from pipeline.report.embed import embed, pack
 from pipeline.report.figures import SECTIONS, report_figures
@@ -62,6 +63,7 @@ def render(inputs: Inputs) -> str:
             policy=_policy(vega, *scripts),
             data=embed({"table": score_table(inputs), "figures": packed}),
             inputs=inputs,
+            about_statistic=About(inputs),
             study=inputs.study,
             inside=inputs.datasets("in_domain"),
             outside=inputs.datasets("out_of_domain"),

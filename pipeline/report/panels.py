@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,8 +38,6 @@ class Table:
     head : tuple of str
     rows : tuple of tuple of Cell
         The first cell heads the row.
-    attrs : mapping
-        Of the statistic: definition, interval, source and so on.
     name : str
         Of the statistic, whose numbers are in results/statistics/NAME.csv.
     withheld : str
@@ -54,7 +52,6 @@ class Table:
     name: str
     head: tuple[str, ...] = ()
     rows: tuple[tuple[Cell, ...], ...] = ()
-    attrs: Mapping[str, Any] = field(default_factory=dict)
     withheld: str = ""
     left_out: int = 0
     empty: int = 0
@@ -96,8 +93,7 @@ def table_of(
         return Table(heading, name, withheld=filled)
     head, rows = _with_content(filled)
     return Table(
-        heading, name, head, rows[:MOST_ROWS], inputs.told(name).attrs,
-        "" if rows else _nothing_in(filled),
+        heading, name, head, rows[:MOST_ROWS], "" if rows else _nothing_in(filled),
         filled.left_out + max(len(rows) - MOST_ROWS, 0), len(filled.rows) - len(rows),
     )  # fmt: skip
 

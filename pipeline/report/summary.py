@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pipeline import metrics
 from pipeline.report.answers import Answers, answer
 from pipeline.report.formats import interval, percent, rho
 from pipeline.report.gaps import find_gaps
@@ -45,7 +46,13 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
         for c in found.contests
         if c.best is not None
     ]
-    header = ["protocol", "best model", f"mean {inputs.metric}", "can’t be told apart from it"]
+    metric = metrics.metric_named(inputs.metric)
+    header = [
+        "protocol",
+        "best model",
+        f"mean {metric.goodness_of(metric.name)}",
+        "can’t be told apart from it",
+    ]
     missing = len(find_gaps(inputs)[0].places)
     gaps = f"{missing:,} cells are missing; models with one have no mean." if missing else ""
     return [

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import metrics
+from pipeline.metric import TRANSFERABILITY
 from pipeline.report.inputs import Inputs
 from pipeline.report.words import variant_label
 
@@ -21,15 +23,16 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
     Returns
     -------
     dict
-        models, datasets, variants, metrics, and cells[variant][metric][model][data set], each
-        [value, low, high] or None.
+        models, datasets, variants, metrics (names), of_metrics (by name: in words, which direction
+        is better, how it is written), and cells[variant][metric][model][data set], each [value,
+        low, high] or None.
     """
     cube = inputs.cube.transpose("variant", "metric", "model", "dataset")
     stacked = np.stack([cube[n].values for n in ("value", "ci_low", "ci_high")], axis=-1)
     # The correlated metric first: it is what the page shows when it opens. Numbers of cheap
     # predictors are no scores.
     of_metrics = [str(name) for name in cube["metric"].values]
-    order = [i for i, name in enumerate(of_metrics) if name not in ("value", "promise")]
+    order = [i for i, name in enumerate(of_metrics) if name not in TRANSFERABILITY]
     order.sort(key=lambda i: of_metrics[i] != inputs.metric)
     headline = set(inputs.headline.values())
     judges = [i for i, v in enumerate(cube["protocol"].values) if v != "predictors"]
@@ -45,7 +48,18 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
             {"name": v, "label": variant_label(v), "headline": v in headline} for v in names
         ],
         "metrics": [of_metrics[i] for i in order],
+        "of_metrics": {of_metrics[i]: _metric(of_metrics[i]) for i in order},
         "cells": _cells(inputs, stacked[judges][:, order]),
+    }
+
+
+def _metric(name: str) -> dict[str, Any]:
+    of = metrics.metric_named(name)
+    return {
+        "label": of.label,
+        "lower": not of.higher_is_better,
+        "percent": of.is_share,
+        "digits": of.digits,
     }
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline import metrics
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
 from pipeline.records import is_asked, protocols_of
@@ -40,7 +41,8 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
         data set: forward passes behind the embeddings, and what they took (NaN where unknown).
         Coordinates carry the words on models (family, backbone, method, supervision, kind), their
         sizes (parameters, dimension: features per image; NaN where unknown), the words on data
-        sets (role, cluster, shift), and of variants the protocol and whether it is the study's own.
+        sets (role, cluster, shift), of variants the protocol and whether it is the study's own, and
+        of metrics whether higher is better (1, 0; -1 where that depends on the predictor).
     """
     keyed = typed(scores)
     keyed["variant"] = keyed["protocol"] + "/" + keyed["variant"]
@@ -68,6 +70,7 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
             "protocol": ("variant", [v.split("/")[0] for v in labels["variant"]]),
             "own": ("variant", _own(study, keyed, labels["variant"])),
         }
+        | {"higher_is_better": ("metric", [metrics.direction(name) for name in labels["metric"]])}
         | {
             word: ("model", _words(study.models, models, labels["model"], word))
             for word in MODEL_WORDS
@@ -174,8 +177,26 @@ def cheap_predictors(cube: xr.Dataset) -> list[str]:
     return [str(v) for v in cube["variant"].values[cube["protocol"].values == "predictors"]]
 
 
+def scored_by(cube: xr.Dataset, metric: str) -> xr.Dataset:
+    """The scores by one metric, higher is better: of an error e that is 1 - e.
+
+    Returns
+    -------
+    Dataset
+        Dimensions model, dataset and variant; variables value, ci_low and ci_high, NaN where not
+        scored.
+    """
+    of = metrics.metric_named(metric)
+    ends = ("ci_low", "ci_high") if of.higher_is_better else ("ci_high", "ci_low")
+    found = cube[["value", *ends]].reindex(metric=[metric]).sel(metric=metric, drop=True)
+    good: xr.Dataset = of.goodness(found)
+    return good.rename(dict(zip(ends, ("ci_low", "ci_high"), strict=True)))
+
+
 def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
     """What ranks the models by each variant: its metric, or of a cheap predictor its promise.
+
+    Higher is better; of an error e it is 1 - e.
 
     Returns
     -------
@@ -184,7 +205,6 @@ def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
     """
     found = cube["value"].reindex(metric=[metric, "promise"])
     judges = cube["protocol"] != "predictors"
-    scores: xr.DataArray = found.sel(metric=metric, drop=True).where(
-        judges, found.sel(metric="promise", drop=True)
-    )
+    good = metrics.metric_named(metric).goodness(found.sel(metric=metric, drop=True))
+    scores: xr.DataArray = good.where(judges, found.sel(metric="promise", drop=True))
     return scores

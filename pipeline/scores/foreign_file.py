@@ -16,8 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from pipeline import metrics
 from pipeline.datasets.settings import Dataset
+from pipeline.metric import TRANSFERABILITY, Metric
 from pipeline.models.settings import Model
 from pipeline.scores.foreign_lines import Lines
 from pipeline.scores.score_table import (
@@ -25,11 +28,9 @@ from pipeline.scores.score_table import (
     CELL_COSTS,
     COLUMNS,
     DATASET_WORDS,
-    METRICS,
     MODEL_SIZES,
     MODEL_WORDS,
     NUMBERS,
-    RATES,
     WHOLE_NUMBERS,
     typed,
 )
@@ -73,7 +74,7 @@ def read_foreign(path: Path, *, percent: bool = False) -> ForeignFile:
     """
     lines = Lines(path, COLUMNS, REQUIRED)
     _check_names(lines)
-    lines.refuse_unknown("metric", METRICS)
+    lines.refuse_unknown("metric", [*_of_metrics(), *TRANSFERABILITY])
     for name, entry in (("supervision", Model), ("kind", Model), ("role", Dataset)):
         legal = typing.get_args(entry.model_fields[name].annotation)
         lines.refuse_unknown(name, ("", *legal))
@@ -81,6 +82,7 @@ def read_foreign(path: Path, *, percent: bool = False) -> ForeignFile:
     numbers = {name: lines.numbers(name) for name in NUMBERS if name in lines.columns}
     wholes = {name: lines.wholes(name) for name in WHOLE_NUMBERS if name in lines.columns}
     _check_rates(lines, numbers["value"], percent=percent)
+    _check_ranges(lines, numbers["value"])
     if percent:
         numbers |= _fractions(lines, numbers)
     texts = {n: lines.column(n) for n in COLUMNS if n not in (*NUMBERS, *WHOLE_NUMBERS)}
@@ -153,7 +155,7 @@ def _check_rates(lines: Lines, value: Sequence[float], *, percent: bool) -> None
     """Rates are all fractions, or all percentages; 0 is both."""
     values = np.array(value)
     cells = lines.columns["value"]
-    rate = np.isin(lines.columns["metric"], RATES)
+    rate = _rates(lines)
     lines.refuse_rows(
         (rate & ((values < 0) | (values > 100))).tolist(),
         "a rate is outside 0 to 1 (or 0% to 100%)",
@@ -185,9 +187,37 @@ def _check_rates(lines: Lines, value: Sequence[float], *, percent: bool) -> None
         )
 
 
+def _check_ranges(lines: Lines, value: Sequence[float]) -> None:
+    """Scores that are no rates lie where their metric can."""
+    known, cells = _of_metrics(), lines.columns["value"]
+    for name in dict.fromkeys(lines.columns["metric"]):
+        if name not in known or known[name].is_share:
+            continue
+        low, high = known[name].range
+        lines.refuse_rows(
+            [
+                of == name and not (low <= x <= high or np.isnan(x))
+                for of, x in zip(lines.columns["metric"], value, strict=True)
+            ],
+            f"{name} is outside {low:g} to {high:g}",
+            cells.__getitem__,
+            remedy="correct or empty these cells",
+        )
+
+
+def _of_metrics() -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics.METRICS}
+
+
+def _rates(lines: Lines) -> NDArray[np.bool_]:
+    """Which lines hold a share, that may be written as a percentage."""
+    shares = [name for name, metric in _of_metrics().items() if metric.is_share]
+    return np.isin(lines.columns["metric"], shares)
+
+
 def _fractions(lines: Lines, numbers: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """Percentages as fractions: the floats nearest to the decimal numbers that the file has."""
-    rate = np.isin(lines.columns["metric"], RATES)
+    rate = _rates(lines)
     return {
         name: [
             float(Decimal(cell).scaleb(-2)) if is_rate and not np.isnan(number) else number

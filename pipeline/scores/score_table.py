@@ -41,13 +41,6 @@ cell, so that the file can be read, or imported elsewhere, on its own."""
 NUMBERS = ("value", "ci_low", "ci_high", "seconds", *MODEL_SIZES, *CELL_COSTS)
 WHOLE_NUMBERS = ("n_train", "n_test", "seed")
 
-RATES = ("top1", "top5", "mean_per_class", "macro_f1", "worst_group", "ece")
-"""Metrics between 0 and 1."""
-
-METRICS = (*RATES, "nll", "value", "promise")
-"""All metrics; the last two are of cheap predictors: a number, and the same with its sign turned so
-that more promises a better model."""
-
 _RISKY = re.compile(r"'*[=+\-@\t\r]")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pipeline import metrics
 from pipeline.scores.cube import cheap_predictors, comparable, headline_variants
 from pipeline.statistics.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
 from pipeline.statistics.panel import ASSUMED_TESTS
@@ -139,10 +140,11 @@ def agreement(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, dict[str,
     return found
 
 
-def metrics(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
+def tracked(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
     """The few numbers that ``dvc metrics`` tracks."""
     first = headline_variants(cube)
-    value = comparable(cube, str(correlations.attrs["metric"]))
+    of = metrics.metric_named(str(correlations.attrs["metric"]))
+    value = comparable(cube, of.name)
     best: dict[str, Any] = {}
     missing = 0
     for protocol, variant in first.items():
@@ -166,6 +168,7 @@ def metrics(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
             of_predictor = spearman.setdefault(f"{row['protocol']}_on_{row['dataset']}", {})
             of_predictor[row["target_protocol"]] = round(row["mean"], 6)
     return {
+        "metric": of.goodness_of(of.name),
         "scores": int(np.isfinite(cube["value"]).sum()),
         "missing_cells": missing,
         "best": best,

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.scores.cube import comparable
+from pipeline.scores.cube import scored_by
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.withheld import withheld
@@ -117,13 +117,9 @@ def curves(evidence: Evidence) -> Curves | None:
     budgets = sorted(distinct.values(), key=lambda b: (b.shots is None, b.shots or 0, b.share or 0))
     shape = (len(evidence.models), len(heads), len(datasets), len(budgets))
     accuracy, half = np.full(shape, np.nan), np.full(shape, np.nan)
-    table = comparable(cube, metric).transpose("model", "dataset", "variant")
+    table = scored_by(cube, metric).transpose("model", "dataset", "variant")
     places = [list(cube["dataset"].values).index(d) for d in datasets]
-    low, high = (
-        cube[end].sel(metric=metric).transpose("model", "dataset", "variant").values[:, places]
-        for end in ("ci_low", "ci_high")
-    )
-    values = table.values[:, places]
+    values, low, high = (table[n].values[:, places] for n in ("value", "ci_low", "ci_high"))
     variants = [str(v) for v in cube["variant"].values]
     for variant, (head, budget) in found.items():
         column = variants.index(variant)

@@ -19,7 +19,7 @@ from pipeline.statistics.correlation import (
     family_members,
 )
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.image_noise import NO_OUTCOMES, ImageNoise, image_noise
+from pipeline.statistics.image_noise import ImageNoise, image_noise, no_outcomes
 from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
@@ -158,7 +158,7 @@ def reliability(evidence: Evidence) -> xr.Dataset:
     )
     noise = image_noise(evidence)
     if not noise.columns:
-        return withheld(definition, NO_OUTCOMES)
+        return withheld(definition, no_outcomes(evidence))
     names = {
         "variant": list(evidence.headline.values()),
         "dataset": evidence.datasets(),
@@ -198,7 +198,7 @@ def disattenuated_pearson(evidence: Evidence) -> xr.Dataset:
     noise = image_noise(evidence)
     columns = list(noise.columns)
     if not columns:
-        return withheld(definition, NO_OUTCOMES)
+        return withheld(definition, no_outcomes(evidence))
     noisy = _noisy(noise, evidence.models)
     families = evidence.cube["family"].values.astype(np.str_)
     confidence = evidence.settings.confidence

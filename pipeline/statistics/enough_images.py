@@ -12,7 +12,7 @@ from scipy import stats
 
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_draws import normal_draws
-from pipeline.statistics.image_noise import NO_OUTCOMES, ImageColumn, image_noise
+from pipeline.statistics.image_noise import ImageColumn, image_noise, no_outcomes
 from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
@@ -43,7 +43,7 @@ def enough_images(evidence: Evidence) -> xr.Dataset:
     """
     cells = list(_cells(evidence))
     if not cells:
-        return withheld(CHOICE, NO_OUTCOMES)
+        return withheld(CHOICE, no_outcomes(evidence))
     names = ("p_best", "regret", "regret_high", "models", "n_test")
     shape = (len(evidence.headline), len(evidence.datasets()), len(SIZES))
     values = {name: np.full(shape, np.nan) for name in names}
@@ -90,7 +90,7 @@ def images_to_separate(evidence: Evidence) -> xr.Dataset:
     )
     cells = list(_cells(evidence))
     if not cells:
-        return withheld(definition, NO_OUTCOMES)
+        return withheld(definition, no_outcomes(evidence))
     shape = (len(evidence.headline), len(evidence.datasets()))
     names = ("difference", "low", "high", "p", "needed", "n_test")
     values = {name: np.full(shape, np.nan) for name in names}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from cache.records import Record
+from pipeline import metrics
 from pipeline.datasets.index import Index
 from pipeline.environment import cpu_count
 from pipeline.scores.cube import headline_variants
@@ -47,7 +48,8 @@ class Draws:
     models : tuple of str
         Models that have them here.
     scores : ndarray of shape (n_models, n_draws)
-        By the metric that is correlated. Draws of equal number hold the same images for all models.
+        By the metric that is correlated, higher is better. Draws of equal number hold the same
+        images for all models.
     classes : int
         Among how many each test image was judged; 0 where that is not known.
     chance : float
@@ -201,8 +203,9 @@ def _draws(study: Study, current: Current, variant: str, dataset: str) -> Draws:
         return _no_draws(variant, dataset)
     told = next(iter(found.values()))  # the same for all models
     scores = np.array([details["draws"] for details in found.values()], np.float64)
+    good = metrics.metric_named(study.correlation.metric).goodness(scores)
     return Draws(
-        tuple(found), scores, told["classes"], told["chance"], float(np.mean(told["images"]))
+        tuple(found), good, told["classes"], told["chance"], float(np.mean(told["images"]))
     )
 
 

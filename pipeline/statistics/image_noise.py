@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import metrics
 from pipeline.statistics.evidence import Evidence, Hits, ValSplit
 from pipeline.statistics.image_draws import EXACT_UP_TO, multinomial_draws, normal_draws
 from pipeline.statistics.remembered import remembered
@@ -26,7 +27,13 @@ Column = tuple[str, str]
 SPLITS = 20
 """Random halvings of each data set's test images."""
 
-NO_OUTCOMES = "no protocol has stored per-image outcomes"
+
+def no_outcomes(evidence: Evidence) -> str:
+    """Why there is no `image_noise`."""
+    metric = metrics.metric_named(evidence.settings.metric)
+    if metric.mean_of_hits is None:
+        return f"{metric.label} is not a mean over images: their outcomes do not tell its noise"
+    return "no protocol has stored per-image outcomes"
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,11 @@ class ImageNoise:
 def image_noise(evidence: Evidence) -> ImageNoise:
     """The noise of each protocol's headline on each data set; outcomes are read once and dropped.
 
-    Several statistics ask for it, and reading costs more than all of them.
+    Several statistics ask for it, and reading costs more than all of them. None of a metric that is
+    not a mean over images.
     """
+    if metrics.metric_named(evidence.settings.metric).mean_of_hits is None:
+        return ImageNoise({}, {})
     by_images: dict[tuple[str, ...], list[str]] = {}
     for dataset, test in evidence.tests.items():
         by_images.setdefault(test.paths, []).append(dataset)
@@ -146,7 +156,7 @@ def measure(
     hits : Hits
     test : ValSplit
     metric : str
-        ``top1`` or ``mean_per_class``.
+        A mean of hits over images or over classes.
     halving : ndarray of bool, shape (SPLITS, n_test)
         Which images are in the first half.
     sample : int
@@ -162,7 +172,7 @@ def measure(
     judged = np.isfinite(hits.hits).all(axis=0)
     outcomes = hits.hits if judged.all() else hits.hits[:, judged]
     labels = test.labels[judged]
-    per_class = metric == "mean_per_class"
+    per_class = metrics.metric_named(metric).mean_of_hits == "classes"
     strata = np.unique(labels, return_inverse=True)[1] if per_class else np.zeros_like(labels)
     sizes = np.bincount(strata)
     weights = (1 / (sizes[strata] * len(sizes))).astype(np.float32)

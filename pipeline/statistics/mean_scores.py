@@ -17,7 +17,7 @@ from scipy import stats
 from pipeline.scores.cube import comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_draws import normal_draws
-from pipeline.statistics.image_noise import NO_OUTCOMES, ImageNoise, image_noise
+from pipeline.statistics.image_noise import ImageNoise, image_noise, no_outcomes
 from pipeline.statistics.rank_sets import confidence_set
 from pipeline.statistics.withheld import withheld
 
@@ -68,7 +68,7 @@ def mean_scores(evidence: Evidence) -> xr.Dataset:
     """
     noise = image_noise(evidence)
     if not noise.columns:
-        return withheld(DEFINITION, NO_OUTCOMES)
+        return withheld(DEFINITION, no_outcomes(evidence))
     shape = (len(evidence.headline), len(SCOPES), len(evidence.models))
     values = {name: np.full(shape, np.nan) for name in NUMBERS}
     scored = comparable(evidence.cube, evidence.settings.metric).notnull().any("model")

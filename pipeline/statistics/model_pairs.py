@@ -12,11 +12,11 @@ from scipy import stats
 
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import (
-    NO_OUTCOMES,
     Column,
     ImageColumn,
     draw_together,
     image_noise,
+    no_outcomes,
 )
 from pipeline.statistics.multiplicity import benjamini_hochberg, holm, max_t
 from pipeline.statistics.remembered import remembered
@@ -162,7 +162,7 @@ def model_pairs(evidence: Evidence) -> xr.Dataset:
     tests = pair_tests(evidence)
     if not tests:
         few = "there are outcomes of fewer than 2 models, or of more than 200, on every data set"
-        reason = few if image_noise(evidence).columns else NO_OUTCOMES
+        reason = few if image_noise(evidence).columns else no_outcomes(evidence)
         return withheld(definition, reason)
     names = evidence.models
     axes = {

@@ -7,7 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.image_noise import NO_OUTCOMES, ImageColumn, draw_together, image_noise
+from pipeline.statistics.image_noise import ImageColumn, draw_together, image_noise, no_outcomes
 from pipeline.statistics.rank_sets import (
     confidence_set,
     rank_intervals,
@@ -36,7 +36,7 @@ def ranks(evidence: Evidence) -> xr.Dataset:
     """
     columns = image_noise(evidence).columns
     if not columns:
-        return withheld(DEFINITION, NO_OUTCOMES)
+        return withheld(DEFINITION, no_outcomes(evidence))
     shape = (len(evidence.headline), len(evidence.datasets()), len(evidence.models))
     values = {name: np.full(shape, np.nan) for name in NUMBERS}
     for p, variant in enumerate(evidence.headline.values()):

@@ -193,7 +193,8 @@ def _judged(evidence: Evidence, head: Head, dataset: str) -> int:
     """Test images that every model's head was judged on."""
     if head.variant == evidence.headline.get("transfer"):  # these outcomes are read already
         column = image_noise(evidence).columns.get((head.variant, dataset))
-        return 0 if column is None else column.images
+        if column is not None:
+            return column.images
     hits = evidence.read_hits(head.variant, dataset).hits
     return int(np.isfinite(hits).all(axis=0).sum()) if hits.size else 0
 

@@ -123,6 +123,7 @@ def partial(name, section, **context):
     environment = _environment()
     environment.globals |= {
         "figure": lambda name, title: Markup(f'<div id="{name}"></div>'),
+        "about": lambda name: "",
         "word": protocol_word,
         "plural": lambda n, noun, many=None: f"{n} {noun if n == 1 else many or noun + 's'}",
     }

@@ -12,10 +12,9 @@ from sklearn.metrics import f1_score
 
 from cache.errors import ProbelineError
 from pipeline.classifiers.normalization import centre_and_scale, unit_length, zscore
+from pipeline.metrics import expected_calibration_error, macro_f1
 from pipeline.probes.scoring import (
     Outcome,
-    expected_calibration_error,
-    macro_f1,
     make_outcome,
     outcome_table,
     score_rows,

@@ -180,3 +180,21 @@ def test_downloads_are_safe_for_spreadsheets(tmp_path, monkeypatch, browser):
     assert any("'=cmd()" in text for text in texts)
     assert not any(",=cmd()" in text for text in texts)
     assert all(text.count("\r\n") > 2 for text in texts)
+
+
+def test_less_of_an_error_comes_first(tmp_path, monkeypatch, browser):
+    monkeypatch.chdir(tmp_path)
+    store(make_study(), statistics=False)
+    assert CliRunner().invoke(main).exit_code == 0
+    open_report(browser)
+    for name, lowest_first in (("calibration error", True), ("macro F1", False)):
+        browser.execute_script(
+            "const m = document.getElementById('metric');"
+            "m.value = [...m.options].find((o) => o.text === arguments[0]).value;"
+            "m.dispatchEvent(new Event('change'));",
+            name,
+        )
+        values = [float(x) for x in column(browser, 1)]
+        assert values == sorted(values, reverse=not lowest_first)
+        assert len(set(values)) > 1
+        assert browser.find_elements("css selector", "#scores tbody tr:first-child td.top")

@@ -1,0 +1,60 @@
+"""How each statistic was computed: every attribute that its table carries, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pipeline.report.inputs import Inputs
+from pipeline.report.words import column_label, set_word, task_word, variant_label
+
+HEADINGS = {
+    "definition": "What it is",
+    "p_best": "p of being best",
+    "p_none": "P(no crossing)",
+    "p_zero": "p of no correlation",
+    "corrected": "Corrected for chance",
+    "baseline": "Baseline models",
+    "budget": "Labels",
+    "headline_targets": "Targets put first",
+}
+"""Of attributes whose names do not say it."""
+
+_NAMES: Mapping[str, Callable[[str], str]] = {
+    "budget": task_word,
+    "headline_targets": set_word,
+    "reference": column_label,
+    "target": variant_label,
+}
+"""Attributes that hold a name, and what puts it into words."""
+
+
+_PLACES = {"definition": 0, "interval": 1, "source": 3, "withheld": 4}
+
+
+class About:
+    """Tells of statistics, and remembers of which, so that the page's end can tell of the rest.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._told: set[str] = set()
+
+    def __call__(self, name: str) -> list[tuple[str, str]]:
+        """A heading and a text for each attribute, those that nobody foresaw in the middle."""
+        self._told.add(name)
+        attributes = self._inputs.told(name).attrs
+        order = sorted(attributes, key=lambda key: _PLACES.get(key, 2))
+        return [
+            (HEADINGS.get(key, key.replace("_", " ").capitalize()), text)
+            for key in order
+            if (text := _NAMES.get(key, str)(str(attributes[key])))
+        ]
+
+    def rest(self) -> list[str]:
+        """Statistics with results that were not told of yet."""
+        found = self._inputs.statistics.items()
+        return [name for name, table in found if table.data_vars and name not in self._told]

@@ -1,0 +1,52 @@
+"""What a statistic says of itself reaches the page, whatever it is called."""
+
+import dataclasses
+import html
+import re
+
+import pytest
+import xarray as xr
+from report_study import make_study, store
+
+from pipeline.params import load_study
+from pipeline.report.about import _NAMES, About
+from pipeline.report.inputs import load_inputs
+from pipeline.report.page import render
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store(make_study(models=6))
+    return load_inputs(load_study())
+
+
+def words_of(page):
+    body = re.sub(r"<(script|style).*?</\1>", " ", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_every_attribute_of_every_statistic_is_shown(inputs):
+    new = xr.Dataset({"share": 0.5}, attrs={"definition": "a new one", "caveat": "of few <models>"})
+    more = dict(inputs.statistics) | {"novelty": new}
+    more["ranks"] = more["ranks"].assign_attrs(smoothing="none at all", interval="of another kind")
+    words = words_of(render(dataclasses.replace(inputs, statistics=more)))
+    shown = {name: table for name, table in more.items() if table.data_vars}
+    assert len(shown) > 10
+    for name, table in shown.items():
+        assert f"results/statistics/{name}.csv" in words
+        for key, value in table.attrs.items():
+            text = _NAMES.get(key, str)(str(value))
+            assert " ".join(text.split()) in words, (name, key)
+    assert "Also computed: novelty What it is a new one Caveat of few <models>" in words
+    assert "Smoothing none at all" in words
+
+
+def test_nothing_is_told_twice_and_names_are_put_into_words(inputs):
+    words = words_of(render(inputs))
+    for name in inputs.statistics:
+        assert words.count(f"results/statistics/{name}.csv and the group") <= 1
+    about = About(inputs)
+    assert dict(about("predictor_differences"))["Reference"] == "linear probe on in0"
+    assert "predictor_differences" not in about.rest()
+    assert "ranks" in about.rest()
