@@ -46,10 +46,11 @@ def episode_rows(
     seed : int
         Of the draws.
     """
-    problem = episodes.problem
+    problem, budget = episodes.problem, episodes.variant.budget
+    assert budget is not None  # of few-shot variants
     told: dict[str, Any] = {
-        "shots": episodes.budget.shots,
-        "share": episodes.budget.share,
+        "shots": budget.shots,
+        "share": budget.share,
         "images": episodes.rows,
         "short_classes": [classes[label] for label in episodes.short],
         "classes": problem.n_classes,
@@ -64,7 +65,7 @@ def episode_rows(
         told["class_names"] = list(problem.names)
     return [
         {
-            "variant": episodes.variant,
+            "variant": episodes.variant.name,
             "metric": metric,
             **_interval(values, np.inf if metric == "nll" else 1.0),
             "n_train": round(float(np.mean(episodes.rows))),
@@ -86,7 +87,7 @@ def episode_table(episodes: Sequence[Episodes]) -> pa.Table:
     shapes = [e.predicted.shape for e in episodes]
     variants = pa.DictionaryArray.from_arrays(
         pa.array(np.repeat(np.arange(len(episodes)), [d * n for d, n in shapes]), pa.int32()),
-        pa.array([e.variant for e in episodes]),
+        pa.array([e.variant.name for e in episodes]),
     )
     columns: dict[str, list[NDArray[Any]]] = {
         "draw": [np.repeat(np.arange(d, dtype=np.int32), n) for d, n in shapes],

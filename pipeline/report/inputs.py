@@ -20,8 +20,11 @@ from pipeline.scores.cube import headline_variants
 from pipeline.scores.foreign_scores import load_foreign
 from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
 from pipeline.scores.score_table import read_scores
+from pipeline.scores.variant_table import variants_of
 from pipeline.statistics.evidence import ValSplit, gather_evidence
 from pipeline.study import Study
+from pipeline.variants.column import EACH_TARGET, Column, column_name
+from pipeline.variants.variant import Variant
 
 _REMEDY = "run `dvc repro` (or the stages `collect`, then `correlate`)"
 
@@ -59,6 +62,21 @@ class Inputs:
     def headline(self) -> Mapping[str, str]:
         """First variant of each protocol, as ``protocol/variant``."""
         return headline_variants(self.cube)
+
+    @cached_property
+    def variants(self) -> Mapping[str, Variant]:
+        """All variants by their names in the cube, ``protocol/variant``."""
+        return variants_of(self.cube)
+
+    @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """All columns of scores by their names in correlation.nc, ``protocol/variant@data set``."""
+        found = (
+            Column(variant, dataset)
+            for variant in self.variants.values()
+            for dataset in [*self.datasets(), EACH_TARGET]
+        )
+        return {column.name: column for column in found}
 
     @property
     def metric(self) -> str:
@@ -177,7 +195,7 @@ def _check_same_study(study: Study, cube: xr.Dataset, correlations: xr.Dataset) 
                 found=", ".join(found),
                 remedy=_REMEDY,
             )
-    columns = {f"{v}@{d}" for v in cube["variant"].values for d in cube["dataset"].values}
+    columns = {column_name(v, d) for v in cube["variant"].values for d in cube["dataset"].values}
     if not columns:
         raise ProbelineError(str(SCORES_NC), "holds no score", remedy="run `dvc repro`")
     if columns != {str(name) for name in correlations["predictor"].values}:

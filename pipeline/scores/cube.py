@@ -20,7 +20,9 @@ from pipeline.scores.score_table import (
     MODEL_WORDS,
     typed,
 )
+from pipeline.scores.variant_table import FIELDS, variant_coords, variants_in
 from pipeline.study import Study
+from pipeline.variants.variant import Variant
 
 _SCORED = ("value", "ci_low", "ci_high", "seconds")
 """Variables of the cube that a score has."""
@@ -40,14 +42,18 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
         data set: forward passes behind the embeddings, and what they took (NaN where unknown).
         Coordinates carry the words on models (family, backbone, method, supervision, kind), their
         sizes (parameters, dimension: features per image; NaN where unknown), the words on data
-        sets (role, cluster, shift), and of variants the protocol and whether it is the study's own.
+        sets (role, cluster, shift), and of variants the protocol, the other fields of `Variant`,
+        the label, and whether it is the study's own.
     """
     keyed = typed(scores)
-    keyed["variant"] = keyed["protocol"] + "/" + keyed["variant"]
+    variants = variants_in(study, keyed)
+    keyed["variant"] = [
+        variants[key].full_name for key in zip(keyed["protocol"], keyed["variant"], strict=True)
+    ]
     labels = {
         "model": _names(study.models, keyed["model"]),
         "dataset": _names(study.datasets, keyed["dataset"]),
-        "variant": _names((), keyed["variant"]),
+        "variant": [variant.full_name for variant in variants.values()],
         "metric": _names((), keyed["metric"]),
     }
     cells = _one_row_each(keyed)
@@ -58,16 +64,14 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
     return xr.Dataset(
         {name: (tuple(labels), _placed(cells, labels, name)) for name in _SCORED}
         | {"n_test": ("dataset", n_test.to_numpy(np.int64))}
-        | {"asked": (("model", "dataset", "variant"), _asked(study, labels))}
+        | {"asked": (("model", "dataset", "variant"), _asked(study, labels, variants.values()))}
         | {
             name: (("model", "dataset"), _placed(_known(keyed, name), labels, name))
             for name in CELL_COSTS
         },
         coords=labels
-        | {
-            "protocol": ("variant", [v.split("/")[0] for v in labels["variant"]]),
-            "own": ("variant", _own(study, keyed, labels["variant"])),
-        }
+        | variant_coords(list(variants.values()))
+        | {"own": ("variant", _own(study, keyed, labels["variant"]))}
         | {
             word: ("model", _words(study.models, models, labels["model"], word))
             for word in MODEL_WORDS
@@ -98,11 +102,13 @@ def _own(study: Study, keyed: pd.DataFrame, variants: list[str]) -> list[int]:
     return pd.Index(variants).isin(keyed.loc[of_study, "variant"].unique()).astype(int).tolist()
 
 
-def _asked(study: Study, labels: Mapping[str, Sequence[str]]) -> NDArray[np.int8]:
+def _asked(
+    study: Study, labels: Mapping[str, Sequence[str]], variants: Iterable[Variant]
+) -> NDArray[np.int8]:
     """Shape (n_models, n_datasets, n_variants); what only imported scores can fill counts as 1."""
     shape = [len(labels[dim]) for dim in ("model", "dataset", "variant")]
     asked = np.ones(shape, np.int8)
-    of_variants = np.array([variant.split("/")[0] for variant in labels["variant"]], np.str_)
+    of_variants = np.array([variant.protocol for variant in variants], np.str_)
     for protocol in protocols_of(study):
         columns = np.flatnonzero(of_variants == protocol)
         for m, model in enumerate(study.models):
@@ -182,7 +188,8 @@ def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
     DataArray
         Dimensions model, dataset and variant; NaN where not scored.
     """
-    found = cube["value"].reindex(metric=[metric, "promise"])
+    # Whoever selects from it many times does not pay for the variants' fields each time.
+    found = cube["value"].drop_vars(FIELDS).reindex(metric=[metric, "promise"])
     judges = cube["protocol"] != "predictors"
     scores: xr.DataArray = found.sel(metric=metric, drop=True).where(
         judges, found.sel(metric="promise", drop=True)
