@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
+from named_variants import variants_named
 
 from pipeline.finetuning.settings import Finetune, Run
 from pipeline.report import finetuning
@@ -36,7 +37,7 @@ def made_inputs(enabled=True, models=MODELS):
         finetune=Finetune(enabled=enabled, datasets=["in"], runs=runs),
     )
     return SimpleNamespace(
-        study=study, cube=cube, scored=scored, metric="top1", models=list(MODELS),
+        study=study, variants=dict(zip(VARIANTS, variants_named(VARIANTS), strict=True)), cube=cube, scored=scored, metric="top1", models=list(MODELS),
         headline={"linear": VARIANTS[0], "finetune": VARIANTS[2]},
         datasets=lambda: ["in", "out"],
     )  # fmt: skip
