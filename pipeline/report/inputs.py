@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from pipeline.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
 from pipeline.report.blocks import largest_block
-from pipeline.scores.cube import headline_variants
+from pipeline.scores.cube import headline_variants, read_cube
 from pipeline.scores.foreign_scores import load_foreign
-from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
+from pipeline.scores.netcdf import read_netcdf_groups
 from pipeline.scores.score_table import read_scores
 from pipeline.scores.variant_table import variants_of
 from pipeline.statistics.evidence import ValSplit, gather_evidence
@@ -167,7 +167,7 @@ def load_inputs(study: Study) -> Inputs:
     ProbelineError
         When a result is absent, or was made for another study.
     """
-    cube = read_netcdf(SCORES_NC)
+    cube = read_cube()
     statistics = read_netcdf_groups(CORRELATION_NC)
     correlations = statistics.pop("")
     scores = read_scores(SCORES_CSV)

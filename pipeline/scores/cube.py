@@ -9,9 +9,12 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from cache.errors import ProbelineError
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
+from pipeline.paths import SCORES_NC
 from pipeline.records import is_asked, protocols_of
+from pipeline.scores.netcdf import read_netcdf
 from pipeline.scores.score_table import (
     CELL,
     CELL_COSTS,
@@ -86,6 +89,26 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
             "mean_per_class; of fewshot Student's t over draws"
         },
     )
+
+
+def read_cube() -> xr.Dataset:
+    """The cube that stage `collect` wrote.
+
+    Raises
+    ------
+    ProbelineError
+        When it is absent, damaged, or without the fields of variants.
+    """
+    cube = read_netcdf(SCORES_NC)
+    if missing := [name for name in FIELDS if name not in cube.coords]:
+        raise ProbelineError(
+            str(SCORES_NC),
+            "was written by another version",
+            expected=f"coordinates of variants {', '.join(FIELDS)}",
+            found=f"no {', '.join(missing)}",
+            remedy="run `dvc repro` (or the stage `collect`)",
+        )
+    return cube
 
 
 def _names(first: Iterable[str], others: pd.Series[str]) -> list[str]:
