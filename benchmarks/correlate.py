@@ -56,10 +56,10 @@ from pipeline.study import Study
 REPOSITORY = Path(__file__).parents[1]
 CLASSES, TRAIN, DRAWS = 100, 5_000, 5
 VARIANTS = {
-    "knn": ["k20_euclidean_distance_none", "k20_euclidean_distance_zscore", "k20_cosine", "tuned"],
+    "knn": ["study", "study_zscore", "dino_k20", "tuned"],
     "linear": ["logistic_none", "logistic_zscore"],
     "fewshot": ["ridge_10_shots", "ridge_1_shot"],
-    "transfer": ["data_0_logistic_none"],
+    "transfer": ["from_data_0_logistic_none"],
     "predictors": ["rankme", "h_score", "label_cka"],
 }
 METRICS = [m.name for m in metrics.METRICS if not m.needs & {Need.GROUPS, Need.HELD_OUT_GROUPS}]
@@ -292,14 +292,15 @@ def parts(folder: Path) -> None:
 def loop(cube: xr.Dataset, study: Study, found: xr.Dataset, count: int) -> float:
     """Coefficients and delete-one-family jackknife by SciPy; the largest difference from ours."""
     scores = comparable(cube, study.correlation.metric)
-    columns = list(found["predictor"].values)
+    columns = [found[f"predictor_{of}"].values for of in ("variant", "dataset")]
     families = cube["family"].values
-    pairs = list(itertools.combinations(range(len(columns)), 2))
+    pairs = list(itertools.combinations(range(found.sizes["predictor"]), 2))
     chosen = np.random.default_rng(0).permutation(len(pairs))[:count]
     worst = 0.0
     for first, second in (pairs[number] for number in chosen):
-        x, y = (scores.sel(variant=v, dataset=d).values for v, d in
-                (columns[i].split("@", 1) for i in (first, second)))  # fmt: skip
+        x, y = (
+            scores.sel(variant=columns[0][i], dataset=columns[1][i]).values for i in (first, second)
+        )
         both = np.isfinite(x) & np.isfinite(y)
         if both.sum() < 4:
             continue

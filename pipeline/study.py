@@ -17,6 +17,7 @@ from pipeline.nearest.settings import Neighbors
 from pipeline.pretraining.settings import Pretrain
 from pipeline.probes.settings import Fewshot, Knn, Predictors, Transfer
 from pipeline.section import Section, one_of
+from pipeline.variants.presets import PRESETS
 
 
 class Extraction(Section):
@@ -76,23 +77,19 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _votes_have_their_neighbors(self) -> Self:
-        largest = {"study": 20, "dino": 200}
-        most = max([*self.knn.k, *(largest[preset] for preset in self.knn.presets)])
+        presets = [variant for name in self.knn.presets for variant in PRESETS[name]]
+        most = max([*self.knn.k, *(variant.k or 0 for variant in presets)])
         if most > self.neighbors.keep:
             raise _elsewhere(
                 ("neighbors", "keep"), f"at least {most}, the largest k that `knn` asks for"
             )
         spaces = {(m, n) for m in self.neighbors.metric for n in self.neighbors.normalization}
-        for preset, metric, normalization in (
-            ("study", "euclidean", "none"),
-            ("study", "euclidean", "zscore"),
-            ("dino", "cosine", "none"),
-        ):
-            if preset in self.knn.presets and (metric, normalization) not in spaces:
+        for variant in presets:
+            if (variant.distance, variant.normalization) not in spaces:
                 raise _elsewhere(
                     ("knn", "presets"),
-                    f"no {preset}, or {metric} in neighbors.metric and {normalization} in "
-                    "neighbors.normalization",
+                    f"no {variant.preset}, or {variant.distance} in neighbors.metric and "
+                    f"{variant.normalization} in neighbors.normalization",
                 )
         if "softmax" in self.knn.weighting and "cosine" not in self.neighbors.metric:
             raise _elsewhere(("knn", "weighting"), "no softmax, or cosine in neighbors.metric")

@@ -14,7 +14,8 @@ from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.params import load_study
 from pipeline.paths import CORRELATION_NC, METRICS_JSON, PLOTS, SCORES_NC, STATISTICS
-from pipeline.scores.netcdf import read_netcdf, write_netcdf
+from pipeline.scores.cube import read_cube
+from pipeline.scores.netcdf import write_netcdf
 from pipeline.statistics.analysis import analyse, tracked
 from pipeline.statistics.evidence import gather_evidence
 from pipeline.statistics.plots import plot_tables
@@ -33,7 +34,7 @@ def main() -> None:
 def _correlate() -> None:
     start = time.monotonic()
     study = load_study()
-    cube = read_netcdf(SCORES_NC)
+    cube = read_cube()
     if not cube.sizes["variant"]:
         raise ProbelineError(
             str(SCORES_NC), "holds no scores yet", remedy="run `dvc repro`, which scores first"

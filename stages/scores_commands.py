@@ -27,8 +27,9 @@ def import_(started_in: Path, file: Path, name: str | None, *, percent: bool) ->
 
     Columns: model, dataset, protocol, metric, value; if known also variant, seed, n_test, n_train,
     ci_low, ci_high, seconds, family, backbone, method, supervision, kind, parameters, dimension,
-    role, cluster, shift, images, extraction_seconds. A results/scores.csv of another study is such
-    a file. git tracks the copy, and `dvc repro` adds it to the study.
+    role, cluster, shift, images, extraction_seconds, label (the variant in words). A
+    results/scores.csv of another study is such a file. git tracks the copy, and `dvc repro` adds it
+    to the study.
     """
     from pipeline.scores.foreign_scores import import_scores, stored_path
     from pipeline.statistics.foreign_remarks import remarks

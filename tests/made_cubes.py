@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from named_variants import variants_named
 
+from pipeline.scores.variant_table import variant_coords
 from pipeline.statistics.evidence import Draws, Evidence, Hits, ValSplit
 from pipeline.study import Correlation
 
@@ -60,8 +62,8 @@ def make_cube(accuracy, variants, *, n_test=1_000, **words):
             "dataset": datasets,
             "variant": variants,
             "metric": ["top1", "promise"],
-            "protocol": ("variant", protocols),
         }
+        | variant_coords(variants_named(variants))
         | coords,
     )
 

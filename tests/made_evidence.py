@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
+from named_variants import variants_named
 
+from pipeline.scores.variant_table import variant_coords
 from pipeline.statistics.evidence import Evidence, Hits, ValSplit
 from pipeline.study import Correlation
 
@@ -39,7 +41,7 @@ def make_cube(
             "dataset": [f"data{i}" for i in range(datasets)],
             "variant": variants,
             "metric": ["top1", "promise"],
-            "protocol": ("variant", [v.partition("/")[0] for v in variants]),
+            **variant_coords(variants_named(variants)),
             "family": ("model", list(families or names)),
             "backbone": ("model", list(backbones or ["one"] * models)),
             "method": ("model", names),

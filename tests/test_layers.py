@@ -48,7 +48,7 @@ def test_the_cache_knows_no_models_and_no_images():
 
 
 PACKAGES = (
-    ("datasets", "models"),
+    ("datasets", "models", "variants"),
     ("extraction", "nearest", "classifiers", "scores"),
     ("probes",),
     ("pretraining", "finetuning"),

@@ -24,6 +24,7 @@ from pipeline.classifiers.ridge import scores as ridge_scores
 from pipeline.classifiers.selection import Choice, choose_c, working_precision
 from pipeline.classifiers.settings import Linear
 from pipeline.classifiers.tuning import CS, FINE, PENALTIES, PLAIN, ROUGH
+from pipeline.variants.variant import Variant
 
 Labels = NDArray[np.int64]
 Scores = NDArray[np.float64]
@@ -37,8 +38,8 @@ class FittedHead:
 
     Attributes
     ----------
-    variant : str
-        E.g. ``logistic_zscore``.
+    variant : Variant
+        Of the linear protocol.
     normalizer : callable
         Features as cached -> what the head scores, by statistics of the head's own train split.
     score : callable
@@ -53,7 +54,7 @@ class FittedHead:
         What was selected, and whether it converged.
     """
 
-    variant: str
+    variant: Variant
     normalizer: Callable[[Features], Features]
     score: _Score
     log_probabilities: bool
@@ -126,7 +127,7 @@ def fit_head(
     else:
         score, details = _ridge(normalizer(train), labels, n_classes, backend, groups)
     return FittedHead(
-        f"{name}_{normalization}",
+        Variant(protocol="linear", head=name, normalization=normalization),
         normalizer,
         score,
         log_probabilities=name == "logistic",

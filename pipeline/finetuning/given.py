@@ -11,7 +11,8 @@ from cache.errors import ProbelineError
 from pipeline.classifiers.inner_splits import held_out_parts, scheme_for
 from pipeline.datasets.index import Index
 from pipeline.finetuning.settings import Run
-from pipeline.probes.shots import Budget, make_draws
+from pipeline.probes.shots import make_draws
+from pipeline.variants.budget import Budget
 
 Rows = NDArray[np.int64]
 

@@ -48,10 +48,11 @@ def episode_rows(
     seed : int
         Of the draws.
     """
-    problem = episodes.problem
+    problem, budget = episodes.problem, episodes.variant.budget
+    assert budget is not None  # of few-shot variants
     told: dict[str, Any] = {
-        "shots": episodes.budget.shots,
-        "share": episodes.budget.share,
+        "shots": budget.shots,
+        "share": budget.share,
         "images": episodes.rows,
         "short_classes": [classes[label] for label in episodes.short],
         "classes": problem.n_classes,
@@ -72,7 +73,7 @@ def episode_rows(
     ]
     return [
         {
-            "variant": episodes.variant,
+            "variant": episodes.variant.name,
             "metric": metric.name,
             **_interval(values, metric.range),
             "n_train": round(float(np.mean(episodes.rows))),
@@ -94,7 +95,7 @@ def episode_table(episodes: Sequence[Episodes]) -> pa.Table:
     shapes = [e.predicted.shape for e in episodes]
     variants = pa.DictionaryArray.from_arrays(
         pa.array(np.repeat(np.arange(len(episodes)), [d * n for d, n in shapes]), pa.int32()),
-        pa.array([e.variant for e in episodes]),
+        pa.array([e.variant.name for e in episodes]),
     )
     columns: dict[str, list[NDArray[Any]]] = {
         "draw": [np.repeat(np.arange(d, dtype=np.int32), n) for d, n in shapes],

@@ -15,7 +15,8 @@ from pipeline.classifiers.normalization import Features
 from pipeline.classifiers.shot_classifiers import Classifier, Labels, Scores
 from pipeline.probes.problems import Part, Problem, all_classes
 from pipeline.probes.scoring import make_outcome
-from pipeline.probes.shots import Budget, Draw
+from pipeline.probes.shots import Draw
+from pipeline.variants.variant import Variant
 
 BACKEND = "numpy"
 
@@ -26,9 +27,7 @@ class Episodes:
 
     Attributes
     ----------
-    variant : str
-        ``prototypes_5_shots``, ``prototypes_5_shots_2_classes``.
-    budget : Budget
+    variant : Variant
     problem : Problem
     predicted : ndarray of shape (n_draws, n_test)
         In the smallest integers that hold the classes; labels as the problem stores them.
@@ -46,8 +45,7 @@ class Episodes:
         The classifier's, one a draw.
     """
 
-    variant: str
-    budget: Budget
+    variant: Variant
     problem: Problem
     predicted: NDArray[np.integer]
     rank: NDArray[np.integer]
@@ -116,8 +114,13 @@ def _episodes(
     name: str, classify: Classifier, draws: Sequence[Draw], problem: Problem, images: _Images
 ) -> Episodes:
     """Of one classifier on one problem: all draws of one budget."""
-    budget = draws[0].budget
-    variant = "_".join(filter(None, (name, budget.name, problem.name)))
+    variant = Variant(
+        protocol="fewshot",
+        head=name,
+        budget=draws[0].budget,
+        ways=problem.ways,
+        coarse=bool(problem.names),
+    )
     begin = time.perf_counter()
     # Each draw's scores are let go once judged: (n_test, n_classes) may be large.
     each = [_judge(variant, classify, draw, problem, images) for draw in draws]
@@ -125,7 +128,6 @@ def _episodes(
     small = np.min_scalar_type(len(problem.truth))
     return Episodes(
         variant,
-        budget,
         problem,
         np.stack(predicted).astype(small),
         np.stack(rank).astype(small),
@@ -139,7 +141,7 @@ def _episodes(
 
 
 def _judge(
-    variant: str, classify: Classifier, draw: Draw, problem: Problem, images: _Images
+    variant: Variant, classify: Classifier, draw: Draw, problem: Problem, images: _Images
 ) -> tuple[Any, ...]:
     """Of one draw: predicted, rank, log probability of the truth, confidence, details."""
     shape = images.val_labels.shape
@@ -154,7 +156,12 @@ def _judge(
         scores = _scores(classify, part, draw, images, at)
         # Ranked by the logarithms themselves, which tell apart what underflows as a probability.
         outcome = make_outcome(
-            variant, scores.values, truth, seconds=0.0, backend=BACKEND, are_probabilities=False
+            variant.name,
+            scores.values,
+            truth,
+            seconds=0.0,
+            backend=BACKEND,
+            are_probabilities=False,
         )
         predicted[at], rank[at] = part.labels[outcome.predicted], outcome.rank
         logarithm[at], confidence[at] = outcome.log_probability, outcome.confidence

@@ -20,8 +20,9 @@ from pipeline.probes.problems import problems_of
 from pipeline.probes.protocol import Scored, Task, read_features
 from pipeline.probes.reading import read_rows
 from pipeline.probes.settings import Fewshot
-from pipeline.probes.shots import Budget, Draw, make_draws
+from pipeline.probes.shots import Draw, make_draws
 from pipeline.study import Study
+from pipeline.variants.budget import budgets
 
 DRAWS_FORMAT = 1
 
@@ -59,12 +60,10 @@ def run_fewshot(study: Study, task: Task) -> Scored:
 
 def draws_of(settings: Fewshot, labels: NDArray[np.integer], n_classes: int) -> list[Draw]:
     """The draws of a train split, the same for every model."""
-    budgets = [Budget(shots=shots) for shots in settings.shots]
-    budgets += [Budget(share=share) for share in settings.fractions]
     return make_draws(
         labels,
         n_classes,
-        budgets,
+        budgets(settings.shots, settings.fractions),
         seed=settings.seed,
         few_draws=settings.draws,
         draws=settings.draws_above_five,

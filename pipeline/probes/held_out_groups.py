@@ -12,11 +12,13 @@ from pipeline.classifiers.linear_heads import fit_head
 from pipeline.classifiers.normalization import Features
 from pipeline.classifiers.settings import Linear
 from pipeline.nearest.banks import ArrayBank
-from pipeline.probes.knn_variants import Variant
+from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.protocol import Task, read_features
 from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_scores import Part
 from pipeline.probes.transfer_votes import neighbor_votes
+from pipeline.variants.asked import closed_form, held_out
+from pipeline.variants.variant import Variant
 
 Labels = NDArray[np.int64]
 Groups = NDArray[np.str_]
@@ -62,7 +64,7 @@ def hold_out_groups(task: Task, knn: Variant, settings: Linear) -> Iterator[Part
     """
     labels = task.train.labels()
     groups = task.train_groups
-    if groups is None or obstacle(labels, groups, knn.voting.k):
+    if groups is None or obstacle(labels, groups, neighbors_of(knn)):
         return
     train = read_features(task.train)
 
@@ -72,15 +74,15 @@ def hold_out_groups(task: Task, knn: Variant, settings: Linear) -> Iterator[Part
     def ridge(bank: Features, known: Labels, queries: Features, n_classes: int) -> Scores:
         return fit_head("ridge", "none", bank, known, n_classes, settings).scores(queries)
 
-    for name, probe, are_probabilities in (
-        (f"knn_{knn.name}", vote, True),
-        ("ridge_none", ridge, False),
+    for variant, probe, are_probabilities in (
+        (knn, vote, True),
+        (closed_form("ridge", "none"), ridge, False),
     ):
         start = time.perf_counter()
         scores = _scores(probe, train, labels, groups, len(task.classes))
         rows = np.flatnonzero(groups != "")
         outcome = make_outcome(
-            f"held_out_group_{name}",
+            held_out(variant).name,
             scores[rows],
             labels[rows],
             are_probabilities=are_probabilities,

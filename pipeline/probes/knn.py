@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from pipeline.nearest.leave_one_out import Choice, choose, leave_one_out
 from pipeline.nearest.neighbors import Space, Stored, read_neighbors, spaces
 from pipeline.nearest.votes import Verdict, judge
-from pipeline.probes.knn_variants import TUNED, Variant, tuned_votings, variants_of
+from pipeline.probes.knn_variants import space_of, tuned_votings, variants_of, voting_of
 from pipeline.probes.protocol import Scored, Task, judged
 from pipeline.probes.scoring import Outcome
 from pipeline.study import Study
+from pipeline.variants.presets import TUNED
+from pipeline.variants.variant import Variant
 
 Labels = NDArray[np.int64]
 Read = Callable[[Space], Mapping[str, Stored]]
@@ -45,7 +48,16 @@ def run_knn(study: Study, task: Task) -> Scored:
         choice, searched = tune(named, read, train_labels, len(task.classes))
         space = named[choice.space]
         (best,) = fixed_outcomes(
-            [Variant(TUNED, space, choice.voting)],
+            [
+                replace(
+                    TUNED,
+                    distance=space[0],
+                    normalization=space[1],
+                    k=choice.voting.k,
+                    weighting=choice.voting.weighting,
+                    temperature=choice.voting.temperature,
+                )
+            ],
             read,
             train_labels,
             val_labels,
@@ -85,21 +97,21 @@ def fixed_outcomes(
         search, and its share of the votes.
     """
     outcomes: dict[str, Outcome] = {}
-    for space in dict.fromkeys(variant.space for variant in asked):
+    for space in dict.fromkeys(map(space_of, asked)):
         stored = read(space)["val"]
-        here = [variant for variant in asked if variant.space == space]
+        here = [variant for variant in asked if space_of(variant) == space]
         start = time.perf_counter()
         verdicts = judge(
             stored.distances,
             train_labels[stored.indices],
             val_labels,
             n_classes,
-            [variant.voting for variant in here],
+            [voting_of(variant) for variant in here],
         )
         each = (time.perf_counter() - start) / len(here) + stored.seconds + seconds
         for variant in here:
             outcomes[variant.name] = _outcome(
-                variant.name, verdicts[variant.voting], each, stored.backend, details or {}
+                variant.name, verdicts[voting_of(variant)], each, stored.backend, details or {}
             )
     return [outcomes[variant.name] for variant in asked]
 

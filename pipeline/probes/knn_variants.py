@@ -1,70 +1,35 @@
-"""The ways of voting that a study asks of kNN, by name."""
+"""The ways of voting that a study asks of kNN, as far as a data set has the neighbours."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Iterator
 
 from cache.errors import ProbelineError
 from pipeline.datasets.index import read_index
-from pipeline.nearest.neighbors import Space, spaces
+from pipeline.nearest.neighbors import Space
 from pipeline.nearest.votes import Voting
 from pipeline.study import Study
-
-TUNED = "tuned"
-"""Name of the variant that leave-one-out on train chooses."""
+from pipeline.variants.asked import knn_variants, votes_in
+from pipeline.variants.variant import Variant
 
 TUNED_K = (1, 2, 5, 10, 20, 50, 100, 200)
 TUNED_TEMPERATURES = (0.03, 0.07, 0.2)
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A named way of voting.
-
-    Attributes
-    ----------
-    name : str
-    space : tuple of str
-        Metric and normalisation of the neighbours.
-    voting : Voting
-    """
-
-    name: str
-    space: Space
-    voting: Voting
+def space_of(variant: Variant) -> Space:
+    """Where a variant's neighbours are searched."""
+    return variant.distance, variant.normalization
 
 
-PRESETS = {
-    # arXiv 2407.12210: k = 20, 1/distance, with and without z-scoring by the train split.
-    "study": (
-        Variant("study", ("euclidean", "none"), Voting(20, "distance")),
-        Variant("study_zscore", ("euclidean", "zscore"), Voting(20, "distance")),
-    ),
-    # DINO's evaluation (arXiv 2104.14294).
-    "dino": tuple(
-        Variant(f"dino_k{k}", ("cosine", "none"), Voting(k, "softmax", 0.07))
-        for k in (10, 20, 100, 200)
-    ),
-}
+def voting_of(variant: Variant) -> Voting:
+    """How they vote."""
+    return Voting(neighbors_of(variant), variant.weighting, variant.temperature)
 
 
-def variants(study: Study) -> list[Variant]:
-    """All fixed variants, presets first; the first is the protocol's headline."""
-    presets = [variant for name in study.knn.presets for variant in PRESETS[name]]
-    votings = _votings(study.knn.k, study.knn.weighting, study.knn.temperature)
-    grid = [
-        Variant(_name(space, voting), space, voting)
-        for space, voting in product(spaces(study.neighbors), votings)
-        if _goes_with(voting, space)
-    ]
-    return presets + grid
-
-
-def variant_names(study: Study) -> list[str]:
-    """Names of all variants that the study asks for, in order; `TUNED` comes last."""
-    return [variant.name for variant in variants(study)] + [TUNED] * study.knn.tuned
+def neighbors_of(variant: Variant) -> int:
+    """How many of them vote."""
+    assert variant.k is not None  # of all but the tuned variant, before anything is chosen
+    return variant.k
 
 
 def tuned_votings(space: Space, stored: int) -> list[Voting]:
@@ -74,13 +39,13 @@ def tuned_votings(space: Space, stored: int) -> list[Voting]:
     with every temperature of `TUNED_TEMPERATURES`. Of equally good ones the first wins.
     """
     ks = [k for k in TUNED_K if k <= stored]
-    votings = _votings(ks, ("uniform", "distance", "softmax"), TUNED_TEMPERATURES)
-    return [voting for voting in votings if _goes_with(voting, space)]
+    weightings = ("uniform", "distance", "softmax")
+    return [voting_of(v) for v in votes_in(*space, ks, weightings, TUNED_TEMPERATURES)]
 
 
 def variants_of(study: Study, n_train: int) -> list[Variant]:
-    """`variants` of a data set: presets with a k beyond its train images are left out."""
-    return [variant for variant in variants(study) if variant.voting.k <= n_train]
+    """All of a data set: presets with a k beyond its train images are left out."""
+    return [variant for variant in knn_variants(study) if neighbors_of(variant) <= n_train]
 
 
 def left_out(study: Study) -> Iterator[tuple[str, str]]:
@@ -105,37 +70,15 @@ def left_out(study: Study) -> Iterator[tuple[str, str]]:
                 found=str(own),
                 remedy="lower knn.k, or take that data set out",
             )
-        beyond = [variant for variant in variants(study) if variant.voting.k > rows]
+        beyond = [variant for variant in knn_variants(study) if neighbors_of(variant) > rows]
         if beyond and not study.knn.tuned and not variants_of(study, rows):
             raise ProbelineError(
                 f"params.yaml: knn.presets ({', '.join(study.knn.presets)})",
                 f"need more neighbours than data set {dataset} has train images",
                 expected=f"a k of at most {rows}",
-                found=str(min(variant.voting.k for variant in beyond)),
+                found=str(min(map(neighbors_of, beyond))),
                 remedy=f"add one to knn.k, set knn.tuned to true, or take {dataset} out",
             )
         if beyond:
             names = ", ".join(variant.name for variant in beyond)
             yield dataset, f"no {names}: it has {rows} train images"
-
-
-def _votings(
-    ks: Sequence[int], weightings: Sequence[str], temperatures: Sequence[float]
-) -> list[Voting]:
-    return [
-        Voting(k, weighting, temperature)
-        for weighting in weightings
-        for temperature in (temperatures if weighting == "softmax" else (None,))
-        for k in ks
-    ]
-
-
-def _goes_with(voting: Voting, space: Space) -> bool:
-    """Softmax is of similarities, which only cosine has."""
-    return voting.weighting != "softmax" or space[0] == "cosine"
-
-
-def _name(space: Space, voting: Voting) -> str:
-    metric, normalization = space
-    temperature = "" if voting.temperature is None else repr(voting.temperature)
-    return f"k{voting.k}_{metric}_{voting.weighting}{temperature}_{normalization}"

@@ -87,7 +87,7 @@ def _judge(head: FittedHead, val: Features, labels: Labels) -> Outcome:
     start = time.perf_counter()
     scores = head.scores(val)
     return make_outcome(
-        head.variant,
+        head.variant.name,
         np.exp(scores) if head.log_probabilities else scores,
         labels,
         seconds=head.seconds + time.perf_counter() - start,

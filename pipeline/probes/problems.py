@@ -49,8 +49,6 @@ class Problem:
 
     Attributes
     ----------
-    name : str
-        ``2_classes`` or ``coarse``; empty for all classes.
     n_classes : int
         Among how many each test image is judged.
     chance : float
@@ -59,15 +57,17 @@ class Problem:
         What is stored for each of the data set's classes where it is told rightly.
     parts : callable
         From the number of a draw to its fits; every class is judged in exactly one of them.
+    ways : int or None
+        `n_classes`, where each test image is judged among a few of the classes.
     names : tuple of str
-        Of the stored labels, where they are not the data set's own.
+        Of the stored labels, where they are not the data set's own: those of coarse classes.
     """
 
-    name: str
     n_classes: int
     chance: float
     truth: Labels
     parts: Callable[[int], Iterator[Part]]
+    ways: int | None = None
     names: tuple[str, ...] = ()
 
 
@@ -75,7 +75,7 @@ def all_classes(n_classes: int) -> Problem:
     """The data set's own problem; chance is 1/C of its C classes."""
     labels = np.arange(n_classes)
     whole = Part(labels, np.ones(n_classes, bool), labels)
-    return Problem("", n_classes, 1 / n_classes, labels, _always(whole))
+    return Problem(n_classes, 1 / n_classes, labels, _always(whole))
 
 
 def a_few_classes(n_classes: int, size: int, seed: int) -> Problem:
@@ -107,7 +107,7 @@ def a_few_classes(n_classes: int, size: int, seed: int) -> Problem:
             judged[own] = True
             yield Part(codes, judged, classes)
 
-    return Problem(f"{size}_classes", size, 1 / size, np.arange(n_classes), parts)
+    return Problem(size, 1 / size, np.arange(n_classes), parts, ways=size)
 
 
 def coarse_classes(coarse: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Problem:
@@ -125,7 +125,7 @@ def coarse_classes(coarse: Mapping[str, Sequence[str]], classes: Sequence[str]) 
     codes = np.array([place[name] for name in classes], np.int64)
     merged = Part(codes, np.ones(len(classes), bool), np.arange(len(coarse)))
     chance = float(np.bincount(codes).max()) / len(classes)
-    return Problem("coarse", len(coarse), chance, codes, _always(merged), tuple(coarse))
+    return Problem(len(coarse), chance, codes, _always(merged), names=tuple(coarse))
 
 
 def problems_of(settings: Fewshot, dataset: str, classes: Sequence[str]) -> list[Problem]:

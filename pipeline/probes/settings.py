@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pipeline.section import Distinct, Section, Seed
+from pipeline.variants.budget import Budget
 
 
 class Knn(Section):
@@ -49,6 +50,13 @@ class Fewshot(Section):
     def _simpler_problems_have_their_shots(self) -> Self:
         if (self.class_counts or self.coarse) and not self.shots:
             raise ValueError("`shots`, at the first of which `class_counts` and `coarse` are asked")
+        return self
+
+    @model_validator(mode="after")
+    def _fractions_have_names(self) -> Self:
+        names = [Budget(share=share).name for share in self.fractions]
+        if len(set(names)) < len(names):
+            raise ValueError("`fractions` that differ in the first six digits of their percentage")
         return self
 
 

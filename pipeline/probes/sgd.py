@@ -30,6 +30,8 @@ from pipeline.devices import this_machine
 from pipeline.paths import SPLITS, cell_address
 from pipeline.probes.protocol import read_features
 from pipeline.study import Study
+from pipeline.variants.asked import gradient_variants, gradient_views
+from pipeline.variants.variant import Variant
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,6 @@ class Views(Sequence[Features]):
         return read_features(self._cells[number])
 
 
-def variant_names(name: str, batch_norm: Sequence[bool] = (False, True)) -> list[str]:
-    """The presets without and with BatchNorm, then those with a tuned learning rate."""
-    kinds = [f"{name}_bn" if bn else name for bn in sorted(batch_norm)]
-    return [*kinds, *(f"{kind}_tuned" for kind in kinds)]
-
-
 def fit_gradient_heads(
     study: Study,
     dataset: str,
@@ -111,23 +107,21 @@ def fit_gradient_heads(
     recipe = Recipe(
         epochs=settings.sgd.epochs, hidden=HIDDEN if name == "mlp" else None, seed=settings.seed
     )
-    runs: dict[str, Sequence[Array]] = {"mlp" if name == "mlp" else "sgd_cached": [train]}
     splits = needed_splits(study, study.models[model])[len(SPLITS) :]
-    if name == "sgd" and splits:
-        runs[f"sgd_views_{len(splits)}"] = Views(
-            [Cell.open(cell_address(dataset, model, split)) for split in splits]
-        )
+    runs: dict[int, Sequence[Array]] = {
+        n: Views([Cell.open(cell_address(dataset, model, s)) for s in splits]) if n else [train]
+        for n in gradient_views(name, len(splits))
+    }
     held_out = held_out_parts(labels, "holdout", settings.seed, groups)
     heads = []
-    for variant, views in runs.items():
+    for n_views, views in runs.items():
         heads += fit_sgd(
-            variant,
+            gradient_variants(name, settings.sgd.batch_norm, n_views),
             views,
             train,
             labels,
             n_classes,
             rates=settings.sgd.learning_rates,
-            batch_norm=settings.sgd.batch_norm,
             recipe=recipe,
             held_out=held_out.masks[0],
             device=this_machine().devices[0],
@@ -136,7 +130,7 @@ def fit_gradient_heads(
 
 
 def fit_sgd(
-    name: str,
+    variants: Sequence[Variant],
     views: Sequence[Array],
     train: Array,
     labels: Labels,
@@ -146,14 +140,13 @@ def fit_sgd(
     recipe: Recipe,
     held_out: Mask,
     device: torch.device | str,
-    batch_norm: Sequence[bool] = (False, True),
 ) -> list[FittedHead]:
     """The preset and the tuned heads.
 
     Parameters
     ----------
-    name : str
-        ``sgd_cached`` where `views` is the evaluation crop alone, ``sgd_views_n`` for n views.
+    variants : sequence of Variant
+        See `pipeline.variants.asked.gradient_variants`.
     views : sequence of array of shape (n_train, n_features)
         What the heads are trained on.
     train : array of shape (n_train, n_features)
@@ -166,36 +159,38 @@ def fit_sgd(
     held_out : ndarray of shape (n_train,), bool
         Images to choose by.
     device : torch.device or str
-    batch_norm : sequence of bool
-        Heads without a BatchNorm, with one, or both.
 
     Returns
     -------
     list of FittedHead
-        In the order of `variant_names`, less those whose head diverged; every one's details list
+        In the order of `variants`, less those whose head diverged; every one's details list
         all trials and the variants that diverged.
     """
     begin = time.perf_counter()
-    kinds = sorted(batch_norm)
+    kinds = sorted({_has_batch_norm(variant) for variant in variants})
     tried = [Head(rate, bn) for bn in kinds for rate in sorted(rates)]
     trials = try_heads(views, train, labels, n_classes, tried, recipe, held_out, device)
     tuning = time.perf_counter() - begin
-    chosen = [best_trial(trials, bn) for bn in kinds]
-    wanted = [Head(PRESET_RATE, bn) for bn in kinds]
-    wanted += [Head(t.learning_rate, t.batch_norm) for t in chosen]
+    best = {bn: best_trial(trials, bn) for bn in kinds}
+    chosen = [best[_has_batch_norm(variant)] if variant.tuned else None for variant in variants]
+    wanted = [
+        Head(PRESET_RATE if trial is None else trial.learning_rate, _has_batch_norm(variant))
+        for variant, trial in zip(variants, chosen, strict=True)
+    ]
     heads = list(dict.fromkeys(wanted))  # a tuned head may be the preset
     fitted = fit_heads(heads, views, labels, n_classes, recipe, device=device)
     fitting = (time.perf_counter() - begin - tuning) / len(heads)
-    names = variant_names(name, kinds)
     shared = {
         **asdict(recipe),
         "trials": [asdict(t) for t in trials],
         "diverged_variants": [
-            n for n, h in zip(names, wanted, strict=True) if not _finite(fitted, heads.index(h))
+            variant.name
+            for variant, head in zip(variants, wanted, strict=True)
+            if not _finite(fitted, heads.index(head))
         ],
     }
     found = []
-    for variant, head, trial in zip(names, wanted, [*[None] * len(kinds), *chosen], strict=True):
+    for variant, head, trial in zip(variants, wanted, chosen, strict=True):
         place = heads.index(head)
         if not _finite(fitted, place):
             continue
@@ -218,6 +213,10 @@ def fit_sgd(
             )
         )
     return found
+
+
+def _has_batch_norm(variant: Variant) -> bool:
+    return variant.normalization == "bn"
 
 
 def try_heads(

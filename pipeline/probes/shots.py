@@ -14,41 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
+from pipeline.variants.budget import Budget
 
 FEW = 5
 """Up to this many images of a class, a score depends much on which: more draws are taken."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Labelled images a class: a number of shots, or a share of the class.
-
-    Attributes
-    ----------
-    shots : int or None
-    share : float or None
-        max(1, round(share n)) of a class's n images, halves rounded to even.
-    """
-
-    shots: int | None = None
-    share: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.shots is None) == (self.share is None):
-            raise ValueError("a budget is a number of shots or a share of the labels")
-
-    @property
-    def name(self) -> str:
-        """``5_shots`` or ``10_percent``."""
-        if self.share is not None:
-            return f"{100 * self.share:g}_percent".replace(".", "p")
-        return f"{self.shots}_shot" + ("s" if self.shots != 1 else "")
-
-    def wanted(self, count: int) -> int:
-        """Images asked of a class of `count`; more than `count` where it is too small."""
-        if self.share is not None:
-            return max(1, round(self.share * count))
-        return self.shots or 0
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,16 @@ from pipeline.datasets.shared_classes import SharedClasses
 from pipeline.nearest.banks import CellBank
 from pipeline.nearest.preparation import Space
 from pipeline.probes.held_out_groups import hold_out_groups
+from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.linear import fit_all_heads
 from pipeline.probes.protocol import Scored, Source, Task, read_features
 from pipeline.probes.reading import read_rows
 from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_scores import Part, join
-from pipeline.probes.transfer_votes import neighbor_votes, transferred_variants
+from pipeline.probes.transfer_votes import neighbor_votes
 from pipeline.study import Study
+from pipeline.variants.asked import trained_on, transferred_knn
+from pipeline.variants.variant import Variant
 
 Values = NDArray[np.floating]
 Matrix = NDArray[np.float64]
@@ -49,7 +52,7 @@ class Transfer:
 
     def __init__(self, study: Study, backend: str = "numpy") -> None:
         self._study, self._backend = study, backend
-        self._variants = transferred_variants(study)
+        self._variants = transferred_knn(study)
         self._model = ""
         self._heads: dict[str, list[FittedHead]] = {}
 
@@ -72,9 +75,9 @@ class Transfer:
         places = test.shared.from_source[train.labels()]
         n_bank = int(np.count_nonzero(places >= 0))
         for variant in self._variants:
-            if variant.voting.k > n_bank:
+            if neighbors_of(variant) > n_bank:
                 continue
-            for name, queries in test.versions(f"knn_{variant.name}", variant.space[1]):
+            for name, queries in test.versions(variant):
                 start = time.perf_counter()
                 votes = neighbor_votes(
                     variant,
@@ -92,8 +95,7 @@ class Transfer:
         if test.name not in self._heads:
             self._heads[test.name] = list(self._fitted(test.name, test.source))
         for head in self._heads[test.name]:
-            normalization = head.variant.rpartition("_")[2]
-            for name, queries in test.versions(head.variant, normalization):
+            for name, queries in test.versions(head.variant):
                 start = time.perf_counter()
                 scores = head.scores(queries)[:, test.shared.in_source]
                 if head.log_probabilities:
@@ -166,12 +168,13 @@ class _Test:
         left_out = len(labels) - len(rows)
         return cls(task, name, source, shared, rows, places[rows], queries, left_out)
 
-    def versions(self, variant: str, normalization: str) -> Iterator[tuple[str, Values]]:
-        """A variant's name and queries; with z-scoring also its transductive twin's, if any."""
-        yield f"from_{self.name}_{variant}", self.queries
-        if normalization == "zscore" and self.task.train_cell is not None:
-            twin = variant.removesuffix("zscore") + "target_zscore"
-            yield f"from_{self.name}_{twin}", self._moved_queries()
+    def versions(self, probe: Variant) -> Iterator[tuple[str, Values]]:
+        """A probe's name and queries; with z-scoring also its transductive twin's, if any."""
+        for variant in trained_on(self.name, probe):
+            if variant.normalization != "target_zscore":
+                yield variant.name, self.queries
+            elif self.task.train_cell is not None:
+                yield variant.name, self._moved_queries()
 
     def judged(
         self, name: str, scores: Matrix, are_probabilities: bool, n_train: int, **facts: Any

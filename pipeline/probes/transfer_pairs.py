@@ -9,9 +9,10 @@ import numpy as np
 from pipeline.datasets.index import Index
 from pipeline.datasets.shared_classes import SharedClasses
 from pipeline.probes.held_out_groups import obstacle
+from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.protocol import groups_of
-from pipeline.probes.transfer_votes import transferred_variants
 from pipeline.study import Study
+from pipeline.variants.asked import transferred_knn
 
 
 def describe_pairs(study: Study, indexes: Mapping[str, Index]) -> Iterator[str]:
@@ -30,7 +31,7 @@ def describe_pairs(study: Study, indexes: Mapping[str, Index]) -> Iterator[str]:
                 yield f"{name} -> {target}: {_pair(study, source, index)}"
         groups = groups_of(source, "train")
         if groups is not None:
-            k = transferred_variants(study)[0].voting.k
+            k = neighbors_of(transferred_knn(study)[0])
             found = obstacle(source.labels("train"), groups, k)
             yield f"{name}, leaving out groups in turn: " + (
                 f"not tested, {found}" if found else f"{len(np.unique(groups))} groups"
@@ -47,7 +48,7 @@ def _pair(study: Study, source: Index, target: Index) -> str:
     if left_out:
         said += f", {left_out} val images of other classes left out"
     bank = np.count_nonzero(shared.from_source[source.labels("train")] >= 0)
-    for variant in transferred_variants(study):
-        if variant.voting.k > bank:
+    for variant in transferred_knn(study):
+        if neighbors_of(variant) > bank:
             said += f"; no knn_{variant.name}, there are {bank} train images of these classes"
     return said

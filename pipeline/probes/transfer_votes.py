@@ -8,14 +8,8 @@ from numpy.typing import NDArray
 from pipeline.nearest.banks import ArrayBank, Bank
 from pipeline.nearest.library_search import nearest_by
 from pipeline.nearest.votes import vote
-from pipeline.probes.knn_variants import PRESETS, Variant, variants
-from pipeline.study import Study
-
-
-def transferred_variants(study: Study) -> list[Variant]:
-    """The presets that the study asks for; without one, the first combination of the grid."""
-    presets = sum(len(PRESETS[name]) for name in study.knn.presets)
-    return variants(study)[: presets or 1]
+from pipeline.probes.knn_variants import space_of, voting_of
+from pipeline.variants.variant import Variant
 
 
 def neighbor_votes(
@@ -40,9 +34,9 @@ def neighbor_votes(
     backend : {"numpy", "sklearn", "torch", "cuml"}
         That searches.
     """
-    voting = variant.voting
+    voting = voting_of(variant)
     found = nearest_by(
-        backend, bank, ArrayBank(queries), voting.k, *variant.space, only=labels >= 0
+        backend, bank, ArrayBank(queries), voting.k, *space_of(variant), only=labels >= 0
     )
     return vote(
         found.distances,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pipeline.report.inputs import Inputs
-from pipeline.report.words import column_label, set_word, task_word, variant_label
+from pipeline.report.words import set_word, task_word
 
 HEADINGS = {
     "definition": "What it is",
@@ -19,11 +19,11 @@ HEADINGS = {
 }
 """Of attributes whose names do not say it."""
 
-_NAMES: Mapping[str, Callable[[str], str]] = {
-    "budget": task_word,
-    "headline_targets": set_word,
-    "reference": column_label,
-    "target": variant_label,
+_NAMES: Mapping[str, Callable[[Inputs, str], str]] = {
+    "budget": lambda _, name: task_word(name),
+    "headline_targets": lambda _, name: set_word(name),
+    "reference": lambda inputs, name: inputs.columns[name].label if name else "",
+    "target": lambda inputs, name: inputs.variants[name].label if name else "",
 }
 """Attributes that hold a name, and what puts it into words."""
 
@@ -51,8 +51,11 @@ class About:
         return [
             (HEADINGS.get(key, key.replace("_", " ").capitalize()), text)
             for key in order
-            if (text := _NAMES.get(key, str)(str(attributes[key])))
+            if (text := self._in_words(key, str(attributes[key])))
         ]
+
+    def _in_words(self, key: str, text: str) -> str:
+        return _NAMES[key](self._inputs, text) if key in _NAMES else text
 
     def rest(self) -> list[str]:
         """Statistics with results that were not told of yet."""

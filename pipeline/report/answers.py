@@ -21,7 +21,7 @@ from pipeline.report.predictors import (
     predictors,
 )
 from pipeline.report.targets import first_targets
-from pipeline.report.words import column_label, set_word
+from pipeline.report.words import set_word
 from pipeline.statistics.correlation import FEW_FAMILIES, MIN_FAMILIES, MIN_MODELS
 
 MOST = {PROTOCOL: 5, EMBEDDINGS: 2, OF_TARGETS: 1, TRAINED: 1}
@@ -105,7 +105,7 @@ def answer(inputs: Inputs) -> Answers:
     return Answers(
         contests=tuple(contest(inputs, protocol) for protocol in inputs.headline),
         predictors=found,
-        reference=column_label(reference) if reference else "",
+        reference=inputs.columns[reference].label if reference else "",
         targets=set_word(first_targets(trust)) if trust.data_vars else "",
         lone_target=lone_target(inputs),
         withheld=_why_withheld(inputs, found, families),

@@ -9,7 +9,7 @@ import altair as alt
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, finish
-from pipeline.report.words import protocol_word, variant_label
+from pipeline.variants.words import protocol_word
 
 EVERY = ""
 """Stands for all data sets at once, without intervals."""
@@ -62,8 +62,9 @@ def _rows(inputs: Inputs) -> stated.Rows | str:
     if isinstance(found, str):
         return found
     rows = stated.rows_of(found, "value") if found["value"].size else []
+    labels = {v.name: v.label for v in inputs.variants.values() if v.protocol == "predictors"}
     for row in rows:
-        row["predictor"] = variant_label(f"predictors/{row['predictor']}")
+        row["predictor"] = labels[row["predictor"]]
     return rows or "Nothing to show: the study names no cheap predictors, or too few models."
 
 

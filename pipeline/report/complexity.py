@@ -115,7 +115,7 @@ def section(inputs: Inputs) -> Complexity:
         choices=gap_choices(rows),
         head=head,
         dataset=dataset_word(dataset),
-        labels=str(found.attrs.get("budget", "")).partition("_")[0],
+        labels=str(found.attrs["shots"]),
         sentences=tuple(_sentences(steps)),
         steps=tuple(steps),
         interval=str(found.attrs.get("interval", "")),

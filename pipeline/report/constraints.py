@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pipeline.report.embed import embed
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import short
-from pipeline.report.words import protocol_word
 from pipeline.statistics.mean_scores import ALL, OUTSIDE
+from pipeline.variants.words import protocol_word
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import xarray as xr
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, SHAPES, finish
-from pipeline.report.words import protocol_word, variant_label
+from pipeline.variants.words import protocol_word
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def section(inputs: Inputs) -> Enough:
         separate=separate if isinstance(separate, str) else "",
         label_choices=_heads(shown),
         image_choices=_protocols(shown),
-        target="" if isinstance(labels, str) else variant_label(str(labels.attrs["target"])),
+        target="" if isinstance(labels, str) else inputs.variants[labels.attrs["target"]].label,
         separations=_separations(separate) if isinstance(separate, xr.Dataset) else {},
     )
 

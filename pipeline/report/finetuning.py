@@ -13,14 +13,14 @@ from pipeline.finetuning.cells import PROTOCOL, not_run
 from pipeline.finetuning.curves import read_curves
 from pipeline.finetuning.recipes import recipe_of
 from pipeline.finetuning.settings import Run
-from pipeline.probes.shots import Budget
 from pipeline.report.formats import count, percent, points, seconds
 from pipeline.report.inputs import Inputs
 from pipeline.report.labels import GROUPS, groupings
 from pipeline.report.panels import Cell, Table
 from pipeline.report.stated import Choice, Drawn, Rows, Spec, choice, legend, short
 from pipeline.report.theme import COLORS, finish
-from pipeline.report.words import variant_label
+from pipeline.variants.budget import Budget
+from pipeline.variants.variant import Variant
 
 MEASURES = {
     "holdout_top1": "accuracy on the hold-out",
@@ -151,8 +151,8 @@ def _table(inputs: Inputs) -> Table:
 
 def _summary(inputs: Inputs, name: str, run: Run, dataset: str) -> tuple[Cell, ...] | None:
     """Means over the models that the run has scored; none where it has scored none."""
-    variant = f"{PROTOCOL}/{name}"
-    if variant not in inputs.cube["variant"].values:
+    variant = Variant(protocol=PROTOCOL, called=name).full_name
+    if variant not in inputs.variants:
         return None
     own = inputs.scored["value"].sel(dataset=dataset, model=list(inputs.study.models))
     scores = own.sel(variant=variant).values
@@ -180,9 +180,9 @@ def _fewshot_head(inputs: Inputs, run: Run) -> str | None:
     """The few-shot variant that learns from as many labels; None where there is none."""
     if not run.few:
         return None
-    budget = Budget(shots=run.shots, share=run.fraction).name
-    names = [str(v) for v in inputs.cube["variant"].values]
-    return next((v for v in names if v.startswith("fewshot/") and v.endswith(f"_{budget}")), None)
+    budget = Budget(shots=run.shots, share=run.fraction)
+    asked = (n for n, v in inputs.variants.items() if v.budget == budget and not v.task)
+    return next(asked, None)
 
 
 def _beside(
@@ -192,7 +192,7 @@ def _beside(
     if variant is None:
         return Cell("–")
     mean = float(own.sel(variant=variant).values[has].mean())
-    return Cell(points(mean), variant_label(variant).partition(": ")[2])
+    return Cell(points(mean), inputs.variants[variant].short_label)
 
 
 def _figure(inputs: Inputs, rows: Rows) -> Spec:

@@ -15,7 +15,7 @@ from pipeline.finetuning.cells import not_run
 from pipeline.nearest.data_checks import checks_path
 from pipeline.provenance import describe_audit
 from pipeline.report.inputs import Inputs
-from pipeline.report.words import protocol_word, variant_label
+from pipeline.variants.words import protocol_word
 
 
 @dataclass(frozen=True)
@@ -208,11 +208,10 @@ def _doubtful_fits(inputs: Inputs) -> list[Gap]:
     rows = rows[rows["protocol"].isin(("linear", "fewshot", "transfer"))]
     rows = rows[~rows["details"].isin(("", "{}"))]  # imported scores tell of no fit
     seen = dict.fromkeys(("linear", "fewshot", "transfer"), 0)
-    for row in rows[["model", "dataset", "protocol", "variant", "details"]].to_dict("records"):
+    for row in rows[["model", "dataset", "protocol", "label", "details"]].to_dict("records"):
         seen[row["protocol"]] += 1
         details: dict[str, Any] = json.loads(row["details"])
-        label = variant_label(f"{row['protocol']}/{row['variant']}")
-        place = f"{row['model']} on {row['dataset']} ({label})"
+        place = f"{row['model']} on {row['dataset']} ({row['label']})"
         if not details.get("converged", True):
             kind = "unsettled" if row["protocol"] == "fewshot" else "unfinished"
             after = f": stopped after {steps} iterations" if (

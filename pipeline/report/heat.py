@@ -8,7 +8,8 @@ import altair as alt
 
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import finish, number
-from pipeline.report.words import protocol_word
+from pipeline.variants.column import column_name
+from pipeline.variants.words import protocol_word
 
 COEFFICIENT_WORDS = {
     "spearman": "Spearman ρ",
@@ -34,7 +35,7 @@ def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
         (d, p, key)
         for d in ordered
         for p, v in inputs.headline.items()
-        if (key := f"{v}@{d}") in there
+        if (key := column_name(v, d)) in there
     ]
     keys = [key for _, _, key in columns]
     chosen = pairs.sel(predictor=keys, target=keys)
@@ -92,7 +93,7 @@ def _columns_by_role(inputs: Inputs) -> dict[str, list[str]]:
             _column(d, p)
             for d in inputs.datasets(role)
             for p, v in inputs.headline.items()
-            if f"{v}@{d}" in there
+            if column_name(v, d) in there
         ]
         for role in ROLE_WORDS
     }

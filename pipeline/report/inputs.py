@@ -17,12 +17,15 @@ from cache.errors import ProbelineError
 from pipeline import metrics
 from pipeline.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
 from pipeline.report.blocks import largest_block
-from pipeline.scores.cube import headline_variants, scored_by
+from pipeline.scores.cube import headline_variants, read_cube, scored_by
 from pipeline.scores.foreign_scores import load_foreign
-from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
+from pipeline.scores.netcdf import read_netcdf_groups
 from pipeline.scores.score_table import read_scores
+from pipeline.scores.variant_table import variants_of
 from pipeline.statistics.evidence import ValSplit, gather_evidence
 from pipeline.study import Study
+from pipeline.variants.column import EACH_TARGET, Column, column_name
+from pipeline.variants.variant import Variant
 
 _REMEDY = "run `dvc repro` (or the stages `collect`, then `correlate`)"
 
@@ -60,6 +63,21 @@ class Inputs:
     def headline(self) -> Mapping[str, str]:
         """First variant of each protocol, as ``protocol/variant``."""
         return headline_variants(self.cube)
+
+    @cached_property
+    def variants(self) -> Mapping[str, Variant]:
+        """All variants by their names in the cube, ``protocol/variant``."""
+        return variants_of(self.cube)
+
+    @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """All columns of scores by their names in correlation.nc, ``protocol/variant@data set``."""
+        found = (
+            Column(variant, dataset)
+            for variant in self.variants.values()
+            for dataset in [*self.datasets(), EACH_TARGET]
+        )
+        return {column.name: column for column in found}
 
     @property
     def metric(self) -> str:
@@ -155,7 +173,7 @@ def load_inputs(study: Study) -> Inputs:
     ProbelineError
         When a result is absent, or was made for another study.
     """
-    cube = read_netcdf(SCORES_NC)
+    cube = read_cube()
     statistics = read_netcdf_groups(CORRELATION_NC)
     correlations = statistics.pop("")
     scores = read_scores(SCORES_CSV)
@@ -183,7 +201,7 @@ def _check_same_study(study: Study, cube: xr.Dataset, correlations: xr.Dataset) 
                 found=", ".join(found),
                 remedy=_REMEDY,
             )
-    columns = {f"{v}@{d}" for v in cube["variant"].values for d in cube["dataset"].values}
+    columns = {column_name(v, d) for v in cube["variant"].values for d in cube["dataset"].values}
     if not columns:
         raise ProbelineError(str(SCORES_NC), "holds no score", remedy="run `dvc repro`")
     if columns != {str(name) for name in correlations["predictor"].values}:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pipeline.classifiers.settings import Linear
 from pipeline.finetuning.recipes import REFERENCE_BATCH
-from pipeline.probes.settings import Fewshot, Knn
+from pipeline.probes.settings import Fewshot
 from pipeline.records import protocols_of
 from pipeline.report.finetuning import run_words
 from pipeline.study import Study
+from pipeline.variants.asked import knn_variants
+from pipeline.variants.words import number_of
 
 _FEATURES = {
     "none": "features as they are",
@@ -39,19 +41,17 @@ def methods(study: Study) -> dict[str, str]:
 
 
 def _knn_headline(study: Study) -> str:
-    knn: Knn = study.knn
-    if knn.presets:
-        return {
-            "study": "20 neighbours, Euclidean distance, votes weighted by 1/distance, features as "
-            "they are",
-            "dino": "10 neighbours, cosine similarity s, votes weighted by exp(s/0.07)",
-        }[knn.presets[0]]
-    weighting = _VOTES.get(knn.weighting[0], f"votes weighted by exp(s/{knn.temperature[0]:g})")
-    metric = "cosine" if knn.weighting[0] == "softmax" else study.neighbors.metric[0]
-    neighbors = "neighbour" if knn.k[0] == 1 else "neighbours"
+    headline = knn_variants(study)[0]
+    distance = {"euclidean": "Euclidean distance", "cosine": "cosine distance"}[headline.distance]
+    votes = _VOTES.get(headline.weighting, "")
+    if headline.temperature is not None:
+        distance, votes = (
+            "cosine similarity s",
+            f"votes weighted by exp(s/{headline.temperature:g})",
+        )
     return (
-        f"{knn.k[0]} {neighbors}, {metric} distance, {weighting}, "
-        f"{_FEATURES[study.neighbors.normalization[0]]}"
+        f"{number_of(headline.k or 0, 'neighbour')}, {distance}, {votes}, "
+        f"{_FEATURES[headline.normalization]}"
     )
 
 

@@ -27,8 +27,8 @@ from pipeline.nearest.neighbors import Space, neighbors_key, spaces
 from pipeline.paths import neighbors_path
 from pipeline.report.inputs import Inputs
 from pipeline.report.picture_sheet import Sheet, thumbnail
-from pipeline.report.words import NORMALIZATION_WORDS
 from pipeline.study import Study
+from pipeline.variants.words import NORMALIZATION_WORDS
 
 QUERIES, NEAREST = 6, 5
 """Test images in all, at most; neighbours of each."""

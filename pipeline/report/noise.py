@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
 from pipeline.report.formats import NOTHING, interval, percent, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import MOST_ROWS, Cell, Filled, Table, estimate, table_of, whole
-from pipeline.report.words import column_label, protocol_word, variant_label
+from pipeline.variants.words import protocol_word
 
 
 def pairs_table(inputs: Inputs) -> Table:
     """F3: on each data set, how many pairs of models are told apart."""
     heading = "Pairs of models told apart on each data set"
     alpha = 1 - inputs.study.correlation.confidence
-    return table_of(inputs, "model_pairs", heading, lambda found: _model_pairs(found, alpha))
+    return table_of(
+        inputs, "model_pairs", heading, lambda found: _model_pairs(inputs, found, alpha)
+    )
 
 
-def _model_pairs(found: xr.Dataset, alpha: float) -> Filled:
+def _model_pairs(inputs: Inputs, found: xr.Dataset, alpha: float) -> Filled:
     p = found["p_max_t"]
     tested = p.notnull().sum(("model", "rival"))
     apart = (p < alpha).sum(("model", "rival"))
@@ -35,7 +35,7 @@ def _model_pairs(found: xr.Dataset, alpha: float) -> Filled:
         ]
         for dataset in found["dataset"].values
     ]
-    head = ["Data set", *(variant_label(str(v)) for v in found["variant"].values)]
+    head = ["Data set", *(inputs.variants[v].label for v in found["variant"].values)]
     return Filled(head, rows)
 
 
@@ -82,14 +82,14 @@ def noise_tables(inputs: Inputs) -> list[Table]:
     """How much of the scores is chance in the test images, and r without it."""
     heading = "Pearson r without the chance in the test images"
     return [
-        table_of(inputs, "reliability", "Reliability of the scores", _reliability),
         table_of(
-            inputs, "disattenuated_pearson", heading, lambda f: _disattenuated(f, inputs.roles)
+            inputs, "reliability", "Reliability of the scores", lambda f: _reliability(inputs, f)
         ),
+        table_of(inputs, "disattenuated_pearson", heading, lambda f: _disattenuated(inputs, f)),
     ]
 
 
-def _reliability(found: xr.Dataset) -> Filled:
+def _reliability(inputs: Inputs, found: xr.Dataset) -> Filled:
     rows = [
         [
             Cell(str(dataset)),
@@ -106,15 +106,15 @@ def _reliability(found: xr.Dataset) -> Filled:
         ]
         for dataset in found["dataset"].values
     ]
-    head = ["Data set", *(variant_label(str(v)) for v in found["variant"].values)]
+    head = ["Data set", *(inputs.variants[v].label for v in found["variant"].values)]
     return Filled(head, rows)
 
 
-def _disattenuated(found: xr.Dataset, roles: Mapping[str, str]) -> Filled:
+def _disattenuated(inputs: Inputs, found: xr.Dataset) -> Filled:
     table = found.transpose("predictor", "target")
     known = np.isfinite(table["value"].values)
     role = [
-        [roles.get(str(label).partition("@")[2], "") for label in table[axis].values]
+        [inputs.roles[inputs.columns[label].dataset] for label in table[axis].values]
         for axis in ("predictor", "target")
     ]
     known &= (np.array(role[0]) == "in_domain")[:, np.newaxis]
@@ -126,8 +126,8 @@ def _disattenuated(found: xr.Dataset, roles: Mapping[str, str]) -> Filled:
         ends = (rho(float(of[f"reliability_{axis}"])) for axis in ("predictor", "target"))
         rows.append(
             [
-                Cell(column_label(str(of["predictor"].item())),
-                     f"with {column_label(str(of['target'].item()))}"),
+                Cell(inputs.columns[of["predictor"].item()].label,
+                     f"with {inputs.columns[of['target'].item()].label}"),
                 Cell(rho(float(of["observed"]))),
                 estimate(of, "value", "low", "high"),
                 Cell(" and ".join(ends)),

@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 
 from pipeline.report.formats import p_value, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import Cell, Filled, Table, estimate, table_of
-from pipeline.report.words import protocol_word, set_word, variant_label
+from pipeline.report.words import set_word
 from pipeline.statistics.panel import MEAN
+from pipeline.variants.words import protocol_word
 
 
 def normalization_tables(inputs: Inputs) -> list[Table]:
     """What a normalization changes: scores, and how well they predict."""
     return [
-        table_of(inputs, "normalization_effect", "Change of the score, points", _score_effect),
         table_of(
-            inputs, "normalization_ranking", "Change of ρ with out-of-domain scores", _rank_effect
+            inputs,
+            "normalization_effect",
+            "Change of the score, points",
+            partial(_score_effect, inputs),
         ),
         table_of(
-            inputs, "normalization_tests", "Tested together: change of mean ρ", _normalization_tests
+            inputs,
+            "normalization_ranking",
+            "Change of ρ with out-of-domain scores",
+            partial(_rank_effect, inputs),
+        ),
+        table_of(
+            inputs,
+            "normalization_tests",
+            "Tested together: change of mean ρ",
+            partial(_normalization_tests, inputs),
         ),
     ]
 
 
-def _score_effect(found: xr.Dataset) -> Filled:
+def _score_effect(inputs: Inputs, found: xr.Dataset) -> Filled:
     shown = [MEAN, *(str(d) for d in found["dataset"].values if d != MEAN)]
     rows = [
         [
-            Cell(variant_label(str(variant)), f"less {variant_label(str(plain))}"),
+            Cell(inputs.variants[variant].label, f"less {inputs.variants[plain].label}"),
             *(
                 estimate(
                     found.sel(variant=variant, dataset=d), "difference", "low", "high",
@@ -44,11 +58,11 @@ def _score_effect(found: xr.Dataset) -> Filled:
     return Filled(head, rows)
 
 
-def _rank_effect(found: xr.Dataset) -> Filled:
+def _rank_effect(inputs: Inputs, found: xr.Dataset) -> Filled:
     mean = found.sel(target=MEAN)
     rows = [
         [
-            Cell(variant_label(str(variant)), f"on {dataset}"),
+            Cell(inputs.variants[variant].label, f"on {dataset}"),
             *(
                 estimate(mean.sel(variant=variant, predictor=dataset, protocol=p),
                           "difference", "low", "high")
@@ -63,12 +77,12 @@ def _rank_effect(found: xr.Dataset) -> Filled:
     return Filled(head, rows)
 
 
-def _normalization_tests(found: xr.Dataset) -> Filled:
+def _normalization_tests(inputs: Inputs, found: xr.Dataset) -> Filled:
     rows = [
         [
             Cell(
-                f"{variant_label(label.partition('@')[0])} on {label.partition('@')[2]}",
-                f"{set_word(targets)}; less {variant_label(str(plain).partition('@')[0])}",
+                f"{with_it.variant.label} on {with_it.dataset}",
+                f"{set_word(targets)}; less {without.variant.label}",
             ),
             estimate(of, "difference", "low", "high"),
             *(Cell(p_value(float(of[p]))) for p in ("p", "p_max_t", "p_holm")),
@@ -78,6 +92,7 @@ def _normalization_tests(found: xr.Dataset) -> Filled:
                                 strict=True)
         for targets in map(str, found["targets"].values)
         for of in [found.sel(predictor=label, targets=targets)]
+        for with_it, without in [(inputs.columns[label], inputs.columns[plain])]
         if np.isfinite(of["difference"])
     ]  # fmt: skip
     head = ["Predictor", "Δ mean ρ", "p alone", "p, max-T", "p, Holm", "Could have been found"]

@@ -34,8 +34,8 @@ from pipeline.report.scatter import MEAN_TARGET, scatter_choices
 from pipeline.report.tables import cost_table, provenance_table, score_table
 from pipeline.report.trust import choosing_table, reference_table, trust_table
 from pipeline.report.why import shift_table, why_tables
-from pipeline.report.words import PROTOCOL_WORDS, variant_label
 from pipeline.statistics.correlation import MIN_FAMILIES, MIN_MODELS
+from pipeline.variants.words import PROTOCOL_WORDS
 
 _HERE = Path(__file__).parent
 
@@ -75,7 +75,7 @@ def render(inputs: Inputs) -> str:
             mean_target=MEAN_TARGET,
             coefficients=COEFFICIENT_WORDS,
             protocols=PROTOCOL_WORDS,
-            variant_label=variant_label,
+            variant_label=lambda name: inputs.variants[name].label,
             methods=methods(inputs.study),
             gaps=find_gaps(inputs),
             silent=withheld_statistics(inputs),

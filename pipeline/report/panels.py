@@ -12,7 +12,7 @@ import xarray as xr
 from pipeline.report.formats import NOTHING, count, interval, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import statistic
-from pipeline.report.words import protocol_word
+from pipeline.variants.words import protocol_word
 
 NOT_ESTIMABLE = "not estimable"
 """What the text of a cell begins with that says, there or below, why it has no number."""

@@ -10,8 +10,9 @@ import xarray as xr
 
 from pipeline.report.inputs import Inputs
 from pipeline.report.targets import first_targets, most_targets, single_target
-from pipeline.report.words import column_label, set_word
-from pipeline.statistics.predictions import ALL, EACH_TARGET, FINETUNE
+from pipeline.report.words import set_word
+from pipeline.statistics.predictions import ALL, FINETUNE
+from pipeline.variants.column import EACH_TARGET, Column
 
 PROTOCOL, EMBEDDINGS, OF_TARGETS, TRAINED = "protocol", "embeddings", "of_targets", "trained"
 """Kinds: judging images, in-domain embeddings, embeddings of each target, training all models."""
@@ -30,10 +31,7 @@ class Predictor:
 
     Attributes
     ----------
-    label : str
-        As in correlation.nc: ``protocol/variant@data set``.
-    name : str
-        The same in words.
+    column : Column
     mean, low, high : float
         Spearman ρ, averaged over the targets, with its interval over model families.
     targets, models, families : int
@@ -54,8 +52,7 @@ class Predictor:
         Measured, per model, embeddings given; NaN if not known.
     """
 
-    label: str
-    name: str
+    column: Column
     mean: float
     low: float
     high: float
@@ -78,12 +75,16 @@ class Predictor:
     @property
     def kind(self) -> str:
         """What it asks for: `PROTOCOL`, `EMBEDDINGS`, `OF_TARGETS` or `TRAINED`."""
-        protocol = self.label.partition("/")[0]
-        if protocol == FINETUNE:
+        if self.column.protocol == FINETUNE:
             return TRAINED
-        if protocol != "predictors":
+        if self.column.protocol != "predictors":
             return PROTOCOL
-        return OF_TARGETS if self.label.endswith(f"@{EACH_TARGET}") else EMBEDDINGS
+        return OF_TARGETS if self.column.dataset == EACH_TARGET else EMBEDDINGS
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return self.column.label
 
 
 def predictors(inputs: Inputs) -> tuple[Predictor, ...]:
@@ -100,8 +101,7 @@ def predictors(inputs: Inputs) -> tuple[Predictor, ...]:
             continue
         found.append(
             Predictor(
-                label=label,
-                name=column_label(label),
+                column=inputs.columns[label],
                 mean=float(of["mean"]),
                 low=float(of["low"]),
                 high=float(of["high"]),
@@ -109,7 +109,9 @@ def predictors(inputs: Inputs) -> tuple[Predictor, ...]:
                 models=_count(of["n"]),
                 families=_count(of["families"]),
                 only_target=(
-                    single_target(inputs, chosen, label) if _count(of["n_targets"]) == 1 else ""
+                    single_target(inputs, chosen, inputs.columns[label].protocol)
+                    if _count(of["n_targets"]) == 1
+                    else ""
                 ),
                 **_alone(spearman.sel(predictor=label, targets=headline), chosen != headline),
                 **_against_reference(inputs, label, chosen),

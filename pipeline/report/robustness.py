@@ -11,7 +11,7 @@ import xarray as xr
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, finish
-from pipeline.report.words import protocol_word, variant_label
+from pipeline.variants.words import protocol_word
 
 FIELDS = ("value", "band", "outside", "accuracy", "expected", "beyond", "n")
 PLACES = ("below the band", "inside the band", "above the band")
@@ -73,7 +73,7 @@ def section(inputs: Inputs) -> Robustness:
     effective = stated.statistic(inputs, "effective_robustness")
     residual = stated.statistic(inputs, "transfer_residual")
     return Robustness(
-        _judged(effective, stated.Choice("head", "Probe", ()), variant_label),
+        _judged(effective, stated.Choice("head", "Probe", ()), lambda v: inputs.variants[v].label),
         _judged(residual, stated.Choice("protocol", "Protocol", ()), protocol_word),
         "" if isinstance(effective, str) else str(effective.attrs.get("baseline", "")),
     )

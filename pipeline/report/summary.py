@@ -14,7 +14,8 @@ from pipeline.report.answers import Answers, answer
 from pipeline.report.formats import interval, percent, rho
 from pipeline.report.gaps import find_gaps
 from pipeline.report.inputs import Inputs
-from pipeline.report.words import PROTOCOL_WORDS, column_label
+from pipeline.variants.column import Column
+from pipeline.variants.words import PROTOCOL_WORDS
 
 MOST_PREDICTORS = 8
 
@@ -71,7 +72,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
 def _predictors(found: Answers) -> list[str]:
     lines = [
         [
-            _column(p.label),
+            _column(p.column),
             _estimate(rho(p.mean), interval(p.low, p.high)),
             _estimate(rho(p.difference), interval(p.difference_low, p.difference_high)),
             f"{p.targets}",
@@ -112,11 +113,9 @@ def _protocol(name: str) -> str:
     return PROTOCOL_WORDS.get(name) or _code(name)
 
 
-def _column(label: str) -> str:
+def _column(column: Column) -> str:
     """A predictor in words; its data set is a name, and stays one."""
-    variant, _, dataset = label.partition("@")
-    words = column_label(f"{variant}@").removesuffix(" on ")
-    return f"{_text(words)} on {_code(dataset)}"
+    return f"{_text(column.words)} on {_code(column.dataset)}"
 
 
 def _code(name: str) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from pipeline import metrics
 from pipeline.metric import TRANSFERABILITY
 from pipeline.report.inputs import Inputs
-from pipeline.report.words import variant_label
 
 _DIGITS = 5
 """Decimals of accuracies: finer than a test image in 100,000."""
@@ -45,7 +45,7 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
         ],
         "datasets": [_dataset(inputs, name) for name in inside_first(inputs)],
         "variants": [
-            {"name": v, "label": variant_label(v), "headline": v in headline} for v in names
+            {"name": v, "label": inputs.variants[v].label, "headline": v in headline} for v in names
         ],
         "metrics": [of_metrics[i] for i in order],
         "of_metrics": {of_metrics[i]: _metric(of_metrics[i]) for i in order},
@@ -109,8 +109,9 @@ def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
     """
     # A variant's seconds stand in the rows of all its metrics.
     scores = inputs.scores.drop_duplicates(["model", "dataset", "protocol", "variant"])
-    columns = scores["protocol"] + "/" + scores["variant"]
-    first = scores[columns.isin(list(inputs.headline.values()))]
+    headline = [inputs.variants[name] for name in inputs.headline.values()]
+    keys = pd.MultiIndex.from_frame(scores[["protocol", "variant"]])
+    first = scores[keys.isin([(variant.protocol, variant.name) for variant in headline])]
     spent = first.groupby(["model", "protocol"])["seconds"].sum()
     rows = []
     for model in inputs.study.models:

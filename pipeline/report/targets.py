@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 
 from pipeline.report.inputs import Inputs
-from pipeline.report.words import protocol_word
 from pipeline.statistics.predictions import ALL, OTHER_PROTOCOLS
+from pipeline.variants.words import protocol_word
 
 
 def first_targets(trust: xr.Dataset) -> str:
@@ -28,7 +28,7 @@ def most_targets(trust: xr.Dataset, targets: str) -> int:
     return int(np.nan_to_num(counts).max(initial=0))
 
 
-def single_target(inputs: Inputs, targets: str, predictor: str) -> str:
+def single_target(inputs: Inputs, targets: str, own: str) -> str:
     """In words the one target that a set has for a predictor; empty where there are several.
 
     Parameters
@@ -36,10 +36,9 @@ def single_target(inputs: Inputs, targets: str, predictor: str) -> str:
     inputs : Inputs
     targets : str
         A set of targets, as in `pipeline.statistics.predictions`.
-    predictor : str
-        As in correlation.nc: ``protocol/variant@data set``.
+    own : str
+        The predictor's protocol.
     """
-    own = predictor.partition("/")[0]
     protocols = {
         ALL: list(inputs.headline),
         OTHER_PROTOCOLS: [protocol for protocol in inputs.headline if protocol != own],

@@ -13,7 +13,8 @@ from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.targets import first_targets
 from pipeline.report.theme import COLORS, SHAPES, finish
-from pipeline.report.words import column_label, protocol_word, set_word
+from pipeline.report.words import set_word
+from pipeline.variants.words import protocol_word
 
 COSTS = {"seconds": "seconds a model", "forward_passes": "images embedded a model"}
 
@@ -83,11 +84,12 @@ def _rows(inputs: Inputs) -> stated.Rows | str:
     rows: stated.Rows = []
     for row in stated.rows_of(table, "fidelity"):
         key = (row["predictor"], row["targets"])
+        column = inputs.columns[row["predictor"]]
         low, high, models, targets = intervals.get(key, (None, None, None, None))
         rows.extend(
             {
-                "predictor": column_label(row["predictor"]),
-                "protocol": protocol_word(row["predictor"].partition("/")[0]),
+                "predictor": column.label,
+                "protocol": protocol_word(column.protocol),
                 "targets": row["targets"],
                 "cost": cost,
                 "spent": row[cost],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -11,15 +12,17 @@ from pipeline.report.formats import NOTHING, interval, p_value, percent, points,
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import Cell, Filled, Table, estimate, table_of, whole
 from pipeline.report.targets import first_targets, most_targets
-from pipeline.report.words import column_label, set_word
+from pipeline.report.words import set_word
 
 
 def trust_table(inputs: Inputs) -> Table:
     """How well each predictor ranks models on the targets."""
-    return table_of(inputs, "trust", "How well each predictor orders the models", _trust)
+    return table_of(
+        inputs, "trust", "How well each predictor orders the models", partial(_trust, inputs)
+    )
 
 
-def _trust(found: xr.Dataset) -> Filled:
+def _trust(inputs: Inputs, found: xr.Dataset) -> Filled:
     first = first_targets(found)
     rho_of = found.sel(coefficient="spearman")
     sets = list(dict.fromkeys([first, *map(str, found["targets"].values)]))
@@ -31,7 +34,7 @@ def _trust(found: xr.Dataset) -> Filled:
         main = of.sel(targets=first)
         rows.append(
             [
-                Cell(column_label(str(label)),
+                Cell(inputs.columns[label].label,
                      f"{_targets(main['n_targets'])}, {whole(main['n'])} models"),
                 estimate(main, "mean", "low", "high"),
                 *(_spread(main) if several else ()),
@@ -63,10 +66,15 @@ def _targets(count: xr.DataArray) -> str:
 
 def choosing_table(inputs: Inputs) -> Table:
     """What choosing a model by each predictor costs."""
-    return table_of(inputs, "choosing", "What choosing a model by it would have cost", _choosing)
+    return table_of(
+        inputs,
+        "choosing",
+        "What choosing a model by it would have cost",
+        partial(_choosing, inputs),
+    )
 
 
-def _choosing(found: xr.Dataset) -> Filled:
+def _choosing(inputs: Inputs, found: xr.Dataset) -> Filled:
     targets = first_targets(found)
     table = found.sel(targets=targets)
     order = np.argsort(np.nan_to_num(table["regret_naive"].values, nan=9.0), kind="stable")
@@ -75,7 +83,7 @@ def _choosing(found: xr.Dataset) -> Filled:
         of = table.sel(predictor=label)
         rows.append(
             [
-                Cell(column_label(str(label))),
+                Cell(inputs.columns[label].label),
                 _two_estimates(of, "regret", points),
                 _two_estimates(of, "relative", rho),
                 Cell(percent(float(of["top1"]))),
@@ -96,10 +104,10 @@ def _choosing(found: xr.Dataset) -> Filled:
 def reference_table(inputs: Inputs) -> Table:
     """F1: every predictor against the in-domain linear probe."""
     heading = "Each predictor against the in-domain linear probe"
-    return table_of(inputs, "predictor_differences", heading, _against_reference)
+    return table_of(inputs, "predictor_differences", heading, partial(_against_reference, inputs))
 
 
-def _against_reference(found: xr.Dataset) -> Filled | str:
+def _against_reference(inputs: Inputs, found: xr.Dataset) -> Filled | str:
     reference = str(found.attrs["reference"])
     if not reference:
         return "Withheld: there is no in-domain linear probe to compare with."
@@ -112,13 +120,14 @@ def _against_reference(found: xr.Dataset) -> Filled | str:
             if np.isfinite(of["difference"]):
                 rows.append(
                     [
-                        Cell(column_label(str(label)), set_word(targets)),
+                        Cell(inputs.columns[label].label, set_word(targets)),
                         estimate(of, "difference", "low", "high"),
                         *(Cell(p_value(float(of[p]))) for p in ("p", "p_max_t", "p_holm")),
                         Cell(rho(float(of["detectable"]))),
                     ]
                 )
-    head = ["Predictor, targets", f"Δ mean ρ from {column_label(reference)}, interval alone",
+    than = inputs.columns[reference].label
+    head = ["Predictor, targets", f"Δ mean ρ from {than}, interval alone",
             "p alone", "p, corrected by max-T", "p, corrected by Holm",
             "Shows up in 4 of 5 studies from"]  # fmt: skip
     return Filled(head, rows)

@@ -19,8 +19,8 @@ from pipeline.report.panels import (
     table_of,
     whole,
 )
-from pipeline.report.words import column_label, protocol_word
 from pipeline.statistics.panel import MEAN
+from pipeline.variants.words import protocol_word
 
 _GAPS = "Gaps between kinds and between backbones, points of the mean score"
 _SHARE = "Share of the kind gap that the backbone explains"
@@ -35,7 +35,7 @@ def why_tables(inputs: Inputs) -> list[Table]:
         table_of(inputs, "kind_share", _SHARE, _share),
         sensitivity_table(inputs),
         table_of(inputs, "variance_explained", _VARIANCE, _variance),
-        table_of(inputs, "within_backbones", _WITHIN, _within),
+        table_of(inputs, "within_backbones", _WITHIN, lambda found: _within(inputs, found)),
     ]
 
 
@@ -100,14 +100,14 @@ def _variance(found: xr.Dataset) -> Filled:
     return Filled(head, rows)
 
 
-def _within(found: xr.Dataset) -> Filled:
+def _within(inputs: Inputs, found: xr.Dataset) -> Filled:
     table = found.transpose("predictor", "target", "backbone")
     known = np.argwhere(np.isfinite(table["value"].values).any(axis=-1))
     rows = []
     for p, t in known[:MOST_ROWS]:
         of = table.isel(predictor=p, target=t)
-        first = Cell(column_label(str(of["predictor"].item())),
-                     f"with {column_label(str(of['target'].item()))}")  # fmt: skip
+        first = Cell(inputs.columns[of["predictor"].item()].label,
+                     f"with {inputs.columns[of['target'].item()].label}")  # fmt: skip
         cells = [
             estimate(of.isel(backbone=b), "value", "low", "high", "n")
             for b in range(of.sizes["backbone"])

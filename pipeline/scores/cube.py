@@ -9,10 +9,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from cache.errors import ProbelineError
 from pipeline import metrics
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
+from pipeline.paths import SCORES_NC
 from pipeline.records import is_asked, protocols_of
+from pipeline.scores.netcdf import read_netcdf
 from pipeline.scores.score_table import (
     CELL,
     CELL_COSTS,
@@ -21,7 +24,9 @@ from pipeline.scores.score_table import (
     MODEL_WORDS,
     typed,
 )
+from pipeline.scores.variant_table import FIELDS, variant_coords, variants_in
 from pipeline.study import Study
+from pipeline.variants.variant import Variant
 
 _SCORED = ("value", "ci_low", "ci_high", "seconds")
 """Variables of the cube that a score has."""
@@ -41,15 +46,19 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
         data set: forward passes behind the embeddings, and what they took (NaN where unknown).
         Coordinates carry the words on models (family, backbone, method, supervision, kind), their
         sizes (parameters, dimension: features per image; NaN where unknown), the words on data
-        sets (role, cluster, shift), of variants the protocol and whether it is the study's own, and
-        of metrics whether higher is better (1, 0; -1 where that depends on the predictor).
+        sets (role, cluster, shift), of variants the protocol, the other fields of `Variant`,
+        the label, and whether it is the study's own, and of metrics whether higher is better (1, 0;
+        -1 where that depends on the predictor).
     """
     keyed = typed(scores)
-    keyed["variant"] = keyed["protocol"] + "/" + keyed["variant"]
+    variants = variants_in(study, keyed)
+    keyed["variant"] = [
+        variants[key].full_name for key in zip(keyed["protocol"], keyed["variant"], strict=True)
+    ]
     labels = {
         "model": _names(study.models, keyed["model"]),
         "dataset": _names(study.datasets, keyed["dataset"]),
-        "variant": _names((), keyed["variant"]),
+        "variant": [variant.full_name for variant in variants.values()],
         "metric": _names((), keyed["metric"]),
     }
     cells = _one_row_each(keyed)
@@ -60,16 +69,14 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
     return xr.Dataset(
         {name: (tuple(labels), _placed(cells, labels, name)) for name in _SCORED}
         | {"n_test": ("dataset", n_test.to_numpy(np.int64))}
-        | {"asked": (("model", "dataset", "variant"), _asked(study, labels))}
+        | {"asked": (("model", "dataset", "variant"), _asked(study, labels, variants.values()))}
         | {
             name: (("model", "dataset"), _placed(_known(keyed, name), labels, name))
             for name in CELL_COSTS
         },
         coords=labels
-        | {
-            "protocol": ("variant", [v.split("/")[0] for v in labels["variant"]]),
-            "own": ("variant", _own(study, keyed, labels["variant"])),
-        }
+        | variant_coords(list(variants.values()))
+        | {"own": ("variant", _own(study, keyed, labels["variant"]))}
         | {"higher_is_better": ("metric", [metrics.direction(name) for name in labels["metric"]])}
         | {
             word: ("model", _words(study.models, models, labels["model"], word))
@@ -87,6 +94,26 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
     )
 
 
+def read_cube() -> xr.Dataset:
+    """The cube that stage `collect` wrote.
+
+    Raises
+    ------
+    ProbelineError
+        When it is absent, damaged, or without the fields of variants.
+    """
+    cube = read_netcdf(SCORES_NC)
+    if missing := [name for name in FIELDS if name not in cube.coords]:
+        raise ProbelineError(
+            str(SCORES_NC),
+            "was written by another version",
+            expected=f"coordinates of variants {', '.join(FIELDS)}",
+            found=f"no {', '.join(missing)}",
+            remedy="run `dvc repro` (or the stage `collect`)",
+        )
+    return cube
+
+
 def _names(first: Iterable[str], others: pd.Series[str]) -> list[str]:
     return list(dict.fromkeys([*first, *others.unique()]))
 
@@ -101,11 +128,13 @@ def _own(study: Study, keyed: pd.DataFrame, variants: list[str]) -> list[int]:
     return pd.Index(variants).isin(keyed.loc[of_study, "variant"].unique()).astype(int).tolist()
 
 
-def _asked(study: Study, labels: Mapping[str, Sequence[str]]) -> NDArray[np.int8]:
+def _asked(
+    study: Study, labels: Mapping[str, Sequence[str]], variants: Iterable[Variant]
+) -> NDArray[np.int8]:
     """Shape (n_models, n_datasets, n_variants); what only imported scores can fill counts as 1."""
     shape = [len(labels[dim]) for dim in ("model", "dataset", "variant")]
     asked = np.ones(shape, np.int8)
-    of_variants = np.array([variant.split("/")[0] for variant in labels["variant"]], np.str_)
+    of_variants = np.array([variant.protocol for variant in variants], np.str_)
     for protocol in protocols_of(study):
         columns = np.flatnonzero(of_variants == protocol)
         for m, model in enumerate(study.models):
@@ -203,7 +232,8 @@ def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
     DataArray
         Dimensions model, dataset and variant; NaN where not scored.
     """
-    found = cube["value"].reindex(metric=[metric, "promise"])
+    # Whoever selects from it many times does not pay for the variants' fields each time.
+    found = cube["value"].drop_vars(FIELDS).reindex(metric=[metric, "promise"])
     judges = cube["protocol"] != "predictors"
     good = metrics.metric_named(metric).goodness(found.sel(metric=metric, drop=True))
     scores: xr.DataArray = good.where(judges, found.sel(metric="promise", drop=True))

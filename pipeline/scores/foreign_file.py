@@ -49,7 +49,8 @@ class ForeignFile:
     ----------
     scores : DataFrame
         With the columns of `pipeline.scores.score_table.COLUMNS`. Words that a file gives on one
-        row of a model (or data set) stand on all of its rows; words that it gives nowhere are "".
+        row of a model (data set, variant) stand on all of its rows; words that it gives nowhere
+        are "".
     unused : tuple of str
         Columns of the file that mean nothing here.
     """
@@ -88,6 +89,8 @@ def read_foreign(path: Path, *, percent: bool = False) -> ForeignFile:
     texts = {n: lines.column(n) for n in COLUMNS if n not in (*NUMBERS, *WHOLE_NUMBERS)}
     texts["variant"] = [cell or VARIANT for cell in texts["variant"]]
     texts["details"] = [cell or "{}" for cell in texts["details"]]
+    variants = [f"{p}/{v}" for p, v in zip(texts["protocol"], texts["variant"], strict=True)]
+    texts["label"] = _one_each(lines, variants, "label", "variant")
     texts |= _words_of(lines, "model", MODEL_WORDS) | _words_of(lines, "dataset", DATASET_WORDS)
     table = typed(pd.DataFrame({**texts, **numbers, **wholes}))
     _check_sizes(lines, table)
@@ -98,7 +101,7 @@ def read_foreign(path: Path, *, percent: bool = False) -> ForeignFile:
 def _check_names(lines: Lines) -> None:
     for name in ("model", "dataset", "protocol", "metric"):
         lines.refuse(name, lambda cell: not cell, "is empty", "complete or delete these rows")
-    for name in (*CELL, "family", "backbone", "method", "cluster", "shift"):
+    for name in (*CELL, "family", "backbone", "method", "cluster", "shift", "label"):
         lines.refuse(
             name,
             lambda cell: not cell.isprintable(),

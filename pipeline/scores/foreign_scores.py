@@ -18,6 +18,7 @@ from pipeline.names import checked_name
 from pipeline.paths import PARAMS, SCORES
 from pipeline.scores.foreign_file import REQUIRED, ForeignFile, read_foreign
 from pipeline.scores.score_table import CELL, COLUMNS, DATASET_WORDS, MODEL_WORDS, to_csv, typed
+from pipeline.scores.variant_table import variants_in
 from pipeline.study import Study
 
 
@@ -122,7 +123,15 @@ def agreed(study: Study, tables: Mapping[Path, pd.DataFrame]) -> pd.DataFrame:
     for (dimension, word), known in said.items():
         unsaid = "unknown" if dimension == "model" else ""
         whole[word] = [known.get(name, (unsaid, ""))[0] for name in whole[dimension]]
-    return whole
+    return _labelled(study, whole)
+
+
+def _labelled(study: Study, scores: pd.DataFrame) -> pd.DataFrame:
+    """Each variant with its label: the study's, else the first that a file gives, else its name."""
+    told = scores.sort_values("label", key=lambda label: label == "", kind="stable")
+    variants = variants_in(study, told)
+    keys = zip(scores["protocol"], scores["variant"], strict=True)
+    return scores.assign(label=[variants[key].label for key in keys])
 
 
 def refuse_shared(tables: Mapping[str, pd.DataFrame]) -> None:

@@ -19,6 +19,7 @@ from pipeline.scores.score_table import (
     MODEL_WORDS,
     typed,
 )
+from pipeline.scores.variant_table import asked_table
 from pipeline.study import Study
 
 
@@ -58,7 +59,7 @@ def gather(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
 
 
 def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
-    current = Current(study)
+    current, asked = Current(study), asked_table(study)
     costs = functools.cache(recorded_costs)
     rows, missing = [], []
     for protocol in protocols_of(study):
@@ -80,5 +81,7 @@ def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
                 }
                 for score in record.scores:
                     details = json.dumps(score["details"], sort_keys=True)
-                    rows.append({**known, **score, "details": details})
+                    # A record that answers the study has no other variants than it asks for.
+                    label = asked[protocol, score["variant"]].label
+                    rows.append({**known, **score, "details": details, "label": label})
     return typed(pd.DataFrame(rows, columns=list(COLUMNS))), missing

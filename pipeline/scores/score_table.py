@@ -34,9 +34,10 @@ CELL_COSTS = ("images", "extraction_seconds")
 CELL = ("model", "dataset", "protocol", "variant", "metric")
 """What a score is of; rows of the same differ in their seed."""
 
-COLUMNS = (*SCORE_COLUMNS, *MODEL_WORDS, *MODEL_SIZES, *DATASET_WORDS, *CELL_COSTS)
+COLUMNS = (*SCORE_COLUMNS, *MODEL_WORDS, *MODEL_SIZES, *DATASET_WORDS, *CELL_COSTS, "label")
 """Of scores.csv, in order. The last ones repeat what is known of the model, the data set and the
-cell, so that the file can be read, or imported elsewhere, on its own."""
+cell, and what the variant is in words, so that the file can be read, or imported elsewhere, on its
+own."""
 
 NUMBERS = ("value", "ci_low", "ci_high", "seconds", *MODEL_SIZES, *CELL_COSTS)
 WHOLE_NUMBERS = ("n_train", "n_test", "seed")

@@ -9,10 +9,12 @@ import xarray as xr
 
 from pipeline import metrics
 from pipeline.scores.cube import cheap_predictors, comparable, headline_variants
+from pipeline.scores.variant_table import variants_of
 from pipeline.statistics.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
 from pipeline.statistics.panel import ASSUMED_TESTS
 from pipeline.statistics.weighted_tau import weighted_tau
 from pipeline.study import Correlation
+from pipeline.variants.column import column_name
 
 _PAIR = ("coefficient", "predictor", "target")
 
@@ -37,7 +39,7 @@ def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
     """
     flat = comparable(cube, settings.metric).stack(column=("variant", "dataset"))
     scores = flat.transpose("model", "column").values
-    names = [f"{variant}@{dataset}" for variant, dataset in flat["column"].values]
+    names = [column_name(variant, dataset) for variant, dataset in flat["column"].values]
     variants = [str(variant) for variant, _ in flat["column"].values]
     datasets = [str(dataset) for _, dataset in flat["column"].values]
     n_test = cube["n_test"].sel(dataset=datasets).values.astype(np.float64)
@@ -96,8 +98,8 @@ def predictor_summary(cube: xr.Dataset, correlations: xr.Dataset) -> list[dict[s
                         correlations["value"]
                         .sel(
                             coefficient=coefficient,
-                            predictor=f"{variant}@{dataset}",
-                            target=[f"{target_variant}@{d}" for d in outside],
+                            predictor=column_name(variant, dataset),
+                            target=[column_name(target_variant, d) for d in outside],
                         )
                         .values
                     )
@@ -130,12 +132,13 @@ def agreement(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, dict[str,
     spearman = correlations["value"].sel(coefficient="spearman")
     datasets = [str(d) for d in cube["dataset"].values]
     found: dict[str, dict[str, float]] = {}
+    variants = variants_of(cube)
     for predictor in cheap_predictors(cube):
         for protocol, variant in headline_variants(cube).items():
-            pairs = [(f"{predictor}@{d}", f"{variant}@{d}") for d in datasets]
+            pairs = [(column_name(predictor, d), column_name(variant, d)) for d in datasets]
             values = np.array([spearman.sel(predictor=p, target=t).item() for p, t in pairs])
             if np.isfinite(values).any():
-                name = predictor.partition("/")[2]
+                name = variants[predictor].name
                 found.setdefault(name, {})[protocol] = float(np.nanmean(values))
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,47 +13,9 @@ from pipeline.scores.cube import scored_by
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.withheld import withheld
+from pipeline.variants.budget import Budget
 
 Floats = NDArray[np.float64]
-
-_SHOTS = re.compile(r"fewshot/(.+)_(\d+)_shots?")
-_SHARE = re.compile(r"fewshot/(.+)_(\d+(?:p\d+)?)_percent")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """A number of labels to learn from.
-
-    Attributes
-    ----------
-    name : str
-        ``5_shots`` or ``10_percent``.
-    shots : int or None
-        Labels a class.
-    share : float or None
-        Of the train split's labels.
-    """
-
-    name: str
-    shots: int | None = None
-    share: float | None = None
-
-    def labels(self, n_train: int, n_classes: int) -> float:
-        """Labels a class: of a share their mean over classes, as far as nobody counted them."""
-        if self.shots is not None:
-            return float(self.shots)
-        return max(1.0, (self.share or 0.0) * n_train / n_classes)
-
-
-def parse(variant: str) -> tuple[str, Budget] | None:
-    """Head and budget of a few-shot variant; None for all others."""
-    if found := _SHOTS.fullmatch(variant):
-        shots = int(found[2])
-        return found[1], Budget(variant.removeprefix(f"fewshot/{found[1]}_"), shots=shots)
-    if found := _SHARE.fullmatch(variant):
-        share = float(found[2].replace("p", ".")) / 100
-        return found[1], Budget(variant.removeprefix(f"fewshot/{found[1]}_"), share=share)
-    return None
 
 
 @dataclass(frozen=True)
@@ -104,7 +66,11 @@ class Curves:
 def curves(evidence: Evidence) -> Curves | None:
     """The curves of a study; None without few-shot scores on data sets whose classes are known."""
     cube, metric = evidence.cube, evidence.settings.metric
-    found = {str(v): known for v in cube["variant"].values if (known := parse(str(v)))}
+    found = {
+        name: (variant.head, variant.budget)
+        for name, variant in evidence.variants.items()
+        if variant.budget is not None and not variant.task
+    }
     datasets = [d for d in evidence.datasets() if d in evidence.tests]
     if not found or not datasets:
         return None
@@ -113,8 +79,10 @@ def curves(evidence: Evidence) -> Curves | None:
     if not datasets:
         return None
     heads = list(dict.fromkeys(head for head, _ in found.values()))
-    distinct = {budget.name: budget for _, budget in found.values()}
-    budgets = sorted(distinct.values(), key=lambda b: (b.shots is None, b.shots or 0, b.share or 0))
+    budgets = sorted(
+        dict.fromkeys(budget for _, budget in found.values()),
+        key=lambda b: (b.shots is None, b.shots or 0, b.share or 0),
+    )
     shape = (len(evidence.models), len(heads), len(datasets), len(budgets))
     accuracy, half = np.full(shape, np.nan), np.full(shape, np.nan)
     table = scored_by(cube, metric).transpose("model", "dataset", "variant")
@@ -132,7 +100,7 @@ def curves(evidence: Evidence) -> Curves | None:
     tests = [evidence.tests[name] for name in datasets]
     labels = np.array([[b.labels(t.n_train, t.n_classes) for b in budgets] for t in tests])
     chance = np.array([1 / t.n_classes for t in tests])
-    draws, images = _draws(evidence, heads, datasets, budgets)
+    draws, images = _draws(evidence, found, heads, datasets, budgets)
     # A share comes to whole images of each class, at least one: 1% of 140 is 1, not 1.4.
     counted = np.isfinite(images) & np.array([budget.share is not None for budget in budgets])
     labels = np.where(counted, images * chance[:, np.newaxis], labels)
@@ -140,14 +108,17 @@ def curves(evidence: Evidence) -> Curves | None:
 
 
 def _draws(
-    evidence: Evidence, heads: list[str], datasets: list[str], budgets: list[Budget]
+    evidence: Evidence,
+    variants: Mapping[str, tuple[str, Budget]],
+    heads: list[str],
+    datasets: list[str],
+    budgets: list[Budget],
 ) -> tuple[Floats, Floats]:
     """See `Curves.draws`; and labelled images a draw, shape (n_datasets, n_budgets)."""
     found = {
-        (h, d, b): evidence.read_draws(f"fewshot/{head}_{budget.name}", dataset)
-        for h, head in enumerate(heads)
+        (heads.index(head), d, budgets.index(budget)): evidence.read_draws(variant, dataset)
+        for variant, (head, budget) in variants.items()
         for d, dataset in enumerate(datasets)
-        for b, budget in enumerate(budgets)
     }
     most = max(each.scores.shape[1] for each in found.values())
     draws = np.full((len(evidence.models), len(heads), len(datasets), len(budgets), most), np.nan)

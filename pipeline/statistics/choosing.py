@@ -49,7 +49,7 @@ def choosing(evidence: Evidence) -> xr.Dataset:
     models, alpha = np.array(evidence.models), 1 - evidence.settings.confidence
     single = {name: np.full(found.pick.shape, np.nan) for name in names}
     for t, target in enumerate(found.targets):
-        known = noise.columns.get(target), tests.get(target)
+        known = noise.columns.get(target.key), tests.get(target.key)
         for p in range(len(found.predictors)):
             proxy = found.scores[:, found.pick[p, t]]
             truth = found.scores[:, found.target_columns[t]]
@@ -86,11 +86,10 @@ def choosing(evidence: Evidence) -> xr.Dataset:
 def _sums(trusted: Fidelity, values: Floats) -> Floats:
     """Sums over each set's targets, shape (n_predictors, n_sets)."""
     found = trusted.found
-    protocol_of = np.array([found.protocols.index(v.partition("/")[0]) for v, _ in found.targets])
     return np.array(
         [
             [
-                np.nansum(row[found.members(name, predictor.protocol)[protocol_of]])
+                np.nansum(row[found.members(name, predictor.protocol)[found.protocol_places]])
                 for name in found.sets
             ]
             for predictor, row in zip(found.predictors, values, strict=True)

@@ -5,7 +5,7 @@ All at one number of shots, from the same draws; see `pipeline.probes.problems`.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from pipeline.scores.cube import comparable
 from pipeline.statistics.evidence import Draws, Evidence
+from pipeline.variants.budget import Budget
+from pipeline.variants.variant import Variant
 
 Floats = NDArray[np.float64]
 
 ALL_CLASSES, COARSE = "all_classes", "coarse"
-
-_VARIANT = re.compile(rf"fewshot/(.+)_(\d+_shots?)_(\d+_classes|{COARSE})")
 
 NO_COMPLEXITIES = "no few-shot scores of fewer classes at a time, or of coarse ones"
 
@@ -29,8 +29,7 @@ class Complexities:
 
     Attributes
     ----------
-    budget : str
-        ``10_shots``.
+    budget : Budget
     heads, datasets : list of str
     tasks : list of str
         ``2_classes`` and so on, ascending, `ALL_CLASSES`, and `COARSE` if any data set has it.
@@ -44,7 +43,7 @@ class Complexities:
         Of every draw.
     """
 
-    budget: str
+    budget: Budget
     heads: list[str]
     datasets: list[str]
     tasks: list[str]
@@ -54,25 +53,20 @@ class Complexities:
     corrected_draws: Floats
 
 
-def parse(variant: str) -> tuple[str, str, str] | None:
-    """Head, budget and task of a few-shot variant on a simpler problem; None for all others."""
-    found = _VARIANT.fullmatch(variant)
-    return (found[1], found[2], found[3]) if found else None
-
-
 def complexities(evidence: Evidence) -> Complexities | None:
     """The scores of a study; None where no simpler problem was asked."""
-    parsed = [known for v in evidence.cube["variant"].values if (known := parse(str(v)))]
-    if not parsed:
+    variants = evidence.variants.values()
+    budget = next((variant.budget for variant in variants if variant.task), None)
+    if budget is None:
         return None
-    budget = parsed[0][1]
-    of_budget = [(head, task) for head, shots, task in parsed if shots == budget]
-    heads = list(dict.fromkeys(head for head, _ in of_budget))
-    simpler = dict.fromkeys(task for _, task in of_budget)
-    counts = sorted(simpler.keys() - {COARSE}, key=_number)
-    tasks = [*counts, ALL_CLASSES, *([COARSE] if COARSE in simpler else [])]
-    table = comparable(evidence.cube, evidence.settings.metric)
-    table = table.reindex(variant=[_variant(h, budget, t) for h in heads for t in tasks])
+    of_budget = [variant for variant in variants if variant.budget == budget]
+    heads = list(dict.fromkeys(variant.head for variant in of_budget if variant.task))
+    ways = {variant.task: variant.ways for variant in of_budget if variant.ways}
+    coarse = [variant.task for variant in of_budget if variant.coarse]
+    tasks = [*sorted(ways, key=lambda task: ways[task] or 0), ALL_CLASSES, *coarse[:1]]
+    there = {(v.head, v.task or ALL_CLASSES): v for v in of_budget}
+    names = [there[h, t].full_name if (h, t) in there else "" for h in heads for t in tasks]
+    table = comparable(evidence.cube, evidence.settings.metric).reindex(variant=names)
     tested = [name for name in evidence.datasets() if name in evidence.tests]
     values = table.sel(dataset=tested).transpose("model", "variant", "dataset").values
     scores = values.reshape(len(evidence.models), len(heads), len(tasks), len(tested))
@@ -82,9 +76,9 @@ def complexities(evidence: Evidence) -> Complexities | None:
         return None
     datasets = [name for name, there in zip(tested, asked, strict=True) if there]
     scores = scores[:, :, asked]
-    draws, classes, chance = _drawn(evidence, budget, heads, datasets, tasks)
-    there = np.isfinite(scores).any(axis=(0, 1))
-    classes, chance = (np.where(there, of, np.nan) for of in (classes, chance))
+    draws, classes, chance = _drawn(evidence, there, heads, datasets, tasks)
+    scored = np.isfinite(scores).any(axis=(0, 1))
+    classes, chance = (np.where(scored, of, np.nan) for of in (classes, chance))
     room = 1 - chance
     return Complexities(
         budget,
@@ -99,13 +93,18 @@ def complexities(evidence: Evidence) -> Complexities | None:
 
 
 def _drawn(
-    evidence: Evidence, budget: str, heads: list[str], datasets: list[str], tasks: list[str]
+    evidence: Evidence,
+    variants: Mapping[tuple[str, str], Variant],
+    heads: list[str],
+    datasets: list[str],
+    tasks: list[str],
 ) -> tuple[Floats, Floats, Floats]:
     """Scores by draw, classes and chance; see `Complexities`."""
     shape = (len(heads), len(datasets), len(tasks))
     found = {
-        (h, d, t): evidence.read_draws(_variant(heads[h], budget, tasks[t]), datasets[d])
+        (h, d, t): evidence.read_draws(variants[heads[h], tasks[t]].full_name, datasets[d])
         for h, d, t in np.ndindex(shape)
+        if (heads[h], tasks[t]) in variants
     }
     most = max(each.scores.shape[1] for each in found.values())
     draws = np.full((len(evidence.models), *shape, most), np.nan)
@@ -115,24 +114,16 @@ def _drawn(
             draws[evidence.models.index(model), h, d, t, : len(scores)] = scores
         if not np.isfinite(chance[d, t]):
             classes[d, t], chance[d, t] = _guessing(
-                each, tasks[t], evidence.tests[datasets[d]].n_classes
+                each, variants[heads[h], tasks[t]], evidence.tests[datasets[d]].n_classes
             )
     return draws, classes, chance
 
 
-def _guessing(draws: Draws, task: str, n_classes: int) -> tuple[float, float]:
-    """Classes and chance: as the scores tell, else by the task's name; of coarse ones unknown."""
+def _guessing(draws: Draws, variant: Variant, n_classes: int) -> tuple[float, float]:
+    """Classes and chance: as the scores tell, else as the variant does; of coarse ones unknown."""
     if draws.classes:
         return draws.classes, draws.chance
-    if task == COARSE:
+    if variant.coarse:
         return np.nan, np.nan
-    classes = n_classes if task == ALL_CLASSES else _number(task)
+    classes = variant.ways or n_classes
     return classes, 1 / classes
-
-
-def _variant(head: str, budget: str, task: str) -> str:
-    return f"fewshot/{head}_{budget}" + ("" if task == ALL_CLASSES else f"_{task}")
-
-
-def _number(task: str) -> int:
-    return int(task.partition("_")[0])

@@ -76,7 +76,8 @@ def complexity_gap(evidence: Evidence) -> xr.Dataset:
         },
         attrs={
             "definition": DEFINITION,
-            "budget": found.budget,
+            "budget": found.budget.name,
+            "shots": found.budget.shots or 0,
             "interval": interval_words(evidence),
         },
     )

@@ -21,6 +21,7 @@ from pipeline.statistics.correlation import (
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import ImageNoise, image_noise, no_outcomes
 from pipeline.statistics.withheld import withheld
+from pipeline.variants.column import column_name
 
 Floats = NDArray[np.float64]
 
@@ -223,7 +224,7 @@ def disattenuated_pearson(evidence: Evidence) -> xr.Dataset:
         "n": seen.n.astype(float),
         "families": seen.families.astype(float),
     }
-    names = [f"{variant}@{dataset}" for variant, dataset in columns]
+    names = [column_name(*column) for column in columns]
     return xr.Dataset(
         {name: (("predictor", "target"), values) for name, values in table.items()},
         coords={"predictor": names, "target": names},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,9 @@ from pipeline.datasets.index import Index
 from pipeline.environment import cpu_count
 from pipeline.scores.cube import headline_variants
 from pipeline.scores.current import Current
+from pipeline.scores.variant_table import variants_of
 from pipeline.study import Correlation, Study
+from pipeline.variants.variant import Variant
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,11 @@ class Evidence:
         """First variant of each protocol, as ``protocol/variant``."""
         return headline_variants(self.cube)
 
+    @cached_property
+    def variants(self) -> Mapping[str, Variant]:
+        """All variants by their names in the cube, ``protocol/variant``."""
+        return variants_of(self.cube)
+
     @property
     def models(self) -> list[str]:
         """Names of all models, in the study's order."""
@@ -143,18 +151,18 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
     ProbelineError
         When a data set has no index. Reading outcomes raises it for those of other test images.
     """
-    current = Current(study)
+    current, variants = Current(study), variants_of(cube)
     tests = {name: _val_split(current.index(name)) for name in study.datasets}
 
     def read_hits(variant: str, dataset: str) -> Hits:
         if dataset not in tests:  # imported scores have no outcomes
             return Hits((), np.zeros((0, 0), np.float32))
-        return _hits(study, current, variant, dataset, tests[dataset])
+        return _hits(study, current, variants[variant], dataset, tests[dataset])
 
     def read_draws(variant: str, dataset: str) -> Draws:
         if dataset not in tests:
             return _no_draws(variant, dataset)
-        return _draws(study, current, variant, dataset)
+        return _draws(study, current, variants[variant], dataset)
 
     return Evidence(cube, study.correlation, tests, read_hits, read_draws)
 
@@ -170,17 +178,16 @@ def _val_split(index: Index) -> ValSplit:
     )
 
 
-def _hits(study: Study, current: Current, variant: str, dataset: str, test: ValSplit) -> Hits:
-    protocol, _, settings = variant.partition("/")
-    records = {model: current.record(protocol, dataset, model) for model in study.models}
+def _hits(study: Study, current: Current, variant: Variant, dataset: str, test: ValSplit) -> Hits:
+    records = {model: current.record(variant.protocol, dataset, model) for model in study.models}
 
     def read(record: Record | None) -> NDArray[np.float32] | None:
         if record is None:
             return None
-        mine = record.outcomes_where("variant", settings, ("sample", "rank"))
+        mine = record.outcomes_where("variant", variant.name, ("sample", "rank"))
         if not len(mine):
             return None
-        return _shares(record, mine, len(test.labels), partly=protocol == "transfer")
+        return _shares(record, mine, len(test.labels), partly=variant.protocol == "transfer")
 
     with ThreadPoolExecutor(cpu_count()) as pool:  # Parquet is decoded without Python's lock
         rows = dict(zip(records, pool.map(read, records.values()), strict=True))
@@ -189,18 +196,17 @@ def _hits(study: Study, current: Current, variant: str, dataset: str, test: ValS
     return Hits(tuple(found), hits)
 
 
-def _draws(study: Study, current: Current, variant: str, dataset: str) -> Draws:
-    protocol, _, settings = variant.partition("/")
-    wanted = (settings, study.correlation.metric)
+def _draws(study: Study, current: Current, variant: Variant, dataset: str) -> Draws:
+    wanted = (variant.name, study.correlation.metric)
     found = {
         model: score["details"]
         for model in study.models
-        if (record := current.record(protocol, dataset, model)) is not None
+        if (record := current.record(variant.protocol, dataset, model)) is not None
         for score in record.scores
         if (score["variant"], score["metric"]) == wanted and "draws" in score["details"]
     }
     if not found:
-        return _no_draws(variant, dataset)
+        return _no_draws(variant.full_name, dataset)
     told = next(iter(found.values()))  # the same for all models
     scores = np.array([details["draws"] for details in found.values()], np.float64)
     good = metrics.metric_named(study.correlation.metric).goodness(scores)

@@ -6,12 +6,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.scores.cube import cheap_predictors
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import fidelity
-from pipeline.statistics.predictions import EACH_TARGET, FINETUNE, Predictions, Predictor
+from pipeline.statistics.predictions import FINETUNE, Predictions
 from pipeline.statistics.trust import coordinates
 from pipeline.statistics.withheld import withheld
+from pipeline.variants.column import EACH_TARGET, Column
 
 Floats = NDArray[np.float64]
 
@@ -68,15 +68,15 @@ def pareto_front(fidelities: Floats, costs: Floats) -> Floats:
     return np.where(known, (~dominated).astype(float), np.nan)
 
 
-def _datasets(found: Predictions, predictor: Predictor) -> list[str]:
+def _datasets(found: Predictions, predictor: Column) -> list[str]:
     if predictor.dataset != EACH_TARGET:
         return [predictor.dataset]
-    return list(dict.fromkeys(dataset for _, dataset in found.targets))
+    return list(dict.fromkeys(target.dataset for target in found.targets))
 
 
-def _seconds(evidence: Evidence, found: Predictions, predictor: Predictor) -> float:
+def _seconds(evidence: Evidence, found: Predictions, predictor: Column) -> float:
     """Mean over models; on each target, summed over the targets."""
-    chosen = evidence.cube["seconds"].sel(variant=predictor.variant)
+    chosen = evidence.cube["seconds"].sel(variant=predictor.variant.full_name)
     cells = chosen.sel(dataset=_datasets(found, predictor)).max("metric")  # alike for all metrics
     return float(
         (cells.sum("model") / cells.count("model").where(cells.count("model") > 0)).sum(
@@ -85,10 +85,10 @@ def _seconds(evidence: Evidence, found: Predictions, predictor: Predictor) -> fl
     )
 
 
-def _passes(evidence: Evidence, found: Predictions, predictor: Predictor) -> float:
+def _passes(evidence: Evidence, found: Predictions, predictor: Column) -> float:
     if predictor.protocol == FINETUNE:  # it trains the network, and embeds nothing
         return float("nan")
-    cheap = predictor.variant in cheap_predictors(evidence.cube)
+    cheap = predictor.protocol == "predictors"
     total = 0.0
     for dataset in _datasets(found, predictor):
         test = evidence.tests.get(dataset)

@@ -31,6 +31,7 @@ from pipeline.statistics.resampling import (
 )
 from pipeline.statistics.weighted_tau import weighted_tau
 from pipeline.statistics.withheld import withheld
+from pipeline.variants.column import column_name
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
     values = scores.transpose("model", "variant", "dataset").values
     known = np.isfinite(values).any(axis=0)
     names = [
-        f"{variant}@{dataset}"
+        column_name(variant, dataset)
         for (variant, dataset), there in zip(
             itertools.product(evidence.headline.values(), evidence.datasets()),
             known.ravel(),

@@ -18,6 +18,7 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
 from pipeline.statistics.panel import MEAN, cluster_weights, words
 from pipeline.statistics.rank_correlation import spearman
+from pipeline.statistics.twins import plain_twins
 from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
@@ -27,19 +28,8 @@ Mask = NDArray[np.bool_]
 NO_PAIRS = "no protocol was run with and without a normalization"
 
 
-def normalization_pairs(variants: list[str]) -> dict[str, str]:
-    """From each normalised variant to its twin without."""
-    found = {}
-    for name in variants:
-        base = name.removesuffix("_zscore")
-        plain = [base, f"{base}_none"] if base != name else []
-        head, bn, rest = name.partition("_bn")
-        if bn and rest in ("", "_tuned"):
-            plain = [head + rest]
-        twins = [twin for twin in plain if twin in variants]
-        if twins:
-            found[name] = twins[0]
-    return found
+AFFINE = ("zscore", "bn")
+"""Normalisations whose effect is shown; what the others do to a ranking is tested elsewhere."""
 
 
 def normalization_effect(evidence: Evidence) -> xr.Dataset:
@@ -147,7 +137,12 @@ def normalization_ranking(evidence: Evidence) -> xr.Dataset:
 def _pairs(evidence: Evidence) -> tuple[dict[str, str], xr.DataArray]:
     cube = evidence.cube
     table = comparable(cube, evidence.settings.metric).transpose("model", "variant", "dataset")
-    return normalization_pairs([str(v) for v in cube["variant"].values]), table
+    twins = {
+        variant.full_name: plain.full_name
+        for variant, plain in plain_twins(evidence.variants.values()).items()
+        if variant.normalization in AFFINE
+    }
+    return twins, table
 
 
 def _with_mean(evidence: Evidence, values: Floats, datasets: list[str]) -> Floats:

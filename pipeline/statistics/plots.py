@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline.scores.cube import comparable, headline_variants
+from pipeline.variants.column import column_name
 
 Rows = list[dict[str, Any]]
 
@@ -83,7 +84,7 @@ def _domains(cube: xr.Dataset, scores: xr.DataArray) -> Rows:
 
 def _correlation(cube: xr.Dataset, correlations: xr.Dataset) -> Rows:
     columns = {
-        f"{variant}@{dataset}": _safe(f"{dataset} · {protocol}")
+        column_name(variant, dataset): _safe(f"{dataset} · {protocol}")
         for dataset in cube["dataset"].values
         for protocol, variant in headline_variants(cube).items()
     }

@@ -18,35 +18,15 @@ from numpy.typing import NDArray
 from pipeline.scores.cube import cheap_predictors, comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import ASSUMED_TESTS, clusters_of
+from pipeline.variants.column import EACH_TARGET, Column
 
 Floats = NDArray[np.float64]
-
-EACH_TARGET = "each target"
-"""Stands for the data set of a predictor that is measured on the target's train split."""
 
 OTHER_PROTOCOLS, ALL = "other_protocols", "all"
 """Sets of targets: without those of the predictor's own protocol, and with them."""
 
 FINETUNE = "finetune"
 """The protocol whose targets are the headline where there are any."""
-
-
-@dataclass(frozen=True)
-class Predictor:
-    """A variant on an in-domain data set, or on `EACH_TARGET`."""
-
-    variant: str
-    dataset: str
-
-    @property
-    def protocol(self) -> str:
-        """What the variant is of."""
-        return self.variant.partition("/")[0]
-
-    @property
-    def label(self) -> str:
-        """As in correlation.nc: ``protocol/variant@data set``."""
-        return f"{self.variant}@{self.dataset}"
 
 
 @dataclass(frozen=True)
@@ -59,8 +39,9 @@ class Predictions:
         NaN where missing.
     n_test : ndarray of shape (n_columns,)
         Test images behind each column; NaN for cheap predictors, which are no accuracies.
-    predictors : tuple of Predictor
-    targets : tuple of (variant, data set)
+    predictors : tuple of Column
+        On in-domain data sets, or on `pipeline.variants.column.EACH_TARGET`.
+    targets : tuple of Column
     pick : ndarray of shape (n_predictors, n_targets)
         The predictor's column for each target.
     target_columns : ndarray of shape (n_targets,)
@@ -69,8 +50,8 @@ class Predictions:
 
     scores: Floats
     n_test: Floats
-    predictors: tuple[Predictor, ...]
-    targets: tuple[tuple[str, str], ...]
+    predictors: tuple[Column, ...]
+    targets: tuple[Column, ...]
     pick: NDArray[np.intp]
     target_columns: NDArray[np.intp]
     clusters: NDArray[np.str_]
@@ -78,7 +59,12 @@ class Predictions:
     @cached_property
     def protocols(self) -> list[str]:
         """Of the targets, in the study's order."""
-        return list(dict.fromkeys(variant.partition("/")[0] for variant, _ in self.targets))
+        return list(dict.fromkeys(target.protocol for target in self.targets))
+
+    @cached_property
+    def protocol_places(self) -> NDArray[np.intp]:
+        """Of each target, where its protocol is among `protocols`."""
+        return np.array([self.protocols.index(t.protocol) for t in self.targets], np.intp)
 
     @cached_property
     def cluster_names(self) -> list[str]:
@@ -101,9 +87,8 @@ class Predictions:
     @cached_property
     def _places(self) -> NDArray[np.intp]:
         """Of each target in the grid of protocols and clusters."""
-        protocol = [self.protocols.index(variant.partition("/")[0]) for variant, _ in self.targets]
         cluster = [self.cluster_names.index(c) for c in self.clusters.tolist()]
-        return np.array(protocol, np.intp) * len(self.cluster_names) + np.array(cluster, np.intp)
+        return self.protocol_places * len(self.cluster_names) + np.array(cluster, np.intp)
 
     def by_cluster(self, values: Floats) -> Floats:
         """Means over the targets of each protocol and cluster.
@@ -163,13 +148,12 @@ class Predictions:
         -------
         targets, clusters : ndarray of shape (n_predictors, n_sets)
         """
-        of = np.array([variant.partition("/")[0] for variant, _ in self.targets])
         shape = len(self.predictors), len(self.sets)
         targets, clusters = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         for p, predictor in enumerate(self.predictors):
             for s, name in enumerate(self.sets):
                 chosen = self.members(name, predictor.protocol)
-                used = known[p] & np.isin(of, np.array(self.protocols)[chosen])
+                used = known[p] & chosen[self.protocol_places]
                 targets[p, s] = used.sum()
                 clusters[p, s] = len(set(self.clusters[used].tolist()))
         return targets, clusters
@@ -183,18 +167,20 @@ def mean_of_known(values: Floats) -> Floats:
     return mean
 
 
-def trusted_predictors(evidence: Evidence) -> list[Predictor]:
+def trusted_predictors(evidence: Evidence) -> list[Column]:
     """Every protocol's headline and cheap predictor inside the domain, and on each target."""
-    cheap = cheap_predictors(evidence.cube)
+    variants = evidence.variants
+    headline = [variants[name] for name in evidence.headline.values()]
+    cheap = [variants[name] for name in cheap_predictors(evidence.cube)]
     inside = evidence.datasets("in_domain")
     return [
-        *(Predictor(variant, d) for d in inside for variant in evidence.headline.values()),
-        *(Predictor(variant, d) for d in inside for variant in cheap),
-        *(Predictor(variant, EACH_TARGET) for variant in cheap),
+        *(Column(variant, d) for d in inside for variant in headline),
+        *(Column(variant, d) for d in inside for variant in cheap),
+        *(Column(variant, EACH_TARGET) for variant in cheap),
     ]
 
 
-def predictions(evidence: Evidence, asked: Sequence[Predictor]) -> Predictions | str:
+def predictions(evidence: Evidence, asked: Sequence[Column]) -> Predictions | str:
     """Predictors and targets with their scores, or why there are none.
 
     Predictors and targets without any score are left out.
@@ -210,17 +196,18 @@ def predictions(evidence: Evidence, asked: Sequence[Predictor]) -> Predictions |
         return variants.index(variant) * len(datasets) + datasets.index(dataset)
 
     targets = [
-        (variant, dataset)
+        Column(evidence.variants[variant], dataset)
         for variant in evidence.headline.values()
         for dataset in evidence.datasets("out_of_domain")
         if known[variants.index(variant), datasets.index(dataset)]
     ]
     rows = {
         predictor: [
-            place(predictor.variant, d if predictor.dataset == EACH_TARGET else predictor.dataset)
-            for _, d in targets
+            place(variant, target.dataset if dataset == EACH_TARGET else dataset)
+            for target in targets
         ]
         for predictor in asked
+        for variant, dataset in [predictor.key]
     }
     kept = {p: row for p, row in rows.items() if known.ravel()[row].any()}
     if not targets:
@@ -228,7 +215,7 @@ def predictions(evidence: Evidence, asked: Sequence[Predictor]) -> Predictions |
     if not kept:
         return "no data set is in domain, or none of them has scores"
     used = sorted(
-        {column for row in kept.values() for column in row} | {place(*t) for t in targets}
+        {column for row in kept.values() for column in row} | {place(*t.key) for t in targets}
     )
     number = {column: i for i, column in enumerate(used)}
     n_test = np.where(cube["n_test"].values > 0, cube["n_test"].values, ASSUMED_TESTS)
@@ -239,6 +226,6 @@ def predictions(evidence: Evidence, asked: Sequence[Predictor]) -> Predictions |
         predictors=tuple(kept),
         targets=tuple(targets),
         pick=np.array([[number[c] for c in row] for row in kept.values()], np.intp),
-        target_columns=np.array([number[place(*t)] for t in targets], np.intp),
-        clusters=clusters_of(cube, [d for _, d in targets]),
+        target_columns=np.array([number[place(*t.key)] for t in targets], np.intp),
+        clusters=clusters_of(cube, [target.dataset for target in targets]),
     )

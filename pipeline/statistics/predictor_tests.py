@@ -17,21 +17,19 @@ from pipeline.statistics.predictions import (
     ALL,
     FINETUNE,
     OTHER_PROTOCOLS,
-    Predictor,
     mean_of_known,
     predictions,
 )
 from pipeline.statistics.resampling import percentile_interval
+from pipeline.statistics.twins import plain_twins
 from pipeline.statistics.withheld import withheld
+from pipeline.variants.column import Column
 
 Floats = NDArray[np.float64]
 Pair = tuple[int, int]
 
 REFERENCE = "linear"
 """The protocol that F1 compares all others with."""
-
-NORMALIZED = ("_target_zscore", "_centered_l2", "_zscore", "_l2", "_bn")
-"""What the name of a variant with normalised embeddings holds, and its plain counterpart not."""
 
 _SOURCE = (
     "redrawn models and redrawn families, of both the wider interval and the larger p; max-T of "
@@ -52,7 +50,7 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
     if isinstance(trusted, str):
         return withheld(definition, trusted)
     found, confidence = trusted.found, evidence.settings.confidence
-    labels = [p.label for p in found.predictors]
+    labels = [p.name for p in found.predictors]
     reference = next((i for i, p in enumerate(found.predictors) if p.protocol == REFERENCE), None)
     sets = [OTHER_PROTOCOLS, ALL, *(FINETUNE for q in found.protocols if q == FINETUNE)]
     names = (
@@ -102,9 +100,9 @@ def normalization_tests(evidence: Evidence) -> xr.Dataset:
         f"without; {_SETS}"
     )
     pairs = [
-        (Predictor(plain, dataset), Predictor(changed, dataset))
+        (Column(plain, dataset), Column(changed, dataset))
         for dataset in evidence.datasets("in_domain")
-        for plain, changed in normalization_pairs([str(v) for v in evidence.cube["variant"].values])
+        for changed, plain in plain_twins(evidence.variants.values()).items()
     ]
     found = predictions(evidence, list(dict.fromkeys(p for pair in pairs for p in pair)))
     trusted = measure_fidelity(evidence, found) if not isinstance(found, str) else found
@@ -129,9 +127,9 @@ def normalization_tests(evidence: Evidence) -> xr.Dataset:
             for c in columns
         },
         coords={
-            "predictor": [b.label for _, b in there],
+            "predictor": [b.name for _, b in there],
             "targets": sets,
-            "plain": ("predictor", [a.label for a, _ in there]),
+            "plain": ("predictor", [a.name for a, _ in there]),
         },
         attrs={
             "definition": definition,
@@ -139,21 +137,6 @@ def normalization_tests(evidence: Evidence) -> xr.Dataset:
             "interval": f"{confidence:.0%} percentiles, of each difference alone",
         },
     )
-
-
-def normalization_pairs(variants: list[str]) -> list[tuple[str, str]]:
-    """Variants that differ only in how embeddings are normalised: (without, with)."""
-    pairs = []
-    for changed in variants:
-        protocol, _, name = changed.partition("/")
-        for mark in NORMALIZED:
-            if mark not in name or protocol == "predictors":
-                continue
-            head, _, tail = name.rpartition(mark)
-            names = (f"{protocol}/{head}{tail}", f"{protocol}/{head}_none{tail}")
-            pairs += [(plain, changed) for plain in names if plain in variants]
-            break
-    return pairs
 
 
 def compared(trusted: Fidelity, pairs: list[Pair], name: str, confidence: float) -> Differences:
@@ -184,8 +167,7 @@ def _shared_protocols(trusted: Fidelity, a: int, b: int, name: str) -> NDArray[n
     found = trusted.found
     known = np.isfinite(trusted.spearman)
     chosen = found.members(name, found.predictors[a].protocol, found.predictors[b].protocol)
-    protocol_of = np.array([variant.partition("/")[0] for variant, _ in found.targets])
-    inside = np.isin(protocol_of, np.array(found.protocols)[chosen])
+    inside = chosen[found.protocol_places]
     return chosen & bool((known[a] == known[b])[inside].all())
 
 

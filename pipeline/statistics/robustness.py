@@ -8,8 +8,8 @@ classifiers; their leave-one-out residual is only called a transfer residual her
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -22,6 +22,7 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise
 from pipeline.statistics.panel import logit, words
 from pipeline.statistics.withheld import withheld
+from pipeline.variants.variant import Variant
 
 Floats = NDArray[np.float64]
 
@@ -57,25 +58,23 @@ class Head:
     source: str
 
 
-def heads_of(variants: Sequence[str], datasets: Sequence[str]) -> list[Head]:
+def heads_of(variants: Collection[Variant]) -> list[Head]:
     """Transferred probes that were tested at home, too.
 
     ``transfer/from_A_knn_study`` is ``knn/study`` on A, ``transfer/from_A_ridge_none`` is
     ``linear/ridge_none`` on A. Features moved to the target's statistics are other probes.
     """
-    found = []
-    for variant in variants:
-        rest = variant.removeprefix("transfer/from_")
-        # Long names first: one data set's may begin another's.
-        for source in sorted(datasets, key=len, reverse=True):
-            if rest != variant and rest.startswith(f"{source}_"):
-                name = rest.removeprefix(f"{source}_")
-                at_home = name.removeprefix("knn_")
-                home = f"linear/{name}" if at_home == name else f"knn/{at_home}"
-                if home in variants:
-                    found.append(Head(variant, home, source))
-                break
-    return found
+    there = set(variants)
+    homes = {
+        moved: replace(moved, protocol="knn" if moved.head == "knn" else "linear", source="")
+        for moved in variants
+        if moved.source
+    }
+    return [
+        Head(moved.full_name, home.full_name, moved.source)
+        for moved, home in homes.items()
+        if home in there
+    ]
 
 
 def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = None) -> xr.Dataset:
@@ -98,7 +97,7 @@ def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = No
     chosen = words(evidence, "supervision") == "supervised"
     if baseline is not None:
         chosen = np.isin(evidence.models, list(baseline))
-    heads = heads_of([str(v) for v in cube["variant"].values], evidence.datasets())
+    heads = heads_of(evidence.variants.values())
     if not heads:
         return withheld(ROBUSTNESS, "no head was tested both at home and on another data set")
     if chosen.sum() < MIN_BASELINE:

@@ -63,9 +63,9 @@ def trust(evidence: Evidence) -> xr.Dataset:
 def coordinates(found: Predictions) -> dict[str, object]:
     """Of tables by predictor and set of targets."""
     return {
-        "predictor": [p.label for p in found.predictors],
+        "predictor": [p.name for p in found.predictors],
         "targets": found.sets,
-        "predictor_variant": ("predictor", [p.variant for p in found.predictors]),
+        "predictor_variant": ("predictor", [p.variant.full_name for p in found.predictors]),
         "predictor_dataset": ("predictor", [p.dataset for p in found.predictors]),
     }
 
@@ -105,13 +105,12 @@ def _intervals(trusted: Fidelity, confidence: float) -> dict[str, Floats]:
 def _extremes(trusted: Fidelity) -> dict[str, Floats]:
     """Lowest and highest coefficient of any target, and fewest models behind one."""
     found = trusted.found
-    protocols = np.array([found.protocols.index(v.partition("/")[0]) for v, _ in found.targets])
     models = models_of(found).astype(float)
     shape = (len(COEFFICIENTS), len(found.predictors), len(found.sets))
     table = {name: np.full(shape, np.nan) for name in ("lowest", "highest", "n")}
     for p, predictor in enumerate(found.predictors):
         for s, name in enumerate(found.sets):
-            inside = found.members(name, predictor.protocol)[protocols]
+            inside = found.members(name, predictor.protocol)[found.protocol_places]
             for c, values in enumerate(trusted.observed[:, p]):
                 chosen = inside & np.isfinite(values)
                 if chosen.any():

@@ -16,6 +16,7 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
 from pipeline.statistics.panel import words
 from pipeline.statistics.rank_correlation import spearman
+from pipeline.variants.column import column_name
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -84,7 +85,7 @@ def predictors_given_backbone(evidence: Evidence) -> xr.Dataset:
         {
             "given": [ALL, POOLED],
             "dataset": evidence.datasets(),
-            "predictor": [name.partition("/")[2] for name in names],
+            "predictor": [evidence.variants[name].name for name in names],
             "protocol": list(evidence.headline),
         },
         "families",
@@ -103,7 +104,7 @@ def _columns(
     chosen = table.sel(variant=variants, dataset=datasets).transpose("model", "variant", "dataset")
     flat = chosen.values.reshape(len(evidence.models), -1)
     scored = np.isfinite(flat).any(axis=0)
-    names = [f"{v}@{d}" for v in variants for d in datasets]
+    names = [column_name(v, d) for v in variants for d in datasets]
     return flat[:, scored], [name for name, has in zip(names, scored, strict=True) if has]
 
 

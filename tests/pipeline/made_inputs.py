@@ -3,6 +3,7 @@
 import copy
 import html
 import re
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -10,13 +11,29 @@ import pandas as pd
 import vl_convert
 import xarray as xr
 from markupsafe import Markup
+from named_variants import AnyColumns, AnyVariants, variants_named
 
 from pipeline.report.inputs import Inputs
 from pipeline.report.page import _environment
-from pipeline.report.words import protocol_word
+from pipeline.scores.variant_table import variant_coords, variants_of
 from pipeline.study import Study
+from pipeline.variants.words import protocol_word
 
 METRIC = "top1"
+
+
+class MadeInputs(Inputs):
+    """Inputs whose statistics may speak of variants and data sets that have no score."""
+
+    @cached_property
+    def variants(self):
+        """Those of the cube, and all others."""
+        return AnyVariants(variants_of(self.cube))
+
+    @cached_property
+    def columns(self):
+        """All that there are."""
+        return AnyColumns()
 
 
 def make_inputs(
@@ -62,7 +79,7 @@ def make_inputs(
             "dataset": list(datasets),
             "variant": list(variants),
             "metric": [METRIC],
-            "protocol": ("variant", [v.partition("/")[0] for v in variants]),
+            **variant_coords(variants_named(variants)),
             "role": (
                 "dataset",
                 ["in_domain" if d.startswith("in") else "out_of_domain" for d in datasets],
@@ -86,7 +103,7 @@ def make_inputs(
             "report": {},
         }
     )
-    return Inputs(study, cube, correlations, pd.DataFrame(), {}, {}, dict(statistics))
+    return MadeInputs(study, cube, correlations, pd.DataFrame(), {}, {}, dict(statistics))
 
 
 def table(dims, labels, variables, **attrs):

@@ -7,14 +7,14 @@ import pytest
 from made_cubes import make_cube, make_evidence
 from scipy import stats
 
-from pipeline.report.words import variant_label
-from pipeline.statistics import budgets
-from pipeline.statistics.complexities import parse
+from pipeline.statistics.budgets import curves
+from pipeline.statistics.complexities import complexities
 from pipeline.statistics.complexity_gap import complexity_gap
 from pipeline.statistics.evidence import Draws, Evidence
 from pipeline.statistics.label_gap import label_gap
-from pipeline.statistics.normalization_effect import normalization_pairs
 from pipeline.statistics.registry import tidy
+from pipeline.statistics.twins import plain_twins
+from pipeline.variants.budget import Budget
 
 TASKS = ("2_classes", "5_classes", "all_classes", "coarse")
 CHANCE = np.array([0.5, 0.2, 0.1, 0.3])
@@ -180,17 +180,13 @@ def test_what_is_not_there_is_said():
 
 
 def test_no_other_reader_takes_them_for_something_else():
-    simpler = [v for v, t in zip(VARIANTS, TASKS, strict=True) if t != "all_classes"]
-    assert [parse(v) for v in VARIANTS if v in simpler] == [
-        ("ridge", "10_shots", t) for t in TASKS if t != "all_classes"
-    ]
-    assert parse("fewshot/ridge_10_shots") is None
-    assert parse("linear/ridge_none") is None
-    assert [budgets.parse(v) for v in simpler] == [None] * 3
-    assert normalization_pairs(VARIANTS) == {}
     evidence = study((0.1, 0.1, 0.1, 0.1))
+    found, all_classes = complexities(evidence), curves(evidence)
+    assert (found.budget, found.heads, found.tasks) == (Budget(shots=10), ["ridge"], list(TASKS))
+    assert (all_classes.budgets, all_classes.heads) == ([Budget(shots=10)], ["ridge"])
+    assert plain_twins(evidence.variants.values()) == {}
     assert label_gap(evidence)["budget"].values.tolist() == ["10_shots"]
-    assert [variant_label(v) for v in simpler] == [
+    assert [v.label for v in evidence.variants.values() if v.task] == [
         "few-shot: 10 images a class, ridge, 2 classes at a time",
         "few-shot: 10 images a class, ridge, 5 classes at a time",
         "few-shot: 10 images a class, ridge, coarse classes",

@@ -14,9 +14,9 @@ from projects import RESNET, VIT
 from cache.cell import Cell
 from cache.errors import ProbelineError
 from pipeline.params import load_study
-from pipeline.paths import cell_address
+from pipeline.paths import SCORES_NC, cell_address
 from pipeline.scores.cube import to_cube
-from pipeline.scores.netcdf import read_netcdf
+from pipeline.scores.netcdf import read_netcdf, write_netcdf
 from pipeline.scores.score_table import COLUMNS
 
 
@@ -83,6 +83,13 @@ def test_missing_and_damaged_records_stay_visible_and_are_made_again(scored):
     scored.run("collect").refused("m1.parquet", "delete the file")
     scored.run("linear").succeeded("5 cached, 1 computed")
     scored.run("collect").succeeded()
+
+
+def test_a_cube_of_another_version_is_refused(scored):
+    cube = read_netcdf(SCORES_NC)
+    write_netcdf(cube.drop_vars(["head", "label"]), SCORES_NC)
+    for stage in ("correlate", "report"):
+        scored.run(stage).refused("scores.nc", "another version", "no head, label", "collect")
 
 
 def collected() -> dict[str, float]:

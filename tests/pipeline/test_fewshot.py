@@ -132,7 +132,7 @@ def plain_ece(confidence, hits) -> float:
 def test_episodes_equal_scikit_learns_metrics_and_scipys_interval():
     found, draws, (x, y), (val, val_y) = episodes({"prototype": prototypes})
     sites = np.array(["x", "y"])[np.arange(60) % 2]
-    assert [e.variant for e in found] == ["prototype_1_shot", "prototype_10_shots"]
+    assert [e.variant.name for e in found] == ["prototype_1_shot", "prototype_10_shots"]
     for e, budget in zip(found, BUDGETS, strict=True):
         of_budget = [d for d in draws if d.budget == budget]
         top1, top5, balanced = [], [], []
@@ -174,7 +174,7 @@ def test_the_table_holds_every_image_of_every_draw():
     assert len(table) == 3 * len(draws) * len(val)
     frame = table.to_pandas()
     chosen = frame[(frame["variant"] == "l_10_shots") & (frame["draw"] == 3)]
-    e = next(e for e in found if e.variant == "l_10_shots")
+    e = next(e for e in found if e.variant.name == "l_10_shots")
     np.testing.assert_array_equal(chosen["sample"], np.arange(len(val)))
     np.testing.assert_array_equal(chosen["predicted"], e.predicted[3])
     np.testing.assert_array_equal(chosen["rank"], e.rank[3])

@@ -17,8 +17,10 @@ from pipeline.classifiers import heads as module
 from pipeline.classifiers.head_stacks import cross_entropy
 from pipeline.classifiers.heads import Head, Recipe, fit_heads
 from pipeline.classifiers.inner_splits import held_out_parts
-from pipeline.probes.sgd import Trial, best_trial, fit_sgd, try_heads, variant_names
+from pipeline.probes.sgd import Trial, best_trial, fit_sgd, try_heads
+from pipeline.variants.asked import gradient_variants
 
+SGD = gradient_variants("sgd", (False, True))
 GRID = [Head(rate, bn) for bn in (False, True) for rate in (0.01, 0.1, 1.0, 10.0)]
 
 
@@ -202,10 +204,10 @@ def test_the_hold_out_chooses():
     val, _ = clouds(8, n=61)
     recipe, mask = Recipe(epochs=6, batch=64), held_out_parts(y, "holdout", 0).masks[0]
     heads = fit_sgd(
-        "sgd_cached", [x], x, y, 4, rates=[0.01, 0.1, 1.0], recipe=recipe, held_out=mask,
+        SGD, [x], x, y, 4, rates=[0.01, 0.1, 1.0], recipe=recipe, held_out=mask,
         device="cpu",
     )  # fmt: skip
-    assert [h.variant for h in heads] == variant_names("sgd_cached")
+    assert [h.variant for h in heads] == SGD
     tops = [t["holdout_top1"] for t in heads[2].details["trials"] if not t["batch_norm"]]
     assert heads[2].details["holdout_top1"] == max(tops)
     assert heads[0].details["learning_rate"] == 0.1
@@ -252,11 +254,11 @@ def test_diverged_presets_are_named_and_left_out():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.probes.sgd.PRESET_RATE", 1e38)
         heads = fit_sgd(
-            "sgd_cached", [x], x, y, 4,
+            SGD, [x], x, y, 4,
             rates=[0.1], recipe=Recipe(epochs=6, batch=64), held_out=np.arange(len(y)) % 5 == 0,
             device="cpu",
         )  # fmt: skip
-    assert [h.variant for h in heads] == ["sgd_cached_tuned", "sgd_cached_bn_tuned"]
+    assert [h.variant.name for h in heads] == ["sgd_cached_tuned", "sgd_cached_bn_tuned"]
     assert heads[0].details["diverged_variants"] == ["sgd_cached", "sgd_cached_bn"]
 
 

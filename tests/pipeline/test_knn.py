@@ -16,7 +16,8 @@ from pipeline.nearest.neighbors import neighbors_key, search_cell, spaces
 from pipeline.paths import neighbors_path, record_path
 from pipeline.probes import knn
 from pipeline.probes.knn import run_knn
-from pipeline.probes.knn_variants import TUNED_K, tuned_votings, variant_names
+from pipeline.probes.knn_variants import TUNED_K, tuned_votings
+from pipeline.variants.asked import asked_variants
 
 FOUR = {"keep": 60, "metric": ["euclidean", "cosine"], "normalization": ["none", "zscore"]}
 GRID = {
@@ -93,9 +94,13 @@ def test_every_variant_votes_as_scikit_learn():
         assert rows[name, "top1"]["seconds"] > 0
 
 
+def names_of(study):
+    return [variant.name for variant in asked_variants(study) if variant.protocol == "knn"]
+
+
 def test_dino_is_named_by_its_k():
     study = make_study({"keep": 200}, {"presets": ["dino", "study"]})
-    assert variant_names(study) == [
+    assert names_of(study) == [
         "dino_k10", "dino_k20", "dino_k100", "dino_k200", "study", "study_zscore"
     ]  # fmt: skip
     task = made_task(4, n=230)
@@ -109,7 +114,7 @@ def test_dino_is_named_by_its_k():
 
 def test_names_are_distinct_presets_first_and_tuned_last():
     study = make_study(FOUR, GRID)
-    names = variant_names(study)
+    names = names_of(study)
     assert names[:2] == ["study", "study_zscore"]
     assert names[-1] == "tuned"
     # two cosine spaces with four weightings (two temperatures), two euclidean ones with two

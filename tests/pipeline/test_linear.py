@@ -53,7 +53,7 @@ def test_logistic_heads_have_scikit_learns_probabilities(normalization, classes)
     plain = LogisticRegression(C=head.details["C"], max_iter=10_000, tol=1e-10).fit(bank, y)
     expected = plain.predict_proba(queries)
     np.testing.assert_allclose(np.exp(head.scores(other)), expected, atol=1e-5)
-    assert (head.variant, head.log_probabilities) == (f"logistic_{normalization}", True)
+    assert (head.variant.name, head.log_probabilities) == (f"logistic_{normalization}", True)
 
 
 @pytest.mark.parametrize("normalization", NORMALIZATIONS)

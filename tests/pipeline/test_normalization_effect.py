@@ -5,33 +5,42 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from made_cubes import make_cube, make_evidence
+from named_variants import variants_named
 from scipy import stats
 
 from pipeline.statistics.normalization_effect import (
     normalization_effect,
-    normalization_pairs,
     normalization_ranking,
 )
 from pipeline.statistics.panel import cluster_weights
+from pipeline.statistics.twins import plain_twins
 
 VARIANTS = ["knn/study", "knn/study_zscore"]
 
 
-def test_twins_by_name():
-    variants = [
+def test_twins():
+    names = [
         "knn/study", "knn/study_zscore", "knn/k5_euclidean_uniform_none",
         "knn/k5_euclidean_uniform_zscore", "knn/dino_k10", "linear/ridge_none",
-        "linear/ridge_zscore", "linear/logistic_zscore", "linear/sgd_cached",
+        "linear/ridge_zscore", "linear/ridge_l2", "linear/logistic_zscore", "linear/sgd_cached",
         "linear/sgd_cached_bn", "linear/sgd_cached_tuned", "linear/sgd_cached_bn_tuned",
         "transfer/from_d0_knn_study_zscore", "transfer/from_d0_knn_study_target_zscore",
     ]  # fmt: skip
-    assert normalization_pairs(variants) == {
+    twins = {
         "knn/study_zscore": "knn/study",
         "knn/k5_euclidean_uniform_zscore": "knn/k5_euclidean_uniform_none",
         "linear/ridge_zscore": "linear/ridge_none",
+        "linear/ridge_l2": "linear/ridge_none",
         "linear/sgd_cached_bn": "linear/sgd_cached",
         "linear/sgd_cached_bn_tuned": "linear/sgd_cached_tuned",
     }
+    found = plain_twins(variants_named(names))
+    assert {v.full_name: twin.full_name for v, twin in found.items()} == twins
+    # How z-scoring and BatchNorm change scores is a table of its own.
+    values = np.random.default_rng(0).uniform(0.3, 0.7, (9, 3, len(names)))
+    effect = normalization_effect(make_evidence(make_cube(values, names)))
+    shown = dict(zip(effect["variant"].values, effect["plain"].values, strict=True))
+    assert shown == {name: twin for name, twin in twins.items() if name != "linear/ridge_l2"}
 
 
 def test_a_planted_difference_with_its_interval():

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import xarray as xr
 from dvc_render.vega import VegaRenderer
+from named_variants import variants_named
 from projects import REPOSITORY
 from ruamel.yaml import YAML
 from scipy import stats
 
+from pipeline.scores.variant_table import variant_coords
 from pipeline.statistics.analysis import analyse
 from pipeline.statistics.plots import _COLUMNS, plot_tables
 from pipeline.study import Correlation
@@ -37,7 +39,7 @@ def cube():
             "role": ("dataset", ["in_domain", "out_of_domain", "out_of_domain"]),
             "cluster": ("dataset", [""] * 3),
             "variant": variants,
-            "protocol": ("variant", ["linear", "linear", "predictors"]),
+            **variant_coords(variants_named(variants)),
             "metric": ["top1", "promise"],
         },
     )

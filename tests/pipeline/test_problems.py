@@ -86,7 +86,7 @@ def test_every_pair_of_classes_meets_equally_often():
 def test_a_few_classes_equal_a_plain_loop(classify, size):
     problem = a_few_classes(CLASSES, size, seed=0)
     found = episodes(problem, classify)
-    assert found.variant == f"p_4_shots_{size}_classes"
+    assert found.variant.name == f"p_4_shots_{size}_classes"
     for place, draw in enumerate(DRAWS):
         for part in problem.parts(draw.number):
             classes = part.labels.tolist()
@@ -106,7 +106,7 @@ def test_a_few_classes_equal_a_plain_loop(classify, size):
 
 def test_coarse_classes_equal_the_head_on_merged_labels():
     found = episodes(coarse_classes(COARSE, NAMES))
-    assert found.variant == "p_4_shots_coarse"
+    assert found.variant.name == "p_4_shots_coarse"
     for place, draw in enumerate(DRAWS):
         scores = prototypes(X[draw.rows], CODES[Y[draw.rows]], VAL, 3).values
         np.testing.assert_array_equal(found.predicted[place], scores.argmax(1))
@@ -190,12 +190,9 @@ def test_several_fits_tell_whether_all_converged():
 
 def test_problems_of_a_data_set():
     asked = Fewshot(shots=[4], class_counts=[5, 2, 7, 9], coarse={"one": COARSE})
-    assert [p.name for p in problems_of(asked, "one", NAMES)] == [
-        "5_classes",
-        "2_classes",
-        "coarse",
-    ]
-    assert [p.name for p in problems_of(asked, "other", NAMES)] == ["5_classes", "2_classes"]
+    found = problems_of(asked, "one", NAMES)
+    assert [(p.ways, p.names) for p in found] == [(5, ()), (2, ()), (None, tuple(COARSE))]
+    assert [p.ways for p in problems_of(asked, "other", NAMES)] == [5, 2]
 
 
 @pytest.mark.parametrize(

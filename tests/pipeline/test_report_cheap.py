@@ -20,8 +20,12 @@ def correlations(given=None):
     return table(dims, (GIVEN, DATASETS, NAMES, PROTOCOLS), ends, interval="95%")
 
 
+def made_inputs(statistics):
+    return make_inputs(statistics, variants=[f"predictors/{name}" for name in NAMES])
+
+
 def test_intervals_are_drawn_for_one_data_set_only():
-    pair = figures(make_inputs({"predictors_given_backbone": correlations(0.2)}))
+    pair = figures(made_inputs({"predictors_given_backbone": correlations(0.2)}))
     every = [k for k, _ in drawn(pair["cheap_predictors"])]
     assert (every.count("point"), every.count("rule mark")) == (12, 0)
     one = [k for k, _ in drawn(pair["cheap_predictors"], dataset="out0")]
@@ -29,16 +33,16 @@ def test_intervals_are_drawn_for_one_data_set_only():
 
 
 def test_partial_correlations_are_spoken_of_only_where_there_are_any():
-    with_them = section(make_inputs({"predictors_given_backbone": correlations(0.2)}))
+    with_them = section(made_inputs({"predictors_given_backbone": correlations(0.2)}))
     assert with_them.given == tuple(GIVEN)
     assert "Given backbone" in partial("cheap", with_them)
-    without = section(make_inputs({"predictors_given_backbone": correlations()}))
+    without = section(made_inputs({"predictors_given_backbone": correlations()}))
     assert without.given == ("all models",)
     assert "Given backbone" not in partial("cheap", without)
 
 
 def test_predictors_have_their_names():
-    inputs = make_inputs({"predictors_given_backbone": correlations()})
+    inputs = made_inputs({"predictors_given_backbone": correlations()})
     rows = figures(inputs)["cheap_predictors"][1]
     assert {row["predictor"] for row in rows} == {"RankMe", "LogME", "NC1"}
     protocol, dataset = section(inputs).choices
@@ -49,7 +53,7 @@ def test_predictors_have_their_names():
 def test_a_study_without_cheap_predictors_says_so():
     none = correlations().isel(predictor=slice(0, 0))
     for found in (none, withheld("too few models"), correlations().where(False)):
-        inputs = make_inputs({"predictors_given_backbone": found})
+        inputs = made_inputs({"predictors_given_backbone": found})
         assert figures(inputs) == {}
         text = partial("cheap", section(inputs))
         assert "data-figure" not in text

@@ -38,6 +38,7 @@ def gap(differences=(0.1, 0.2, 0.3, 0.25), half=0.05, change_half=0.02, heads=("
         (list(heads), GROUPS, DATASETS, [*TASKS, *CHANGES]),
         variables,
         budget="10_shots",
+        shots=10,
         interval="95%, over draws",
     )
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import xarray as xr
+from named_variants import variants_named
 
 from pipeline.finetuning.settings import Finetune, Run
 from pipeline.report import finetuning
@@ -35,8 +36,10 @@ def made_inputs(enabled=True, models=MODELS):
         datasets=dict.fromkeys(("in", "out"), SimpleNamespace(source="folder", test_only=False)),
         finetune=Finetune(enabled=enabled, datasets=["in"], runs=runs),
     )
+    variants = dict(zip(VARIANTS, variants_named(VARIANTS), strict=True))
     return SimpleNamespace(
-        study=study, cube=cube, scored=scored, metric="top1", models=list(MODELS),
+        study=study, variants=variants, cube=cube, scored=scored, metric="top1",
+        models=list(MODELS),
         headline={"linear": VARIANTS[0], "finetune": VARIANTS[2]},
         datasets=lambda: ["in", "out"],
     )  # fmt: skip
@@ -78,7 +81,7 @@ def test_rows_are_means_over_the_models_that_a_run_has(curves):
     assert few[0].small.startswith("10% of each class")
     assert [cell.text for cell in few[1:3]] == ["in", "b"]
     assert few[3] == ("72.5", "2 models")
-    assert few[4] == ("45.0", "10% of train, ridge")
+    assert few[4] == ("45.0", "10% of the labels, ridge")
     assert few[5].text == "70.0"
     assert full[3] == ("90.0", "1 model")
     assert full[4].text == "–"  # no head saw as many labels

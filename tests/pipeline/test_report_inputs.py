@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import xarray as xr
+from named_variants import variants_named
 
 from cache.errors import ProbelineError
 from cache.records import read_record, write_record
 from pipeline.scores.cube import cheap_predictors, comparable, headline_variants
+from pipeline.scores.variant_table import variant_coords
 from pipeline.statistics.evidence import _shares
 
 
@@ -50,7 +52,7 @@ def cube():
         coords={
             "model": list("pqr"), "dataset": list("ab"), "variant": variants,
             "metric": ["top1", "value", "promise"],
-            "protocol": ("variant", [v.split("/")[0] for v in variants]),
+            **variant_coords(variants_named(variants)),
         },
     )  # fmt: skip
 

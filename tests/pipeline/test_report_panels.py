@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import xarray as xr
+from named_variants import AnyColumns, AnyVariants
 
 from pipeline.report.noise import noise_tables, overall_table, pairs_table
 from pipeline.report.panels import MOST_ROWS
@@ -20,6 +21,8 @@ def inputs_of(**statistics):
     nothing = xr.Dataset(attrs={"withheld": "fewer than 4 models"})
     return SimpleNamespace(
         told=lambda name: statistics.get(name, nothing),
+        variants=AnyVariants(),
+        columns=AnyColumns(),
         roles={"a": "in_domain", "b": "out_of_domain"},
         study=SimpleNamespace(correlation=SimpleNamespace(confidence=0.95)),
     )

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_inputs import make_inputs, partial, table
+from named_variants import variant_named
 
 from pipeline.report.answers import MOST, Answers
 from pipeline.report.predictors import TRAINED, lone_target, predictors
 from pipeline.report.targets import first_targets, most_targets, single_target
+from pipeline.variants.column import Column
 
 LABELS = [
     "knn/study@in0", "linear/ridge_none@in0", "finetune/full@in0", "predictors/logme@in0",
@@ -77,9 +79,9 @@ def test_one_target_is_spoken_of_first_only_where_there_is_no_more(headline, all
 def test_the_cheap_are_answered_first_and_fine_tuning_is_marked():
     found = predictors(inputs_of())
     answers = answers_of(found)
-    assert [p.label for _, p in answers.leaders] == [LABELS[1], LABELS[3]]
-    assert {p.label for p in answers.shown} == set(LABELS)
-    assert next(p for p in found if p.label == LABELS[2]).kind == TRAINED
+    assert [p.column.name for _, p in answers.leaders] == [LABELS[1], LABELS[3]]
+    assert {p.column.name for p in answers.shown} == set(LABELS)
+    assert next(p for p in found if p.column.name == LABELS[2]).kind == TRAINED
     dear = answers_of(tuple(p for p in found if p.kind == TRAINED))
     assert "not cheap" in dear.leaders[0][0]
 
@@ -87,7 +89,7 @@ def test_the_cheap_are_answered_first_and_fine_tuning_is_marked():
 def test_no_kind_crowds_out_another():
     (first, *_) = predictors(inputs_of())
     many = tuple(
-        dataclasses.replace(first, label=f"{kind}@{where}", mean=1 - i / 100)
+        dataclasses.replace(first, column=Column(variant_named(kind), where), mean=1 - i / 100)
         for kind, where in (
             ("predictors/logme", "each target"), ("predictors/logme", "in0"), ("knn/a", "in0"),
             ("finetune/a", "in0"),
@@ -100,7 +102,7 @@ def test_no_kind_crowds_out_another():
 
 def test_the_wider_mean_is_told_with_the_one_target_beside_it():
     inputs = inputs_of()
-    linear = next(p for p in predictors(inputs) if p.label == LABELS[1])
+    linear = next(p for p in predictors(inputs) if p.column.name == LABELS[1])
     assert (linear.mean, linear.targets, linear.only_target) == (0.7, 4, "")
     assert (linear.lone, linear.lone_low) == (0.2, pytest.approx(0.1))
     assert lone_target(inputs) == "fine-tuning on out0"
@@ -108,7 +110,7 @@ def test_the_wider_mean_is_told_with_the_one_target_beside_it():
 
 def test_a_mean_over_one_target_names_it():
     inputs = inputs_of(trust=trust(wide=1))
-    found = {p.label: p for p in predictors(inputs)}
+    found = {p.column.name: p for p in predictors(inputs)}
     assert found[LABELS[1]].only_target == "fine-tuning on out0"
     assert np.isnan(found[LABELS[1]].lone)
     assert lone_target(inputs) == ""
@@ -116,15 +118,15 @@ def test_a_mean_over_one_target_names_it():
 
 def test_the_single_target_of_a_set_depends_on_the_predictors_protocol():
     two = make_inputs(variants=VARIANTS[:2])
-    assert single_target(two, "other_protocols", "knn/study@in0") == "linear probe on out0"
-    assert single_target(two, "other_protocols", "linear/ridge_none@in0") == "kNN on out0"
-    assert single_target(two, "all", "knn/study@in0") == ""
+    assert single_target(two, "other_protocols", "knn") == "linear probe on out0"
+    assert single_target(two, "other_protocols", "linear") == "kNN on out0"
+    assert single_target(two, "all", "knn") == ""
     more = make_inputs(variants=VARIANTS[:2], datasets=("in0", "out0", "out1"))
-    assert single_target(more, "knn", "predictors/logme@in0") == ""
+    assert single_target(more, "knn", "predictors") == ""
 
 
 def test_comparisons_are_those_that_p_is_corrected_for():
-    found = {p.label: p for p in predictors(inputs_of())}
+    found = {p.column.name: p for p in predictors(inputs_of())}
     assert found[LABELS[0]].comparisons == 3
     assert found[LABELS[0]].p == pytest.approx(0.4)
     assert (found[LABELS[1]].comparisons, found[LABELS[1]].tested_on) == (0, "")

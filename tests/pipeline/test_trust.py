@@ -178,5 +178,5 @@ def test_an_all_missing_data_set_is_no_target(evidence):
     cube["value"].loc[{"dataset": "data3"}] = np.nan
     broken = make_evidence(cube)
     found = predictions(broken, trusted_predictors(broken))
-    assert {d for _, d in found.targets} == {"data1", "data2"}
+    assert {target.dataset for target in found.targets} == {"data1", "data2"}
     assert np.isfinite(trust(broken)["mean"]).any()

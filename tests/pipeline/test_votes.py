@@ -23,9 +23,9 @@ from pipeline.nearest.leave_one_out import (
 )
 from pipeline.nearest.search import nearest
 from pipeline.nearest.votes import Voting, judge, vote
-from pipeline.probes.knn_variants import PRESETS
 from pipeline.probes.scoring import make_outcome
 from pipeline.probes.transfer_votes import neighbor_votes
+from pipeline.variants.presets import PRESETS
 
 KS = (1, 3, 5, 10, 20, 50, 100)
 ALL = [Voting(k, w, 0.07 if w == "softmax" else None) for w in votes.WEIGHTINGS for k in KS]
@@ -244,7 +244,7 @@ def test_transferred_votes_are_scikit_learns_by_every_backend(variant, backend):
     labels = rng.integers(-1, 3, 300)  # -1: nobody's neighbour, but part of the statistics
     found = neighbor_votes(variant, ArrayBank(bank), labels, queries, 3, backend)
     a, b = bank.astype(np.float64), queries.astype(np.float64)
-    if variant.space[1] == "zscore":
+    if variant.normalization == "zscore":
         a, b = ((x - bank.mean(0, np.float64)) / bank.std(0, dtype=np.float64) for x in (a, b))
     peer = KNeighborsClassifier(20, weights="distance", algorithm="brute")
     expected = peer.fit(a[labels >= 0], labels[labels >= 0]).predict_proba(b)
