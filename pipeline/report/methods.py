@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.classifiers.settings import Linear
 from pipeline.finetuning.recipes import REFERENCE_BATCH
+from pipeline.models.feature_kinds import FEATURES
 from pipeline.probes.knn_presets import PRESETS, Variant
 from pipeline.probes.knn_variants import variants
 from pipeline.probes.settings import Fewshot
@@ -39,6 +40,25 @@ def methods(study: Study) -> dict[str, str]:
         "predictors": "Numbers computed from the train embeddings and their labels alone.",
     }
     return {protocol: words[protocol] for protocol in protocols_of(study)}
+
+
+def embeddings(study: Study) -> str:
+    """What is kept of each image, and how it is computed and stored."""
+    models_of: dict[str, list[str]] = {}
+    for name, model in study.models.items():
+        imported = model.weights == "imported"
+        kept = "imported" if imported else FEATURES[model.feature].words
+        models_of.setdefault(kept, []).append(name)
+    if len(models_of) > 1:
+        each = [f"{kept} ({', '.join(names)})" for kept, names in models_of.items()]
+    else:
+        each = list(models_of)
+    storage = study.extraction.storage
+    return (
+        "Each image passes once through the frozen model. Its embedding is "
+        f"{'; or '.join(each)}. Embeddings are computed in {study.extraction.precision} and kept "
+        f"as {storage}{' (float32 where its range needs that)' * (storage == 'float16')}."
+    )
 
 
 def _knn_headline(study: Study) -> str:
