@@ -13,7 +13,6 @@ from pipeline.finetuning.settings import Finetune
 from pipeline.models.settings import Model
 from pipeline.nearest.settings import Neighbors
 from pipeline.pretraining.settings import Pretrain
-from pipeline.probes.knn_presets import PRESETS
 from pipeline.probes.settings import Fewshot, Knn, Predictors, Transfer
 from pipeline.section import Section, one_of
 
@@ -68,16 +67,19 @@ class Study(Section):
 
     @model_validator(mode="after")
     def _votes_have_their_neighbors(self) -> Self:
-        named = [(name, variant) for name in self.knn.presets for variant in PRESETS[name].variants]
-        most = max([*self.knn.k, *(variant.voting.k for _, variant in named)])
+        largest = {"study": 20, "dino": 200}
+        most = max([*self.knn.k, *(largest[preset] for preset in self.knn.presets)])
         if most > self.neighbors.keep:
             raise _elsewhere(
                 ("neighbors", "keep"), f"at least {most}, the largest k that `knn` asks for"
             )
         spaces = {(m, n) for m in self.neighbors.metric for n in self.neighbors.normalization}
-        for preset, variant in named:
-            metric, normalization = variant.space
-            if variant.space not in spaces:
+        for preset, metric, normalization in (
+            ("study", "euclidean", "none"),
+            ("study", "euclidean", "zscore"),
+            ("dino", "cosine", "none"),
+        ):
+            if preset in self.knn.presets and (metric, normalization) not in spaces:
                 raise _elsewhere(
                     ("knn", "presets"),
                     f"no {preset}, or {metric} in neighbors.metric and {normalization} in "

@@ -14,7 +14,7 @@ from pipeline.classifiers.linear_heads import fit_head
 from pipeline.classifiers.normalization import Features
 from pipeline.classifiers.settings import Linear
 from pipeline.nearest.banks import ArrayBank
-from pipeline.probes.knn_presets import Variant
+from pipeline.probes.knn_variants import Variant
 from pipeline.probes.protocol import Task, read_features
 from pipeline.probes.scoring import CONFIDENCE, Outcome, make_outcome, score_rows
 from pipeline.probes.transfer_scores import Part

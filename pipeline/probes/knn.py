@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pipeline.nearest.leave_one_out import Choice, choose, leave_one_out
 from pipeline.nearest.neighbors import Space, Stored, read_neighbors, spaces
 from pipeline.nearest.votes import Verdict, judge
-from pipeline.probes.knn_presets import Variant
-from pipeline.probes.knn_variants import TUNED, tuned_votings, variants_of
+from pipeline.probes.knn_variants import TUNED, Variant, tuned_votings, variants_of
 from pipeline.probes.protocol import Scored, Task, judged
 from pipeline.probes.scoring import Outcome
 from pipeline.study import Study

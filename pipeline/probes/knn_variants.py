@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 
 from cache.errors import ProbelineError
 from pipeline.datasets.index import read_index
 from pipeline.nearest.neighbors import Space, spaces
 from pipeline.nearest.votes import Voting
-from pipeline.probes.knn_presets import PRESETS, Variant
 from pipeline.study import Study
 
 TUNED = "tuned"
@@ -19,9 +19,40 @@ TUNED_K = (1, 2, 5, 10, 20, 50, 100, 200)
 TUNED_TEMPERATURES = (0.03, 0.07, 0.2)
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A named way of voting.
+
+    Attributes
+    ----------
+    name : str
+    space : tuple of str
+        Metric and normalisation of the neighbours.
+    voting : Voting
+    """
+
+    name: str
+    space: Space
+    voting: Voting
+
+
+PRESETS = {
+    # arXiv 2407.12210: k = 20, 1/distance, with and without z-scoring by the train split.
+    "study": (
+        Variant("study", ("euclidean", "none"), Voting(20, "distance")),
+        Variant("study_zscore", ("euclidean", "zscore"), Voting(20, "distance")),
+    ),
+    # DINO's evaluation (arXiv 2104.14294).
+    "dino": tuple(
+        Variant(f"dino_k{k}", ("cosine", "none"), Voting(k, "softmax", 0.07))
+        for k in (10, 20, 100, 200)
+    ),
+}
+
+
 def variants(study: Study) -> list[Variant]:
     """All fixed variants, presets first; the first is the protocol's headline."""
-    presets = [variant for name in study.knn.presets for variant in PRESETS[name].variants]
+    presets = [variant for name in study.knn.presets for variant in PRESETS[name]]
     votings = _votings(study.knn.k, study.knn.weighting, study.knn.temperature)
     grid = [
         Variant(_name(space, voting), space, voting)

@@ -6,14 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.probes.knn_presets import PresetName
 from pipeline.section import Distinct, Section, Seed
 
 
 class Knn(Section):
     """k nearest neighbours: named presets, every combination of a grid, and a tuned variant."""
 
-    presets: Annotated[list[PresetName], Distinct] = []
+    presets: Annotated[list[Literal["study", "dino"]], Distinct] = []
     k: Annotated[list[Annotated[int, Field(ge=1)]], Distinct] = []
     weighting: Annotated[list[Literal["distance", "uniform", "softmax"]], Distinct] = ["distance"]
     temperature: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct] = [

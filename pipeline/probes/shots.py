@@ -50,12 +50,6 @@ class Budget:
             return max(1, round(self.share * count))
         return self.shots or 0
 
-    def mean_labels(self, n_train: int, n_classes: int) -> float:
-        """Labels per class; for a share, the mean over classes when nobody counted them."""
-        if self.share is not None:
-            return max(1.0, self.share * n_train / n_classes)
-        return float(self.shots or 0)
-
 
 @dataclass(frozen=True)
 class Draw:

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 from pipeline.nearest.banks import ArrayBank, Bank
 from pipeline.nearest.library_search import nearest_by
 from pipeline.nearest.votes import vote
-from pipeline.probes.knn_presets import PRESETS, Variant
-from pipeline.probes.knn_variants import variants
+from pipeline.probes.knn_variants import PRESETS, Variant, variants
 from pipeline.study import Study
 
 
 def transferred_variants(study: Study) -> list[Variant]:
     """The presets that the study asks for; without one, the first combination of the grid."""
-    presets = sum(len(PRESETS[name].variants) for name in study.knn.presets)
+    presets = sum(len(PRESETS[name]) for name in study.knn.presets)
     return variants(study)[: presets or 1]
 
 

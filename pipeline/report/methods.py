@@ -5,9 +5,7 @@ from __future__ import annotations
 from pipeline.classifiers.settings import Linear
 from pipeline.finetuning.recipes import REFERENCE_BATCH
 from pipeline.models.feature_kinds import FEATURES
-from pipeline.probes.knn_presets import PRESETS, Variant
-from pipeline.probes.knn_variants import variants
-from pipeline.probes.settings import Fewshot
+from pipeline.probes.settings import Fewshot, Knn
 from pipeline.records import protocols_of
 from pipeline.report.finetuning import run_words
 from pipeline.study import Study
@@ -24,7 +22,6 @@ _INPUTS = {
     "l2": "features scaled to unit length, centred and divided by one number",
 }
 _VOTES = {"distance": "votes weighted by 1/distance", "uniform": "equal votes"}
-_METRICS = {"euclidean": "Euclidean distance", "cosine": "cosine distance"}
 
 
 def methods(study: Study) -> dict[str, str]:
@@ -42,41 +39,21 @@ def methods(study: Study) -> dict[str, str]:
     return {protocol: words[protocol] for protocol in protocols_of(study)}
 
 
-def embeddings(study: Study) -> str:
-    """What is kept of each image, and how it is computed and stored."""
-    models_of: dict[str, list[str]] = {}
-    for name, model in study.models.items():
-        imported = model.weights == "imported"
-        kept = "imported" if imported else FEATURES[model.feature].words
-        models_of.setdefault(kept, []).append(name)
-    if len(models_of) > 1:
-        each = [f"{kept} ({', '.join(names)})" for kept, names in models_of.items()]
-    else:
-        each = list(models_of)
-    storage = study.extraction.storage
-    return (
-        "Each image passes once through the frozen model. Its embedding is "
-        f"{'; or '.join(each)}. Embeddings are computed in {study.extraction.precision} and kept "
-        f"as {storage}{' (float32 where its range needs that)' * (storage == 'float16')}."
-    )
-
-
 def _knn_headline(study: Study) -> str:
-    words = voting_words(variants(study)[0])
-    if not study.knn.presets:
-        return words
-    return f"{words}, as in {PRESETS[study.knn.presets[0]].source}"
-
-
-def voting_words(variant: Variant) -> str:
-    """One way of voting, in plain words."""
-    voting, (metric, normalization) = variant.voting, variant.space
-    neighbors = "neighbour" if voting.k == 1 else "neighbours"
-    if voting.temperature is None:
-        votes = f"{_METRICS[metric]}, {_VOTES[voting.weighting]}"
-    else:
-        votes = f"cosine similarity s, votes weighted by exp(s/{voting.temperature:g})"
-    return f"{voting.k} {neighbors}, {votes}, {_FEATURES[normalization]}"
+    knn: Knn = study.knn
+    if knn.presets:
+        return {
+            "study": "20 neighbours, Euclidean distance, votes weighted by 1/distance, features as "
+            "they are",
+            "dino": "10 neighbours, cosine similarity s, votes weighted by exp(s/0.07)",
+        }[knn.presets[0]]
+    weighting = _VOTES.get(knn.weighting[0], f"votes weighted by exp(s/{knn.temperature[0]:g})")
+    metric = "cosine" if knn.weighting[0] == "softmax" else study.neighbors.metric[0]
+    neighbors = "neighbour" if knn.k[0] == 1 else "neighbours"
+    return (
+        f"{knn.k[0]} {neighbors}, {metric} distance, {weighting}, "
+        f"{_FEATURES[study.neighbors.normalization[0]]}"
+    )
 
 
 def _fewshot(fewshot: Fewshot) -> str:
@@ -125,6 +102,25 @@ def _finetune(study: Study) -> str:
         + " ".join(f"{name}: {run_words(run)}." for name, run in runs.items())
         + f" Headline: {next(iter(runs))}. Learning rates are for {REFERENCE_BATCH} images a step "
         "and scaled to the batch. The test split is used once, to score."
+    )
+
+
+def embeddings(study: Study) -> str:
+    """What is kept of each image, and how it is computed and stored."""
+    models_of: dict[str, list[str]] = {}
+    for name, model in study.models.items():
+        imported = model.weights == "imported"
+        kept = "imported" if imported else FEATURES[model.feature].words
+        models_of.setdefault(kept, []).append(name)
+    if len(models_of) > 1:
+        each = [f"{kept} ({', '.join(names)})" for kept, names in models_of.items()]
+    else:
+        each = list(models_of)
+    storage = study.extraction.storage
+    return (
+        "Each image passes once through the frozen model. Its embedding is "
+        f"{'; or '.join(each)}. Embeddings are computed in {study.extraction.precision} and kept "
+        f"as {storage}{' (float32 where its range needs that)' * (storage == 'float16')}."
     )
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.probes.shots import Budget
 from pipeline.scores.cube import comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.remembered import remembered
@@ -21,12 +20,39 @@ _SHOTS = re.compile(r"fewshot/(.+)_(\d+)_shots?")
 _SHARE = re.compile(r"fewshot/(.+)_(\d+(?:p\d+)?)_percent")
 
 
+@dataclass(frozen=True)
+class Budget:
+    """A number of labels to learn from.
+
+    Attributes
+    ----------
+    name : str
+        ``5_shots`` or ``10_percent``.
+    shots : int or None
+        Labels a class.
+    share : float or None
+        Of the train split's labels.
+    """
+
+    name: str
+    shots: int | None = None
+    share: float | None = None
+
+    def labels(self, n_train: int, n_classes: int) -> float:
+        """Labels a class: of a share their mean over classes, as far as nobody counted them."""
+        if self.shots is not None:
+            return float(self.shots)
+        return max(1.0, (self.share or 0.0) * n_train / n_classes)
+
+
 def parse(variant: str) -> tuple[str, Budget] | None:
     """Head and budget of a few-shot variant; None for all others."""
     if found := _SHOTS.fullmatch(variant):
-        return found[1], Budget(shots=int(found[2]))
+        shots = int(found[2])
+        return found[1], Budget(variant.removeprefix(f"fewshot/{found[1]}_"), shots=shots)
     if found := _SHARE.fullmatch(variant):
-        return found[1], Budget(share=float(found[2].replace("p", ".")) / 100)
+        share = float(found[2].replace("p", ".")) / 100
+        return found[1], Budget(variant.removeprefix(f"fewshot/{found[1]}_"), share=share)
     return None
 
 
@@ -108,7 +134,7 @@ def curves(evidence: Evidence) -> Curves | None:
             values[:, :, column] - low[:, :, column], high[:, :, column] - values[:, :, column]
         )
     tests = [evidence.tests[name] for name in datasets]
-    labels = np.array([[b.mean_labels(t.n_train, t.n_classes) for b in budgets] for t in tests])
+    labels = np.array([[b.labels(t.n_train, t.n_classes) for b in budgets] for t in tests])
     chance = np.array([1 / t.n_classes for t in tests])
     draws, images = _draws(evidence, heads, datasets, budgets)
     # A share comes to whole images of each class, at least one: 1% of 140 is 1, not 1.4.

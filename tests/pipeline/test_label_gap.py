@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from made_cubes import make_cube, make_evidence
 from scipy import stats
 
-from pipeline.probes.shots import Budget
-from pipeline.statistics.budgets import curves, label_curves, parse
+from pipeline.statistics.budgets import Budget, curves, label_curves, parse
 from pipeline.statistics.crossing import crossings, probability_of_none, undecided
 from pipeline.statistics.label_crossing import label_crossing
 from pipeline.statistics.label_gap import label_gap
@@ -117,10 +116,12 @@ def test_models_without_a_match_do_not_count():
 
 
 def test_budgets_by_name():
-    assert parse("fewshot/ridge_1_shot") == ("ridge", Budget(shots=1))
-    assert parse("fewshot/prototypes_25_shots") == ("prototypes", Budget(shots=25))
-    assert parse("fewshot/ridge_2p5_percent") == ("ridge", Budget(share=0.025))
+    assert parse("fewshot/ridge_1_shot") == ("ridge", Budget("1_shot", shots=1))
+    assert parse("fewshot/prototypes_25_shots") == ("prototypes", Budget("25_shots", shots=25))
+    assert parse("fewshot/ridge_2p5_percent") == ("ridge", Budget("2p5_percent", share=0.025))
     assert parse("knn/study") is None
+    assert Budget("", share=0.1).labels(500, 10) == 5
+    assert Budget("", share=0.001).labels(500, 10) == 1
 
 
 def test_a_share_counts_the_images_that_were_drawn():

@@ -73,9 +73,6 @@ def test_names_and_mistakes():
         "1_shot", "5_shots", "10_shots", "25_shots", "1_percent", "10_percent",
     ]  # fmt: skip
     assert Budget(share=0.005).name == "0p5_percent"
-    assert Budget(shots=3).mean_labels(500, 10) == 3
-    assert Budget(share=0.1).mean_labels(500, 10) == 5
-    assert Budget(share=0.001).mean_labels(500, 10) == 1
     with pytest.raises(ValueError, match="shots or a share"):
         Budget()
     for labels in (np.zeros(0, int), np.array([0, 3])):

@@ -23,7 +23,7 @@ from pipeline.nearest.leave_one_out import (
 )
 from pipeline.nearest.search import nearest
 from pipeline.nearest.votes import Voting, judge, vote
-from pipeline.probes.knn_presets import PRESETS
+from pipeline.probes.knn_variants import PRESETS
 from pipeline.probes.scoring import make_outcome
 from pipeline.probes.transfer_votes import neighbor_votes
 
@@ -236,7 +236,7 @@ def test_where_all_are_copies_nothing_is_chosen():
 
 
 @pytest.mark.parametrize("backend", ["numpy", "sklearn", "torch"])
-@pytest.mark.parametrize("variant", PRESETS["study"].variants, ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", PRESETS["study"], ids=lambda variant: variant.name)
 def test_transferred_votes_are_scikit_learns_by_every_backend(variant, backend):
     rng = np.random.default_rng(8)
     bank = (rng.standard_normal((300, 6)) * np.arange(1, 7)).astype(np.float32)
