@@ -25,6 +25,9 @@ _READERS = 4
 _READER_BYTES = 32 << 20
 """A further thread for each so many bytes: a small cell is read before it would have started."""
 
+SKIPPED = 16
+"""Rows that are read in the time that it takes to skip them."""
+
 _REMEDY = "`probeline cache verify --repair` mends it; `dvc checkout` may have it, too"
 
 _intact: set[tuple[int, int, int, str]] = set()
@@ -153,6 +156,32 @@ class Cell:
             self._read_into(chunk, values)
             yield rows, values
 
+    def take(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+        """A few rows: ndarray of shape (n_taken, n_features), in the stored type.
+
+        Raises
+        ------
+        CellCorruptError
+            When a chunk file is absent, or cut short; the bytes of few rows are not hashed.
+        """
+        values = np.empty((len(rows), self.manifest.columns), self.dtype)
+        if len(rows) * SKIPPED >= self.manifest.rows:
+            for span, chunk_values in self.chunks():
+                here = np.flatnonzero((rows >= span.start) & (rows < span.stop))
+                values[here] = chunk_values[rows[here] - span.start]
+            return values
+        chunks, places = np.divmod(rows, self.manifest.chunk_rows)
+        for chunk in np.unique(chunks).tolist():
+            wanted = np.flatnonzero(chunks == chunk)
+            if not self._read_rows(chunk, places[wanted].tolist(), values, wanted.tolist()):
+                deque(self.chunks(), maxlen=0)  # refuses the damaged chunk by its name
+        return values
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Size of one chunk, as it is stored."""
+        return self.manifest.chunk_rows * self.manifest.columns * self.dtype.itemsize
+
     def rows_of(self, chunk: int) -> slice:
         """The rows that a chunk holds."""
         start = chunk * self.manifest.chunk_rows
@@ -190,8 +219,7 @@ class Cell:
         return np.asarray(array[:])
 
     def _read_into(self, chunk: int, values: NDArray[np.floating]) -> None:
-        path = self.address.path / chunk_name(chunk)
-        size = self.manifest.chunk_rows * self.manifest.columns * self.dtype.itemsize
+        path, size = self.address.path / chunk_name(chunk), self.chunk_bytes
         data = values.reshape(-1).view(np.uint8).data
         try:
             with open(path, "rb", buffering=0) as file:
@@ -208,6 +236,21 @@ class Cell:
             found=f"{found} bytes",
             remedy=_REMEDY,
         )
+
+    def _read_rows(
+        self, chunk: int, rows: list[int], values: NDArray[np.floating], places: list[int]
+    ) -> bool:
+        """Put rows of a chunk into their places; False where the file has too few."""
+        path = self.address.path / chunk_name(chunk)
+        size = values[:1].nbytes
+        if not path.is_file():
+            return False
+        with path.open("rb", buffering=0) as file:
+            for row, place in zip(rows, places, strict=True):
+                file.seek(row * size)
+                if file.readinto(values[place].view(np.uint8).data) != size:
+                    return False
+        return True
 
     def _check_bytes(self, chunk: int, path: Path, file: FileIO, data: memoryview) -> None:
         """Refuse bytes other than those that were written, wherever they were damaged.

@@ -62,7 +62,7 @@ def verify(address: CellAddress, *, deep: bool = False) -> list[Fault]:
         faults.append(Fault(address.path / name, "is absent"))
     for name in sorted(present.keys() - digests.keys() - {"zarr.json"}):
         faults.append(Fault(present[name], "does not belong to the cell"))
-    size = cell.manifest.chunk_rows * cell.manifest.columns * cell.dtype.itemsize
+    size = cell.chunk_bytes
     chunks = {chunk_name(c) for c in range(cell.manifest.chunks)}
     for name in sorted(digests.keys() & present.keys()):
         if not present[name].exists():

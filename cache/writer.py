@@ -177,6 +177,10 @@ class CellWriter:
         self._journal.append(entry)
         self._done[chunk] = entry
 
+    def chunk_of(self, row: int) -> int:
+        """The chunk that holds a row."""
+        return row // self.chunk_rows
+
     def rows_of(self, chunk: int) -> slice:
         """The rows that a chunk holds."""
         start = chunk * self.chunk_rows

@@ -26,7 +26,7 @@ class Progress:
     """
 
     def __init__(self, name: str, total: int, unit: str) -> None:
-        self._name, self._total, self._unit = name, total, unit
+        self.name, self._total, self._unit = name, total, unit
         self._done, self._start = 0, time.monotonic()
         self._next_line = self._start + LOG_SECONDS
         self._bar = (
@@ -48,7 +48,7 @@ class Progress:
             rate = self._done / (now - self._start)
             left = (self._total - self._done) / rate if rate else float("inf")
             print(
-                f"{self._name}: {self._done:,} of {self._total:,} {self._unit}, "
+                f"{self.name}: {self._done:,} of {self._total:,} {self._unit}, "
                 f"{rate:,.3g} a second, {left:,.0f} s left" + (f"; {words}" if words else ""),
                 file=sys.stderr,
                 flush=True,

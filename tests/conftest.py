@@ -43,8 +43,8 @@ def quiet_machine(monkeypatch):
     monkeypatch.setenv("PROBELINE_DEVICE", "cpu")
     monkeypatch.setenv("PROBELINE_WORKERS", "0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    parallel = importlib.import_module("pipeline.parallel")
-    monkeypatch.setattr(parallel, "cpu_count", lambda: 1)
+    process_pool = importlib.import_module("pipeline.process_pool")
+    monkeypatch.setattr(process_pool, "cpu_count", lambda: 1)
 
 
 @pytest.fixture

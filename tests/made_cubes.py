@@ -22,12 +22,15 @@ WORDS = {
 }
 
 
-def make_cube(accuracy, variants, *, n_test=1_000, **words):
+def make_cube(accuracy, variants=None, *, n_test=1_000, **words):
     """A cube of top-1 accuracies.
 
-    `accuracy` has shape (n_models, n_datasets, n_variants), NaN where missing; `words` are lists of
-    family, backbone …, or one word for all. Predictors' numbers go where ``promise`` belongs.
+    `accuracy` has shape (n_models, n_datasets, n_variants), NaN where missing, or is a dict of
+    (n_models, n_datasets) by variant; `words` are lists of family, backbone …, or one word for all.
+    Predictors' numbers go where ``promise`` belongs.
     """
+    if variants is None:
+        variants, accuracy = list(accuracy), np.stack(list(accuracy.values()), axis=-1)
     accuracy = np.asarray(accuracy, np.float64)
     models, datasets = ([f"{w}{i}" for i in range(n)] for w, n in
                         zip(("m", "d"), accuracy.shape, strict=False))  # fmt: skip
@@ -53,9 +56,11 @@ def make_cube(accuracy, variants, *, n_test=1_000, **words):
         for word, dim in WORDS.items()
     }
     unknown = np.full(value.shape, np.nan)
+    seconds = np.where(np.isfinite(value), 2.0, np.nan)
     return xr.Dataset(
         {"value": (dims, value)}
-        | dict.fromkeys(("ci_low", "ci_high", "seconds"), (dims, unknown))
+        | dict.fromkeys(("ci_low", "ci_high"), (dims, unknown))
+        | {"seconds": (dims, seconds)}
         | {"n_test": ("dataset", np.broadcast_to(n_test, len(datasets)))},
         coords={
             "model": models,

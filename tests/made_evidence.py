@@ -2,56 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from named_variants import variants_named
 
-from pipeline.scores.variant_table import variant_coords
 from pipeline.statistics.evidence import Evidence, Hits, ValSplit
 from pipeline.study import Correlation
-
-
-def make_cube(
-    scores: Mapping[str, np.ndarray],
-    *,
-    roles: Sequence[str],
-    families: Sequence[str] | None = None,
-    backbones: Sequence[str] | None = None,
-    clusters: Sequence[str] | None = None,
-    n_test: int | Sequence[int] = 1_000,
-) -> xr.Dataset:
-    """A cube of top-1 scores: variant -> (n_models, n_datasets); cheap predictors by promise."""
-    variants = list(scores)
-    models, datasets = scores[variants[0]].shape
-    value = np.full((models, datasets, len(variants), 2), np.nan)
-    for v, variant in enumerate(variants):
-        value[:, :, v, int(variant.startswith("predictors/"))] = scores[variant]
-    dims = ("model", "dataset", "variant", "metric")
-    names = [f"model{i}" for i in range(models)]
-    return xr.Dataset(
-        {
-            "value": (dims, value),
-            "seconds": (dims, np.where(np.isfinite(value), 2.0, np.nan)),
-            "n_test": ("dataset", np.broadcast_to(n_test, datasets).astype(np.int64)),
-        },
-        coords={
-            "model": names,
-            "dataset": [f"data{i}" for i in range(datasets)],
-            "variant": variants,
-            "metric": ["top1", "promise"],
-            **variant_coords(variants_named(variants)),
-            "family": ("model", list(families or names)),
-            "backbone": ("model", list(backbones or ["one"] * models)),
-            "method": ("model", names),
-            "supervision": ("model", ["unknown"] * models),
-            "kind": ("model", ["unknown"] * models),
-            "role": ("dataset", list(roles)),
-            "cluster": ("dataset", list(clusters or [""] * datasets)),
-            "shift": ("dataset", [""] * datasets),
-        },
-    )
 
 
 def make_evidence(

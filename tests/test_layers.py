@@ -47,6 +47,17 @@ def test_the_cache_knows_no_models_and_no_images():
     assert not {f.name: b for f in files_of("cache") if (b := imports_of(f) & forbidden)}
 
 
+def test_only_the_cache_knows_how_chunks_lie_on_disk():
+    known = ("chunk_name", "manifest.chunk_rows", "manifest.digests", "embedding/c")
+    wrong = [
+        f"{path.relative_to(REPOSITORY)}: {word}"
+        for path in files_of("pipeline")
+        for word in known
+        if word in path.read_text(encoding="utf-8")
+    ]
+    assert not wrong
+
+
 PACKAGES = (
     ("datasets", "models", "variants"),
     ("extraction", "nearest", "classifiers", "scores"),

@@ -150,11 +150,11 @@ class _Assembler:
 
     def needs(self, batch: slice) -> bool:
         """Whether the batch's chunk is missing."""
-        return batch.start // self.cell.chunk_rows in self._missing
+        return self.cell.chunk_of(batch.start) in self._missing
 
     def take(self, batch: slice, features: NDArray[np.float32], seconds: float) -> None:
         """Put a batch's features into its chunk; submit the chunk when it is full."""
-        chunk = batch.start // self.cell.chunk_rows
+        chunk = self.cell.chunk_of(batch.start)
         rows = self.cell.rows_of(chunk)
         if batch.start == rows.start:
             self._chunk = np.empty((rows.stop - rows.start, self.cell.columns), np.float32)

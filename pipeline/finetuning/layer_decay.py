@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable
 from typing import Any
 
-from timm.models._manipulate import group_with_matcher
-from timm.optim import auto_group_layers
+from timm.models import group_parameters
+from timm.optim import auto_group_layers, param_groups_layer_decay
 from torch import nn
 
 from pipeline.finetuning.recipes import Recipe
 
-_UNMATCHED = "\0"
-"""A name that no matcher of timm's knows."""
+_REST = {"rest": [("", (99999,))]}
+"""Matches every name; 99999 is timm's sign for a part of the layer before (a norm after blocks)."""
 
 
 def layer_ids(backbone: Any) -> dict[str, int]:
@@ -29,12 +30,22 @@ def layer_ids(backbone: Any) -> dict[str, int]:
     """
     if not hasattr(backbone, "group_matcher"):
         return dict(auto_group_layers(backbone))
-    names: Iterable[tuple[str, Any]] = [*backbone.named_parameters(), (_UNMATCHED, None)]
-    ids: dict[str, int] = group_with_matcher(
-        names, backbone.group_matcher(coarse=False), reverse=True
-    )
-    top = max(0, ids.pop(_UNMATCHED) - 1)
-    return {name: min(layer, top) for name, layer in ids.items()}
+    matcher = backbone.group_matcher(coarse=False)
+    if isinstance(matcher, dict):  # else a function, which knows every name
+        matcher = matcher | _REST
+    return dict(group_parameters(backbone, matcher, reverse=True))
+
+
+class _Layered(nn.Module):
+    """A backbone below its head, in the interface by which timm asks a network for its layers."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def group_matcher(self, coarse: bool) -> Callable[[str], float]:
+        ids = {f"backbone.{name}": layer for name, layer in layer_ids(self.backbone).items()}
+        return lambda name: ids.get(name, math.inf)
 
 
 def parameter_groups(backbone: nn.Module, head: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -57,26 +68,16 @@ def parameter_groups(backbone: nn.Module, head: nn.Module, recipe: Recipe) -> li
     list of dict
         ``params``, ``weight_decay`` and ``base``, the learning rate that the schedule multiplies.
     """
-    ids = layer_ids(backbone)
-    top = max(ids.values(), default=0)
-    exempt: set[str] = set(getattr(backbone, "no_weight_decay", set)())
-    groups: dict[tuple[int, bool], dict[str, Any]] = {}
-
-    def add(layer: int, decays: bool, base: float, parameter: nn.Parameter) -> None:
-        empty = {
-            "params": [],
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-            "base": base,
-            "lr": base,
-        }
-        groups.setdefault((layer, decays), empty)["params"].append(parameter)
-
-    for name, parameter in backbone.named_parameters():
-        if parameter.requires_grad:
-            decays = parameter.ndim > 1 and name not in exempt
-            scale = recipe.layer_decay ** (top + 1 - ids[name])
-            add(ids[name], decays, recipe.scaled(recipe.learning_rate) * scale, parameter)
-    for parameter in head.parameters():
-        rate = recipe.scaled(recipe.head_learning_rate)
-        add(top + 1, parameter.ndim > 1, rate, parameter)
-    return list(groups.values())
+    exempt: set[str] = getattr(backbone, "no_weight_decay", set)()
+    groups: list[dict[str, Any]] = param_groups_layer_decay(
+        _Layered(backbone, head),
+        recipe.weight_decay,
+        no_weight_decay_list=[f"backbone.{name}" for name in exempt],
+        layer_decay=recipe.layer_decay,
+    )
+    of_head = {id(parameter) for parameter in head.parameters()}
+    for group in groups:
+        in_head = id(group["params"][0]) in of_head
+        rate = recipe.head_learning_rate if in_head else recipe.learning_rate
+        group["base"] = group["lr"] = recipe.scaled(rate) * group.pop("lr_scale")
+    return groups

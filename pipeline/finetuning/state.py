@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import nn
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import differences
+from pipeline.training_state import load_state
 
 Tensors = dict[str, torch.Tensor]
 
@@ -39,17 +39,9 @@ def read_state(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
     ProbelineError
         When it is damaged, or of a training that was set up in another way.
     """
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    state = load_state(path)
+    if state is None:
         return None
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise ProbelineError(
-            str(path),
-            "the state of an unfinished training is damaged",
-            found=str(error).split("\n")[0][:200],
-            remedy="delete it; the training then starts anew",
-        ) from None
     changed = differences(state["key"], key)
     if changed:
         raise ProbelineError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,6 @@ from cache.errors import ProbelineError
 from cache.records import write_record
 from pipeline.datasets.index import Index
 from pipeline.devices import this_machine
-from pipeline.environment import cpu_count
 from pipeline.finetuning.assembling import put_together
 from pipeline.finetuning.cells import (
     PROTOCOL,
@@ -25,11 +23,10 @@ from pipeline.finetuning.cells import (
     unfinished_path,
 )
 from pipeline.finetuning.run import finetune_cell
-from pipeline.parallel import run_all
 from pipeline.probes.protocol import groups_of
 from pipeline.probes.scoring import outcome_table, score_rows
+from pipeline.process_pool import Report, process_count, run_jobs
 from pipeline.progress import Progress
-from pipeline.side_by_side import Report, run_side_by_side
 from pipeline.study import Study
 
 
@@ -87,18 +84,11 @@ def finetune_one(job: Pending, report: Report) -> None:
 
 
 def _train_all(jobs: Sequence[Pending]) -> list[ProbelineError]:
-    if os.environ.get("DASK_SCHEDULER_ADDRESS"):
-        run_all(_on_worker, [(job,) for job in jobs], name=PROTOCOL, cell_bytes=0)
-        return []
     on_cpu = this_machine().devices[0].type == "cpu"
-    workers = max(1, min(len(jobs), cpu_count())) if on_cpu else 1
+    workers = process_count(len(jobs)) if on_cpu else 1
     epochs = sum(epochs_of(job.study.finetune.runs[job.run]) for job in jobs)
-    with Progress(PROTOCOL, epochs, "epochs") as progress:
-        return run_side_by_side(finetune_one, jobs, workers, progress, name=PROTOCOL)
-
-
-def _on_worker(job: Pending) -> None:
-    finetune_one(job, lambda epochs, words: None)
+    progress = Progress(PROTOCOL, epochs, "epochs")
+    return run_jobs(finetune_one, jobs, workers, progress, keep_going=True)
 
 
 def _finetune(job: Pending, report: Report) -> None:

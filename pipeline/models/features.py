@@ -1,13 +1,4 @@
-"""Which numbers of a forward pass are kept: the layer and the pooling.
-
-Names, for tokens t after the backbone's final norm (class token first, where there is one):
-
-- ``pooled``           what the architecture's own classifier head gets
-- ``cls``              the class token
-- ``mean_patch``       mean over patch tokens, or over the positions of a feature map
-- ``cls+mean_patch``   both, one after the other (the linear-probe input of DINOv2's ViTs)
-- ``last4_cls``        class tokens of the last four blocks, each after the final norm (DINO's)
-"""
+"""Computes the features of `feature_kinds.FEATURES`: the layer and the pooling of each."""
 
 from __future__ import annotations
 

@@ -9,12 +9,12 @@ from pydantic import Field, field_validator, model_validator
 
 from cache.fingerprint import fingerprint
 from pipeline.models.arguments import ways_to_weights
+from pipeline.models.feature_kinds import Feature
 from pipeline.models.zoo import zoo_model
 from pipeline.paths import WEIGHTS, checkpoint_path
 from pipeline.section import Arguments, Section
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-Feature = Literal["pooled", "cls", "mean_patch", "cls+mean_patch", "last4_cls"]
 
 
 class Checkpoint(Section):

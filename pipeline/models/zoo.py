@@ -12,6 +12,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline.models.feature_kinds import FEATURES, Feature
+
 _FILE = Path(__file__).parent / "zoo.yaml"
 
 _FACTS = ("epochs", "data", "clip_target", "note")
@@ -81,10 +83,9 @@ def zoo_model(name: str) -> ZooModel:
     return ZooModel(name, entry, facts)
 
 
-def known_columns(architecture: str, feature: str) -> float:
+def known_columns(architecture: str, feature: Feature) -> float:
     """Features per image of one of the zoo's backbones, without building it; NaN of others."""
-    tokens = {"cls+mean_patch": 2, "last4_cls": 4}.get(feature, 1)
-    return _known("columns", architecture) * tokens
+    return _known("columns", architecture) * FEATURES[feature].tokens
 
 
 def known_parameters(architecture: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,11 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.cell import Cell, chunk_name
+from cache.cell import Cell
 from cache.errors import NonFiniteError
-
-SKIPPED = 16
-"""Rows that are read in the time that it takes to skip them."""
 
 
 class Bank(Protocol):
@@ -66,7 +62,7 @@ class CellBank:
     @property
     def chunk_bytes(self) -> int:
         """Memory that one chunk takes, as it is stored."""
-        return self.cell.manifest.chunk_rows * self.columns * self.cell.dtype.itemsize
+        return self.cell.chunk_bytes
 
     def chunks(self) -> Iterator[tuple[slice, NDArray[np.floating]]]:
         """Pairs (slice of rows, ndarray of shape (n_rows, n_features)), in order of rows."""
@@ -74,18 +70,7 @@ class CellBank:
 
     def take(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
         """A few rows: ndarray of shape (n_taken, n_features), as they are stored."""
-        values = np.empty((len(rows), self.columns), self.cell.dtype)
-        if len(rows) * SKIPPED >= self.rows:
-            for span, chunk_values in self.chunks():
-                here = np.flatnonzero((rows >= span.start) & (rows < span.stop))
-                values[here] = chunk_values[rows[here] - span.start]
-            return values
-        chunks, places = np.divmod(rows, self.cell.manifest.chunk_rows)
-        for chunk in np.unique(chunks).tolist():
-            wanted = np.flatnonzero(chunks == chunk)
-            if not self._read_rows(chunk, places[wanted].tolist(), values, wanted.tolist()):
-                deque(self.chunks(), maxlen=0)  # refuses the damaged chunk by its name
-        return values
+        return self.cell.take(rows)
 
     def describe(self, row: int) -> str:
         """A row, with its image, split, model and data set."""
@@ -94,21 +79,6 @@ class CellBank:
             f"row {row} ({self.cell.ids()[row]}) of split {address.split}, "
             f"model {address.store.stem}, data set {address.store.parent.name}"
         )
-
-    def _read_rows(
-        self, chunk: int, rows: list[int], values: NDArray[np.floating], places: list[int]
-    ) -> bool:
-        """Put rows of a chunk into their places; False where the file has too few."""
-        path = self.cell.address.path / chunk_name(chunk)
-        size = values[:1].nbytes
-        if not path.is_file():
-            return False
-        with path.open("rb", buffering=0) as file:
-            for row, place in zip(rows, places, strict=True):
-                file.seek(row * size)
-                if file.readinto(values[place].view(np.uint8).data) != size:
-                    return False
-        return True
 
 
 @dataclass(frozen=True)

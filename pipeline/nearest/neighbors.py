@@ -25,14 +25,14 @@ from cache.records import is_current_record, read_record, write_record
 from pipeline.backends import choose_backend
 from pipeline.cells import open_cells
 from pipeline.datasets.index import read_index
-from pipeline.environment import cpu_count
 from pipeline.nearest.banks import Bank, CellBank
 from pipeline.nearest.leave_one_out import stratified
 from pipeline.nearest.library_search import OFFERED, nearest_by
 from pipeline.nearest.search import Neighbors
 from pipeline.nearest.settings import Neighbors as Settings
-from pipeline.parallel import run_all
 from pipeline.paths import neighbors_path
+from pipeline.process_pool import Report, process_count, run_jobs
+from pipeline.progress import Progress
 from pipeline.study import Study
 
 FORMAT = 1
@@ -107,11 +107,10 @@ def compute_neighbors(study: Study) -> tuple[int, int]:
                     pending.append((key, path, train, val))
     if pending:
         backend = choose_backend(OFFERED)
-        side_by_side = min(len(pending), cpu_count())
-        share = int(FREE_SHARE * _free_memory(backend)) // side_by_side
         # Features are streamed: no cell's size bounds how many searches run at once.
-        call = partial(search_cell, backend, share)
-        run_all(call, pending, name="neighbors", cell_bytes=0)
+        workers = process_count(len(pending))
+        search = partial(_search, backend, int(FREE_SHARE * _free_memory(backend)) // workers)
+        run_jobs(search, pending, workers, Progress("neighbors", len(pending), "cells"))
     return total - len(pending), len(pending)
 
 
@@ -168,6 +167,13 @@ def read_neighbors(
             facts["backend"],
         )
     return stored
+
+
+def _search(
+    backend: str, share: int, job: tuple[dict[str, Any], Path, Cell, Cell], report: Report
+) -> None:
+    search_cell(backend, share, *job)
+    report(1, "")
 
 
 def search_cell(

@@ -33,15 +33,21 @@ HIDDEN, OUT = 256, 128
 
 
 class Pair(Method):
-    """Projections of two views by a head, which a method gives beside its loss."""
+    """Projections of two views by a head, and what a criterion says of them."""
 
     head: nn.Module
+    criterion: nn.Module
 
     def projections(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Of two random views, each of shape (n_images, OUT); one pass through the encoder."""
         features = self.encoder(torch.cat(self.two_views(images)))
         first, second = self.head(features).chunk(2)
         return first, second
+
+    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """See `Method.loss`; the labels are not used."""
+        loss: torch.Tensor = self.criterion(*self.projections(images))
+        return loss
 
 
 class SimCLR(Pair):
@@ -52,11 +58,6 @@ class SimCLR(Pair):
         self.head = SimCLRProjectionHead(encoder.width, HIDDEN, OUT)
         self.criterion = NTXentLoss(temperature=0.2)
 
-    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See `Method.loss`; the labels are not used."""
-        loss: torch.Tensor = self.criterion(*self.projections(images))
-        return loss
-
 
 class BarlowTwins(Pair):
     """The cross-correlation of two views' projections becomes the identity."""
@@ -66,11 +67,6 @@ class BarlowTwins(Pair):
         self.head = BarlowTwinsProjectionHead(encoder.width, HIDDEN, OUT)
         self.criterion = BarlowTwinsLoss()
 
-    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See `Method.loss`; the labels are not used."""
-        loss: torch.Tensor = self.criterion(*self.projections(images))
-        return loss
-
 
 class VICReg(Pair):
     """Views agree, while every projected column keeps its variance and its independence."""
@@ -79,11 +75,6 @@ class VICReg(Pair):
         super().__init__(encoder, setting)
         self.head = BarlowTwinsProjectionHead(encoder.width, HIDDEN, OUT)
         self.criterion = VICRegLoss()
-
-    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See `Method.loss`; the labels are not used."""
-        loss: torch.Tensor = self.criterion(*self.projections(images))
-        return loss
 
 
 class SimSiam(Pair):

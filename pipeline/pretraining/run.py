@@ -15,7 +15,6 @@ from cache.files import sha256_bytes, write_durably
 from cache.fingerprint import fingerprint
 from pipeline.datasets.index import Index
 from pipeline.devices import this_machine
-from pipeline.environment import cpu_count
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
 from pipeline.paths import checkpoint_path
@@ -24,8 +23,8 @@ from pipeline.pretraining.entries import pretrain_key, record_path, unfinished_p
 from pipeline.pretraining.images import training_images
 from pipeline.pretraining.rank import rank_of
 from pipeline.pretraining.training import Training
+from pipeline.process_pool import Report, process_count, run_jobs
 from pipeline.progress import Progress
-from pipeline.side_by_side import Report, run_side_by_side
 from pipeline.study import Study
 
 _PACKAGES = ("torch", "timm", "lightly", "numpy", "pillow")
@@ -54,9 +53,9 @@ def pretrain_all(study: Study, indexes: dict[str, Index]) -> None:
     epochs = sum(study.pretrain[n].epochs for n in indexes if study.pretrain[n].method != "random")
     jobs = [(study, name, index) for name, index in indexes.items()]
     on_cpu = this_machine().devices[0].type == "cpu"
-    workers = min(len(jobs), cpu_count()) if on_cpu else 1
-    with Progress("pretrain", epochs, "epochs") as progress:
-        failed = run_side_by_side(_train, jobs, workers, progress, name="pretrain")
+    workers = process_count(len(jobs)) if on_cpu else 1
+    progress = Progress("pretrain", epochs, "epochs")
+    failed = run_jobs(_train, jobs, workers, progress, keep_going=True, cluster=False)
     if failed:
         raise failed[0]
 

@@ -21,6 +21,7 @@ from pipeline.pretraining.images import TrainingImages
 from pipeline.pretraining.methods import METHODS
 from pipeline.pretraining.settings import Pretrain
 from pipeline.pretraining.views import Augmentation
+from pipeline.training_state import load_state
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls as a cosine, to zero."""
@@ -143,19 +144,9 @@ class Training:
         return buffer.getvalue()
 
     def _continue(self, kept: Path, key: str) -> None:
-        """Take up the state at `kept`; one of other settings, or a damaged one, is passed over."""
-        try:
-            state = torch.load(kept, map_location=self._device, weights_only=True)
-        except FileNotFoundError:
-            return
-        except (RuntimeError, EOFError, ValueError, KeyError) as error:
-            raise ProbelineError(
-                str(kept),
-                "the state of an unfinished training is damaged",
-                found=str(error).split("\n")[0][:200],
-                remedy="delete it; the training then starts anew",
-            ) from None
-        if state["key"] != key:
+        """Take up the state at `kept`; one of other settings is passed over."""
+        state = load_state(kept, self._device)
+        if state is None or state["key"] != key:
             return
         with torch.no_grad():
             for name, tensor in _tensors(self.method):

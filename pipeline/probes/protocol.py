@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from pipeline.cells import open_all_cells
 from pipeline.classifiers.normalization import Features
 from pipeline.classifiers.tuning import NARROW
 from pipeline.datasets.index import Index, read_index
-from pipeline.parallel import run_all
 from pipeline.paths import record_path
 from pipeline.probes.scoring import Outcome, outcome_table, score_rows
+from pipeline.process_pool import Report, process_count, run_jobs
+from pipeline.progress import Progress
 from pipeline.records import is_asked, record_key
 from pipeline.study import Study
 
@@ -166,11 +167,13 @@ def run_protocol(
                     sources,
                 )
                 pending.append((key, path, task))
-    run_all(
-        _score_cells,
-        [(probe, batch) for batch in _batches(pending, by_model=by_model)],
-        name=protocol,
-        cell_bytes=max((_bytes(task) for *_, task in pending), default=0),
+    batches = _batches(pending, by_model=by_model)
+    largest = max((_bytes(task) for *_, task in pending), default=0)
+    run_jobs(
+        partial(_score_cells, probe),
+        batches,
+        process_count(len(batches), largest),
+        Progress(protocol, len(pending), "cells"),
     )
     return total - len(pending), len(pending)
 
@@ -224,7 +227,7 @@ def _batches(pending: list[_Pending], *, by_model: bool) -> list[list[_Pending]]
     return list(batches.values())
 
 
-def _score_cells(probe: Probe, batch: list[_Pending]) -> None:
+def _score_cells(probe: Probe, batch: list[_Pending], report: Report) -> None:
     """Run a probe on one cell after the other and store each record."""
     for key, path, task in batch:
         scored = probe(task)
@@ -235,6 +238,7 @@ def _score_cells(probe: Probe, batch: list[_Pending]) -> None:
             outcomes=scored.outcomes,
             group_rows=task.val.manifest.rows,
         )
+        report(1, "")
 
 
 def _bytes(task: Task) -> int:
@@ -248,7 +252,7 @@ def _bytes(task: Task) -> int:
 
 
 def copy_bytes(rows: int, columns: int, classes: int) -> int:
-    """Of the features, their axes and the class scores: `pipeline.parallel.COPIES` are a peak.
+    """Of the features, their axes and the class scores: `pipeline.process_pool.COPIES` are a peak.
 
     In twice the precision of the features, as some are held in float64 beside it, and the parts of
     five folds at once.

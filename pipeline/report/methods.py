@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.classifiers.settings import Linear
 from pipeline.finetuning.recipes import REFERENCE_BATCH
+from pipeline.models.feature_kinds import FEATURES
 from pipeline.probes.settings import Fewshot
 from pipeline.records import protocols_of
 from pipeline.report.finetuning import run_words
@@ -101,6 +102,25 @@ def _finetune(study: Study) -> str:
         + " ".join(f"{name}: {run_words(run)}." for name, run in runs.items())
         + f" Headline: {next(iter(runs))}. Learning rates are for {REFERENCE_BATCH} images a step "
         "and scaled to the batch. The test split is used once, to score."
+    )
+
+
+def embeddings(study: Study) -> str:
+    """What is kept of each image, and how it is computed and stored."""
+    models_of: dict[str, list[str]] = {}
+    for name, model in study.models.items():
+        imported = model.weights == "imported"
+        kept = "imported" if imported else FEATURES[model.feature].words
+        models_of.setdefault(kept, []).append(name)
+    if len(models_of) > 1:
+        each = [f"{kept} ({', '.join(names)})" for kept, names in models_of.items()]
+    else:
+        each = list(models_of)
+    storage = study.extraction.storage
+    return (
+        "Each image passes once through the frozen model. Its embedding is "
+        f"{'; or '.join(each)}. Embeddings are computed in {study.extraction.precision} and kept "
+        f"as {storage}{' (float32 where its range needs that)' * (storage == 'float16')}."
     )
 
 

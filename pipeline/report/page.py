@@ -26,7 +26,7 @@ from pipeline.report.figures import SECTIONS, report_figures
 from pipeline.report.gaps import find_gaps, withheld_statistics
 from pipeline.report.heat import COEFFICIENT_WORDS
 from pipeline.report.inputs import Inputs
-from pipeline.report.methods import methods
+from pipeline.report.methods import embeddings, methods
 from pipeline.report.noise import noise_tables, overall_table, pairs_table
 from pipeline.report.normalization import normalization_tables
 from pipeline.report.ranks import rank_choices
@@ -76,6 +76,7 @@ def render(inputs: Inputs) -> str:
             coefficients=COEFFICIENT_WORDS,
             protocols=PROTOCOL_WORDS,
             variant_label=lambda name: inputs.variants[name].label,
+            embeddings=embeddings(inputs.study),
             methods=methods(inputs.study),
             gaps=find_gaps(inputs),
             silent=withheld_statistics(inputs),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline import metrics
+from pipeline.cards import loading_part
 from pipeline.metric import TRANSFERABILITY
+from pipeline.models.settings import Model
 from pipeline.report.inputs import Inputs
 
 _DIGITS = 5
@@ -141,6 +144,8 @@ def provenance_table(inputs: Inputs) -> list[dict[str, Any]]:
                 "architecture": model.architecture,
                 "weights": model.weights,
                 "digest": _distinct(f["weights"][:12] for f in facts),
+                "feature": "imported" if model.weights == "imported" else model.feature,
+                "set": _set(model),
                 "transform": _distinct(_transform(f["transform"]) for f in facts),
                 "precision": _distinct(f["precision"] for f in facts),
                 "device": _distinct(f"{f['device']}, {f['processor']}" for f in facts),
@@ -152,6 +157,13 @@ def provenance_table(inputs: Inputs) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _set(model: Model) -> str:
+    """What an entry says beside what has a column: every setting that changes numbers."""
+    own = loading_part(model).keys() - {"architecture", "weights", "feature"}
+    said = model.model_dump(include=own, exclude_defaults=True)
+    return ", ".join(f"{name} {json.dumps(value)}" for name, value in said.items()) or "–"
 
 
 def _transform(transform: dict[str, Any]) -> str:

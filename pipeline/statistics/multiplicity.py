@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Floats = NDArray[np.float64]
 
@@ -42,10 +43,8 @@ def benjamini_hochberg(p: Floats) -> Floats:
     Benjamini & Hochberg 1995, "Controlling the false discovery rate".
     """
     corrected = np.full(p.shape, np.nan)
-    made = np.flatnonzero(np.isfinite(p))
-    order = made[np.argsort(p[made], kind="stable")][::-1]
-    inflated = p[order] * len(made) / np.arange(len(made), 0, -1)
-    corrected[order] = np.minimum(np.minimum.accumulate(inflated), 1)
+    made = np.isfinite(p)
+    corrected[made] = stats.false_discovery_control(p[made])
     return corrected
 
 

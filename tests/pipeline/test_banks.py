@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_cells import make_cell
 
-from cache.cell import chunk_name
+from cache.cell import SKIPPED, chunk_name
 from cache.errors import CellCorruptError
-from pipeline.nearest.banks import SKIPPED, CellBank
+from pipeline.nearest.banks import CellBank
 
 ROWS, COLUMNS = 700, 3
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_evidence import make_cube, make_evidence
+from made_cubes import make_cube
+from made_evidence import make_evidence
 from scipy import stats
 
 from pipeline.statistics.choosing import choosing
@@ -87,20 +88,20 @@ def study(models=10, images=400, outcomes=True):
         own = [rng.random((models, images)) < p for _ in ROLES]
         scores[name] = np.stack([h.mean(axis=1) for h in own], axis=1)
         if outcomes:
-            hits |= {(name, f"data{d}"): h for d, h in enumerate(own)}
+            hits |= {(name, f"d{d}"): h for d, h in enumerate(own)}
     scores["predictors/c"] = -scores["knn/a"]
-    return make_evidence(make_cube(scores, roles=ROLES), hits)
+    return make_evidence(make_cube(scores, role=ROLES), hits)
 
 
 def test_a_good_predictor_decides_rightly_and_a_reversed_one_wrongly():
     evidence = study()
     found = choosing(evidence).sel(targets="other_protocols")
-    good, bad = found.sel(predictor="knn/a@data0"), found.sel(predictor="predictors/c@data0")
+    good, bad = found.sel(predictor="knn/a@d0"), found.sel(predictor="predictors/c@d0")
     assert good["decision_accuracy"] > 0.97
     assert bad["decision_accuracy"] < 0.03
     assert good["relative_naive"] < 0.3 < 1 < bad["relative_naive"]
     assert bad["top3"] == 0
-    tests = model_pairs(evidence).sel(variant="linear/b", dataset=["data1", "data2"])
+    tests = model_pairs(evidence).sel(variant="linear/b", dataset=["d1", "d2"])
     assert good["decided_pairs"] == (tests["p_max_t"] < 0.05).sum()
     assert good["n_targets"] == 2
     assert good["regret_crossed"] <= good["regret_naive"] + 0.02
@@ -109,19 +110,19 @@ def test_a_good_predictor_decides_rightly_and_a_reversed_one_wrongly():
 def test_regret_by_hand():
     evidence = study()
     value = evidence.cube["value"].sel(metric="top1")
-    proxy = value.sel(variant="knn/a", dataset="data0").values
+    proxy = value.sel(variant="knn/a", dataset="d0").values
     regrets, scales = [], []
-    for dataset in ("data1", "data2"):
+    for dataset in ("d1", "d2"):
         truth = value.sel(variant="linear/b", dataset=dataset).values
         regrets.append(truth.max() - truth[np.argmax(proxy)])
         scales.append(truth.max() - np.median(truth))
-    found = choosing(evidence).sel(predictor="knn/a@data0", targets="linear")
+    found = choosing(evidence).sel(predictor="knn/a@d0", targets="linear")
     assert found["regret_naive"] == pytest.approx(np.mean(regrets))
     assert found["relative_naive"] == pytest.approx(np.mean(regrets) / np.mean(scales))
 
 
 def test_imported_scores_have_naive_regret_only():
-    found = choosing(study(outcomes=False)).sel(predictor="knn/a@data0", targets="linear")
+    found = choosing(study(outcomes=False)).sel(predictor="knn/a@d0", targets="linear")
     assert np.isfinite(found["regret_naive"])
     assert np.isnan(found["regret_crossed"])
     assert np.isnan(found["decision_accuracy"])
@@ -147,12 +148,12 @@ def test_what_has_no_cost_is_on_no_front():
 
 def test_costs():
     found = fidelity_cost(study()).sel(targets="all")
-    knn, cheap = found.sel(predictor="knn/a@data0"), found.sel(predictor="predictors/c@data0")
+    knn, cheap = found.sel(predictor="knn/a@d0"), found.sel(predictor="predictors/c@d0")
     each = found.sel(predictor="predictors/c@each target")
     assert knn["forward_passes"] == 1200 + 400
     assert cheap["forward_passes"] == 1200
     assert each["forward_passes"] == 2400
     assert (knn["seconds"], each["seconds"]) == (2, 4)
-    imported = fidelity_cost(study(outcomes=False)).sel(targets="all", predictor="knn/a@data0")
+    imported = fidelity_cost(study(outcomes=False)).sel(targets="all", predictor="knn/a@d0")
     assert np.isnan(imported["forward_passes"])
     assert np.isnan(imported["pareto_forward_passes"])

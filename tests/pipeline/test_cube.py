@@ -101,7 +101,7 @@ def collected() -> dict[str, float]:
 
 def test_scores_of_two_precisions_never_stand_side_by_side(project, monkeypatch):
     """A run that is killed while it scores the new cells leaves records of the old ones."""
-    from pipeline import parallel
+    from pipeline import process_pool
     from pipeline.probes import protocol
 
     project.params["models"] = {"tiny": VIT, "net": RESNET}
@@ -127,7 +127,7 @@ def test_scores_of_two_precisions_never_stand_side_by_side(project, monkeypatch)
     # Scoring is killed after the first of the two.
     project.run("extract", "pets").succeeded("1 cached, 1 computed")
     monkeypatch.setattr(
-        protocol, "run_all", lambda f, calls, **more: parallel.run_all(f, calls[:1], **more)
+        protocol, "run_jobs", lambda f, jobs, *rest: process_pool.run_jobs(f, jobs[:1], *rest)
     )
     project.knn()
     project.run("collect").succeeded("not scored: knn of net", "3 cells missing")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_evidence import make_cube, make_evidence
+from made_cubes import make_cube
+from made_evidence import make_evidence
 
 from pipeline.statistics.disattenuation import (
     NoisyScores,
@@ -79,8 +80,8 @@ def study(images, models=40, seed=0, shared=False):
     }
     families = [f"f{i % 8}" for i in range(models)]
     roles = ["in_domain", "out_of_domain"]
-    cube = make_cube(scores, roles=roles, families=families, n_test=images)
-    hits = {("knn/a", "data0"): first, ("linear/b", "data1"): second}
+    cube = make_cube(scores, role=roles, family=families, n_test=images)
+    hits = {("knn/a", "d0"): first, ("linear/b", "d1"): second}
     return make_evidence(cube, hits, shared=shared)
 
 
@@ -88,7 +89,7 @@ def study(images, models=40, seed=0, shared=False):
 def test_noise_is_taken_out_of_the_correlation(shared):
     found = [
         disattenuated_pearson(study(300, seed=s, shared=shared)).sel(
-            predictor="knn/a@data0", target="linear/b@data1"
+            predictor="knn/a@d0", target="linear/b@d1"
         )
         for s in range(15)
     ]
@@ -101,16 +102,16 @@ def test_noise_is_taken_out_of_the_correlation(shared):
 
 def test_below_reliability_of_nine_tenths_it_is_withheld():
     evidence = study(60)
-    reliable = reliability(evidence)["reliability"].sel(variant="knn/a", dataset="data0")
+    reliable = reliability(evidence)["reliability"].sel(variant="knn/a", dataset="d0")
     assert 0.5 < reliable < 0.9
-    found = disattenuated_pearson(evidence).sel(predictor="knn/a@data0", target="linear/b@data1")
+    found = disattenuated_pearson(evidence).sel(predictor="knn/a@d0", target="linear/b@d1")
     assert np.isnan(found["value"])
     assert np.isfinite(found["observed"])
     assert found["reliability_predictor"] == pytest.approx(float(reliable), abs=1e-6)
 
 
 def test_without_outcomes_it_says_so():
-    cube = make_cube({"knn/a": np.full((5, 1), 0.5)}, roles=["in_domain"])
+    cube = make_cube({"knn/a": np.full((5, 1), 0.5)}, role=["in_domain"])
     for statistic in (reliability, disattenuated_pearson):
         found = statistic(make_evidence(cube))
         assert not found.data_vars
@@ -119,6 +120,6 @@ def test_without_outcomes_it_says_so():
 
 def test_constant_scores_have_no_reliability():
     hits = np.ones((6, 50), bool)
-    cube = make_cube({"knn/a": np.ones((6, 1))}, roles=["in_domain"])
-    found = reliability(make_evidence(cube, {("knn/a", "data0"): hits}))
+    cube = make_cube({"knn/a": np.ones((6, 1))}, role=["in_domain"])
+    found = reliability(make_evidence(cube, {("knn/a", "d0"): hits}))
     assert np.isnan(found["reliability"]).all()

@@ -150,27 +150,28 @@ def test_the_layers_of_a_transformer_are_its_blocks(name):
     assert max(layer_ids(made(name)).values()) == NETWORKS[name]
 
 
+PUBLISHED_VIT = {"cls_token": 13, "pos_embed": 13, "patch_embed": 13, "norm": 1, "head": 0} | {
+    f"blocks.{block}": 12 - block for block in range(12)
+}
+"""ViT-B/16 fine-tuned by the published study: the power of 0.65 by which each rate is scaled."""
+
+
 def test_the_ids_and_rates_of_a_vit_are_the_published_ones():
-    """BEiT's rule for 12 blocks: embeddings 0.65^13, block k 0.65^(12-k), norm 0.65."""
-    backbone = made("vit_base_patch16_224")
+    """BEiT's rule for 12 blocks: embeddings 0.65^13, block k 0.65^(12-k), norm 0.65, head 1."""
+    backbone, head = made("vit_base_patch16_224"), torch.nn.ModuleDict()
+    head["head"] = torch.nn.Linear(768, 10)
     ids = layer_ids(backbone)
-    for name in ids:
-        if name.startswith(("cls_token", "pos_embed", "patch_embed")):
-            expected = 0
-        elif name.startswith("blocks."):
-            expected = int(name.split(".")[1]) + 1
-        else:
-            assert name.startswith("norm.")
-            expected = 12
-        assert ids[name] == expected
-    groups = parameter_groups(backbone, torch.nn.Linear(768, 10), recipe("study", transformer=True))
+    groups = parameter_groups(backbone, head, recipe("study", transformer=True))
     rate_of = {id(p): g["base"] / 0.1 for g in groups for p in g["params"]}
-    named = dict(backbone.named_parameters())
-    assert rate_of[id(named["cls_token"])] == pytest.approx(0.65**13)
-    assert rate_of[id(named["cls_token"])] == pytest.approx(0.0037, rel=1e-2)
-    assert rate_of[id(named["blocks.0.attn.qkv.weight"])] == pytest.approx(0.65**12)
-    assert rate_of[id(named["blocks.11.mlp.fc1.bias"])] == pytest.approx(0.65)
-    assert rate_of[id(named["norm.weight"])] == pytest.approx(0.65)
+    seen = set()
+    for name, parameter in [*backbone.named_parameters(), *head.named_parameters()]:
+        part = ".".join(name.split(".")[: 2 if name.startswith("blocks") else 1])
+        seen.add(part)
+        assert rate_of[id(parameter)] == pytest.approx(0.65 ** PUBLISHED_VIT[part]), name
+        if part != "head":
+            assert ids[name] == 13 - PUBLISHED_VIT[part], name
+    assert seen == set(PUBLISHED_VIT)
+    assert min(rate_of.values()) == pytest.approx(0.0037, rel=1e-2)
 
 
 def test_vectors_tokens_and_positions_have_no_weight_decay():
@@ -182,6 +183,14 @@ def test_vectors_tokens_and_positions_have_no_weight_decay():
     for name, parameter in [*backbone.named_parameters(), *head.named_parameters()]:
         plain = parameter.ndim == 1 or name in exempt
         assert decay[id(parameter)] == (0.0 if plain else 0.05), name
+
+
+def test_a_pattern_of_names_without_weight_decay_is_heeded():
+    """XCiT names ``pos_embed.*``."""
+    backbone = made("xcit_nano_12_p16_224")
+    groups = parameter_groups(backbone, torch.nn.Linear(4, 3), recipe("modern"))
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    assert decay[id(backbone.get_parameter("pos_embed.token_projection.weight"))] == 0.0
 
 
 def test_frozen_parameters_are_in_no_group():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_evidence import make_cube, make_evidence
+from made_cubes import make_cube
+from made_evidence import make_evidence
 from scipy import stats
 
 from pipeline.statistics.headline_pairs import headline_pairs
@@ -22,7 +23,7 @@ def study(models=12, families=6, gaps=True, change=lambda s: s):
     if gaps:
         scores["knn/a"][0, 1] = np.nan
     words = [f"f{i % families}" for i in range(models)]
-    return make_evidence(make_cube(scores, roles=ROLES, families=words))
+    return make_evidence(make_cube(scores, role=ROLES, family=words))
 
 
 def test_every_coefficient_is_scipys():
@@ -31,7 +32,7 @@ def test_every_coefficient_is_scipys():
     value = evidence.cube["value"].sel(metric="top1")
     x, y = (value.sel(variant=v, dataset=d).values for v, d in PAIR)
     x, y = x[1:], y[1:]
-    of = found.sel(predictor="knn/a@data1", target="linear/b@data2")
+    of = found.sel(predictor="knn/a@d1", target="linear/b@d2")
     logit = [np.log((1000 * v + 0.5) / (1000 - 1000 * v + 0.5)) for v in (x, y)]
     expected = {
         "pearson": stats.pearsonr(x, y)[0],
@@ -48,12 +49,12 @@ def test_every_coefficient_is_scipys():
     assert 0 < of["p_zero"].sel(coefficient="spearman") <= 1
 
 
-PAIR = (("knn/a", "data1"), ("linear/b", "data2"))
+PAIR = (("knn/a", "d1"), ("linear/b", "d2"))
 
 
 def test_the_check_is_of_redrawn_families():
     evidence = study(gaps=False)
-    found = headline_pairs(evidence).sel(predictor="knn/a@data1", target="linear/b@data2")
+    found = headline_pairs(evidence).sel(predictor="knn/a@d1", target="linear/b@d2")
     value = evidence.cube["value"].sel(metric="top1")
     x, y = (value.sel(variant=v, dataset=d).values for v, d in PAIR)
     rng = np.random.default_rng(7)
@@ -96,7 +97,7 @@ def test_tables_are_symmetric():
 def test_poor_studies_withhold_numbers_without_breaking(evidence):
     found = headline_pairs(evidence)
     other = found.where(found["predictor"] != found["target"])
-    if "linear/b@data2" not in found["predictor"].values:  # nothing is said of what is missing
+    if "linear/b@d2" not in found["predictor"].values:  # nothing is said of what is missing
         assert np.isfinite(other["value"]).any()
     else:
         for name in ("value", "low", "high", "cluster_low", "p_zero"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_evidence import make_cube, make_evidence
+from made_cubes import make_cube
+from made_evidence import make_evidence
 
 from pipeline.statistics.evidence import Hits, ValSplit
 from pipeline.statistics.image_draws import multinomial_draws, normal_draws
@@ -96,21 +97,21 @@ def test_columns_on_the_same_images_share_noise_and_draws():
     first, second = outcomes(seed=1), outcomes(seed=1)
     cube = make_cube(
         {"knn/a": np.tile(first.mean(axis=1)[:, np.newaxis], 2), "linear/b": np.full((5, 2), 0.5)},
-        roles=["in_domain", "out_of_domain"],
+        role=["in_domain", "out_of_domain"],
     )
-    hits = {("knn/a", "data0"): first, ("linear/b", "data0"): second, ("knn/a", "data1"): first}
+    hits = {("knn/a", "d0"): first, ("linear/b", "d0"): second, ("knn/a", "d1"): first}
     apart = image_noise(make_evidence(cube, hits))
-    assert (("knn/a", "data0"), ("knn/a", "data1")) not in apart.shared
+    assert (("knn/a", "d0"), ("knn/a", "d1")) not in apart.shared
     together = image_noise(make_evidence(cube, hits, shared=True))
-    shared = together.shared[("knn/a", "data0"), ("knn/a", "data1")]
+    shared = together.shared[("knn/a", "d0"), ("knn/a", "d1")]
     np.testing.assert_allclose(shared, np.cov(first.astype(float)) / 300, rtol=1e-4, atol=1e-9)
-    columns = [together.columns["knn/a", "data0"], together.columns["linear/b", "data0"]]
+    columns = [together.columns["knn/a", "d0"], together.columns["linear/b", "d0"]]
     assert columns[0].sample == columns[1].sample
     a, b = draw_together(columns, 20, np.random.default_rng(0))
     np.testing.assert_array_equal(a, b)  # equal outcomes, equal draws of images
 
 
 def test_reading_happens_once():
-    cube = make_cube({"knn/a": np.full((5, 1), 0.5)}, roles=["in_domain"])
-    evidence = make_evidence(cube, {("knn/a", "data0"): outcomes()})
+    cube = make_cube({"knn/a": np.full((5, 1), 0.5)}, role=["in_domain"])
+    evidence = make_evidence(cube, {("knn/a", "d0"): outcomes()})
     assert image_noise(evidence) is image_noise(evidence)

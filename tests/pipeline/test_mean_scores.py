@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_evidence import make_cube, make_evidence
+from made_cubes import make_cube
+from made_evidence import make_evidence
 from scipy import stats
 
 from pipeline.statistics.mean_scores import mean_scores
@@ -19,8 +20,8 @@ def found_of(outcomes, *, shared=False, metric="top1", labels=None, scope="all")
     outcomes = np.asarray(outcomes, float)
     scores = {VARIANT: np.nanmean(outcomes, axis=2).T}
     roles = ["in_domain"] + ["out_of_domain"] * (len(outcomes) - 1)
-    hits = {(VARIANT, f"data{d}"): of for d, of in enumerate(outcomes)}
-    cube = make_cube(scores, roles=roles).assign_coords(metric=[metric, "promise"])
+    hits = {(VARIANT, f"d{d}"): of for d, of in enumerate(outcomes)}
+    cube = make_cube(scores, role=roles).assign_coords(metric=[metric, "promise"])
     evidence = make_evidence(cube, hits, shared=shared, labels=labels, metric=metric)
     return mean_scores(evidence).sel(protocol="knn", scope=scope)
 
@@ -107,8 +108,8 @@ def test_scope_leaves_in_domain_data_sets_out():
 def test_models_without_a_data_set_have_no_mean_and_scores_without_outcomes_withhold_it():
     outcomes = drawn(2, (0.8, 0.4)).astype(float)
     scores = {VARIANT: outcomes.mean(axis=2).T}
-    cube = make_cube(scores, roles=["in_domain", "out_of_domain"])
-    only_one = {(VARIANT, "data0"): outcomes[0]}
+    cube = make_cube(scores, role=["in_domain", "out_of_domain"])
+    only_one = {(VARIANT, "d0"): outcomes[0]}
     assert np.isnan(mean_scores(make_evidence(cube, only_one)).sel(scope="all")["mean"]).all()
     assert not mean_scores(make_evidence(cube)).data_vars
 

@@ -7,7 +7,9 @@ import re
 
 import numpy as np
 import pytest
-from made_evidence import make_cube, make_evidence
+from made_cubes import make_cube
+from made_evidence import make_evidence
+from named_variants import variant_named
 from projects import REPOSITORY
 from pydantic import ValidationError
 
@@ -17,7 +19,6 @@ from pipeline.metric import TRANSFERABILITY, Metric, Need, Predictions
 from pipeline.probes.episode_scores import episode_rows
 from pipeline.probes.episodes import Episodes
 from pipeline.probes.problems import all_classes
-from pipeline.probes.shots import Budget
 from pipeline.records import protocols_of, record_key
 from pipeline.scores.cube import comparable, scored_by
 from pipeline.scores.foreign_file import read_foreign
@@ -113,7 +114,7 @@ def test_goodness_turns_the_order_of_errors_and_undoes_itself(metric):
 
 def test_the_cube_is_read_with_the_best_on_top(with_toy):
     cube = make_cube({"knn/a": np.array([[0.1], [0.4]]), "predictors/b": np.array([[3.0], [5.0]])},
-                     roles=["in_domain"])  # fmt: skip
+                     role=["in_domain"])  # fmt: skip
     cube = cube.assign_coords(metric=["balanced_error", "promise"])
     cube["ci_low"], cube["ci_high"] = cube["value"] - 0.05, cube["value"] + 0.1
     found = comparable(cube, "balanced_error").squeeze("dataset")
@@ -126,9 +127,9 @@ def test_the_cube_is_read_with_the_best_on_top(with_toy):
 
 def test_without_a_mean_over_images_statistics_say_why_there_is_no_noise():
     rng = np.random.default_rng(0)
-    hits = {("knn/a", "data0"): (rng.random((6, 30)) < 0.6).astype(np.float32)}
+    hits = {("knn/a", "d0"): (rng.random((6, 30)) < 0.6).astype(np.float32)}
     scores = np.stack([h.mean(axis=1) for h in hits.values()], axis=1)
-    cube = make_cube({"knn/a": scores}, roles=["in_domain"])
+    cube = make_cube({"knn/a": scores}, role=["in_domain"])
     cube["ci_low"], cube["ci_high"] = cube["value"], cube["value"]
     of_top1 = compute_statistics(make_evidence(cube, hits))
     assert of_top1["ranks"].data_vars
@@ -152,8 +153,8 @@ def test_few_shot_takes_images_without_a_group_for_none_as_all_protocols_do():
     rank = np.array([[1, 1, 2, 2]], np.uint8)
     nothing = np.full(rank.shape, np.nan, np.float32)
     episodes = Episodes(
-        "ridge_1_shot", Budget(shots=1), all_classes(2), rank - 1, rank, nothing, nothing, [2], (),
-        0.0, [{}],
+        variant_named("fewshot/ridge_1_shot"), all_classes(2), rank - 1, rank, nothing, nothing,
+        [2], (), 0.0, [{}],
     )  # fmt: skip
     labels, groups = np.zeros(4, np.int64), np.array(["a", "a", "a", ""])
     rows = {r["metric"]: r["value"] for r in episode_rows(episodes, labels, "ab", groups, seed=0)}

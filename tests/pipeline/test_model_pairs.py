@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_evidence import make_cube, make_evidence
+from made_cubes import make_cube
+from made_evidence import make_evidence
 from scipy import stats
 
 from pipeline.statistics.model_pairs import DRAWS, model_pairs
@@ -12,8 +13,8 @@ from pipeline.statistics.multiplicity import benjamini_hochberg, holm
 
 
 def study(hits):
-    cube = make_cube({"knn/a": hits.mean(axis=1)[:, np.newaxis]}, roles=["in_domain"])
-    return make_evidence(cube, {("knn/a", "data0"): hits})
+    cube = make_cube({"knn/a": hits.mean(axis=1)[:, np.newaxis]}, role=["in_domain"])
+    return make_evidence(cube, {("knn/a", "d0"): hits})
 
 
 def outcomes(right, images=300, seed=0):
@@ -26,7 +27,7 @@ HITS = outcomes([0.5, 0.52, 0.6, 0.75])
 
 
 def pair(found, i, j):
-    return found.sel(variant="knn/a", dataset="data0", model=f"model{i}", rival=f"model{j}")
+    return found.sel(variant="knn/a", dataset="d0", model=f"m{i}", rival=f"m{j}")
 
 
 def test_p_is_exact_mcnemars():
@@ -98,5 +99,5 @@ def test_shares_of_draws_are_tested_normally():
 
 
 def test_without_outcomes_it_says_so():
-    cube = make_cube({"knn/a": np.full((5, 1), 0.5)}, roles=["in_domain"])
+    cube = make_cube({"knn/a": np.full((5, 1), 0.5)}, role=["in_domain"])
     assert "outcomes" in model_pairs(make_evidence(cube)).attrs["withheld"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_evidence import make_cube, make_evidence
+from made_cubes import make_cube
+from made_evidence import make_evidence
 
 from pipeline.statistics.differences import judged_together
 from pipeline.statistics.fidelity import fidelity
@@ -27,7 +28,7 @@ def study(seed=0, noises=(("knn/a", 0.3), ("linear/b", 0.3), ("fewshot/c", 3.0))
         values[:, 0] = ability[:, 0] + noise * rng.normal(0, 1, 26)  # as a predictor
         scores[name] = 0.5 + 0.05 * values
     words = [f"f{i % families:02}" for i in range(26)]
-    return make_evidence(make_cube(scores, roles=ROLES, families=words))
+    return make_evidence(make_cube(scores, role=ROLES, family=words))
 
 
 def test_max_t_and_holm_by_hand():
@@ -78,9 +79,9 @@ def test_the_detectable_difference_is_found_in_four_of_five_studies():
 def test_a_planted_difference_is_found():
     evidence = study()
     found = predictor_differences(evidence)
-    assert found.attrs["reference"] == "linear/b@data0"
-    against = found.sel(reference="linear/b@data0", targets="other_protocols")
-    bad, good = against.sel(predictor="fewshot/c@data0"), against.sel(predictor="knn/a@data0")
+    assert found.attrs["reference"] == "linear/b@d0"
+    against = found.sel(reference="linear/b@d0", targets="other_protocols")
+    bad, good = against.sel(predictor="fewshot/c@d0"), against.sel(predictor="knn/a@d0")
     assert bad["difference"] < -0.3
     assert bad["high"] < 0
     assert bad["p_max_t"] < 0.05
@@ -93,7 +94,7 @@ def test_differences_are_of_the_means_over_shared_targets():
     evidence = study()
     means = trust(evidence)["mean"].sel(coefficient="spearman")
     found = predictor_differences(evidence)["difference"]
-    pair = {"predictor": "knn/a@data0", "reference": "linear/b@data0"}
+    pair = {"predictor": "knn/a@d0", "reference": "linear/b@d0"}
     # Neither's own targets: those of few-shot alone.
     shots = [float(means.sel(predictor=p, targets="fewshot")) for p in pair.values()]
     assert found.sel(targets="other_protocols", **pair) == pytest.approx(shots[0] - shots[1])
@@ -110,13 +111,13 @@ def test_other_targets_are_not_compared():
     cube = make_cube(
         {v: cube["value"].sel(variant=v, metric="top1").values for v in cube["variant"].values}
         | {"predictors/p": promise},
-        roles=ROLES,
-        families=cube["family"].values.tolist(),
+        role=ROLES,
+        family=cube["family"].values.tolist(),
     )
     found = predictor_differences(make_evidence(cube))["difference"]
-    pair = found.sel(predictor="predictors/p@each target", reference="linear/b@data0")
+    pair = found.sel(predictor="predictors/p@each target", reference="linear/b@d0")
     assert np.isnan(pair).all()
-    inside = found.sel(predictor="predictors/p@data0", reference="linear/b@data0")
+    inside = found.sel(predictor="predictors/p@d0", reference="linear/b@d0")
     assert np.isfinite(inside).all()
 
 
@@ -133,7 +134,7 @@ def test_equal_predictors_are_rarely_called_different():
     for seed in range(25):
         equal = (("knn/a", 0.6), ("linear/b", 0.6), ("fewshot/c", 0.6))
         against = predictor_differences(study(seed, equal)).sel(
-            reference="linear/b@data0", targets="all"
+            reference="linear/b@d0", targets="all"
         )
         wrong += bool((against["p_max_t"] < 0.05).any())
     assert wrong <= 4
@@ -142,7 +143,7 @@ def test_equal_predictors_are_rarely_called_different():
 def test_normalisation_that_spoils_a_predictor_is_found():
     noises = (("knn/study", 0.2), ("knn/study_zscore", 4.0), ("linear/b", 0.3))
     found = normalization_tests(study(noises=noises)).sel(targets="other_protocols")
-    assert found["plain"].values.tolist() == ["knn/study@data0"]
+    assert found["plain"].values.tolist() == ["knn/study@d0"]
     assert found["difference"].item() < -0.3
     assert found["p_max_t"].item() < 0.05
 

@@ -107,10 +107,11 @@ def test_a_state_of_other_settings_is_not_continued(tmp_path):
     assert reported == [0, 1, 1]
 
 
-def test_a_damaged_state_is_named(tmp_path):
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda whole: b"no state"])
+def test_a_damaged_state_is_named(tmp_path, damage):
     kept = tmp_path / "kept"
     training(entry_of("supervised", epochs=1)).run(kept, "key", lambda _: None)
-    kept.write_bytes(kept.read_bytes()[:-100])
+    kept.write_bytes(damage(kept.read_bytes()))
     with pytest.raises(ProbelineError, match="unfinished training is damaged") as caught:
         training(entry_of("supervised", epochs=1)).run(kept, "key", lambda _: None)
     assert "delete it" in str(caught.value)

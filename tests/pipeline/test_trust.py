@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from made_evidence import make_cube, make_evidence
+from made_cubes import make_cube
+from made_evidence import make_evidence
 from scipy import stats
 
 from pipeline.statistics.fidelity import fidelity
@@ -25,7 +26,7 @@ def evidence():
     }
     noisy["knn/a"][3, 2] = np.nan
     families = [f"f{i % 6}" for i in range(12)]
-    return make_evidence(make_cube(noisy, roles=ROLES, families=families, clusters=CLUSTERS))
+    return make_evidence(make_cube(noisy, role=ROLES, family=families, cluster=CLUSTERS))
 
 
 def column(evidence, variant, dataset):
@@ -52,17 +53,17 @@ def by_hand(evidence, variant, dataset, protocols, rows=slice(None), transform=l
                     rows,
                 )
             )
-            for d in ("data1", "data2", "data3")
+            for d in ("d1", "d2", "d3")
         }
-        means.append(((of["data1"] + of["data2"]) / 2 + of["data3"]) / 2)
+        means.append(((of["d1"] + of["d2"]) / 2 + of["d3"]) / 2)
     return np.mean(means)
 
 
 CASES = [
-    ("knn/a", "data0", "other_protocols", ["linear"]),
-    ("knn/a", "data0", "all", ["knn", "linear"]),
-    ("linear/b", "data0", "linear", ["linear"]),
-    ("predictors/c", "data0", "other_protocols", ["knn", "linear"]),
+    ("knn/a", "d0", "other_protocols", ["linear"]),
+    ("knn/a", "d0", "all", ["knn", "linear"]),
+    ("linear/b", "d0", "linear", ["linear"]),
+    ("predictors/c", "d0", "other_protocols", ["knn", "linear"]),
     ("predictors/c", EACH_TARGET, "knn", ["knn"]),
 ]
 
@@ -96,9 +97,9 @@ def test_means_and_intervals_equal_plain_loops(evidence, variant, dataset, targe
 
 
 def test_extremes_and_models(evidence):
-    found = trust(evidence).sel(coefficient="spearman", predictor="linear/b@data0", targets="knn")
-    inside = column(evidence, "linear/b", "data0")
-    of = [spearman(inside, column(evidence, "knn/a", d)) for d in ("data1", "data2", "data3")]
+    found = trust(evidence).sel(coefficient="spearman", predictor="linear/b@d0", targets="knn")
+    inside = column(evidence, "linear/b", "d0")
+    of = [spearman(inside, column(evidence, "knn/a", d)) for d in ("d1", "d2", "d3")]
     assert found["lowest"] == pytest.approx(min(of))
     assert found["highest"] == pytest.approx(max(of))
     assert found["n"] == 11
@@ -111,8 +112,8 @@ def test_new_targets_need_six_clusters(evidence):
     scores = {n: 0.5 + 0.1 * (ability + rng.normal(0, 1, (12, 7))) for n in ("knn/a", "linear/b")}
     roles = ["in_domain"] + ["out_of_domain"] * 6
     families = [f"f{i % 6}" for i in range(12)]
-    found = trust(make_evidence(make_cube(scores, roles=roles, families=families)))
-    spearman = found.sel(coefficient="spearman", predictor="knn/a@data0", targets="linear")
+    found = trust(make_evidence(make_cube(scores, role=roles, family=families)))
+    spearman = found.sel(coefficient="spearman", predictor="knn/a@d0", targets="linear")
     assert spearman["new_low"] < spearman["mean"] < spearman["new_high"]
     assert np.isnan(found["new_low"].sel(coefficient="kendall")).all()
 
@@ -128,13 +129,13 @@ def test_redraws_centre_on_the_observed_means(evidence):
 def test_finetuning_targets_are_the_headline():
     rng = np.random.default_rng(2)
     scores = {f"{p}/a": rng.random((8, 3)) for p in ("knn", "linear", "finetune")}
-    cube = make_cube(scores, roles=["in_domain", "out_of_domain", "out_of_domain"])
+    cube = make_cube(scores, role=["in_domain", "out_of_domain", "out_of_domain"])
     assert trust(make_evidence(cube)).attrs["headline_targets"] == "finetune"
 
 
 def test_the_only_protocol_predicts_its_own_targets():
     rng = np.random.default_rng(2)
-    cube = make_cube({"knn/a": rng.random((8, 3))}, roles=["in_domain"] + ["out_of_domain"] * 2)
+    cube = make_cube({"knn/a": rng.random((8, 3))}, role=["in_domain"] + ["out_of_domain"] * 2)
     found = trust(make_evidence(cube))
     assert found.attrs["headline_targets"] == "all"
     assert np.isfinite(found["mean"].sel(targets="all")).any()
@@ -158,7 +159,7 @@ def test_the_only_protocol_predicts_its_own_targets():
 )
 def test_what_can_not_be_said_is_withheld_in_words(models, roles, change, words):
     scores = change(np.random.default_rng(0).random((models, 2)))
-    found = trust(make_evidence(make_cube({"knn/a": scores, "linear/b": scores}, roles=roles)))
+    found = trust(make_evidence(make_cube({"knn/a": scores, "linear/b": scores}, role=roles)))
     assert not found.data_vars
     assert words in found.attrs["withheld"]
 
@@ -168,15 +169,15 @@ def test_below_five_families_there_is_no_interval():
     scores = {"knn/a": rng.random((8, 2)), "linear/b": rng.random((8, 2))}
     families = [f"f{i % 4}" for i in range(8)]
     roles = ["in_domain", "out_of_domain"]
-    found = trust(make_evidence(make_cube(scores, roles=roles, families=families)))
+    found = trust(make_evidence(make_cube(scores, role=roles, family=families)))
     assert np.isfinite(found["mean"]).any()
     assert np.isnan(found["low"]).all()
 
 
 def test_an_all_missing_data_set_is_no_target(evidence):
     cube = evidence.cube.copy(deep=True)
-    cube["value"].loc[{"dataset": "data3"}] = np.nan
+    cube["value"].loc[{"dataset": "d3"}] = np.nan
     broken = make_evidence(cube)
     found = predictions(broken, trusted_predictors(broken))
-    assert {target.dataset for target in found.targets} == {"data1", "data2"}
+    assert {target.dataset for target in found.targets} == {"d1", "d2"}
     assert np.isfinite(trust(broken)["mean"]).any()

@@ -39,7 +39,6 @@ def tuned(project, monkeypatch):
 
     monkeypatch.setattr("pipeline.finetuning.cells._card", card)
     monkeypatch.setattr("pipeline.finetuning.storing.finetune_cell", train_nothing)
-    monkeypatch.setattr("pipeline.finetuning.storing.cpu_count", lambda: 1)
     shutil.copytree(project.folder / "images", project.folder / "others")
     project.params["datasets"]["others"] = {
         "source": "folder", "path": "others", "role": "out_of_domain"
@@ -270,9 +269,10 @@ def test_a_killed_stage_keeps_what_it_finished_and_goes_on_with_the_rest(extract
     """Kill -9 in the middle of the second run."""
     code = (
         f"import sys; sys.path.insert(0, {str(REPOSITORY / 'tests')!r})\n"
-        "import pipeline.finetuning.storing as storing, made_finetuned\n"
+        "import pipeline.finetuning.storing as storing, pipeline.process_pool as pool\n"
+        "import made_finetuned\n"
         "storing.finetune_cell = made_finetuned.train_nothing\n"
-        "storing.cpu_count = lambda: 1\n"
+        "pool.cpu_count = lambda: 1\n"
         "import stages.finetune; stages.finetune.main()"
     )
     process = subprocess.Popen(

@@ -35,7 +35,6 @@ def model(name: str, backbone: dict = VIT) -> dict:
 @pytest.fixture
 def small(project, monkeypatch):
     """Two models to pre-train on pictures of pets, indexed; in this process."""
-    monkeypatch.setattr("pipeline.pretraining.run.cpu_count", lambda: 1)
     project.params["pretrain"] = {
         "control": entry("random", RESNET),
         "labelled": entry("supervised"),
@@ -115,7 +114,7 @@ def test_processes_side_by_side_give_the_same_weights(small, monkeypatch):
     alone = {n: record(small, n)["weights"] for n in small.params["pretrain"]}
     for name in alone:
         (small.folder / f"data/checkpoints/{name}.json").unlink()
-    monkeypatch.setattr("pipeline.pretraining.run.cpu_count", lambda: 2)
+    monkeypatch.setattr("pipeline.process_pool.cpu_count", lambda: 2)
     small.run("pretrain").succeeded("3 computed")
     assert {n: record(small, n)["weights"] for n in alone} == alone
 

@@ -286,6 +286,16 @@ def test_reduced_precision_is_shown_with_its_audit():
     assert "model1 on in0: not audited" in words  # its audit is of another precision
 
 
+def test_features_are_named_in_methods_and_in_provenance():
+    study = make_study(models=2, inside=1, outside=0)
+    models = dict(study.models)
+    models["model1"] = models["model1"].model_copy(update={"feature": "last4_cls", "crop": 0.5})
+    store(study.model_copy(update={"models": models}), statistics=False)
+    words = words_of(run())
+    assert "the class tokens of the last four blocks, each after the final norm" in words
+    assert "last4_cls crop 0.5" in words
+
+
 def test_untrained_networks_are_called_so():
     store(make_study(words=NOT_TRAINED), statistics=False)
     assert "All of these networks are untrained." in words_of(run())

@@ -36,7 +36,7 @@ def test_every_attribute_of_every_statistic_is_shown(inputs):
     for name, table in shown.items():
         assert f"results/statistics/{name}.csv" in words
         for key, value in table.attrs.items():
-            text = _NAMES.get(key, str)(str(value))
+            text = _NAMES[key](inputs, str(value)) if key in _NAMES else str(value)
             assert " ".join(text.split()) in words, (name, key)
     assert "Also computed: novelty What it is a new one Caveat of few <models>" in words
     assert "Smoothing none at all" in words

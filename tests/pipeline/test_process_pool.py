@@ -1,0 +1,181 @@
+"""Jobs in processes: every one is done once, what it reports is counted, errors are explained."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import threadpoolctl
+from projects import REPOSITORY
+
+from cache.errors import ProbelineError
+from pipeline import process_pool
+from pipeline.process_pool import Report, process_count, run_jobs
+from pipeline.progress import Progress
+
+
+def make(folder: Path, report: Report) -> None:
+    folder.mkdir()
+    report(1, folder.name)
+    report(2, "")
+
+
+def fail_at_odd(folder: Path, report: Report) -> None:
+    if int(folder.name) % 2:
+        raise ProbelineError(folder.name, "is odd", remedy="none")
+    make(folder, report)
+
+
+def die(job: int, report: Report) -> None:
+    signal.raise_signal(signal.SIGKILL)
+
+
+def stumble(job: int, report: Report) -> None:
+    raise ZeroDivisionError
+
+
+def count_threads(path: Path, report: Report) -> None:
+    path.write_text(str(max(pool["num_threads"] for pool in threadpoolctl.threadpool_info())))
+
+
+def linger(path: Path, report: Report) -> None:
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+class Counted(Progress):
+    done = 0
+
+    def advance(self, count: int = 1, words: str = "") -> None:
+        self.done += count
+
+
+@pytest.fixture
+def progress(monkeypatch) -> Counted:
+    monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
+    monkeypatch.setattr(process_pool, "cpu_count", lambda: 2)
+    return Counted("making", 15, "folders")
+
+
+@pytest.fixture
+def folders(tmp_path) -> list[Path]:
+    return [tmp_path / str(n) for n in range(5)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_job_is_done_and_every_report_counted(folders, progress, workers):
+    assert run_jobs(make, folders, workers, progress) == []
+    assert all(folder.is_dir() for folder in folders)
+    assert progress.done == 15
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_keeps_its_place_and_ends_the_run(folders, progress, workers):
+    with pytest.raises(ProbelineError, match="is odd") as caught:
+        run_jobs(fail_at_odd, [*folders, *folders] * 10, workers, progress)
+    assert caught.value.place in ("1", "3")
+    assert caught.value.remedy == "none"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_one_that_fails_may_leave_the_others(folders, progress, workers):
+    failed = run_jobs(fail_at_odd, folders, workers, progress, keep_going=True)
+    assert sorted(error.place for error in failed) == ["1", "3"]
+    assert [folder.is_dir() for folder in folders] == [True, False] * 2 + [True]
+    assert progress.done == 9
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_fault_of_the_program_ends_the_run_as_it_is(progress, workers):
+    with pytest.raises(ZeroDivisionError):
+        run_jobs(stumble, [1, 2, 3], workers, progress, keep_going=True)
+
+
+@pytest.mark.parametrize("keep_going", [True, False])
+def test_a_process_that_is_killed_is_explained(progress, keep_going):
+    with pytest.raises(ProbelineError, match="memory") as caught:
+        run_jobs(die, [1, 2], 2, progress, keep_going=keep_going)
+    assert caught.value.place == "making"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_jobs_are_no_work(progress, workers, monkeypatch):
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:1")
+    assert run_jobs(make, [], workers, progress) == []
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(1, 2), (2, 1)])
+def test_processes_share_the_processors(folders, progress, workers, expected):
+    run_jobs(count_threads, folders, workers, progress)
+    assert {int(path.read_text()) for path in folders} == {expected}
+
+
+def test_large_cells_run_one_at_a_time(monkeypatch):
+    monkeypatch.setattr(process_pool, "cpu_count", lambda: 8)
+    assert process_count(100) == process_count(100, 1) == 8
+    assert process_count(3, 1) == 3
+    assert process_count(100, 1 << 50) == 1
+    assert process_count(0) == 1
+
+
+def test_a_cluster_takes_the_jobs_and_their_reports_are_counted(folders, progress, monkeypatch):
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+    ) as cluster:
+        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
+        failed = run_jobs(fail_at_odd, folders, 1, progress, keep_going=True)
+    assert sorted(error.place for error in failed) == ["1", "3"]
+    assert progress.done == 9
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+def test_no_process_outlives_the_run(tmp_path, sign):
+    """Neither after `kill -9` of the first process nor after Ctrl-C, which reaches all."""
+    names = [str(tmp_path / f"{n}.txt") for n in range(3)]
+    code = "import test_process_pool as t, sys; t.linger_in_two(sys.argv[1:])"
+    env = os.environ | {
+        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}:{Path(__file__).parent}"
+    }
+    env.pop("DASK_SCHEDULER_ADDRESS", None)
+    first = subprocess.Popen(
+        [sys.executable, "-c", code, *names],
+        env=env,
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while sum(map(os.path.exists, names)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    if sign == signal.SIGINT:
+        os.killpg(first.pid, sign)
+    else:
+        first.send_signal(sign)
+    first.communicate(timeout=30)
+    assert first.returncode in (-sign, 128 + sign)
+    started = [int(Path(name).read_text()) for name in names if Path(name).exists()]
+    assert len(started) == 2
+    deadline = time.monotonic() + 10
+    while any(is_alive(pid) for pid in started) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(is_alive(pid) for pid in started)
+
+
+def linger_in_two(names: list[str]) -> None:
+    process_pool.cpu_count = lambda: 2
+    run_jobs(linger, [Path(name) for name in names], 2, Progress("lingering", 3, "jobs"))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process is there, and no zombie that its new parent has not taken away yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
