@@ -133,8 +133,8 @@ def test_pretrained_weights_out_of_reach_are_explained(monkeypatch, tmp_path):
     monkeypatch.setattr(hub, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(hub, "HF_HUB_CACHE", str(tmp_path))
     message = refused(weights="pretrained", arguments={}, input_size=None)
-    assert "could not be fetched" in message
-    assert "download the file" in message
+    assert "the hub does not give this model" in message
+    assert "connect to the network" in message
 
 
 def test_a_folder_that_is_called_pretrained_does_not_mean_random_weights(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def write(path, models=6, datasets=("d", "e", "f"), seed=0, protocols=("linear",
 
 def test_import_list_and_remove(scores_only):
     write("my table.csv")
-    scores_only.run("cli", "scores", "import", "my table.csv").refused("--as my_table")
+    scores_only.run("cli", "scores", "import", "my table.csv").refused("--as `my_table`")
     said = scores_only.run("cli", "scores", "import", "my table.csv", "--as", "table").succeeded(
         "36 scores of 6 models on 3 data sets", "kept as scores/table.csv", "note: no n_test"
     )

@@ -156,7 +156,5 @@ def test_a_whole_study_from_processes(project, shell):
 
 
 def test_usage(project):
-    ran = project.run("index")
-    assert ran.status == 2
-    assert "Missing argument 'DATASET'" in ran.err
+    project.run("index").refused("does not know which data set is meant", "python -m stages.index")
     assert not shutil.which("no-such-command")
