@@ -27,6 +27,7 @@ from cache.records import read_record
 from pipeline.finetuning.run import Finetuned, finetune_cell
 from pipeline.params import load_study
 from pipeline.paths import record_path
+from pipeline.protocols.fewshot import FEWSHOT
 
 RUN = {
     "recipe": "modern", "fraction": 0.1, "epochs": 30, "warmup_epochs": 2, "batch_size": 16,
@@ -51,7 +52,7 @@ def main() -> None:
         write_study(options.method, options.dataset, range(options.draws))
         for stage, arguments in (
             ("index", ["digits"]), ("index", [options.dataset]), ("pretrain", []),
-            ("extract", ["digits"]), ("extract", [options.dataset]), ("fewshot", []),
+            ("extract", ["digits"]), ("extract", [options.dataset]), ("protocol", [FEWSHOT.name]),
         ):  # fmt: skip
             run_stage(stage, arguments)
         compare(options.dataset, f"{options.method}_resnet", range(options.draws))
@@ -87,7 +88,7 @@ def run_stage(name: str, arguments: Sequence[str]) -> None:
 def compare(dataset: str, model: str, draws: Sequence[int]) -> None:
     """Print a line for each way."""
     print(f"{dataset}, 10% of the labels, {len(draws)} draws: top-1 on val")
-    rows = read_record(record_path("fewshot", dataset, model)).scores
+    rows = read_record(record_path(FEWSHOT.name, dataset, model)).scores
     for row in rows:
         if row["metric"] == "top1":
             print(f"  {model:<18} linear probe, {row['variant']:<22} {row['value']:.3f}")

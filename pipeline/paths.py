@@ -38,9 +38,6 @@ SUMMARY = Path("report") / "summary.md"
 SPLITS: tuple[Literal["train"], Literal["val"]] = ("train", "val")
 """Every data set has these two. Nothing is ever tuned on ``val``."""
 
-PROTOCOLS = ("knn", "linear", "fewshot", "finetune", "transfer", "predictors")
-"""Each has a section of that name in params.yaml, a stage, and a folder of records."""
-
 
 def index_path(dataset: str) -> Path:
     """The data set's table of images."""

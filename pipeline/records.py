@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pipeline import metrics
-from pipeline.classifiers.tuning import rules_of
+from pipeline import metrics, protocol_list
 from pipeline.datasets.index import Index
-from pipeline.finetuning import cells as finetuning
 from pipeline.models.transforms import VIEW_RULES
+from pipeline.protocol_list import protocol_named
 from pipeline.study import Study
 
 RECORD_FORMAT = 2
@@ -22,19 +21,7 @@ Fingerprints = Callable[[str], Mapping[str, str]]
 
 def protocols_of(study: Study) -> tuple[str, ...]:
     """The protocols that a study asks for; each has a stage and a folder of records."""
-    asked = {
-        "knn": True,
-        "linear": True,
-        "fewshot": bool(study.fewshot.shots or study.fewshot.fractions),
-        "finetune": any(
-            finetuning.is_finetuned(study, dataset, model)
-            for dataset in study.datasets
-            for model in study.models
-        ),
-        "transfer": bool(study.transfer.sources),
-        "predictors": bool(study.predictors.names),
-    }
-    return tuple(protocol for protocol, wanted in asked.items() if wanted)
+    return tuple(p.name for p in protocol_list.PROTOCOLS if p.is_wanted(study))
 
 
 def is_asked(study: Study, protocol: str, dataset: str, model: str) -> bool:
@@ -43,15 +30,12 @@ def is_asked(study: Study, protocol: str, dataset: str, model: str) -> bool:
     A cell that is not run is no gap. Fine-tuning leaves some out, as it is too heavy for all; on a
     data set without train images there is nothing but transfer from another.
     """
-    if study.datasets[dataset].test_only:
-        return protocol == "transfer"
-    return protocol != finetuning.PROTOCOL or finetuning.is_finetuned(study, dataset, model)
+    return protocol_named(protocol).is_asked(study, dataset, model)
 
 
 def settings_of(study: Study, protocol: str) -> dict[str, Any]:
     """The settings that a protocol's numbers depend on."""
-    sections = {"knn": ("neighbors", "knn"), "transfer": ("transfer", "neighbors", "knn", "linear")}
-    return {name: getattr(study, name).model_dump() for name in sections.get(protocol, (protocol,))}
+    return {name: getattr(study, name).model_dump() for name in protocol_named(protocol).sections}
 
 
 def record_key(
@@ -68,26 +52,22 @@ def record_key(
     fingerprints : callable
         Of the model's cells.
     """
-    settings = settings_of(study, protocol)
-    if protocol == "fewshot":  # other data sets' coarse classes change nothing here
-        settings["fewshot"]["coarse"] = study.fewshot.coarse.get(dataset, {})
+    of = protocol_named(protocol)
     key = {
         "format": RECORD_FORMAT,
         "protocol": protocol,
-        "settings": settings,
-        "rules": rules_of(protocol),
+        "settings": of.settings(study, dataset) if of.settings else settings_of(study, protocol),
+        "rules": of.rules(),
         **fingerprints(dataset),
     }
-    if protocol == "transfer":
-        others = [source for source in study.transfer.sources if source != dataset]
+    if of.sources is not None:
         key["sources"] = {
             source: {name: fingerprints(source)[name] for name in ("train", "names")}
-            for source in others
+            for source in of.sources(study, dataset)
         }
-    if protocol != "predictors" and (names := metrics.names_in_keys()):
+    if of.classifies and (names := metrics.names_in_keys()):
         key["metrics"] = names
-    views = _views(study, protocol)
-    if views:
+    if views := of.views(study):  # whose cells are not among those above
         key["views"] = {"count": views, **VIEW_RULES}
     return key
 
@@ -102,15 +82,7 @@ def key_on(
     CellMissingError
         When the cell can't be named yet.
     """
-    if protocol == finetuning.PROTOCOL:
-        return finetuning.record_key(study, index, model)
+    of = protocol_named(protocol)
+    if of.key is not None:
+        return of.key(study, index, model)
     return record_key(study, protocol, index.name, fingerprints)
-
-
-def _views(study: Study, protocol: str) -> int:
-    """Augmented views of train that a protocol reads, whose cells are not among those above."""
-    if protocol in ("linear", "transfer") and "sgd" in study.linear.heads:
-        return study.extraction.views
-    if protocol == "predictors" and "alignment" in study.predictors.names:
-        return min(2, study.extraction.views)
-    return 0

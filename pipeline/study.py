@@ -8,16 +8,14 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline import metrics
-from pipeline.classifiers.settings import Linear
 from pipeline.datasets.settings import Dataset
-from pipeline.finetuning.settings import Finetune
 from pipeline.models.settings import Model
 from pipeline.names import NAME
 from pipeline.nearest.settings import Neighbors
 from pipeline.pretraining.settings import Pretrain
-from pipeline.probes.settings import Fewshot, Knn, Predictors, Transfer
+from pipeline.protocol_list import ProtocolSections
+from pipeline.protocols.knn import PRESETS
 from pipeline.section import Section, one_of
-from pipeline.variants.presets import PRESETS
 
 
 class Extraction(Section):
@@ -51,22 +49,16 @@ class Report(Section):
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
-class Study(Section):
+class Study(ProtocolSections):
     """All of params.yaml."""
 
     datasets: dict[Name, Dataset]  # both may be empty: a study of imported scores alone
     models: dict[Name, Model]
     extraction: Extraction
     neighbors: Neighbors
-    knn: Knn
-    linear: Linear
-    fewshot: Fewshot
-    transfer: Transfer
-    predictors: Predictors
     correlation: Correlation
     report: Report
     pretrain: dict[Name, Pretrain] = {}
-    finetune: Finetune = Finetune()
 
     @model_validator(mode="after")
     def _models_have_data_sets(self) -> Self:

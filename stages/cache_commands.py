@@ -13,10 +13,10 @@ from cache.cell import Cell
 from cache.errors import CellCorruptError, CellMissingError
 from cache.removal import remove_cell, size_of
 from cache.verify import verify as verify_cell
+from pipeline import protocol_list
 from pipeline.overview import cells_on_disk, roles_of_cells
 from pipeline.params import load_study
 from pipeline.paths import (
-    PROTOCOLS,
     cell_address,
     neighbors_folder,
     provenance_path,
@@ -147,9 +147,9 @@ def prune(*, yes: bool) -> None:
 def _remove_what_was_made_of(dataset: str, model: str) -> None:
     provenance_path(dataset, model).unlink(missing_ok=True)
     shutil.rmtree(neighbors_folder(dataset, model), ignore_errors=True)
-    for protocol in PROTOCOLS:
-        if protocol != "finetune":
-            record_path(protocol, dataset, model).unlink(missing_ok=True)
+    for protocol in protocol_list.PROTOCOLS:
+        if protocol.key is None:
+            record_path(protocol.name, dataset, model).unlink(missing_ok=True)
 
 
 @cache.command("import")

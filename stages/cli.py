@@ -1,6 +1,7 @@
 """The command line: look at a study, its data, its models and its cache.
 
-The stages themselves run through ``dvc repro``, or one by one as ``python -m stages.NAME``.
+The stages themselves run through ``dvc repro``, or one by one as ``python -m stages.NAME``;
+a protocol as ``python -m stages.protocol NAME``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import click
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
+from pipeline import protocol_list
 from pipeline.params import load_study, parse_study
 from pipeline.paths import PARAMS, STUDIES
 from stages._run import explain_errors
@@ -49,7 +51,6 @@ main.add_command(figures)
 @explain_errors
 def status() -> None:
     """Say what is cached, what is missing and what is stale, and why."""
-    from pipeline.finetuning.cells import not_run
     from pipeline.overview import study_overview
 
     study = load_study()
@@ -66,8 +67,9 @@ def status() -> None:
             for d in overview.datasets
         ],
     )
-    for line in not_run(study):
-        click.echo(f"fine-tuning not run: {line}")
+    for protocol in protocol_list.PROTOCOLS:
+        for line in protocol.not_run(study):
+            click.echo(f"{protocol.label} not run: {line}")
     todo = [line for d in overview.datasets for line in d.todo]
     if todo:
         click.echo("\nnot up to date:")

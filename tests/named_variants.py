@@ -7,10 +7,11 @@ from dataclasses import replace
 from functools import cache
 from itertools import product
 
-from pipeline.variants.asked import closed_form, gradient_variants, held_out, trained_on, votes_in
+from pipeline.protocols.knn import PRESETS, TUNED, votes_in
+from pipeline.protocols.linear import closed_form, gradient_variants
+from pipeline.protocols.transfer import held_out, trained_on
 from pipeline.variants.budget import budgets
 from pipeline.variants.column import Column
-from pipeline.variants.presets import PRESETS, TUNED
 from pipeline.variants.variant import Variant
 
 SOURCES = ("a", "a_b", "d0", "d1", "data0", "in0", "in", "digits", "cats_bnw", "my_knn_set")

@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image
 from ruamel.yaml import YAML
 
+from pipeline import protocol_list
+
 REPOSITORY = Path(__file__).parents[1]
 
 VIT = {
@@ -91,6 +93,8 @@ class Project:
         """A stage's or the command line's command in this process; its exit and its words."""
         from click.testing import CliRunner
 
+        if command in [protocol.name for protocol in protocol_list.PROTOCOLS]:
+            command, arguments = "protocol", (command, *arguments)
         module = importlib.import_module(f"stages.{command}")
         result = CliRunner().invoke(module.main, list(arguments))
         if result.exception is not None and not isinstance(result.exception, SystemExit):

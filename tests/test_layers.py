@@ -60,6 +60,7 @@ def test_only_the_cache_knows_how_chunks_lie_on_disk():
 
 PACKAGES = (
     ("datasets", "models", "variants"),
+    ("protocols",),
     ("extraction", "nearest", "classifiers", "scores"),
     ("probes",),
     ("pretraining", "finetuning"),
@@ -123,15 +124,15 @@ def test_stages_without_work_import_nothing_heavy(project):
     ):
         assert loaded_by(project, module, *arguments) == "LOADED [] STATUS 0", module
     for stage in (
-        "neighbors",
-        "knn",
-        "linear",
-        "fewshot",
-        "transfer",
-        "predictors",
-        "similarity",
+        ("neighbors",),
+        ("protocol", "knn"),
+        ("protocol", "linear"),
+        ("protocol", "fewshot"),
+        ("protocol", "transfer"),
+        ("protocol", "predictors"),
+        ("similarity",),
     ):  # these know scikit-learn, but never torch
-        line = loaded_by(project, f"stages.{stage}")
+        line = loaded_by(project, f"stages.{stage[0]}", *stage[1:])
         assert "torch" not in line
         assert "timm" not in line
         assert line.endswith("STATUS 0")

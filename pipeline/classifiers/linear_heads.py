@@ -24,6 +24,7 @@ from pipeline.classifiers.ridge import scores as ridge_scores
 from pipeline.classifiers.selection import Choice, choose_c, working_precision
 from pipeline.classifiers.settings import Linear
 from pipeline.classifiers.tuning import CS, FINE, PENALTIES, PLAIN, ROUGH
+from pipeline.protocols.linear import closed_form
 from pipeline.variants.variant import Variant
 
 Labels = NDArray[np.int64]
@@ -127,7 +128,7 @@ def fit_head(
     else:
         score, details = _ridge(normalizer(train), labels, n_classes, backend, groups)
     return FittedHead(
-        Variant(protocol="linear", head=name, normalization=normalization),
+        closed_form(name, normalization),
         normalizer,
         score,
         log_probabilities=name == "logistic",

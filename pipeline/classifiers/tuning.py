@@ -50,16 +50,20 @@ HIDDEN = 1000
 """Width of the two hidden layers of the study's MLP head."""
 
 
-def rules_of(protocol: str) -> dict[str, Any]:
-    """What a protocol's numbers depend on beside its settings; {} if nothing here."""
-    choice = {
+def head_rules() -> dict[str, Any]:
+    """What heads on all of train depend on beside their settings."""
+    return {**_choice(), "cs": CS, "penalties": PENALTIES, "sgd": [PRESET_RATE, HIDDEN]}
+
+
+def fewshot_rules() -> dict[str, Any]:
+    """The same of heads on a few shots."""
+    return {**_choice(), "cs": FEWSHOT_CS, "penalties": FEWSHOT_PENALTIES}
+
+
+def _choice() -> dict[str, Any]:
+    return {
         "version": VERSION,
         "scheme": [FIXED_C, FOLDS, LARGE, LARGE_SHARE, SHARE, SMALL, FEW, FEWEST],
         "path": [EXTENSION, REACH, BEYOND, GAIN],
         "precision": [NARROW, ROUGH, FINE, PLAIN],
     }
-    if protocol == "fewshot":
-        return {**choice, "cs": FEWSHOT_CS, "penalties": FEWSHOT_PENALTIES}
-    if protocol in ("linear", "transfer"):
-        return {**choice, "cs": CS, "penalties": PENALTIES, "sgd": [PRESET_RATE, HIDDEN]}
-    return {}

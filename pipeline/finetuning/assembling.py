@@ -11,16 +11,17 @@ import pyarrow.compute as pc
 from cache.records import Record, is_current_record, read_record, write_record
 from pipeline import metrics
 from pipeline.datasets.index import Index
-from pipeline.finetuning.cells import PROTOCOL, keys_of, record_key, run_path
+from pipeline.finetuning.cells import keys_of, record_key, run_path
 from pipeline.paths import record_path
 from pipeline.probes.protocol import groups_of
 from pipeline.probes.scoring import score_rows, stored_outcome
+from pipeline.protocols.finetune import FINETUNE
 from pipeline.study import Study
 
 
 def put_together(study: Study, index: Index, model: str) -> None:
     """Write one cell's record from its runs, which are all there."""
-    path, key = record_path(PROTOCOL, index.name, model), record_key(study, index, model)
+    path, key = record_path(FINETUNE.name, index.name, model), record_key(study, index, model)
     if is_current_record(path, key):
         return
     scores: list[dict[str, Any]] = []

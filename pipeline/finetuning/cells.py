@@ -24,10 +24,9 @@ from pipeline.finetuning.settings import Run
 from pipeline.models.settings import Model
 from pipeline.models.transforms import VIEW_RULES
 from pipeline.paths import FINETUNING, record_path
+from pipeline.protocols.finetune import FINETUNE
 from pipeline.provenance import recorded_card
 from pipeline.study import Study
-
-PROTOCOL = "finetune"
 
 FORMAT = 1
 """Part of every key: raised when what a run stores changes."""
@@ -118,7 +117,7 @@ def record_key(study: Study, index: Index, model: str) -> dict[str, Any]:
     """
     keys = keys_of(study, index, model)
     runs = [[name, fingerprint(key)] for name, key in keys.items()]
-    key = {"format": FORMAT, "protocol": PROTOCOL, "runs": runs}
+    key = {"format": FORMAT, "protocol": FINETUNE.name, "runs": runs}
     return key | ({"metrics": names} if (names := metrics.names_in_keys()) else {})
 
 
@@ -129,7 +128,7 @@ def epochs_of(run: Run) -> int:
 
 def run_path(dataset: str, model: str, key: Mapping[str, Any]) -> Path:
     """What one run found: its scores, its outcomes, and how it went."""
-    return record_path(PROTOCOL, dataset, model).with_suffix("") / f"{_short(key)}.parquet"
+    return record_path(FINETUNE.name, dataset, model).with_suffix("") / f"{_short(key)}.parquet"
 
 
 def unfinished_path(key: Mapping[str, Any]) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from cache.errors import ProbelineError
+from cache.files import write_durably
 from cache.records import read_record
 from pipeline.datasets.index import Index, read_index
 from pipeline.finetuning.cells import is_finetuned, keys_of, run_path
+from pipeline.paths import FINETUNE_PLOT
 from pipeline.study import Study
 
 Rows = list[dict[str, Any]]
@@ -54,6 +57,11 @@ def plot_rows(study: Study) -> Rows:
         }
         for (run, dataset, epoch), rows in places.items()
     ] or [dict.fromkeys(PLOTTED)]
+
+
+def write_plot(study: Study) -> None:
+    """Keep `plot_rows` where DVC expects them, whether or not anything was trained."""
+    write_durably(FINETUNE_PLOT, (json.dumps(plot_rows(study), indent=0) + "\n").encode())
 
 
 def _mean(rows: Rows, name: str) -> float | None:

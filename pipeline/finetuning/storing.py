@@ -15,7 +15,6 @@ from pipeline.datasets.index import Index
 from pipeline.devices import this_machine
 from pipeline.finetuning.assembling import put_together
 from pipeline.finetuning.cells import (
-    PROTOCOL,
     epochs_of,
     keys_of,
     run_path,
@@ -27,6 +26,7 @@ from pipeline.probes.protocol import groups_of
 from pipeline.probes.scoring import outcome_table, score_rows
 from pipeline.process_pool import Report, process_count, run_jobs
 from pipeline.progress import Progress
+from pipeline.protocols.finetune import FINETUNE
 from pipeline.study import Study
 
 
@@ -87,7 +87,7 @@ def _train_all(jobs: Sequence[Pending]) -> list[ProbelineError]:
     on_cpu = this_machine().devices[0].type == "cpu"
     workers = process_count(len(jobs)) if on_cpu else 1
     epochs = sum(epochs_of(job.study.finetune.runs[job.run]) for job in jobs)
-    progress = Progress(PROTOCOL, epochs, "epochs")
+    progress = Progress(FINETUNE.name, epochs, "epochs")
     return run_jobs(finetune_one, jobs, workers, progress, keep_going=True)
 
 
@@ -130,7 +130,7 @@ def _all_in_one(failed: Sequence[ProbelineError], jobs: int) -> ProbelineError:
     if len(failed) == 1:
         return failed[0]
     return ProbelineError(
-        PROTOCOL,
+        FINETUNE.name,
         f"{len(failed)} of {jobs} runs failed; the others were done and are kept",
         found="; ".join(f"{e.place}: {e.problem}" for e in failed[:5])
         + ("; …" if len(failed) > 5 else ""),

@@ -20,6 +20,7 @@ from pipeline.datasets.index import Index, read_index
 from pipeline.nearest.duplicates import near_duplicates, suspected_label_errors
 from pipeline.nearest.neighbors import Stored, neighbors_key, read_neighbors, spaces
 from pipeline.paths import records_folder
+from pipeline.protocols.knn import KNN
 from pipeline.study import Study
 
 FORMAT = 1
@@ -33,7 +34,7 @@ agree on; `models`: the share of models that report it."""
 
 def checks_path(dataset: str) -> Path:
     """A data set's findings; no model's name holds a hyphen."""
-    return records_folder("knn", dataset) / "data-checks.parquet"
+    return records_folder(KNN.name, dataset) / "data-checks.parquet"
 
 
 def check_data(study: Study) -> None:

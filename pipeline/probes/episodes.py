@@ -16,6 +16,7 @@ from pipeline.classifiers.shot_classifiers import Classifier, Labels, Scores
 from pipeline.probes.problems import Part, Problem, all_classes
 from pipeline.probes.scoring import make_outcome
 from pipeline.probes.shots import Draw
+from pipeline.protocols.fewshot import FEWSHOT
 from pipeline.variants.variant import Variant
 
 BACKEND = "numpy"
@@ -115,7 +116,7 @@ def _episodes(
 ) -> Episodes:
     """Of one classifier on one problem: all draws of one budget."""
     variant = Variant(
-        protocol="fewshot",
+        protocol=FEWSHOT.name,
         head=name,
         budget=draws[0].budget,
         ways=problem.ways,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +13,44 @@ from numpy.typing import NDArray
 from cache.records import is_current_record, write_record
 from pipeline.classifiers.shot_classifiers import Classifier, logistic_over, prototypes, ridge_over
 from pipeline.classifiers.tuning import FEWSHOT_CS, FEWSHOT_PENALTIES
-from pipeline.datasets.index import Index
+from pipeline.datasets.index import Index, read_index
 from pipeline.paths import records_folder
 from pipeline.probes.episode_scores import episode_rows, episode_table
 from pipeline.probes.episodes import run_episodes
 from pipeline.probes.problems import problems_of
-from pipeline.probes.protocol import Scored, Task, read_features
+from pipeline.probes.protocol import Scored, Task, read_features, run_protocol
 from pipeline.probes.reading import read_rows
 from pipeline.probes.settings import Fewshot
 from pipeline.probes.shots import Draw, make_draws
+from pipeline.protocol import Say
+from pipeline.protocols.fewshot import FEWSHOT
 from pipeline.study import Study
 from pipeline.variants.budget import budgets
 
 DRAWS_FORMAT = 1
+
+
+def score_all(study: Study, say: Say) -> tuple[int, int]:
+    """Score what the study misses, by the stored draws of every data set."""
+    for dataset, entry in study.datasets.items():
+        if not entry.test_only:
+            _prepare(study.fewshot, read_index(dataset), say)
+    return run_protocol(study, FEWSHOT.name, partial(run_fewshot, study))
+
+
+def _prepare(settings: Fewshot, index: Index, say: Say) -> None:
+    """Check a data set's problems and store its draws; say what it is too small for."""
+    problems_of(settings, index.name, index.classes)
+    for count in settings.class_counts:
+        if count >= len(index.classes):
+            say(f"{index.name}: not {count} classes at a time of {len(index.classes)}")
+    for budget, labels in short_classes(store_draws(settings, index)).items():
+        some = ", ".join(index.classes[label] for label in labels[:3])
+        more = ", …" if len(labels) > 3 else ""
+        say(
+            f"{index.name}: {len(labels)} of {len(index.classes)} classes have too few train "
+            f"images for {budget} ({some}{more}); all of them are taken"
+        )
 
 
 def run_fewshot(study: Study, task: Task) -> Scored:
@@ -72,7 +98,7 @@ def draws_of(settings: Fewshot, labels: NDArray[np.integer], n_classes: int) -> 
 
 def draws_path(dataset: str) -> Path:
     """Which images were drawn from a data set; no model's record can have this name."""
-    return records_folder("fewshot", dataset) / "images.drawn.parquet"
+    return records_folder(FEWSHOT.name, dataset) / "images.drawn.parquet"
 
 
 def store_draws(settings: Fewshot, index: Index) -> list[Draw]:

@@ -17,7 +17,8 @@ from pipeline.probes.protocol import Task, read_features
 from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_scores import Part
 from pipeline.probes.transfer_votes import neighbor_votes
-from pipeline.variants.asked import closed_form, held_out
+from pipeline.protocols.linear import closed_form
+from pipeline.protocols.transfer import held_out
 from pipeline.variants.variant import Variant
 
 Labels = NDArray[np.int64]

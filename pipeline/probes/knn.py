@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,23 @@ from numpy.typing import NDArray
 from pipeline.nearest.leave_one_out import Choice, choose, leave_one_out
 from pipeline.nearest.neighbors import Space, Stored, read_neighbors, spaces
 from pipeline.nearest.votes import Verdict, judge
-from pipeline.probes.knn_variants import space_of, tuned_votings, variants_of, voting_of
-from pipeline.probes.protocol import Scored, Task, judged
+from pipeline.probes.knn_variants import left_out, space_of, tuned_votings, variants_of, voting_of
+from pipeline.probes.protocol import Scored, Task, judged, run_protocol
 from pipeline.probes.scoring import Outcome
+from pipeline.protocol import Say
+from pipeline.protocols.knn import KNN, TUNED
 from pipeline.study import Study
-from pipeline.variants.presets import TUNED
 from pipeline.variants.variant import Variant
 
 Labels = NDArray[np.int64]
 Read = Callable[[Space], Mapping[str, Stored]]
+
+
+def score_all(study: Study, say: Say) -> tuple[int, int]:
+    """Score what the study misses; refuse first what no data set can have."""
+    for dataset, what in left_out(study):
+        say(f"{dataset}: {what}")
+    return run_protocol(study, KNN.name, partial(run_knn, study))
 
 
 def run_knn(study: Study, task: Task) -> Scored:

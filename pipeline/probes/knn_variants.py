@@ -8,8 +8,8 @@ from cache.errors import ProbelineError
 from pipeline.datasets.index import read_index
 from pipeline.nearest.neighbors import Space
 from pipeline.nearest.votes import Voting
+from pipeline.protocols.knn import knn_variants, votes_in
 from pipeline.study import Study
-from pipeline.variants.asked import knn_variants, votes_in
 from pipeline.variants.variant import Variant
 
 TUNED_K = (1, 2, 5, 10, 20, 50, 100, 200)

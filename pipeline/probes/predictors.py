@@ -32,16 +32,23 @@ from pipeline.probes.predictor_formulas import (
     rankme,
     uniformity,
 )
-from pipeline.probes.protocol import Scored, Task
+from pipeline.probes.protocol import Scored, Task, run_protocol
 from pipeline.probes.reading import read_parts, read_rows
 from pipeline.probes.scoring import outcome_table
 from pipeline.probes.similarity import label_cka
+from pipeline.protocol import Say
+from pipeline.protocols.predictors import NAME
 from pipeline.study import Study
 
 RANKME_ROWS = 25_600
 UNIFORMITY_ROWS = 8_192
 VIEWS = 2
 """Of those cached, that alignment reads."""
+
+
+def score_all(study: Study, _: Say) -> tuple[int, int]:
+    """Compute what the study misses."""
+    return run_protocol(study, NAME, partial(run_predictors, study))
 
 
 @dataclass(frozen=True)

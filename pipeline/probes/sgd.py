@@ -29,8 +29,8 @@ from pipeline.classifiers.tuning import HIDDEN, PRESET_RATE
 from pipeline.devices import this_machine
 from pipeline.paths import SPLITS, cell_address
 from pipeline.probes.protocol import read_features
+from pipeline.protocols.linear import gradient_variants, gradient_views
 from pipeline.study import Study
-from pipeline.variants.asked import gradient_variants, gradient_views
 from pipeline.variants.variant import Variant
 
 
@@ -146,7 +146,7 @@ def fit_sgd(
     Parameters
     ----------
     variants : sequence of Variant
-        See `pipeline.variants.asked.gradient_variants`.
+        See `pipeline.protocols.linear.gradient_variants`.
     views : sequence of array of shape (n_train, n_features)
         What the heads are trained on.
     train : array of shape (n_train, n_features)

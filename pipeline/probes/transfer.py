@@ -17,24 +17,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.backends import choose_backend
 from pipeline.classifiers.linear_heads import FittedHead
+from pipeline.classifiers.linear_solvers import OFFERED
+from pipeline.datasets.index import read_index
 from pipeline.datasets.shared_classes import SharedClasses
 from pipeline.nearest.banks import CellBank
 from pipeline.nearest.preparation import Space
 from pipeline.probes.held_out_groups import hold_out_groups
 from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.linear import fit_all_heads
-from pipeline.probes.protocol import Scored, Source, Task, read_features
+from pipeline.probes.protocol import Scored, Source, Task, read_features, run_protocol
 from pipeline.probes.reading import read_rows
 from pipeline.probes.scoring import make_outcome, score_rows
+from pipeline.probes.transfer_pairs import describe_pairs
 from pipeline.probes.transfer_scores import Part, join
 from pipeline.probes.transfer_votes import neighbor_votes
+from pipeline.protocol import Say
+from pipeline.protocols.transfer import TRANSFER, trained_on, transferred_knn
 from pipeline.study import Study
-from pipeline.variants.asked import trained_on, transferred_knn
 from pipeline.variants.variant import Variant
 
 Values = NDArray[np.floating]
 Matrix = NDArray[np.float64]
+
+
+def score_all(study: Study, say: Say) -> tuple[int, int]:
+    """Score what the study misses; say first which classes data sets share."""
+    for line in describe_pairs(study, {name: read_index(name) for name in study.datasets}):
+        say(line)
+    probe = Transfer(study, choose_backend(OFFERED))
+    return run_protocol(study, TRANSFER.name, probe, by_model=True)
 
 
 class Transfer:

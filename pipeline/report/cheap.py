@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import altair as alt
 
+from pipeline.protocol_list import protocol_label
+from pipeline.protocols.predictors import PREDICTORS
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, finish
-from pipeline.variants.words import protocol_word
 
 EVERY = ""
 """Stands for all data sets at once, without intervals."""
@@ -46,7 +47,7 @@ def section(inputs: Inputs) -> Cheap:
     return Cheap(
         "",
         (
-            stated.choice("protocol", "Scores by", (r["protocol"] for r in rows), protocol_word),
+            stated.choice("protocol", "Scores by", (r["protocol"] for r in rows), protocol_label),
             stated.choice(
                 "dataset", "Data set", [*every, *datasets],
                 lambda name: name or "all, without intervals",
@@ -62,7 +63,7 @@ def _rows(inputs: Inputs) -> stated.Rows | str:
     if isinstance(found, str):
         return found
     rows = stated.rows_of(found, "value") if found["value"].size else []
-    labels = {v.name: v.label for v in inputs.variants.values() if v.protocol == "predictors"}
+    labels = {v.name: v.label for v in inputs.variants.values() if v.protocol == PREDICTORS.name}
     for row in rows:
         row["predictor"] = labels[row["predictor"]]
     return rows or "Nothing to show: the study names no cheap predictors, or too few models."

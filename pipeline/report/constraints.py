@@ -10,11 +10,11 @@ import xarray as xr
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from pipeline.protocol_list import protocol_label
 from pipeline.report.embed import embed
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import short
 from pipeline.statistics.mean_scores import ALL, OUTSIDE
-from pipeline.variants.words import protocol_word
 
 Floats = NDArray[np.float64]
 
@@ -101,7 +101,7 @@ def choices(inputs: Inputs) -> dict[str, Any]:
             | {name: short(values[place]) for name, values in sizes.items()}
             for place, model in enumerate(inputs.models)
         ],
-        "protocols": [protocol_word(protocol) for protocol in inputs.headline],
+        "protocols": [protocol_label(protocol) for protocol in inputs.headline],
         "datasets": datasets,
         "scopes": scopes,
         "cells": _cells(inputs),

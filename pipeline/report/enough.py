@@ -8,10 +8,10 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
+from pipeline.protocol_list import protocol_label
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, SHAPES, finish
-from pipeline.variants.words import protocol_word
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _heads(shown: stated.Drawn) -> tuple[stated.Choice, ...]:
 def _protocols(shown: stated.Drawn) -> tuple[stated.Choice, ...]:
     rows = shown["enough_images"][1] if "enough_images" in shown else []
     return (
-        stated.choice("protocol", "Protocol", (row["protocol"] for row in rows), protocol_word),
+        stated.choice("protocol", "Protocol", (row["protocol"] for row in rows), protocol_label),
     )
 
 

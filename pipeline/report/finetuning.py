@@ -9,10 +9,12 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from pipeline.finetuning.cells import PROTOCOL, not_run
+from pipeline.finetuning.cells import not_run
 from pipeline.finetuning.curves import read_curves
-from pipeline.finetuning.recipes import recipe_of
 from pipeline.finetuning.settings import Run
+from pipeline.finetuning.words import run_words
+from pipeline.protocols.finetune import FINETUNE
+from pipeline.protocols.linear import LINEAR
 from pipeline.report.formats import count, percent, points, seconds
 from pipeline.report.inputs import Inputs
 from pipeline.report.labels import GROUPS, groupings
@@ -32,13 +34,6 @@ MOST_POINTS = 20_000
 """Of all curves in the page; longer ones are thinned. results/finetune/ has them whole."""
 FEWEST_POINTS = 5
 """Of a thinned curve, its ends among them."""
-
-TRAINED = {
-    "all": "all weights",
-    "second_half": "the second half of the network",
-    "lora": "low-rank adapters",
-    "head": "the head alone",
-}
 
 
 @dataclass(frozen=True)
@@ -77,21 +72,6 @@ def section(inputs: Inputs) -> Finetuning:
         choice("by", "Colour by", groupings(inputs), GROUPS.__getitem__),
     )
     return Finetuning(_withheld(inputs, table), table, choices if rows else ())
-
-
-def run_words(run: Run) -> str:
-    """A run in one line: what it learns from, what is trained, and how."""
-    recipe = recipe_of(run, share=1, transformer=False)
-    given = "all of train"
-    if run.few:
-        budget = f"{100 * run.fraction:g}%" if run.fraction else f"{run.shots} images"
-        given = f"{budget} of each class (draw {run.draw} of the few-shot draws)"
-    optimizer = {"sgd": "SGD", "adamw": "AdamW"}[recipe.optimizer]
-    kept = "the best epoch by a hold-out" if run.selection == "holdout" else "the last epoch"
-    return (
-        f"{given}, {TRAINED[run.train]}, {optimizer} for {recipe.epochs} epochs in batches of "
-        f"{recipe.batch_size} (recipe {run.recipe}), {kept}"
-    )
 
 
 def curve_rows(inputs: Inputs) -> Rows:
@@ -146,12 +126,12 @@ def _table(inputs: Inputs) -> Table:
             if (row := _summary(inputs, name, run, dataset)) is not None:
                 rows.append((Cell(name, words), *row))
                 words = ""  # once for each run
-    return Table("What the runs reached", PROTOCOL, head, tuple(rows))
+    return Table("What the runs reached", FINETUNE.name, head, tuple(rows))
 
 
 def _summary(inputs: Inputs, name: str, run: Run, dataset: str) -> tuple[Cell, ...] | None:
     """Means over the models that the run has scored; none where it has scored none."""
-    variant = Variant(protocol=PROTOCOL, called=name).full_name
+    variant = Variant(protocol=FINETUNE.name, called=name).full_name
     if variant not in inputs.variants:
         return None
     own = inputs.scored["value"].sel(dataset=dataset, model=list(inputs.study.models))
@@ -171,7 +151,7 @@ def _summary(inputs: Inputs, name: str, run: Run, dataset: str) -> tuple[Cell, .
             f"{count(number)} model{'s' if number != 1 else ''}",
         ),
         _beside(inputs, own, has, _fewshot_head(inputs, run)),
-        _beside(inputs, own, has, inputs.headline.get("linear")),
+        _beside(inputs, own, has, inputs.headline.get(LINEAR.name)),
         Cell(seconds(float(spent.mean()))),
     )
 

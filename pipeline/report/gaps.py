@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from cache.records import read_record
 from pipeline.finetuning.cells import not_run
 from pipeline.nearest.data_checks import checks_path
+from pipeline.protocol_list import protocol_label
+from pipeline.protocols.fewshot import FEWSHOT
+from pipeline.protocols.linear import LINEAR
+from pipeline.protocols.transfer import TRANSFER
 from pipeline.provenance import describe_audit
 from pipeline.report.inputs import Inputs
-from pipeline.variants.words import protocol_word
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
 def _test_images_only(inputs: Inputs) -> list[Gap]:
     """Data sets on which nothing is trained; nothing to say of a study without any."""
     only = [name for name, entry in inputs.study.datasets.items() if entry.test_only]
-    reached = inputs.scored_datasets("transfer") if "transfer" in inputs.headline else []
+    reached = inputs.scored_datasets(TRANSFER.name) if TRANSFER.name in inputs.headline else []
     places = [
         name
         if name in reached
@@ -141,7 +144,7 @@ def _asked(inputs: Inputs) -> list[tuple[str, str]]:
         (protocol, dataset)
         for protocol in inputs.headline
         for dataset in (
-            inputs.scored_datasets(protocol) if protocol == "transfer" else inputs.datasets()
+            inputs.scored_datasets(protocol) if protocol == TRANSFER.name else inputs.datasets()
         )
     ]
 
@@ -158,7 +161,7 @@ def _missing(inputs: Inputs) -> tuple[str, ...]:
     for protocol, dataset in _asked(inputs):
         row = scores.sel(variant=inputs.headline[protocol], dataset=dataset).values
         found += [
-            f"{protocol_word(protocol)} of {inputs.models[place]} on {dataset}"
+            f"{protocol_label(protocol)} of {inputs.models[place]} on {dataset}"
             for place in np.flatnonzero(np.isnan(row) & _models_asked(inputs, protocol, dataset))
         ]
     return tuple(found)
@@ -202,18 +205,21 @@ def _data_checks(inputs: Inputs) -> list[Gap]:
     ]
 
 
+_FITTED = (LINEAR.name, FEWSHOT.name, TRANSFER.name)
+
+
 def _doubtful_fits(inputs: Inputs) -> list[Gap]:
     found: dict[str, list[str]] = {"unfinished": [], "at_edge": [], "unsettled": []}
     rows = inputs.scores.drop_duplicates(["model", "dataset", "protocol", "variant"])
-    rows = rows[rows["protocol"].isin(("linear", "fewshot", "transfer"))]
+    rows = rows[rows["protocol"].isin(_FITTED)]
     rows = rows[~rows["details"].isin(("", "{}"))]  # imported scores tell of no fit
-    seen = dict.fromkeys(("linear", "fewshot", "transfer"), 0)
+    seen = dict.fromkeys(_FITTED, 0)
     for row in rows[["model", "dataset", "protocol", "label", "details"]].to_dict("records"):
         seen[row["protocol"]] += 1
         details: dict[str, Any] = json.loads(row["details"])
         place = f"{row['model']} on {row['dataset']} ({row['label']})"
         if not details.get("converged", True):
-            kind = "unsettled" if row["protocol"] == "fewshot" else "unfinished"
+            kind = "unsettled" if row["protocol"] == FEWSHOT.name else "unfinished"
             after = f": stopped after {steps} iterations" if (
                 steps := details.get("iterations")
             ) else ""  # fmt: skip
@@ -225,22 +231,22 @@ def _doubtful_fits(inputs: Inputs) -> list[Gap]:
             "Linear fits that did not converge",
             "They stopped at `linear.max_iterations`; their scores may still move.",
             tuple(found["unfinished"]),
-            seen["linear"] + seen["transfer"],
+            seen[LINEAR.name] + seen[TRANSFER.name],
         ),
         Gap(
             "Linear fits whose best C is at the edge of the grid",
             "A wider `linear.c` might score better.",
             tuple(found["at_edge"]),
-            seen["linear"] + seen["transfer"],
+            seen[LINEAR.name] + seen[TRANSFER.name],
         ),
     ]
-    if seen["fewshot"]:
+    if seen[FEWSHOT.name]:
         gaps.append(
             Gap(
                 "Few-shot fits that did not converge",
                 "At least one draw stopped early; the mean over draws may still move.",
                 tuple(found["unsettled"]),
-                seen["fewshot"],
+                seen[FEWSHOT.name],
             )
         )
     return gaps

@@ -6,10 +6,10 @@ from typing import Any
 
 import altair as alt
 
+from pipeline.protocol_list import protocol_label
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import finish, number
 from pipeline.variants.column import column_name
-from pipeline.variants.words import protocol_word
 
 COEFFICIENT_WORDS = {
     "spearman": "Spearman ρ",
@@ -167,4 +167,4 @@ def _heat_block(
 
 
 def _column(dataset: str, protocol: str) -> str:
-    return f"{dataset} · {protocol_word(protocol)}"
+    return f"{dataset} · {protocol_label(protocol)}"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import NOTHING, interval, percent, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import MOST_ROWS, Cell, Filled, Table, estimate, table_of, whole
-from pipeline.variants.words import protocol_word
 
 
 def pairs_table(inputs: Inputs) -> Table:
@@ -54,7 +54,7 @@ def _overall_ranks(found: xr.Dataset) -> Filled:
             if np.isfinite(of["win_rate"]):
                 rows.append(
                     [
-                        Cell(str(of["model"].item()), protocol_word(str(protocol))),
+                        Cell(str(of["model"].item()), protocol_label(str(protocol))),
                         Cell(_rank(of["rank"])),
                         Cell(percent(float(of["mean"])),
                              interval(of["low"], of["high"], in_points=True)),

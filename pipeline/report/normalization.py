@@ -7,12 +7,12 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
+from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import p_value, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import Cell, Filled, Table, estimate, table_of
 from pipeline.report.words import set_word
 from pipeline.statistics.panel import MEAN
-from pipeline.variants.words import protocol_word
 
 
 def normalization_tables(inputs: Inputs) -> list[Table]:
@@ -73,7 +73,7 @@ def _rank_effect(inputs: Inputs, found: xr.Dataset) -> Filled:
         for dataset in mean["predictor"].values
     ]  # fmt: skip
     head = ["Predictor, with less without",
-            *(f"ρ with {protocol_word(str(p))}" for p in mean["protocol"].values)]  # fmt: skip
+            *(f"ρ with {protocol_label(str(p))}" for p in mean["protocol"].values)]  # fmt: skip
     return Filled(head, rows)
 
 

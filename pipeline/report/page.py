@@ -18,6 +18,7 @@ import vl_convert
 from markupsafe import Markup
 
 from pipeline.metrics import BOOTSTRAP
+from pipeline.protocol_list import protocol_label, protocol_named
 from pipeline.report import formats as report_formats
 from pipeline.report.about import About
 from pipeline.report.answers import answer
@@ -35,7 +36,6 @@ from pipeline.report.tables import cost_table, provenance_table, score_table
 from pipeline.report.trust import choosing_table, reference_table, trust_table
 from pipeline.report.why import shift_table, why_tables
 from pipeline.statistics.correlation import MIN_FAMILIES, MIN_MODELS
-from pipeline.variants.words import PROTOCOL_WORDS
 
 _HERE = Path(__file__).parent
 
@@ -74,7 +74,8 @@ def render(inputs: Inputs) -> str:
             **dict(zip(("across", "up"), scatter_choices(inputs), strict=True)),
             mean_target=MEAN_TARGET,
             coefficients=COEFFICIENT_WORDS,
-            protocols=PROTOCOL_WORDS,
+            word=protocol_label,
+            protocol_named=protocol_named,
             variant_label=lambda name: inputs.variants[name].label,
             embeddings=embeddings(inputs.study),
             methods=methods(inputs.study),

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import NOTHING, count, interval, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import statistic
-from pipeline.variants.words import protocol_word
 
 NOT_ESTIMABLE = "not estimable"
 """What the text of a cell begins with that says, there or below, why it has no number."""
@@ -137,7 +137,7 @@ def _reason(cell: Cell) -> str:
 
 def protocol_heads(table: xr.Dataset) -> list[str]:
     """Column heads for a statistic's protocols."""
-    return [protocol_word(str(p)) for p in table["protocol"].values]
+    return [protocol_label(str(p)) for p in table["protocol"].values]
 
 
 def estimate(

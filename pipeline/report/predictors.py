@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from pipeline.protocol_list import classifies
+from pipeline.protocols.finetune import FINETUNE
 from pipeline.report.inputs import Inputs
 from pipeline.report.targets import first_targets, most_targets, single_target
 from pipeline.report.words import set_word
-from pipeline.statistics.predictions import ALL, FINETUNE
+from pipeline.statistics.predictions import ALL
 from pipeline.variants.column import EACH_TARGET, Column
 
 PROTOCOL, EMBEDDINGS, OF_TARGETS, TRAINED = "protocol", "embeddings", "of_targets", "trained"
@@ -75,9 +77,9 @@ class Predictor:
     @property
     def kind(self) -> str:
         """What it asks for: `PROTOCOL`, `EMBEDDINGS`, `OF_TARGETS` or `TRAINED`."""
-        if self.column.protocol == FINETUNE:
+        if self.column.protocol == FINETUNE.name:
             return TRAINED
-        if self.column.protocol != "predictors":
+        if classifies(self.column.protocol):
             return PROTOCOL
         return OF_TARGETS if self.column.dataset == EACH_TARGET else EMBEDDINGS
 

@@ -8,10 +8,10 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
+from pipeline.protocol_list import protocol_label
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, finish
-from pipeline.variants.words import protocol_word
 
 FIELDS = ("value", "band", "outside", "accuracy", "expected", "beyond", "n")
 PLACES = ("below the band", "inside the band", "above the band")
@@ -74,7 +74,7 @@ def section(inputs: Inputs) -> Robustness:
     residual = stated.statistic(inputs, "transfer_residual")
     return Robustness(
         _judged(effective, stated.Choice("head", "Probe", ()), lambda v: inputs.variants[v].label),
-        _judged(residual, stated.Choice("protocol", "Protocol", ()), protocol_word),
+        _judged(residual, stated.Choice("protocol", "Protocol", ()), protocol_label),
         "" if isinstance(effective, str) else str(effective.attrs.get("baseline", "")),
     )
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pipeline import metrics
+from pipeline.protocol_list import protocol_label
 from pipeline.report.answers import Answers, answer
 from pipeline.report.formats import interval, percent, rho
 from pipeline.report.gaps import find_gaps
 from pipeline.report.inputs import Inputs
 from pipeline.variants.column import Column
-from pipeline.variants.words import PROTOCOL_WORDS
 
 MOST_PREDICTORS = 8
 
@@ -110,7 +110,8 @@ def _estimate(number: str, ends: str) -> str:
 
 
 def _protocol(name: str) -> str:
-    return PROTOCOL_WORDS.get(name) or _code(name)
+    label = protocol_label(name)
+    return _code(name) if label == name else label
 
 
 def _column(column: Column) -> str:

@@ -12,6 +12,7 @@ from pipeline import metrics
 from pipeline.cards import loading_part
 from pipeline.metric import TRANSFERABILITY
 from pipeline.models.settings import Model
+from pipeline.protocol_list import classifies
 from pipeline.report.inputs import Inputs
 
 _DIGITS = 5
@@ -38,7 +39,7 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
     order = [i for i, name in enumerate(of_metrics) if name not in TRANSFERABILITY]
     order.sort(key=lambda i: of_metrics[i] != inputs.metric)
     headline = set(inputs.headline.values())
-    judges = [i for i, v in enumerate(cube["protocol"].values) if v != "predictors"]
+    judges = [i for i, v in enumerate(cube["protocol"].values) if classifies(str(v))]
     names = [str(cube["variant"].values[i]) for i in judges]
     words = {name: inputs.words(name) for name in _WORDS}
     return {

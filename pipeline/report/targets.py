@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from pipeline.protocol_list import protocol_label
 from pipeline.report.inputs import Inputs
 from pipeline.statistics.predictions import ALL, OTHER_PROTOCOLS
-from pipeline.variants.words import protocol_word
 
 
 def first_targets(trust: xr.Dataset) -> str:
@@ -44,7 +44,7 @@ def single_target(inputs: Inputs, targets: str, own: str) -> str:
         OTHER_PROTOCOLS: [protocol for protocol in inputs.headline if protocol != own],
     }.get(targets, [targets])
     found = [
-        f"{protocol_word(protocol)} on {dataset}"
+        f"{protocol_label(protocol)} on {dataset}"
         for protocol in protocols
         if protocol in inputs.headline
         for dataset in inputs.scored_datasets(protocol, "out_of_domain")

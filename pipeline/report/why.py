@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import NOTHING, interval, p_value, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import (
@@ -20,7 +21,6 @@ from pipeline.report.panels import (
     whole,
 )
 from pipeline.statistics.panel import MEAN
-from pipeline.variants.words import protocol_word
 
 _GAPS = "Gaps between kinds and between backbones, points of the mean score"
 _SHARE = "Share of the kind gap that the backbone explains"
@@ -73,7 +73,7 @@ def _share(found: xr.Dataset) -> Filled:
         verdict = str(of["verdict"].item())
         rows.append(
             [
-                Cell(protocol_word(protocol)),
+                Cell(protocol_label(protocol)),
                 estimate(of, "gap", "gap_low", "gap_high"),
                 estimate(of, "adjusted", "adjusted_low", "adjusted_high"),
                 Cell(verdict) if verdict else estimate(of, "share", "share_low", "share_high"),
@@ -91,7 +91,7 @@ def _variance(found: xr.Dataset) -> Filled:
             verdict = str(of["verdict"].item())
             numbers = [rho(float(of[n])) for n in ("first_in", "last_in", "lmg", "null_high")]
             rows.append(
-                [Cell(f"{factor}, {protocol_word(protocol)}"),
+                [Cell(f"{factor}, {protocol_label(protocol)}"),
                  *(map(Cell, [verdict] + [NOTHING] * 3) if verdict else map(Cell, numbers)),
                  Cell(p_value(float(of["p"])))]
             )  # fmt: skip
@@ -136,8 +136,8 @@ def _correlations_by_shift(found: xr.Dataset) -> Filled:
                         for s in of["shift"].values
                     ]
                     first = Cell(
-                        f"{protocol_word(predictor)} on {dataset}",
-                        f"with {protocol_word(protocol)}",
+                        f"{protocol_label(predictor)} on {dataset}",
+                        f"with {protocol_label(protocol)}",
                     )
                     rows.append([first, *cells])
     return Filled(["ρ of", *map(str, found["shift"].values)], rows)
@@ -169,7 +169,7 @@ def _gap_sensitivity(found: xr.Dataset) -> Filled:
             ends = [of.sel(change=names).values for names in single.values()]
             rows.append(
                 [
-                    Cell(str(contrast).replace(" - ", " − "), protocol_word(str(protocol))),
+                    Cell(str(contrast).replace(" - ", " − "), protocol_label(str(protocol))),
                     *(Cell(points(float(of.sel(change=c)))) for c in ("none", *others)),
                     *(Cell(_range(values[np.isfinite(values)])) for values in ends),
                 ]

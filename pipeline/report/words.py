@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from pipeline.protocol_list import protocol_label
+
 SET_WORDS = {
     "other_protocols": "scores by other protocols",
     "all": "scores by all protocols",
-    "knn": "kNN",
-    "linear": "linear probe",
-    "fewshot": "few-shot",
-    "transfer": "transferred probes",
-    "finetune": "fine-tuning",
 }
 
 
@@ -20,4 +17,4 @@ def task_word(task: str) -> str:
 
 def set_word(targets: str) -> str:
     """A set of targets, as in `pipeline.statistics.predictions`."""
-    return SET_WORDS.get(targets, targets)
+    return SET_WORDS.get(targets) or protocol_label(targets)

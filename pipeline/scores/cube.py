@@ -14,6 +14,7 @@ from pipeline import metrics
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
 from pipeline.paths import SCORES_NC
+from pipeline.protocol_list import classifies
 from pipeline.records import is_asked, protocols_of
 from pipeline.scores.netcdf import read_netcdf
 from pipeline.scores.score_table import (
@@ -196,14 +197,14 @@ def headline_variants(cube: xr.Dataset) -> Mapping[str, str]:
         cube["variant"].values, cube["protocol"].values, own.values, scored.values, strict=True
     ):
         preference = int(rank[0]), int(rank[1])
-        if protocol != "predictors" and preference > best.get(str(protocol), ((-1, -1), ""))[0]:
+        if classifies(str(protocol)) and preference > best.get(str(protocol), ((-1, -1), ""))[0]:
             best[str(protocol)] = preference, str(variant)
     return {protocol: variant for protocol, (_, variant) in best.items()}
 
 
 def cheap_predictors(cube: xr.Dataset) -> list[str]:
     """Variants of the protocol that judges no images: ``predictors/rankme`` and so on."""
-    return [str(v) for v in cube["variant"].values[cube["protocol"].values == "predictors"]]
+    return [str(v) for v in cube["variant"].values[~_judges(cube).values]]
 
 
 def scored_by(cube: xr.Dataset, metric: str) -> xr.Dataset:
@@ -234,7 +235,12 @@ def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
     """
     # Whoever selects from it many times does not pay for the variants' fields each time.
     found = cube["value"].drop_vars(FIELDS).reindex(metric=[metric, "promise"])
-    judges = cube["protocol"] != "predictors"
     good = metrics.metric_named(metric).goodness(found.sel(metric=metric, drop=True))
-    scores: xr.DataArray = good.where(judges, found.sel(metric="promise", drop=True))
+    scores: xr.DataArray = good.where(_judges(cube), found.sel(metric="promise", drop=True))
     return scores
+
+
+def _judges(cube: xr.Dataset) -> xr.DataArray:
+    """Which variants predict the classes of images."""
+    protocols = cube["protocol"]
+    return protocols.copy(data=np.array([classifies(str(p)) for p in protocols.values], bool))

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from pipeline.protocol_list import asked_variants
 from pipeline.study import Study
-from pipeline.variants.asked import asked_variants
 from pipeline.variants.budget import Budget
 from pipeline.variants.variant import Variant
 

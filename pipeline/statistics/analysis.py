@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline import metrics
+from pipeline.protocol_list import reaches_all
 from pipeline.scores.cube import cheap_predictors, comparable, headline_variants
 from pipeline.scores.variant_table import variants_of
 from pipeline.statistics.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
@@ -152,7 +153,7 @@ def tracked(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
     missing = 0
     for protocol, variant in first.items():
         scores = value.sel(variant=variant)
-        if protocol in ("transfer", "finetune"):  # to the data sets that it reaches
+        if not reaches_all(protocol):  # to the data sets that it reaches
             scores = scores.dropna("dataset", how="all")
         gaps = np.isnan(scores)
         if "asked" in cube:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from pipeline.protocols.linear import LINEAR
 from pipeline.scores.cube import comparable
 from pipeline.statistics.budgets import NO_CURVES, curves
 from pipeline.statistics.enough_images import choices
@@ -28,7 +29,7 @@ def enough_labels(evidence: Evidence) -> xr.Dataset:
         "choosing the model with the highest few-shot score, by one draw of the labels on all test "
         "images, against the linear probe with all labels"
     )
-    found, truth = curves(evidence), evidence.headline.get("linear")
+    found, truth = curves(evidence), evidence.headline.get(LINEAR.name)
     if found is None or truth is None:
         return withheld(definition, NO_CURVES if found is None else "no linear probe to choose for")
     table = comparable(evidence.cube, evidence.settings.metric).sel(variant=truth)

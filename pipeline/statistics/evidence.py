@@ -17,6 +17,7 @@ from cache.records import Record
 from pipeline import metrics
 from pipeline.datasets.index import Index
 from pipeline.environment import cpu_count
+from pipeline.protocols.transfer import TRANSFER
 from pipeline.scores.cube import headline_variants
 from pipeline.scores.current import Current
 from pipeline.scores.variant_table import variants_of
@@ -187,7 +188,7 @@ def _hits(study: Study, current: Current, variant: Variant, dataset: str, test: 
         mine = record.outcomes_where("variant", variant.name, ("sample", "rank"))
         if not len(mine):
             return None
-        return _shares(record, mine, len(test.labels), partly=variant.protocol == "transfer")
+        return _shares(record, mine, len(test.labels), partly=variant.protocol == TRANSFER.name)
 
     with ThreadPoolExecutor(cpu_count()) as pool:  # Parquet is decoded without Python's lock
         rows = dict(zip(records, pool.map(read, records.values()), strict=True))

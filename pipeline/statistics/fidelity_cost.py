@@ -6,9 +6,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.protocol_list import classifies
+from pipeline.protocols.finetune import FINETUNE
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import fidelity
-from pipeline.statistics.predictions import FINETUNE, Predictions
+from pipeline.statistics.predictions import Predictions
 from pipeline.statistics.trust import coordinates
 from pipeline.statistics.withheld import withheld
 from pipeline.variants.column import EACH_TARGET, Column
@@ -86,9 +88,9 @@ def _seconds(evidence: Evidence, found: Predictions, predictor: Column) -> float
 
 
 def _passes(evidence: Evidence, found: Predictions, predictor: Column) -> float:
-    if predictor.protocol == FINETUNE:  # it trains the network, and embeds nothing
+    if predictor.protocol == FINETUNE.name:  # it trains the network, and embeds nothing
         return float("nan")
-    cheap = predictor.protocol == "predictors"
+    cheap = not classifies(predictor.protocol)
     total = 0.0
     for dataset in _datasets(found, predictor):
         test = evidence.tests.get(dataset)

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.protocols.finetune import FINETUNE
 from pipeline.scores.cube import cheap_predictors, comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import ASSUMED_TESTS, clusters_of
@@ -24,9 +25,6 @@ Floats = NDArray[np.float64]
 
 OTHER_PROTOCOLS, ALL = "other_protocols", "all"
 """Sets of targets: without those of the predictor's own protocol, and with them."""
-
-FINETUNE = "finetune"
-"""The protocol whose targets are the headline where there are any."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,8 @@ class Predictions:
     @property
     def headline_set(self) -> str:
         """The set of targets to speak of first."""
-        if FINETUNE in self.protocols:
-            return FINETUNE
+        if FINETUNE.name in self.protocols:
+            return FINETUNE.name
         own = {p.protocol for p in self.predictors}
         return ALL if own == set(self.protocols) and len(own) == 1 else OTHER_PROTOCOLS
 

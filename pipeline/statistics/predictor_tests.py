@@ -9,13 +9,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.protocols.finetune import FINETUNE
+from pipeline.protocols.linear import LINEAR
 from pipeline.statistics.differences import POWER, Differences, judged_together
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import Fidelity, fidelity, measure_fidelity
 from pipeline.statistics.multiplicity import benjamini_hochberg
 from pipeline.statistics.predictions import (
     ALL,
-    FINETUNE,
     OTHER_PROTOCOLS,
     mean_of_known,
     predictions,
@@ -28,7 +29,7 @@ from pipeline.variants.column import Column
 Floats = NDArray[np.float64]
 Pair = tuple[int, int]
 
-REFERENCE = "linear"
+REFERENCE = LINEAR.name
 """The protocol that F1 compares all others with."""
 
 _SOURCE = (
@@ -52,7 +53,7 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
     found, confidence = trusted.found, evidence.settings.confidence
     labels = [p.name for p in found.predictors]
     reference = next((i for i, p in enumerate(found.predictors) if p.protocol == REFERENCE), None)
-    sets = [OTHER_PROTOCOLS, ALL, *(FINETUNE for q in found.protocols if q == FINETUNE)]
+    sets = [OTHER_PROTOCOLS, ALL, *(q for q in found.protocols if q == FINETUNE.name)]
     names = (
         "difference", "low", "high", "new_low", "new_high", "p", "p_bh", "p_max_t", "p_holm",
         "detectable",

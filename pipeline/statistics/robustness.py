@@ -16,6 +16,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from pipeline.protocols.knn import KNN
+from pipeline.protocols.linear import LINEAR
+from pipeline.protocols.transfer import TRANSFER
 from pipeline.scores.cube import comparable
 from pipeline.statistics.baseline_fit import MIN_BASELINE, judge
 from pipeline.statistics.evidence import Evidence
@@ -66,7 +69,7 @@ def heads_of(variants: Collection[Variant]) -> list[Head]:
     """
     there = set(variants)
     homes = {
-        moved: replace(moved, protocol="knn" if moved.head == "knn" else "linear", source="")
+        moved: replace(moved, protocol=(KNN if moved.head == "knn" else LINEAR).name, source="")
         for moved in variants
         if moved.source
     }
@@ -108,7 +111,7 @@ def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = No
         )
     table = comparable(cube, evidence.settings.metric)
     sharing = {}
-    for head in sorted(heads, key=lambda h: h.variant != evidence.headline.get("transfer")):
+    for head in sorted(heads, key=lambda h: h.variant != evidence.headline.get(TRANSFER.name)):
         if head.source not in sharing:
             sharing[head.source] = _same_classes(evidence, head)
     rows = [
@@ -145,7 +148,7 @@ def transfer_residual(evidence: Evidence) -> xr.Dataset:
         Dimensions protocol, in_domain, dataset and model; variables as `effective_robustness`.
     """
     inside = evidence.datasets("in_domain")
-    headline = {p: v for p, v in evidence.headline.items() if p != "transfer"}
+    headline = {p: v for p, v in evidence.headline.items() if p != TRANSFER.name}
     if not inside or not headline:
         return withheld(RESIDUAL, "no in-domain data set")
     table = comparable(evidence.cube, evidence.settings.metric)
@@ -190,7 +193,7 @@ def _same_classes(evidence: Evidence, head: Head) -> set[str]:
 
 def _judged(evidence: Evidence, head: Head, dataset: str) -> int:
     """Test images that every model's head was judged on."""
-    if head.variant == evidence.headline.get("transfer"):  # these outcomes are read already
+    if head.variant == evidence.headline.get(TRANSFER.name):  # these outcomes are read already
         column = image_noise(evidence).columns.get((head.variant, dataset))
         if column is not None:
             return column.images

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.protocol_list import classifies, protocol_label
 from pipeline.variants.variant import Variant
-from pipeline.variants.words import protocol_word
 
 EACH_TARGET = "each target"
 """Stands for the data set of a predictor that is measured on the target's train split."""
@@ -42,9 +42,7 @@ class Column:
     @property
     def words(self) -> str:
         """The protocol, of which a column is the headline; of cheap predictors their name."""
-        if self.protocol == "predictors":
-            return self.variant.label
-        return protocol_word(self.protocol)
+        return protocol_label(self.protocol) if classifies(self.protocol) else self.variant.label
 
     @property
     def label(self) -> str:

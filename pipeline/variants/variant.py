@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pipeline.variants.budget import Budget
 from pipeline.variants.words import (
     HEAD_WORDS,
     NORMALIZATION_WORDS,
-    PREDICTOR_WORDS,
     WEIGHTING_WORDS,
     number_of,
-    protocol_word,
 )
+
+if TYPE_CHECKING:
+    from pipeline.protocol import Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,15 +108,16 @@ class Variant:
         """The reader's words: ``kNN: 20 neighbours, cosine, 1/distance, plain``."""
         if self.said:
             return self.said
-        if self.protocol == "predictors":
+        of = self._protocol
+        if of is not None and not of.classifies:
             return self.short_label
-        return f"{protocol_word(self.protocol)}: {self.short_label}"
+        return f"{self.protocol if of is None else of.label}: {self.short_label}"
 
     @property
     def short_label(self) -> str:
         """The same without the protocol; names that someone chose stay as they are."""
         if self.called:
-            known = PREDICTOR_WORDS if self.protocol == "predictors" else {}
+            known = {} if self._protocol is None else self._protocol.names
             return known.get(self.called, self.called)
         if self.budget is not None:
             return _listed(self.budget.label, HEAD_WORDS[self.head], self._task_words)
@@ -124,6 +127,12 @@ class Variant:
         if self.head != "knn":
             return _listed(trained, *self._head_words)
         return _listed(trained, "kNN" if trained else "", *self._knn_words)
+
+    @property
+    def _protocol(self) -> Protocol | None:
+        from pipeline.protocol_list import find_protocol  # which is made of variants
+
+        return find_protocol(self.protocol)
 
     @property
     def _normalized(self) -> str:

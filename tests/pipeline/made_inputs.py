@@ -13,11 +13,11 @@ import xarray as xr
 from markupsafe import Markup
 from named_variants import AnyColumns, AnyVariants, variants_named
 
+from pipeline.protocol_list import protocol_label
 from pipeline.report.inputs import Inputs
 from pipeline.report.page import _environment
 from pipeline.scores.variant_table import variant_coords, variants_of
 from pipeline.study import Study
-from pipeline.variants.words import protocol_word
 
 METRIC = "top1"
 
@@ -141,7 +141,7 @@ def partial(name, section, **context):
     environment.globals |= {
         "figure": lambda name, title: Markup(f'<div id="{name}"></div>'),
         "about": lambda name: "",
-        "word": protocol_word,
+        "word": protocol_label,
         "plural": lambda n, noun, many=None: f"{n} {noun if n == 1 else many or noun + 's'}",
     }
     return environment.get_template(f"{name}.html.j2").render({name: section}, **context)

@@ -17,7 +17,7 @@ from pipeline.paths import neighbors_path, record_path
 from pipeline.probes import knn
 from pipeline.probes.knn import run_knn
 from pipeline.probes.knn_variants import TUNED_K, tuned_votings
-from pipeline.variants.asked import asked_variants
+from pipeline.protocol_list import asked_variants
 
 FOUR = {"keep": 60, "metric": ["euclidean", "cosine"], "normalization": ["none", "zscore"]}
 GRID = {

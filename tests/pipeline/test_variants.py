@@ -15,12 +15,12 @@ from named_variants import variant_named
 from cache.errors import ProbelineError
 from pipeline.params import load_study
 from pipeline.probes.settings import Fewshot
+from pipeline.protocol_list import asked_variants
 from pipeline.report.formats import interval, p_value, points, rho
 from pipeline.report.words import set_word
 from pipeline.scores.netcdf import read_netcdf, write_netcdf
 from pipeline.scores.variant_table import asked_table, variant_coords, variants_in, variants_of
 from pipeline.study import Study
-from pipeline.variants.asked import asked_variants
 from pipeline.variants.column import EACH_TARGET, Column
 from pipeline.variants.variant import Variant
 

@@ -25,7 +25,7 @@ from pipeline.nearest.search import nearest
 from pipeline.nearest.votes import Voting, judge, vote
 from pipeline.probes.scoring import make_outcome
 from pipeline.probes.transfer_votes import neighbor_votes
-from pipeline.variants.presets import PRESETS
+from pipeline.protocols.knn import PRESETS
 
 KS = (1, 3, 5, 10, 20, 50, 100)
 ALL = [Voting(k, w, 0.07 if w == "softmax" else None) for w in votes.WEIGHTINGS for k in KS]

@@ -77,7 +77,7 @@ def test_off_it_is_a_no_op_without_torch(project):
     project.params["finetune"] = {"runs": {"full": {**RUN}}}
     project.write()
     code = (
-        "import sys, stages.finetune as s; s.main(standalone_mode=False); "
+        "import sys, stages.protocol as s; s.main(['finetune'], standalone_mode=False); "
         "print(sorted({'torch', 'timm', 'sklearn', 'scipy', 'pandas', 'zarr'} & set(sys.modules)))"
     )
     said = project.shell("-c", code).succeeded("finetune: 0 cached, 0 computed", "[]")
@@ -98,7 +98,7 @@ def test_all_cells_once_then_none_and_nothing_heavy(extracted):
     assert extracted.files("results/finetune") == before
     assert extracted.left_overs() == []
     code = (
-        "import sys, stages.finetune as s; s.main(standalone_mode=False); "
+        "import sys, stages.protocol as s; s.main(['finetune'], standalone_mode=False); "
         "print(sorted({'torch', 'timm', 'sklearn'} & set(sys.modules)))"
     )
     extracted.shell("-c", code).succeeded("4 cached, 0 computed", "[]")
@@ -273,7 +273,7 @@ def test_a_killed_stage_keeps_what_it_finished_and_goes_on_with_the_rest(extract
         "import made_finetuned\n"
         "storing.finetune_cell = made_finetuned.train_nothing\n"
         "pool.cpu_count = lambda: 1\n"
-        "import stages.finetune; stages.finetune.main()"
+        "import stages.protocol; stages.protocol.main(['finetune'])"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], cwd=extracted.folder, env={**os.environ, PAUSE: "0.3"}

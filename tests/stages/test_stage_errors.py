@@ -21,14 +21,14 @@ def shell(project):
 def test_an_unknown_key_ends_every_stage_the_same_way(project, shell):
     project.params["knn"]["neighbours"] = [3]
     messages = set()
-    for stage, arguments in (("index", ["pets"]), ("extract", ["pets"]), ("knn", [])):
+    for stage, arguments in (("index", ["pets"]), ("extract", ["pets"]), ("protocol", ["knn"])):
         messages.add(shell(stage, *arguments).refused("knn.neighbours", "unknown key"))
     assert len(messages) == 1
 
 
 def test_no_study(project):
     (project.folder / "params.yaml").unlink()
-    ran = project.shell("-m", "stages.knn")
+    ran = project.shell("-m", "stages.protocol", "knn")
     ran.refused("there is no study here", "probeline use")
 
 

@@ -76,7 +76,7 @@ def test_without_sources_the_stage_only_leaves_its_folder(three):
     kept = three.files("results/transfer")
     three.params["transfer"] = {}
     three.write()
-    done = three.shell("-X", "importtime", "-m", "stages.transfer")
+    done = three.shell("-X", "importtime", "-m", "stages.protocol", "transfer")
     done.succeeded("transfer: 0 cached, 0 computed")
     loaded = {line.split("|")[-1].strip() for line in done.err.splitlines()}
     assert loaded.isdisjoint({"torch", "sklearn", "scipy", "pandas"})

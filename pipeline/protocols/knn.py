@@ -1,0 +1,129 @@
+"""k nearest neighbours, by stored neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from typing import TYPE_CHECKING
+
+from pipeline.protocol import Later, Protocol
+from pipeline.variants.variant import Variant
+from pipeline.variants.words import number_of
+
+if TYPE_CHECKING:
+    from pipeline.study import Study
+
+NAME = "knn"
+
+TUNED = Variant(protocol=NAME, head="knn", tuned=True)
+"""Which space and way of voting that is, leave-one-out on train decides."""
+
+PRESETS = {
+    # arXiv 2407.12210: k = 20, 1/distance, with and without z-scoring by the train split.
+    "study": tuple(
+        Variant(
+            protocol=NAME,
+            head="knn",
+            preset="study",
+            distance="euclidean",
+            k=20,
+            weighting="distance",
+            normalization=normalization,
+        )
+        for normalization in ("none", "zscore")
+    ),
+    # DINO's evaluation (arXiv 2104.14294).
+    "dino": tuple(
+        Variant(
+            protocol=NAME,
+            head="knn",
+            preset="dino",
+            distance="cosine",
+            k=k,
+            weighting="softmax",
+            temperature=0.07,
+            normalization="none",
+        )
+        for k in (10, 20, 100, 200)
+    ),
+}
+"""The published ways of voting that `knn.presets` of params.yaml names."""
+
+_FEATURES = {
+    "none": "features as they are",
+    "zscore": "features z-scored by train statistics",
+    "l2": "features scaled to unit length",
+    "centered_l2": "features centred by train statistics and scaled to unit length",
+}
+_VOTES = {"distance": "votes weighted by 1/distance", "uniform": "equal votes"}
+
+
+def knn_variants(study: Study) -> list[Variant]:
+    """All fixed ways of voting, presets first; the first is the protocol's headline."""
+    asked = study.knn
+    presets = [variant for name in asked.presets for variant in PRESETS[name]]
+    spaces = product(study.neighbors.metric, study.neighbors.normalization)
+    grid = [
+        variant
+        for distance, normalization in spaces
+        for variant in votes_in(
+            distance, normalization, asked.k, asked.weighting, asked.temperature
+        )
+    ]
+    return presets + grid
+
+
+def votes_in(
+    distance: str,
+    normalization: str,
+    ks: Sequence[int],
+    weightings: Sequence[str],
+    temperatures: Sequence[float],
+) -> list[Variant]:
+    """Every combination in one space; softmax is of similarities, which only cosine has."""
+    return [
+        Variant(
+            protocol=NAME,
+            head="knn",
+            distance=distance,
+            k=k,
+            weighting=weighting,
+            temperature=temperature,
+            normalization=normalization,
+        )
+        for weighting in weightings
+        if weighting != "softmax" or distance == "cosine"
+        for temperature in (temperatures if weighting == "softmax" else (None,))
+        for k in ks
+    ]
+
+
+def _variants(study: Study) -> list[Variant]:
+    return knn_variants(study) + [TUNED] * study.knn.tuned
+
+
+def _sentence(study: Study) -> str:
+    headline = _variants(study)[0]
+    distance = {"euclidean": "Euclidean distance", "cosine": "cosine distance"}[headline.distance]
+    votes = _VOTES.get(headline.weighting, "")
+    if headline.temperature is not None:
+        distance, votes = (
+            "cosine similarity s",
+            f"votes weighted by exp(s/{headline.temperature:g})",
+        )
+    return (
+        "A test image gets the vote of its nearest train images, found by exhaustive search and "
+        f"kept for every way of voting. Headline: {number_of(headline.k or 0, 'neighbour')}, "
+        f"{distance}, {votes}, {_FEATURES[headline.normalization]}."
+    )
+
+
+KNN = Protocol(
+    name=NAME,
+    label="kNN",
+    sections=("neighbors", "knn"),
+    sentence=_sentence,
+    variants=_variants,
+    run=Later("pipeline.probes.knn", "score_all"),
+    finish=Later("pipeline.nearest.data_checks", "check_data"),
+)
