@@ -44,6 +44,12 @@ from pipeline.metric import Need
 from pipeline.params import load_study
 from pipeline.paths import PARAMS, SCORES_NC, SPLITS, provenance_path, record_path
 from pipeline.probes.scoring import Outcome, outcome_table
+from pipeline.protocols.fewshot import FEWSHOT
+from pipeline.protocols.finetune import FINETUNE
+from pipeline.protocols.knn import KNN
+from pipeline.protocols.linear import LINEAR
+from pipeline.protocols.predictors import PREDICTORS
+from pipeline.protocols.transfer import TRANSFER
 from pipeline.provenance import origin, recorded_card
 from pipeline.records import protocols_of, record_key
 from pipeline.scores.cube import comparable
@@ -56,11 +62,11 @@ from pipeline.study import Study
 REPOSITORY = Path(__file__).parents[1]
 CLASSES, TRAIN, DRAWS = 100, 5_000, 5
 VARIANTS = {
-    "knn": ["study", "study_zscore", "dino_k20", "tuned"],
-    "linear": ["logistic_none", "logistic_zscore"],
-    "fewshot": ["ridge_10_shots", "ridge_1_shot"],
-    "transfer": ["from_data_0_logistic_none"],
-    "predictors": ["rankme", "h_score", "label_cka"],
+    KNN.name: ["study", "study_zscore", "dino_k20", "tuned"],
+    LINEAR.name: ["logistic_none", "logistic_zscore"],
+    FEWSHOT.name: ["ridge_10_shots", "ridge_1_shot"],
+    TRANSFER.name: ["from_data_0_logistic_none"],
+    PREDICTORS.name: ["rankme", "h_score", "label_cka"],
 }
 METRICS = [m.name for m in metrics.METRICS if not m.needs & {Need.GROUPS, Need.HELD_OUT_GROUPS}]
 LOOPED = 60
@@ -158,7 +164,7 @@ def fill_cell(dataset: int, model: int) -> None:
     hardness = np.random.default_rng([99, dataset]).standard_normal(len(labels))
     ability = np.random.default_rng([7, model]).normal(0.8, 0.6) - 0.1 * dataset
     for protocol in protocols_of(study):
-        if protocol == "transfer" and dataset == 0:
+        if protocol == TRANSFER.name and dataset == 0:
             continue  # the source itself
         rows, outcomes = [], []
         for variant in VARIANTS[protocol]:
@@ -184,10 +190,10 @@ def _outcomes(
 ) -> tuple[list[Outcome], list[dict[str, Any]]]:
     """Made-up outcomes, one for each draw, and the rows of scores."""
     level = ability + rng.normal(0, 0.15)
-    if protocol == "predictors":
+    if protocol == PREDICTORS.name:
         return [], [_row(variant, metric, level, 0) for metric in ("value", "promise")]
     found, accuracies = [], []
-    for _ in range(DRAWS if protocol == "fewshot" else 1):
+    for _ in range(DRAWS if protocol == FEWSHOT.name else 1):
         n = len(labels)
         right = level + rng.standard_normal(n) > hardness
         predicted = np.where(right, labels, (labels + 1) % CLASSES).astype(np.int32)
@@ -201,7 +207,7 @@ def _outcomes(
         "images": [10 * CLASSES] * DRAWS,
     }  # fmt: skip
     for row in rows:
-        row["details"] = told if protocol == "fewshot" else {}
+        row["details"] = told if protocol == FEWSHOT.name else {}
     return found, rows
 
 
@@ -241,7 +247,7 @@ def write_finetuning(study: Study) -> None:
         ability = np.random.default_rng([7, number]).normal(0.8, 0.6)
         for d, dataset in enumerate(study.datasets):
             share = stats.norm.cdf((ability - 0.1 * d + rng.normal(0, 0.2)) / 1.4)
-            lines.append(f"{model},{dataset},finetune,top1,{share:.4f},50000")
+            lines.append(f"{model},{dataset},{FINETUNE.name},top1,{share:.4f},50000")
     Path("scores").mkdir()
     Path("scores/finetune.csv").write_text("\n".join(lines) + "\n")
 
@@ -339,7 +345,7 @@ def imported(folder: Path, models: int, datasets: int) -> None:
     lines = ["model,dataset,protocol,metric,value,n_test,family,backbone,role"]
     for m, d, p in np.ndindex(shares.shape):
         lines.append(
-            f"model_{m},data_{d},{('linear', 'finetune')[p]},top1,{shares[m, d, p]},10000,"
+            f"model_{m},data_{d},{(LINEAR.name, FINETUNE.name)[p]},top1,{shares[m, d, p]},10000,"
             f"family_{m % max(1, models // 10)},backbone_{m % 7},"
             + ("out_of_domain" if d else "in_domain")
         )

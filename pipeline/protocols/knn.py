@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -18,37 +19,6 @@ NAME = "knn"
 TUNED = Variant(protocol=NAME, head="knn", tuned=True)
 """Which space and way of voting that is, leave-one-out on train decides."""
 
-PRESETS = {
-    # arXiv 2407.12210: k = 20, 1/distance, with and without z-scoring by the train split.
-    "study": tuple(
-        Variant(
-            protocol=NAME,
-            head="knn",
-            preset="study",
-            distance="euclidean",
-            k=20,
-            weighting="distance",
-            normalization=normalization,
-        )
-        for normalization in ("none", "zscore")
-    ),
-    # DINO's evaluation (arXiv 2104.14294).
-    "dino": tuple(
-        Variant(
-            protocol=NAME,
-            head="knn",
-            preset="dino",
-            distance="cosine",
-            k=k,
-            weighting="softmax",
-            temperature=0.07,
-            normalization="none",
-        )
-        for k in (10, 20, 100, 200)
-    ),
-}
-"""The published ways of voting that `knn.presets` of params.yaml names."""
-
 _FEATURES = {
     "none": "features as they are",
     "zscore": "features z-scored by train statistics",
@@ -56,21 +26,6 @@ _FEATURES = {
     "centered_l2": "features centred by train statistics and scaled to unit length",
 }
 _VOTES = {"distance": "votes weighted by 1/distance", "uniform": "equal votes"}
-
-
-def knn_variants(study: Study) -> list[Variant]:
-    """All fixed ways of voting, presets first; the first is the protocol's headline."""
-    asked = study.knn
-    presets = [variant for name in asked.presets for variant in PRESETS[name]]
-    spaces = product(study.neighbors.metric, study.neighbors.normalization)
-    grid = [
-        variant
-        for distance, normalization in spaces
-        for variant in votes_in(
-            distance, normalization, asked.k, asked.weighting, asked.temperature
-        )
-    ]
-    return presets + grid
 
 
 def votes_in(
@@ -96,6 +51,37 @@ def votes_in(
         for temperature in (temperatures if weighting == "softmax" else (None,))
         for k in ks
     ]
+
+
+PRESETS = {
+    # arXiv 2407.12210: k = 20, 1/distance, with and without z-scoring by the train split.
+    "study": tuple(
+        replace(variant, preset="study")
+        for normalization in ("none", "zscore")
+        for variant in votes_in("euclidean", normalization, [20], ["distance"], [])
+    ),
+    # DINO's evaluation (arXiv 2104.14294).
+    "dino": tuple(
+        replace(variant, preset="dino")
+        for variant in votes_in("cosine", "none", [10, 20, 100, 200], ["softmax"], [0.07])
+    ),
+}
+"""The published ways of voting that `knn.presets` of params.yaml names."""
+
+
+def knn_variants(study: Study) -> list[Variant]:
+    """All fixed ways of voting, presets first; the first is the protocol's headline."""
+    asked = study.knn
+    presets = [variant for name in asked.presets for variant in PRESETS[name]]
+    spaces = product(study.neighbors.metric, study.neighbors.normalization)
+    grid = [
+        variant
+        for distance, normalization in spaces
+        for variant in votes_in(
+            distance, normalization, asked.k, asked.weighting, asked.temperature
+        )
+    ]
+    return presets + grid
 
 
 def _variants(study: Study) -> list[Variant]:

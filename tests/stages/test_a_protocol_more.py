@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import re
 from functools import partial
@@ -134,13 +135,20 @@ def test_the_stage_knows_its_protocols(project):
 
 
 @pytest.mark.parametrize("protocol", protocol_list.PROTOCOLS, ids=lambda p: p.name)
-def test_dvc_has_its_stage_with_its_sections_and_passes_its_records_on(protocol):
+def test_dvc_has_its_stage_with_its_sections_and_passes_its_records_on(project, protocol):
     stages = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
     stage = stages[protocol.name]
     assert stage["cmd"] == f"python -m stages.protocol {protocol.name}"
     folder = f"results/{protocol.name}"
     assert [folder] == [name for out in stage["outs"] for name in out]
     assert set(protocol.sections) <= set(stage["params"])
+    project.params |= {
+        "linear": {"heads": ["sgd"]},
+        "predictors": {"names": ["alignment"]},
+        "extraction": {"views": 2},
+    }
+    if protocol.views(Study.model_validate(project.params)):
+        assert "extraction" in stage["params"]
     for name in ("collect", "correlate", "report"):
         assert folder in stages[name]["deps"]
     for name in ("collect", "report"):
@@ -156,8 +164,6 @@ def test_what_runs_it_is_there_to_be_imported(protocol):
 
 
 def test_no_protocol_is_named_outside_its_object():
-    import ast
-
     names = {protocol.name for protocol in protocol_list.PROTOCOLS}
     known = {f"pipeline/protocols/{name}.py" for name in names}
     keys_of_params = {"pipeline/study.py"}
