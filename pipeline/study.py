@@ -65,8 +65,9 @@ class Study(Section):
     predictors: Predictors
     correlation: Correlation
     report: Report
-    pretrain: dict[Name, Pretrain] = {}
-    finetune: Finetune = Finetune()
+    # No section is left out: DVC stops at one that a stage names and params.yaml lacks.
+    pretrain: dict[Name, Pretrain]
+    finetune: Finetune
 
     @model_validator(mode="after")
     def _models_have_data_sets(self) -> Self:
