@@ -222,6 +222,8 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
 def _default(location: list[int | str]) -> str:
     """What a section that is absent may be, where each of its keys has a default."""
     kind = _strip(Study.model_fields[str(location[0])].annotation) if len(location) == 1 else None
+    if location == ["pretrain"]:
+        return "; `pretrain: {}` trains nothing"
     if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return ""
     if any(field.is_required() for field in kind.model_fields.values()):

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class ProtocolSections(Section):
-    """The part of params.yaml that protocols own."""
+    """The part of params.yaml that protocols own; none is left out, as in `Study`."""
 
     knn: Knn
     linear: Linear
     fewshot: Fewshot
     transfer: Transfer
     predictors: Predictors
-    finetune: Finetune = Finetune()
+    finetune: Finetune
 
 
 PROTOCOLS = distinct(KNN, LINEAR, FEWSHOT, FINETUNE, TRANSFER, PREDICTORS)

@@ -58,7 +58,8 @@ class Study(ProtocolSections):
     neighbors: Neighbors
     correlation: Correlation
     report: Report
-    pretrain: dict[Name, Pretrain] = {}
+    # No section is left out: DVC stops at one that a stage names and params.yaml lacks.
+    pretrain: dict[Name, Pretrain]
 
     @model_validator(mode="after")
     def _models_have_data_sets(self) -> Self:

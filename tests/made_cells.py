@@ -57,6 +57,8 @@ def make_study(neighbors, knn) -> Study:
             "predictors": {},
             "correlation": {},
             "report": {},
+            "pretrain": {},
+            "finetune": {},
         }
     )
 

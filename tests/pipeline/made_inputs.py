@@ -101,6 +101,8 @@ def make_inputs(
             "predictors": {},
             "correlation": {},
             "report": {},
+            "pretrain": {},
+            "finetune": {},
         }
     )
     return MadeInputs(study, cube, correlations, pd.DataFrame(), {}, {}, dict(statistics))

@@ -25,6 +25,8 @@ transfer: {}
 predictors: {}
 correlation: {}
 report: {}
+pretrain: {}
+finetune: {}
 """
 
 

@@ -73,6 +73,7 @@ def studies(draw):
         "predictors": {"names": draw(some(("rankme", "logme", "alignment")))},
         "correlation": {},
         "report": {},
+        "pretrain": {},
         "finetune": {"runs": {run: {"recipe": "study"} for run in draw(some(("lr_1", "lr__1")))}},
     }
     return Study.model_validate(section)
