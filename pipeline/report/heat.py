@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
 from pipeline.report.inputs import Inputs
+from pipeline.report.noise import noise_tables
+from pipeline.report.panels import Table
+from pipeline.report.stated import Drawn, all_withheld
 from pipeline.report.theme import finish, number
+from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.variants.column import column_name
 from pipeline.variants.words import protocol_word
 
@@ -22,6 +27,50 @@ ROLE_WORDS = {"in_domain": "In-domain", "out_of_domain": "Out-of-domain", "": "N
 
 _ROOM_FOR_NUMBER = 40
 """Pixels a side from which on the cells hold their number."""
+
+
+@dataclass(frozen=True)
+class Correlations:
+    """What the section says.
+
+    Attributes
+    ----------
+    map : str
+        Why there is no map; empty where there is one.
+    noise : sequence of Table
+        How much of the scores is chance in the test images, and r without it.
+    """
+
+    map: str
+    noise: list[Table]
+
+    @property
+    def withheld(self) -> str:
+        """Why there is neither a map nor a table."""
+        return all_withheld(self.map, *(table.withheld for table in self.noise))
+
+
+def figures(inputs: Inputs) -> Drawn:
+    """All headline columns against each other."""
+    rows = heat_rows(inputs)
+    found = any(row["value"] is not None for row in rows)
+    return {"correlation": (heat_map(inputs), rows)} if found else {}
+
+
+def section(inputs: Inputs) -> Correlations:
+    """The tables below the map, and what is said in its place."""
+    return Correlations(_no_map(inputs), noise_tables(inputs))
+
+
+def _no_map(inputs: Inputs) -> str:
+    if any(row["value"] is not None for row in heat_rows(inputs)):
+        return ""
+    models = len(inputs.models)
+    few = f"; this study has {models} model{'s' * (models != 1)}" if models < MIN_MODELS else ""
+    return (
+        f"Nothing to show: a correlation needs {MIN_MODELS} models with two different columns of "
+        f"scores{few}."
+    )
 
 
 def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
