@@ -41,14 +41,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Gaps:
-    """What the section says.
-
-    Attributes
-    ----------
-    looked_for : list of Gap
-    silent : list of (statistic, why)
-        Statistics that have nothing to say of this study.
-    """
+    """What was looked for, and statistics that have nothing to say of this study, with why."""
 
     looked_for: list[Gap]
     silent: list[tuple[str, str]]

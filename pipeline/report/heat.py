@@ -31,15 +31,7 @@ _ROOM_FOR_NUMBER = 40
 
 @dataclass(frozen=True)
 class Correlations:
-    """What the section says.
-
-    Attributes
-    ----------
-    map : str
-        Why there is no map; empty where there is one.
-    noise : sequence of Table
-        How much of the scores is chance in the test images, and r without it.
-    """
+    """Why there is no map (empty where there is one), and tables of the noise in the scores."""
 
     map: str
     noise: list[Table]
@@ -53,8 +45,7 @@ class Correlations:
 def figures(inputs: Inputs) -> Drawn:
     """All headline columns against each other."""
     rows = heat_rows(inputs)
-    found = any(row["value"] is not None for row in rows)
-    return {"correlation": (heat_map(inputs), rows)} if found else {}
+    return {"correlation": (heat_map(inputs), rows)} if rows else {}
 
 
 def section(inputs: Inputs) -> Correlations:
@@ -63,7 +54,7 @@ def section(inputs: Inputs) -> Correlations:
 
 
 def _no_map(inputs: Inputs) -> str:
-    if any(row["value"] is not None for row in heat_rows(inputs)):
+    if heat_rows(inputs):
         return ""
     models = len(inputs.models)
     few = f"; this study has {models} model{'s' * (models != 1)}" if models < MIN_MODELS else ""
@@ -74,7 +65,7 @@ def _no_map(inputs: Inputs) -> str:
 
 
 def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
-    """Correlations of all pairs of headline columns, in-domain first; empty where withheld."""
+    """Correlations of all pairs of headline columns, in-domain first; empty without any number."""
     pairs = inputs.told("headline_pairs")
     if not pairs.data_vars:
         return []
@@ -107,7 +98,7 @@ def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
                         "families": int(fields["families"][c, i, j]),
                     }
                 )
-    return rows
+    return rows if any(row["value"] is not None for row in rows) else []
 
 
 def heat_map(inputs: Inputs) -> dict[str, Any]:

@@ -21,17 +21,7 @@ _SURE, _NEAR = "told apart from the best", "can’t be told apart from the best"
 
 @dataclass(frozen=True)
 class Ranks:
-    """What the section says.
-
-    Attributes
-    ----------
-    figure : str
-        Why there is no figure; empty where there is one.
-    protocols, datasets : list of str
-        Those that the figure offers.
-    overall : Table
-        Ranks across data sets.
-    """
+    """Why there is no figure (empty where there is one), what it offers, ranks across data sets."""
 
     figure: str
     protocols: list[str]

@@ -30,17 +30,7 @@ _LABELS = (
 
 @dataclass(frozen=True)
 class Scatter:
-    """What the section says.
-
-    Attributes
-    ----------
-    withheld : str
-        Why there is no figure; empty where there is one.
-    protocols : list of str
-        A figure for each.
-    across, up : list of str
-        See `scatter_choices`.
-    """
+    """Why there is no figure, or the protocols that have one, and the `scatter_choices`."""
 
     withheld: str
     protocols: list[str]
