@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,18 +125,31 @@ def table_of(
 
 def as_it_is(name: str, heading: str, intro: str = "") -> Callable[[Inputs], Content]:
     """The content of a section that shows one statistic, whatever it holds, as a table."""
-    return lambda inputs: Tables([table_of(inputs, name, heading, _as_it_is)], intro=intro)
+    return lambda inputs: Tables(
+        [table_of(inputs, name, heading, partial(_as_it_is, inputs))], intro=intro
+    )
 
 
-def _as_it_is(found: xr.Dataset) -> Filled:
+def _as_it_is(inputs: Inputs, found: xr.Dataset) -> Filled:
     """A row for each combination of labels, a column for each variable."""
     dims, names = (list(map(str, of)) for of in (found.dims, found.data_vars))
     rows = [
-        [Cell(", ".join(str(row[dim]) for dim in dims)), *(Cell(_plain(row[n])) for n in names)]
+        [
+            Cell(", ".join(_label(inputs, dim, str(row[dim])) for dim in dims)),
+            *(Cell(_plain(row[name])) for name in names),
+        ]
         for row in found.to_dataframe().reset_index().to_dict("records")
     ]
-    head = [", ".join(dims), *names]
+    head = [", ".join(dims).replace("dataset", "data set"), *names]
     return Filled([word.replace("_", " ").capitalize() for word in head], rows)
+
+
+def _label(inputs: Inputs, dim: str, name: str) -> str:
+    """What the reader calls a protocol, a variant, or a column of scores; other names as is."""
+    if dim == "protocol":
+        return protocol_word(name)
+    known = inputs.variants.get(name) or inputs.columns.get(name)
+    return known.label if known else name
 
 
 def _plain(value: Any) -> str:

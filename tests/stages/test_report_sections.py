@@ -163,6 +163,7 @@ def test_a_statistic_and_its_section_are_a_module_and_two_lines(monkeypatch):
     assert np.isfinite(row["spread"]).all()
     words = words_of(markup)
     assert "Spread of scores How far models differ. Spread over models" in words
-    assert f"{row['spread'].item():,.4g} 4" in words
+    label = "linear probe: logistic regression, plain"  # not the name that records have
+    assert f"{row['spread'].item():,.4g} 4" in words.split(f"in0, {label}")[1][:20]
     assert "What it is Standard deviation of the scores over models" in words
     assert "nan" not in words.split("Spread of scores")[2].split("All numbers")[0]
