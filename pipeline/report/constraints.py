@@ -35,13 +35,13 @@ class Constraints:
         which pairs of models are told apart.
     unknown : tuple of str
         Limits that no model can be held to, as nothing is known of it.
-    scored : bool
-        Whether any protocol judges images: else there is nothing to choose by.
+    withheld : str
+        Why there is nothing to choose by; empty where there is.
     """
 
     data: Markup
     unknown: tuple[str, ...]
-    scored: bool
+    withheld: str
 
 
 def section(inputs: Inputs) -> Constraints:
@@ -53,7 +53,7 @@ def section(inputs: Inputs) -> Constraints:
         unknown=tuple(
             words[name] for name, values in sizes.items() if not np.isfinite(values).any()
         ),
-        scored=bool(inputs.headline),
+        withheld="" if inputs.headline else "Nothing to choose by: no protocol has scores.",
     )
 
 

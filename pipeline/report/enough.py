@@ -61,6 +61,11 @@ class Enough:
     target: str
     separations: dict[str, tuple[Separation, ...]]
 
+    @property
+    def withheld(self) -> str:
+        """Why there is nothing of all this."""
+        return stated.all_withheld(self.labels, self.images, self.separate)
+
 
 def figures(inputs: Inputs) -> stated.Drawn:
     """Probability of choosing the best model, by labels and by test images."""

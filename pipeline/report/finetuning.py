@@ -19,7 +19,7 @@ from pipeline.report.formats import count, percent, points, seconds
 from pipeline.report.inputs import Inputs
 from pipeline.report.labels import GROUPS, groupings
 from pipeline.report.panels import Cell, Table
-from pipeline.report.stated import Choice, Drawn, Rows, Spec, choice, legend, short
+from pipeline.report.stated import Drawn, Rows, Shown, Spec, choice, legend, short
 from pipeline.report.theme import COLORS, finish
 from pipeline.variants.budget import Budget
 from pipeline.variants.variant import Variant
@@ -37,22 +37,16 @@ FEWEST_POINTS = 5
 
 
 @dataclass(frozen=True)
-class Finetuning:
-    """What the section says.
+class Finetuning(Shown):
+    """What the section says; without choices where there are no curves.
 
     Attributes
     ----------
-    withheld : str
-        Why there is nothing to show; empty where there is something.
     table : Table
         A row for each run and data set.
-    choices : tuple of Choice
-        Empty where there are no curves.
     """
 
-    withheld: str
     table: Table
-    choices: tuple[Choice, ...]
 
 
 def figures(inputs: Inputs) -> Drawn:
@@ -71,7 +65,7 @@ def section(inputs: Inputs) -> Finetuning:
         choice("measure", "Shows", _measured(rows), MEASURES.__getitem__),
         choice("by", "Colour by", groupings(inputs), GROUPS.__getitem__),
     )
-    return Finetuning(_withheld(inputs, table), table, choices if rows else ())
+    return Finetuning(_withheld(inputs, table), choices if rows else (), table)
 
 
 def curve_rows(inputs: Inputs) -> Rows:

@@ -42,19 +42,26 @@ class Gap:
     checked: int
 
 
+@dataclass(frozen=True)
+class Gaps:
+    """What was looked for, and statistics that have nothing to say of this study, with why."""
+
+    looked_for: list[Gap]
+    silent: list[tuple[str, str]]
+    withheld: str = ""
+
+
+def section(inputs: Inputs) -> Gaps:
+    """Shortcomings, and statistics that have nothing to say."""
+    return Gaps(find_gaps(inputs), withheld_statistics(inputs))
+
+
 def find_gaps(inputs: Inputs) -> list[Gap]:
     """Everything that was looked for, found or not."""
     study = inputs.study
     cells = len(study.models) * len(study.datasets)
-    asked = sum(_models_asked(inputs, *place).sum() for place in _asked(inputs))
     return [
-        Gap(
-            "Cells without a score",
-            "The study names them and no result was there. They are never filled in: each "
-            "statistic uses the models that have both scores, and says how many.",
-            _missing(inputs),
-            int(asked),
-        ),
+        missing_cells(inputs),
         Gap(
             "Cells that are not fine-tuned",
             "The study does not ask for them, in its section `finetune`: they are not run, and no "
@@ -95,6 +102,18 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
         *_reduced_precision(inputs),
         *_doubtful_fits(inputs),
     ]
+
+
+def missing_cells(inputs: Inputs) -> Gap:
+    """Cells of which the study asks for a score that is not there."""
+    asked = sum(_models_asked(inputs, *place).sum() for place in _asked(inputs))
+    return Gap(
+        "Cells without a score",
+        "The study names them and no result was there. They are never filled in: each "
+        "statistic uses the models that have both scores, and says how many.",
+        _missing(inputs),
+        int(asked),
+    )
 
 
 def _test_images_only(inputs: Inputs) -> list[Gap]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
 from pipeline.protocol_list import protocol_label
 from pipeline.report.inputs import Inputs
+from pipeline.report.noise import noise_tables
+from pipeline.report.panels import Table
+from pipeline.report.stated import Drawn, all_withheld
 from pipeline.report.theme import finish, number
+from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.variants.column import column_name
 
 COEFFICIENT_WORDS = {
@@ -24,8 +29,43 @@ _ROOM_FOR_NUMBER = 40
 """Pixels a side from which on the cells hold their number."""
 
 
+@dataclass(frozen=True)
+class Correlations:
+    """Why there is no map (empty where there is one), and tables of the noise in the scores."""
+
+    map: str
+    noise: list[Table]
+
+    @property
+    def withheld(self) -> str:
+        """Why there is neither a map nor a table."""
+        return all_withheld(self.map, *(table.withheld for table in self.noise))
+
+
+def figures(inputs: Inputs) -> Drawn:
+    """All headline columns against each other."""
+    rows = heat_rows(inputs)
+    return {"correlation": (heat_map(inputs), rows)} if rows else {}
+
+
+def section(inputs: Inputs) -> Correlations:
+    """The tables below the map, and what is said in its place."""
+    return Correlations(_no_map(inputs), noise_tables(inputs))
+
+
+def _no_map(inputs: Inputs) -> str:
+    if heat_rows(inputs):
+        return ""
+    models = len(inputs.models)
+    few = f"; this study has {models} model{'s' * (models != 1)}" if models < MIN_MODELS else ""
+    return (
+        f"Nothing to show: a correlation needs {MIN_MODELS} models with two different columns of "
+        f"scores{few}."
+    )
+
+
 def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
-    """Correlations of all pairs of headline columns, in-domain first; empty where withheld."""
+    """Correlations of all pairs of headline columns, in-domain first; empty without any number."""
     pairs = inputs.told("headline_pairs")
     if not pairs.data_vars:
         return []
@@ -58,7 +98,7 @@ def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
                         "families": int(fields["families"][c, i, j]),
                     }
                 )
-    return rows
+    return rows if any(row["value"] is not None for row in rows) else []
 
 
 def heat_map(inputs: Inputs) -> dict[str, Any]:

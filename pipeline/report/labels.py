@@ -90,6 +90,11 @@ class Labels:
     interval: str
     complexity: Complexity
 
+    @property
+    def withheld(self) -> str:
+        """Why neither is there."""
+        return self.curves if self.gap else ""
+
 
 def figures(inputs: Inputs) -> Drawn:
     """Accuracy against labels; and supervised minus self-supervised, by labels and by classes."""

@@ -36,6 +36,9 @@ QUERIES, NEAREST = 6, 5
 MOST_PICTURES = 1_000
 """With many models there are fewer test images, at least one: this bounds the page's size."""
 
+MOST_GAPS = 10
+"""Reasons that are listed where there are no pictures at all."""
+
 SHARE = 10
 """Test images are drawn from this part of them (a tenth), on which the models differ most."""
 
@@ -106,6 +109,18 @@ class NeighborPictures:
     gaps: tuple[str, ...]
     space: str
     style: str
+
+    @property
+    def withheld(self) -> str:
+        """What it would take, and which of it is not there."""
+        if self.queries:
+            return ""
+        more = [f"and {rest} more"] if (rest := len(self.gaps) - MOST_GAPS) > 0 else []
+        absent = "; ".join([*self.gaps[:MOST_GAPS], *more])
+        return (
+            "Nothing to show: it takes the images, the embeddings and the stored neighbours on "
+            "this machine." + (f" Not there: {absent}." if absent else "")
+        )
 
 
 @dataclass(frozen=True)

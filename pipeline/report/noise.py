@@ -8,7 +8,24 @@ import xarray as xr
 from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import NOTHING, interval, percent, points, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import MOST_ROWS, Cell, Filled, Table, estimate, table_of, whole
+from pipeline.report.panels import (
+    MOST_ROWS,
+    Cell,
+    Filled,
+    Table,
+    Tables,
+    estimate,
+    table_of,
+    whole,
+)
+
+
+def pairs_section(inputs: Inputs) -> Tables:
+    """The pairs of models that are told apart, a click away."""
+    intro = (
+        "On each data set all pairs of models are tested together (max-T): how many are told apart."
+    )
+    return Tables([], [pairs_table(inputs)], intro)
 
 
 def pairs_table(inputs: Inputs) -> Table:

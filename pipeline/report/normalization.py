@@ -10,14 +10,14 @@ import xarray as xr
 from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import p_value, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import Cell, Filled, Table, estimate, table_of
+from pipeline.report.panels import Cell, Filled, Tables, estimate, table_of
 from pipeline.report.words import set_word
 from pipeline.statistics.panel import MEAN
 
 
-def normalization_tables(inputs: Inputs) -> list[Table]:
+def section(inputs: Inputs) -> Tables:
     """What a normalization changes: scores, and how well they predict."""
-    return [
+    shown = [
         table_of(
             inputs,
             "normalization_effect",
@@ -30,6 +30,8 @@ def normalization_tables(inputs: Inputs) -> list[Table]:
             "Change of ρ with out-of-domain scores",
             partial(_rank_effect, inputs),
         ),
+    ]
+    tests = [
         table_of(
             inputs,
             "normalization_tests",
@@ -37,6 +39,7 @@ def normalization_tables(inputs: Inputs) -> list[Table]:
             partial(_normalization_tests, inputs),
         ),
     ]
+    return Tables(shown, tests)
 
 
 def _score_effect(inputs: Inputs, found: xr.Dataset) -> Filled:

@@ -11,7 +11,6 @@ import base64
 import functools
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import vl_convert
@@ -20,21 +19,17 @@ from markupsafe import Markup
 from pipeline.metrics import BOOTSTRAP
 from pipeline.protocol_list import protocol_label, protocol_named
 from pipeline.report import formats as report_formats
+from pipeline.report import sections
 from pipeline.report.about import About
 from pipeline.report.answers import answer
 from pipeline.report.embed import embed, pack
-from pipeline.report.figures import SECTIONS, report_figures
-from pipeline.report.gaps import find_gaps, withheld_statistics
+from pipeline.report.figures import report_figures
+from pipeline.report.gaps import missing_cells
 from pipeline.report.heat import COEFFICIENT_WORDS
 from pipeline.report.inputs import Inputs
 from pipeline.report.methods import embeddings, methods
-from pipeline.report.noise import noise_tables, overall_table, pairs_table
-from pipeline.report.normalization import normalization_tables
-from pipeline.report.ranks import rank_choices
-from pipeline.report.scatter import MEAN_TARGET, scatter_choices
-from pipeline.report.tables import cost_table, provenance_table, score_table
-from pipeline.report.trust import choosing_table, reference_table, trust_table
-from pipeline.report.why import shift_table, why_tables
+from pipeline.report.scatter import MEAN_TARGET
+from pipeline.report.tables import score_table
 from pipeline.statistics.correlation import MIN_FAMILIES, MIN_MODELS
 
 _HERE = Path(__file__).parent
@@ -49,13 +44,13 @@ def render(inputs: Inputs) -> str:
     scripts = [_text("page.js"), _text("constraints.js")]
     figures = report_figures(inputs)
     packed = {name: {"spec": f.spec, "rows": pack(f.rows)} for name, f in figures.items()}
-    sections = {name: module.section(inputs) for name, module in SECTIONS.items()}
+    contents = [(section, section.content(inputs)) for section in sections.SECTIONS]
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
-            **sections,
-            **_tables(inputs),
+            shown=[(section, content) for section, content in contents if not content.withheld],
+            absent=[(section, content) for section, content in contents if content.withheld],
             title=inputs.study.report.title,
             styles=[Markup(_text(s)) for s in ("page.css", "sections.css")],  # noqa: S704 - our own
             vega=Markup(vega),  # noqa: S704 - vl-convert's own
@@ -64,14 +59,10 @@ def render(inputs: Inputs) -> str:
             data=embed({"table": score_table(inputs), "figures": packed}),
             inputs=inputs,
             about_statistic=About(inputs),
-            study=inputs.study,
             inside=inputs.datasets("in_domain"),
             outside=inputs.datasets("out_of_domain"),
             answers=answer(inputs),
-            figures=list(figures),
-            scatters=[p for p in inputs.headline if f"scatter_{p}" in figures],
-            rank_choices=rank_choices(figures["ranks"].rows) if "ranks" in figures else ([], []),
-            **dict(zip(("across", "up"), scatter_choices(inputs), strict=True)),
+            missing=missing_cells(inputs),
             mean_target=MEAN_TARGET,
             coefficients=COEFFICIENT_WORDS,
             word=protocol_label,
@@ -79,27 +70,11 @@ def render(inputs: Inputs) -> str:
             variant_label=lambda name: inputs.variants[name].label,
             embeddings=embeddings(inputs.study),
             methods=methods(inputs.study),
-            gaps=find_gaps(inputs),
-            silent=withheld_statistics(inputs),
-            costs=cost_table(inputs),
-            provenance=provenance_table(inputs),
             min_models=MIN_MODELS,
             min_families=MIN_FAMILIES,
             bootstrap=BOOTSTRAP,
         )
     )
-
-
-def _tables(inputs: Inputs) -> dict[str, Any]:
-    return {
-        "trust": [trust_table(inputs), choosing_table(inputs), reference_table(inputs)],
-        "normalization": normalization_tables(inputs),
-        "why": why_tables(inputs),
-        "shift": shift_table(inputs),
-        "pairs": pairs_table(inputs),
-        "overall": overall_table(inputs),
-        "noise": noise_tables(inputs),
-    }
 
 
 def _environment() -> jinja2.Environment:

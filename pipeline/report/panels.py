@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,8 @@ import xarray as xr
 from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import NOTHING, count, interval, points, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.stated import statistic
+from pipeline.report.section import Content
+from pipeline.report.stated import all_withheld, statistic
 
 NOT_ESTIMABLE = "not estimable"
 """What the text of a cell begins with that says, there or below, why it has no number."""
@@ -57,6 +59,29 @@ class Table:
     empty: int = 0
 
 
+@dataclass(frozen=True)
+class Tables:
+    """The content of a section that is tables.
+
+    Attributes
+    ----------
+    shown : sequence of Table
+    folded : sequence of Table
+        A click away.
+    intro : str
+        What stands above them.
+    """
+
+    shown: Sequence[Table]
+    folded: Sequence[Table] = ()
+    intro: str = ""
+
+    @property
+    def withheld(self) -> str:
+        """Why there is no table at all."""
+        return all_withheld(*(table.withheld for table in (*self.shown, *self.folded)))
+
+
 class Filled(NamedTuple):
     """What a statistic gives to its table.
 
@@ -96,6 +121,41 @@ def table_of(
         heading, name, head, rows[:MOST_ROWS], "" if rows else _nothing_in(filled),
         filled.left_out + max(len(rows) - MOST_ROWS, 0), len(filled.rows) - len(rows),
     )  # fmt: skip
+
+
+def as_it_is(name: str, heading: str, intro: str = "") -> Callable[[Inputs], Content]:
+    """The content of a section that shows one statistic, whatever it holds, as a table."""
+    return lambda inputs: Tables(
+        [table_of(inputs, name, heading, partial(_as_it_is, inputs))], intro=intro
+    )
+
+
+def _as_it_is(inputs: Inputs, found: xr.Dataset) -> Filled:
+    """A row for each combination of labels, a column for each variable."""
+    dims, names = (list(map(str, of)) for of in (found.dims, found.data_vars))
+    rows = [
+        [
+            Cell(", ".join(_label(inputs, dim, str(row[dim])) for dim in dims)),
+            *(Cell(_plain(row[name])) for name in names),
+        ]
+        for row in found.to_dataframe().reset_index().to_dict("records")
+    ]
+    head = [", ".join(dims).replace("dataset", "data set"), *names]
+    return Filled([word.replace("_", " ").capitalize() for word in head], rows)
+
+
+def _label(inputs: Inputs, dim: str, name: str) -> str:
+    """What the reader calls a protocol, a variant, or a column of scores; other names as is."""
+    if dim == "protocol":
+        return protocol_label(name)
+    known = inputs.variants.get(name) or inputs.columns.get(name)
+    return known.label if known else name
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,.4g}" if np.isfinite(value) else NOTHING
 
 
 _EMPTY = ("", NOTHING, NOT_ESTIMABLE)

@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
 from pipeline.report.inputs import Inputs
+from pipeline.report.noise import overall_table
+from pipeline.report.panels import Table
+from pipeline.report.stated import Drawn, all_withheld
 from pipeline.report.theme import finish, number
 
 _MOST = 60
 """Models beyond which rows get thinner."""
 
 _SURE, _NEAR = "told apart from the best", "can’t be told apart from the best"
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Why there is no figure (empty where there is one), what it offers, ranks across data sets."""
+
+    figure: str
+    protocols: list[str]
+    datasets: list[str]
+    overall: Table
+
+    @property
+    def withheld(self) -> str:
+        """Why there are no ranks, on any data set or across them."""
+        return all_withheld(self.figure, self.overall.withheld)
+
+
+def figures(inputs: Inputs) -> Drawn:
+    """Ranks with intervals, on one data set at a time."""
+    rows = rank_rows(inputs)
+    return {"ranks": (rank_figure(rows), rows)} if rows else {}
+
+
+def section(inputs: Inputs) -> Ranks:
+    """What the figure offers, and the table below it."""
+    rows = rank_rows(inputs)
+    reason = inputs.told("ranks").attrs.get("withheld", "there is only one model")
+    protocols, datasets = (
+        list(dict.fromkeys(str(row[name]) for row in rows)) for name in ("protocol", "dataset")
+    )
+    why_not = "" if rows else f"Withheld: {reason}."
+    return Ranks(why_not, protocols, datasets, overall_table(inputs))
 
 
 def rank_rows(inputs: Inputs) -> list[dict[str, Any]]:
@@ -97,11 +133,3 @@ def rank_figure(rows: list[dict[str, Any]]) -> dict[str, Any]:
         width="container", height=(26 if count <= _MOST else 9) * count
     )
     return finish(figure.add_params(*params))
-
-
-def rank_choices(rows: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
-    """Protocols and data sets that the figure offers."""
-    protocols, datasets = (
-        list(dict.fromkeys(str(row[name]) for row in rows)) for name in ("protocol", "dataset")
-    )
-    return protocols, datasets

@@ -56,6 +56,11 @@ class Robustness:
     residual: Judged
     baseline: str
 
+    @property
+    def withheld(self) -> str:
+        """Why there is neither figure."""
+        return stated.all_withheld(self.effective.withheld, self.residual.withheld)
+
 
 def figures(inputs: Inputs) -> stated.Drawn:
     """Residuals of every model with the prediction band about 0."""

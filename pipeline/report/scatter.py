@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.report.inputs import Inputs
+from pipeline.report.stated import Drawn
 from pipeline.report.theme import COLORS, SHAPES, finish, number
 from pipeline.statistics.mean_scores import OUTSIDE
 
@@ -24,6 +26,32 @@ _SCORES = ("x", "x_low", "x_high", "y", "y_low", "y_high")
 _LABELS = (
     f"axes == '{LOGIT}' ? format(1 / (1 + exp(-datum.value)), '.1%') : format(datum.value, '.0%')"
 )
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Why there is no figure, or the protocols that have one, and the `scatter_choices`."""
+
+    withheld: str
+    protocols: list[str]
+    across: list[str]
+    up: list[str]
+
+
+def figures(inputs: Inputs) -> Drawn:
+    """In-domain against out-of-domain scores, by each protocol's headline variant."""
+    return {
+        f"scatter_{protocol}": (scatter(inputs, protocol), points)
+        for protocol in inputs.headline
+        if (points := scatter_rows(inputs, protocol))
+    }
+
+
+def section(inputs: Inputs) -> Scatter:
+    """What the figures offer."""
+    protocols = [protocol for protocol in inputs.headline if scatter_rows(inputs, protocol)]
+    why_not = "Nothing to show: this needs two data sets on which the same models are scored."
+    return Scatter("" if protocols else why_not, protocols, *scatter_choices(inputs))
 
 
 def scatter_choices(inputs: Inputs) -> tuple[list[str], list[str]]:

@@ -12,7 +12,7 @@ import xarray as xr
 from cache.errors import ProbelineError
 from pipeline.paths import SIMILARITY_NC
 from pipeline.report.inputs import Inputs
-from pipeline.report.stated import Choice, Drawn, Rows, Spec, choice, rows_of
+from pipeline.report.stated import Drawn, Rows, Shown, Spec, choice, rows_of
 from pipeline.report.theme import finish
 from pipeline.scores.netcdf import read_netcdf
 
@@ -21,22 +21,17 @@ _ROOM_FOR_NUMBER = 34
 
 
 @dataclass(frozen=True)
-class Similarity:
+class Similarity(Shown):
     """What the section says.
 
     Attributes
     ----------
-    withheld : str
-        Why there is no map; empty where there is one.
-    choices : tuple of Choice
     images : str
         How many images were compared, in words.
     undefined : tuple of str
         Models without a number on some data set: their embeddings have no spread.
     """
 
-    withheld: str
-    choices: tuple[Choice, ...]
     images: str
     undefined: tuple[str, ...]
 

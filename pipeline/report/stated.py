@@ -73,6 +73,11 @@ def statistic(inputs: Inputs, name: str) -> xr.Dataset | str:
     return f"Withheld: {reason}" + ("" if reason.endswith(".") else ".")
 
 
+def all_withheld(*reasons: str) -> str:
+    """Why none of a section's parts is there, each reason once; empty where any is there."""
+    return " ".join(dict.fromkeys(reasons)) if all(reasons) else ""
+
+
 def rows_of(table: xr.Dataset, needed: str, fields: Sequence[str] = ()) -> Rows:
     """A row for each combination of labels that has the needed number.
 

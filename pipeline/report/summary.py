@@ -13,7 +13,7 @@ from pipeline import metrics
 from pipeline.protocol_list import protocol_label
 from pipeline.report.answers import Answers, answer
 from pipeline.report.formats import interval, percent, rho
-from pipeline.report.gaps import find_gaps
+from pipeline.report.gaps import missing_cells
 from pipeline.report.inputs import Inputs
 from pipeline.variants.column import Column
 
@@ -54,7 +54,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
         f"mean {metric.goodness_of(metric.name)}",
         "can’t be told apart from it",
     ]
-    missing = len(find_gaps(inputs)[0].places)
+    missing = len(missing_cells(inputs).places)
     gaps = f"{missing:,} cells are missing; models with one have no mean." if missing else ""
     return [
         "## Best models, by mean over data sets",

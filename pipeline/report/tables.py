@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,32 @@ def _cells(inputs: Inputs, stacked: Any) -> list[Any]:
 
 def _finite(x: float) -> float | None:
     return float(x) if np.isfinite(x) else None
+
+
+@dataclass(frozen=True)
+class ModelRows:
+    """What a section says that has one row for each model of the study's own."""
+
+    rows: list[dict[str, Any]]
+
+    @property
+    def withheld(self) -> str:
+        """Why there is none."""
+        if self.rows:
+            return ""
+        return (
+            "All scores were imported: how they were computed, and at what cost, is not known here."
+        )
+
+
+def costs(inputs: Inputs) -> ModelRows:
+    """The rows of `cost_table`."""
+    return ModelRows(cost_table(inputs))
+
+
+def provenances(inputs: Inputs) -> ModelRows:
+    """The rows of `provenance_table`."""
+    return ModelRows(provenance_table(inputs))
 
 
 def cost_table(inputs: Inputs) -> list[dict[str, Any]]:

@@ -10,9 +10,14 @@ import xarray as xr
 
 from pipeline.report.formats import NOTHING, interval, p_value, percent, points, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import Cell, Filled, Table, estimate, table_of, whole
+from pipeline.report.panels import Cell, Filled, Table, Tables, estimate, table_of, whole
 from pipeline.report.targets import first_targets, most_targets
 from pipeline.report.words import set_word
+
+
+def section(inputs: Inputs) -> Tables:
+    """How far each predictor is to be trusted, what it costs, and the tests."""
+    return Tables([trust_table(inputs), choosing_table(inputs)], [reference_table(inputs)])
 
 
 def trust_table(inputs: Inputs) -> Table:

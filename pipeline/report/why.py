@@ -15,6 +15,7 @@ from pipeline.report.panels import (
     Cell,
     Filled,
     Table,
+    Tables,
     estimate,
     protocol_heads,
     table_of,
@@ -26,6 +27,16 @@ _GAPS = "Gaps between kinds and between backbones, points of the mean score"
 _SHARE = "Share of the kind gap that the backbone explains"
 _VARIANCE = "Variance that kind and backbone explain"
 _WITHIN = "ρ within a backbone, and given the backbone"
+
+
+def section(inputs: Inputs) -> Tables:
+    """The gaps and what explains them; sensitivity and variance a click away."""
+    tables = why_tables(inputs)
+    return Tables(
+        tables[:2], tables[2:],
+        "A gap between kinds may be one between backbones: what the models at hand can’t tell is "
+        "called not estimable. Intervals leave out one method at a time.",
+    )  # fmt: skip
 
 
 def why_tables(inputs: Inputs) -> list[Table]:
@@ -115,6 +126,15 @@ def _within(inputs: Inputs, found: xr.Dataset) -> Filled:
         rows.append([first, *cells])
     head = ["ρ of", *map(str, found["backbone"].values)]
     return Filled(head, rows, max(len(known) - MOST_ROWS, 0))
+
+
+def shift_section(inputs: Inputs) -> Tables:
+    """How well in-domain scores predict, by kind of shift."""
+    intro = (
+        "How well in-domain scores order the models on the out-of-domain data sets of each kind of "
+        "shift."
+    )
+    return Tables([shift_table(inputs)], intro=intro)
 
 
 def shift_table(inputs: Inputs) -> Table:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import vl_convert
 import xarray as xr
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from named_variants import AnyColumns, AnyVariants, variants_named
 
 from pipeline.protocol_list import protocol_label
@@ -138,7 +138,9 @@ def drawn(pair, **signals):
 
 
 def partial(name, section, **context):
-    """A section's template in the page's own surroundings."""
+    """What the page shows of a section: its line where it is withheld, or its template."""
+    if section is not None and section.withheld:
+        return str(escape(section.withheld))
     environment = _environment()
     environment.globals |= {
         "figure": lambda name, title: Markup(f'<div id="{name}"></div>'),
@@ -146,4 +148,4 @@ def partial(name, section, **context):
         "word": protocol_label,
         "plural": lambda n, noun, many=None: f"{n} {noun if n == 1 else many or noun + 's'}",
     }
-    return environment.get_template(f"{name}.html.j2").render({name: section}, **context)
+    return environment.get_template(f"{name}.html.j2").render(content=section, **context)

@@ -67,6 +67,8 @@ def make_study(models=6, inside=1, outside=2, variants=1, words=None, title="Rep
             "predictors": {},
             "correlation": {},
             "report": {"title": title},
+            "pretrain": {},
+            "finetune": {},
         }
     )
 

@@ -35,7 +35,6 @@ MODELS = [f"m{n}" for n in range(5)]
 def finished(project, monkeypatch):
     """Five models on two data sets, scored by every protocol; fine-tuning only counts."""
     monkeypatch.setattr("pipeline.finetuning.storing.finetune_cell", train_nothing)
-    monkeypatch.setattr("pipeline.finetuning.storing.cpu_count", lambda: 1)
     for folder, seed in (("images", 1), ("others", 2)):
         fill_folder(project.folder / folder, {"cat": 30, "dog": 24}, seed=seed)
     project.params |= {

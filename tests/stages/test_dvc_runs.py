@@ -52,7 +52,7 @@ def test_only_what_changed_runs(scratch, project, kept_study):
 
     # Another picture in one image: that data set's cells only.
     draw(9876).save(scratch.folder / "images" / "cat" / "000.png")
-    assert scratch.repro("-f", "index@pets") == {"index@pets"}
+    assert scratch.repro("-f", "index@pets") == {"index@pets"} | CHECKED  # forced, too
     ran = scratch.repro()
     assert ran >= {"extract@pets", "knn", "linear", "collect"}
     assert f"extract@{OTHER}" not in ran

@@ -127,6 +127,7 @@ def change_k(scratch: Scratch, clone: Path) -> None:
     (clone / "params.yaml").write_text(changed)
     said = scratch.do(*DVC, "repro", folder=clone)
     assert set(re.findall(r"Running stage '([^']+)'", said)) == {
+        "study",
         "knn",
         "transfer",
         "collect",

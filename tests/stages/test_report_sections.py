@@ -1,0 +1,169 @@
+"""Sections of the report: one list is the order of the page and of its navigation."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from click.testing import CliRunner
+from report_study import make_study, store
+
+from pipeline.paths import REPORT
+from pipeline.report import page, sections
+from pipeline.report.panels import Cell, Table, Tables, as_it_is
+from pipeline.report.section import Section
+from pipeline.statistics import registry
+from stages.correlate import main as correlate
+from stages.report import main as report
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*stages):
+    for stage in (*stages, report):
+        result = CliRunner().invoke(stage, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    text = REPORT.read_text(encoding="utf-8")
+    return re.sub(r"<(script|style)[^>]*>.*?</\1>", "", text, flags=re.DOTALL)
+
+
+def words_of(markup):
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+
+
+def links_of(markup):
+    """Places and words of the navigation."""
+    links = re.findall(r'<a href="#([^"]+)">(.*?)</a>', markup[: markup.index("</nav>")])
+    return [(place, html.unescape(words)) for place, words in links]
+
+
+def headings_of(markup):
+    """Places and headings of the sections, in the page's order."""
+    found = re.findall(r'<section id="([^"]+)"[^>]*>\s*<h2>(.*?)</h2>', markup)
+    return [(place, html.unescape(words)) for place, words in found]
+
+
+def lines_of(markup):
+    """What the page says of the sections that are not there: heading and reason, by place."""
+    if (start := markup.find('<section id="absent"')) < 0:
+        return {}
+    rest = markup[start : markup.index("</section>", start)]
+    found = re.findall(r'<li id="([^"]+)"><b>(.*?)</b> (.*?)</li>', rest)
+    return {place: (heading, reason) for place, heading, reason in found}
+
+
+def check_contents(markup):
+    """The words of the navigation are the headings, and every link leads somewhere."""
+    assert links_of(markup) == headings_of(markup)
+    assert markup.count("<h2") == len(links_of(markup))
+    ids = re.findall(r'\bid="([^"]+)"', markup)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', markup)) <= set(ids)
+    shown = [place for place, _ in headings_of(markup) if place != "absent"]
+    assert sorted([*shown, *lines_of(markup)]) == sorted(s.place for s in sections.SECTIONS)
+    assert shown == [s.place for s in sections.SECTIONS if s.place in shown]
+
+
+@pytest.mark.parametrize("models", [1, 3])
+def test_navigation_and_headings_agree_where_much_is_withheld(models):
+    store(make_study(models=models), statistics=False)
+    markup = run()
+    check_contents(markup)
+    assert ("absent", "Not in this report") in links_of(markup)
+    assert len(lines_of(markup)) > 5
+
+
+@pytest.mark.slow
+def test_navigation_and_headings_agree_where_all_is_computed():
+    store(make_study(models=8, inside=2, outside=3))
+    markup = run()
+    check_contents(markup)
+    assert len(headings_of(markup)) > 12
+
+
+def test_sections_are_told_apart():
+    assert len({s.place for s in sections.SECTIONS}) == len(sections.SECTIONS)
+    assert len({s.heading for s in sections.SECTIONS}) == len(sections.SECTIONS)
+    folder = Path(page.__file__).parent
+    used = {s.template for s in sections.SECTIONS}
+    assert {name for name in used if not (folder / name).is_file()} == set()
+    for name in used:  # the page makes section and heading, from the object
+        text = (folder / name).read_text(encoding="utf-8")
+        assert not re.search(r"<section|<h2|<h1", text), name
+
+
+def test_the_page_itself_names_no_section():
+    text = (Path(page.__file__).parent / "page.html.j2").read_text(encoding="utf-8")
+    assert [s.place for s in sections.SECTIONS if f'id="{s.place}"' in text] == []
+    assert [s.template for s in sections.SECTIONS if s.template in text] == []
+
+
+def toy(withheld=""):
+    rows = ((Cell("model <0>"), Cell("0.25")),)
+    table = Table("All toys", "toys", ("Model", "Share"), rows, withheld)
+    return Section("toys", "Toys & more", "tables.html.j2", lambda _: Tables([table], intro="New."))
+
+
+def with_toy(monkeypatch, section, place=3):
+    listed = list(sections.SECTIONS)
+    listed.insert(place, section)
+    monkeypatch.setattr(sections, "SECTIONS", tuple(listed))
+
+
+def test_a_section_more_is_in_the_page_and_in_the_navigation(monkeypatch):
+    with_toy(monkeypatch, toy())
+    store(make_study(models=2), statistics=False)
+    markup = run()
+    check_contents(markup)
+    assert links_of(markup)[3] == headings_of(markup)[3] == ("toys", "Toys & more")
+    assert "Toys & more New. All toys Model Share model <0> 0.25" in words_of(markup)
+
+
+def test_a_section_with_nothing_to_say_is_one_line_with_its_reason(monkeypatch):
+    with_toy(monkeypatch, toy("Withheld: no toys & no <shares>."))
+    store(make_study(models=2), statistics=False)
+    markup = run()
+    check_contents(markup)
+    assert lines_of(markup)["toys"] == (
+        "Toys &amp; more", "Withheld: no toys &amp; no &lt;shares&gt;."
+    )  # fmt: skip
+    assert "toys" not in dict(links_of(markup))
+    assert "New." not in words_of(markup)  # no shell of it is left
+    assert all(reason for _, reason in lines_of(markup).values())
+
+
+def spread(evidence):
+    """A statistic that somebody adds: one function of the evidence, one tidy table."""
+    scores = evidence.cube["value"].sel(metric="top1", drop=True)
+    return xr.Dataset(
+        {"spread": scores.std("model"), "models": scores.count("model")},
+        attrs={"definition": "Standard deviation of the scores over models"},
+    )
+
+
+def test_a_statistic_and_its_section_are_a_module_and_two_lines(monkeypatch):
+    """The three files of CONTRIBUTING, Adding a statistic: this function, a line in two others."""
+    monkeypatch.setattr(registry, "STATISTICS", {"spread": spread})
+    content = as_it_is("spread", "Spread over models", "How far models differ.")
+    with_toy(monkeypatch, Section("spread", "Spread of scores", "tables.html.j2", content))
+    store(make_study(models=4, outside=1), missing=[("knn", "out0", f"model{m}") for m in range(4)])
+    markup = run(correlate)
+    check_contents(markup)
+    assert ("spread", "Spread of scores") in links_of(markup)
+    stored = pd.read_csv("results/statistics/spread.csv")
+    row = stored[(stored["dataset"] == "in0") & stored["variant"].str.startswith("linear")]
+    assert np.isfinite(row["spread"]).all()
+    words = words_of(markup)
+    assert "Spread of scores How far models differ. Spread over models" in words
+    label = "linear probe: logistic regression, plain"  # not the name that records have
+    assert f"{row['spread'].item():,.4g} 4" in words.split(f"in0, {label}")[1][:20]
+    assert "What it is Standard deviation of the scores over models" in words
+    assert "nan" not in words.split("Spread of scores")[2].split("All numbers")[0]
