@@ -1,0 +1,8 @@
+"""The stage of linear by its own name, as scripts call it: ``python -m stages.protocol linear``."""
+
+from __future__ import annotations
+
+from stages.protocol import main
+
+if __name__ == "__main__":
+    main(["linear"])
