@@ -1,4 +1,4 @@
-"""The stage of knn by its own name, as scripts call it: ``python -m stages.protocol knn``."""
+"""This stage by its own name, as scripts call it; see `stages.protocol`."""
 
 from __future__ import annotations
 

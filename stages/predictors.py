@@ -1,4 +1,4 @@
-"""The stage of predictors by its own name, as scripts call it: ``python -m stages.protocol predictors``."""
+"""This stage by its own name, as scripts call it; see `stages.protocol`."""
 
 from __future__ import annotations
 
