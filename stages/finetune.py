@@ -1,4 +1,4 @@
-"""This stage by its own name, as scripts call it; see `stages.protocol`."""
+"""Stage finetune by its own name, as scripts call it; see `stages.protocol`."""
 
 from __future__ import annotations
 
