@@ -9,19 +9,21 @@ from __future__ import annotations
 import functools
 import io
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
+from ruamel.yaml import YAML
 
 from cache.errors import ProbelineError
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.roots import Entry, Root
 from pipeline.datasets.samples import sample_table
+
+_INAT_SUBSETS = Path(__file__).parent / "inat_subsets.yaml"
 
 Files = Mapping[str, Entry]
 """By path below the root."""
@@ -155,57 +157,38 @@ def domainnet(root: Root, files: Files, *, domain: str) -> pd.DataFrame:
     return sample_table(_entries(files, paths), classes, splits)
 
 
-def inat2021(root: Root, files: Files, *, level: str) -> pd.DataFrame:
+def inat2021(root: Root, files: Files, *, level: str, subset: str | None = None) -> pd.DataFrame:
     """INaturalist 2021, train_mini and val, labelled by family, genus or species.
 
-    The genus and species tasks are subsets of chordates with as many classes as there are families
-    in all (1,103): one species of each genus of the 265 families richest in species; and the
-    species of the 277 richest genera, one for each epithet.
+    The genus and species tasks are subsets of the chordates with as many classes as there are
+    families in all (1,103); inat_subsets.yaml names their categories.
     """
     parts = {
         split: json.loads(_text(root, files, f"{name}.json"))
         for split, name in (("train", "train_mini"), ("val", "val"))
     }
-    categories = pd.DataFrame(parts["train"]["categories"]).sort_values("id", kind="stable")
-    kept = {"family": _all_families, "genus": _one_species_a_genus, "species": _rich_genera}[level](
-        categories
-    )
+    kept = None if subset is None else set(_inat_subsets()[subset])
+    column = {"species": "name"}.get(level, level)  # an epithet alone is no species
+    named = {
+        category["id"]: category[column]
+        for category in parts["train"]["categories"]
+        if kept is None or category["id"] in kept
+    }
     paths, names, splits = [], [], []
     for split, part in parts.items():
-        category = {a["image_id"]: a["category_id"] for a in part["annotations"]}
+        category_of = {a["image_id"]: a["category_id"] for a in part["annotations"]}
         for image in part["images"]:
-            if (name := kept.get(category[image["id"]])) is not None:
+            if (name := named.get(category_of[image["id"]])) is not None:
                 paths.append(image["file_name"])
                 names.append(name)
                 splits.append(split)
     return sample_table(_entries(files, paths), names, splits)
 
 
-def _all_families(categories: pd.DataFrame) -> dict[int, str]:
-    return dict(zip(categories["id"], categories["family"], strict=True))
-
-
-def _one_species_a_genus(categories: pd.DataFrame) -> dict[int, str]:
-    chordates = _chordates(categories)
-    rich = _richest(chordates["family"], 265)
-    first = chordates[chordates["family"].isin(rich)].drop_duplicates("genus")
-    return dict(zip(first["id"], first["genus"], strict=True))
-
-
-def _rich_genera(categories: pd.DataFrame) -> dict[int, str]:
-    chordates = _chordates(categories)
-    rich = _richest(chordates["genus"], 277)
-    kept = chordates[chordates["genus"].isin(rich)].drop_duplicates("specific_epithet")
-    return dict(zip(kept["id"], kept["name"], strict=True))
-
-
-def _chordates(categories: pd.DataFrame) -> pd.DataFrame:
-    return categories[(categories["kingdom"] == "Animalia") & (categories["phylum"] == "Chordata")]
-
-
-def _richest(names: pd.Series, count: int) -> list[str]:
-    """The names that occur most often; of equals, the one that comes first."""
-    return [name for name, _ in Counter(names.tolist()).most_common(count)]
+@functools.cache
+def _inat_subsets() -> dict[str, list[int]]:
+    found: dict[str, list[int]] = YAML(typ="safe").load(_INAT_SUBSETS)
+    return found
 
 
 LAYOUTS: Mapping[str, Callable[..., pd.DataFrame]] = {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -129,50 +132,101 @@ def test_domainnet_by_its_own_lists(tmp_path):
 
 
 SPECIES = [
-    # family, genus, epithet, kingdom, phylum
-    ("Corvidae", "Corvus", "corax", "Animalia", "Chordata"),
-    ("Corvidae", "Corvus", "corone", "Animalia", "Chordata"),
-    ("Corvidae", "Pica", "pica", "Animalia", "Chordata"),
-    ("Felidae", "Lynx", "corax", "Animalia", "Chordata"),
-    ("Fagaceae", "Quercus", "robur", "Plantae", "Tracheophyta"),
+    # id, supercategory, family, genus, epithet as in the public taxonomy. The genus task has the
+    # first two of these fishes, the species task the last two.
+    (0, "Animals", "Lumbricidae", "Lumbricus", "terrestris"),
+    (2756, "Ray-finned Fishes", "Amiidae", "Amia", "calva"),
+    (2775, "Ray-finned Fishes", "Fundulidae", "Fundulus", "diaphanus"),
+    (2776, "Ray-finned Fishes", "Fundulidae", "Fundulus", "heteroclitus"),
 ]
 
 
-def make_inaturalist(folder: Path) -> None:
+def inaturalist_parts(
+    species: list[tuple[int, str, str, str, str]], counts: dict[str, int]
+) -> dict[str, dict[str, list[dict[str, object]]]]:
+    """The two annotation files as the competition gives them out, with all their fields.
+
+    Fields and the folders' names: github.com/visipedia/inat_comp/tree/master/2021.
+    """
     categories = [
         {
             "id": n,
             "name": f"{genus} {epithet}",
+            "common_name": epithet,
+            "supercategory": above,
+            "kingdom": "Plantae" if above == "Plants" else "Animalia",
             "family": family,
             "genus": genus,
             "specific_epithet": epithet,
-            "kingdom": kingdom,
-            "phylum": phylum,
+            "image_dir_name": f"{n:05d}_{above}_{family}_{genus}_{epithet}",
         }
-        for n, (family, genus, epithet, kingdom, phylum) in enumerate(SPECIES)
+        for n, above, family, genus, epithet in species
     ]
-    for part in ("train_mini", "val"):
-        images = [{"id": 10 + n, "file_name": f"{part}/{n:05d}/x.jpg"} for n in range(len(SPECIES))]
-        annotations = [{"image_id": 10 + n, "category_id": n} for n in range(len(SPECIES))]
-        content = {"images": images, "annotations": annotations, "categories": categories}
-        write(folder, f"{part}.json", json.dumps(content))
-        picture(folder, *(image["file_name"] for image in images))
+    parts = {}
+    for part, count in counts.items():
+        images, annotations = [], []
+        for category in categories:
+            for _ in range(count):
+                number = 1 + len(images)
+                path = f"{part}/{category['image_dir_name']}/{number:08d}.jpg"
+                images.append({"id": number, "width": 500, "height": 375, "file_name": path,
+                               "license": 0, "rights_holder": "x", "latitude": None})  # fmt: skip
+                annotations.append(
+                    {"id": number, "image_id": number, "category_id": category["id"]}
+                )
+        parts[part] = {"info": {"year": 2021}, "images": images, "annotations": annotations,
+                       "categories": categories, "licenses": []}  # fmt: skip
+    return parts
 
 
-def test_inaturalist_at_three_levels(tmp_path, monkeypatch):
-    make_inaturalist(tmp_path)
+def test_inaturalist_at_three_levels(tmp_path):
+    for name, content in inaturalist_parts(SPECIES, {"train_mini": 2, "val": 1}).items():
+        write(tmp_path, f"{name}.json", json.dumps(content))
+        picture(tmp_path, *(image["file_name"] for image in content["images"]))
     families = read("inaturalist", tmp_path)
-    assert len(families) == 10
-    assert families[4] == ("train_mini/00004/x.jpg", "Fagaceae", "train")
-    genera = [found[1] for found in read("inaturalist_genus", tmp_path) if found[2] == "val"]
-    assert genera == ["Corvus", "Pica", "Lynx"]  # chordates, first of each
-    species = [found[1] for found in read("inaturalist_species", tmp_path) if found[2] == "val"]
-    assert species == ["Corvus corax", "Corvus corone", "Pica pica"]  # one of each epithet
-    monkeypatch.setattr(
-        known_layouts, "_richest", lambda names, _: [str(names.value_counts().index[0])]
-    )
-    genera = [found[1] for found in read("inaturalist_genus", tmp_path) if found[2] == "val"]
-    assert genera == ["Corvus", "Pica"]
+    assert len(families) == 12
+    assert [found[1] for found in families[4:8]] == ["Fundulidae"] * 4
+    genera = Counter(found[1:] for found in read("inaturalist_genus", tmp_path))
+    assert genera == {
+        (g, s): n for g in ("Amia", "Fundulus") for s, n in (("train", 2), ("val", 1))
+    }
+    species = {found[1] for found in read("inaturalist_species", tmp_path)}
+    assert species == {"Fundulus diaphanus", "Fundulus heteroclitus"}
+
+
+@pytest.mark.parametrize(
+    ("name", "by_group"),
+    [
+        # PROTOCOLS.md; counts of the authors' lists, [CALC]
+        ("genus", {"Aves": 626, "Reptilia": 149, "Mammalia": 141, "Actinopterygii": 113,
+                   "Amphibia": 62, "Elasmobranchii": 10, "Ascidiacea": 2}),
+        ("species", {"Aves": 755, "Reptilia": 142, "Amphibia": 105, "Mammalia": 57,
+                     "Actinopterygii": 44}),
+    ],
+)  # fmt: skip
+def test_inaturalists_subsets_are_the_papers(name, by_group, shared_data):
+    with gzip.open(shared_data / "inat_taxonomy.csv.gz", "rt", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    species = [(int(r["id"]), "x", r["family"], r["genus"], r["species"]) for r in rows]
+    counts = {"train_mini": 1, "val": 1}
+    assert {(int(r["n_train_samples"]), int(r["n_val_samples"])) for r in rows} == {(50, 10)}
+    parts = inaturalist_parts(species, counts)
+    texts = {f"{part}.json": json.dumps(content) for part, content in parts.items()}
+    paths = [image["file_name"] for content in parts.values() for image in content["images"]]
+    known = known_dataset(f"inaturalist_{name}")
+    table = read_layout(known.layout, known.arguments, Listed(paths, texts))
+    of_val = table[table["split"] == "val"]
+    expected = known.entry["expected"]
+    classes = set(of_val["class"])
+    assert len(classes) == len(of_val) == len(table) / 2 == expected["classes"] == 1103
+    assert (expected["train"], expected["val"]) == (1103 * 50, 1103 * 10)
+    with (shared_data / "inat_subset_ids.csv").open(encoding="utf-8") as file:
+        wanted = {int(r["category_id"]) for r in csv.DictReader(file) if r["subset"] == name}
+    assert {int(path.split("/")[1].split("_")[0]) for path in of_val["path"]} == wanted
+    class_of = {int(r["id"]): r["class"] for r in rows}
+    assert Counter(class_of[i] for i in wanted) == by_group
+    whole = read_layout("inat2021", {"level": "family"}, Listed(paths, texts))
+    assert whole["class"].nunique() == 1103
 
 
 def make_cifar(folder: Path) -> None:
