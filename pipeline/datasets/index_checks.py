@@ -14,7 +14,7 @@ from cache.files import sha256_bytes
 from pipeline.datasets.images import BadImageError, decode
 from pipeline.datasets.roots import Entry, Root
 from pipeline.datasets.samples import entries_of
-from pipeline.datasets.settings import Dataset
+from pipeline.datasets.settings import Dataset, Split
 from pipeline.environment import cpu_count, worker_count
 from pipeline.paths import SPLITS
 from pipeline.progress import Progress
@@ -56,7 +56,8 @@ def check_classes(name: str, samples: pd.DataFrame, classes: tuple[str, ...]) ->
             f"{len(only_val)} classes have images in val but none in train",
             expected="every class in train",
             found=", ".join(only_val[:10]),
-            remedy="add train images of these classes, or take the classes out",
+            remedy="add train images of these classes, or take the classes out; or count their val "
+            f"images as errors: `missing_classes: {{train: [{', '.join(only_val[:10])}]}}`",
         )
     if len(classes) < 2:
         raise ProbelineError(
@@ -66,6 +67,25 @@ def check_classes(name: str, samples: pd.DataFrame, classes: tuple[str, ...]) ->
             found=", ".join(classes),
             remedy="arrange the images in one folder (or one label) per class",
         )
+
+
+def check_missing_classes(name: str, dataset: Dataset, samples: pd.DataFrame) -> None:
+    """Refuse a class that is declared missing from a split, and is not; or is nowhere."""
+    there = {split: Counter(samples.loc[samples["split"] == split, "class"]) for split in SPLITS}
+    pairs: tuple[tuple[Split, Split], ...] = (("train", "val"), ("val", "train"))
+    for split, other in pairs:
+        for missing in getattr(dataset.missing_classes, split):
+            found = {s: there[s][missing] for s in (split, other)}
+            if found[split] or not found[other]:
+                raise ProbelineError(
+                    f"data set {name}",
+                    f"class {missing} is declared missing from {split}"
+                    + (", and is there" if found[split] else ", and is nowhere"),
+                    expected=f"no {split} image of it, and {other} images",
+                    found=f"{found[split]:,} in {split}, {found[other]:,} in {other}",
+                    remedy=f"correct datasets.{name}.missing_classes; of a known data set, compare "
+                    "the lists with the published ones",
+                )
 
 
 def check_expected(
@@ -179,6 +199,21 @@ def two_labels(samples: pd.DataFrame) -> tuple[str, ...]:
     return (
         f"{int((classes > 1).sum())} images are byte for byte in several classes, e.g. "
         f"{' and '.join(one['path'].iloc[:2])}: one label of each is wrong",
+    )
+
+
+def untrained_classes(
+    samples: pd.DataFrame, declared: Sequence[str], classes: Sequence[str]
+) -> tuple[str, ...]:
+    """A line on classes that are declared to have no train images, if any."""
+    if not declared:
+        return ()
+    images = int(samples["class"].isin(declared).sum())
+    one = len(declared) == 1
+    return (
+        f"{len(declared)} of {len(classes)} classes {'has' if one else 'have'} no train image, as "
+        f"declared ({', '.join(declared[:5])}): {'its' if one else 'their'} {images} val images "
+        f"count as errors of a head with all {len(classes)} classes",
     )
 
 

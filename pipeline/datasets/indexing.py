@@ -9,6 +9,7 @@ from pipeline.datasets.index import Index, index_rows
 from pipeline.datasets.index_checks import (
     check_classes,
     check_expected,
+    check_missing_classes,
     check_readable,
     check_splits,
     digest_files,
@@ -18,6 +19,7 @@ from pipeline.datasets.index_checks import (
     odd_classes,
     skipped_remark,
     two_labels,
+    untrained_classes,
 )
 from pipeline.datasets.roots import Root
 from pipeline.datasets.settings import Dataset
@@ -31,7 +33,8 @@ def build_index(name: str, dataset: Dataset) -> Index:
     ------
     ProbelineError
         When the data set can't carry a study: counts other than expected, a class without train
-        images, a single class, an empty split, empty or unreadable files.
+        images that is not declared, or with some and declared, a single class, an empty split,
+        empty or unreadable files.
     """
     if dataset.source == "imported":
         root: Root | None = None
@@ -44,8 +47,10 @@ def build_index(name: str, dataset: Dataset) -> Index:
         skipped = find_unreadable(name, samples, root)
         samples = samples[~samples["path"].isin(skipped)].reset_index(drop=True)
     check_splits(name, samples, test_only=dataset.test_only)
+    check_missing_classes(name, dataset, samples)
     named_by = "val" if dataset.test_only else "train"
-    classes = tuple(sorted(samples.loc[samples["split"] == named_by, "class"].unique()))
+    named = set(samples.loc[samples["split"] == named_by, "class"])
+    classes = tuple(sorted(named.union(dataset.missing_classes.train)))
     check_classes(name, samples, classes)
     check_expected(name, dataset, samples, classes)
     samples["label"] = samples["class"].map({c: i for i, c in enumerate(classes)}).astype("int64")
@@ -57,6 +62,7 @@ def build_index(name: str, dataset: Dataset) -> Index:
     remarks = (
         *skipped_remark(skipped),
         *(() if root is None else (*duplicates_across_splits(samples), *two_labels(samples))),
+        *untrained_classes(samples, dataset.missing_classes.train, classes),
         *odd_classes(samples, classes),
         *groups_across_splits(samples),
     )

@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 _FILE = Path(__file__).parent / "known_datasets.yaml"
-_ENTRY = ("role", "shift", "cluster", "expected", "pad", "test_only")
+_ENTRY = ("role", "shift", "cluster", "expected", "missing_classes", "pad", "test_only")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ class KnownDataset:
     arguments : mapping
         Of the layout.
     entry : mapping
-        What params.yaml need not say: role, shift, cluster, expected counts, padding.
+        What params.yaml need not say: role, shift, cluster, expected counts, classes that a split
+        lacks, padding.
     home, licence, get : str
         Where it comes from, on what terms, and which files are wanted.
     into : str

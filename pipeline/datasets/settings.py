@@ -39,6 +39,22 @@ class Expected(Section):
     classes: int | None = Field(default=None, ge=2)
 
 
+class MissingClasses(Section):
+    """Classes that are known to have no images in one of the splits.
+
+    Of those without train images, val images count as errors of a head with all classes.
+    """
+
+    train: list[str] = []
+    val: list[str] = []
+
+    @model_validator(mode="after")
+    def _are_somewhere(self) -> Self:
+        if nowhere := sorted(set(self.train) & set(self.val)):
+            raise ValueError(f"classes that lack one split only (in both: {', '.join(nowhere)})")
+        return self
+
+
 class Dataset(Section):
     """Labelled images with a train and a val split; one that is `test_only` has val alone."""
 
@@ -59,6 +75,7 @@ class Dataset(Section):
     seed: Seed = 0
     limit_per_class: int | None = Field(None, ge=1)
     expected: Expected = Expected()
+    missing_classes: MissingClasses = MissingClasses()
     on_bad_image: Literal["error", "skip"] = "error"
     cluster: str | None = None
     shift: str | None = None
@@ -94,6 +111,8 @@ class Dataset(Section):
             raise ValueError(f"a data set with `source: {self.source}` needs `path`")
         if self.test_only and self.source == "imported":
             raise ValueError("no `test_only` with `source: imported`, which has both splits")
+        if self.test_only and self.missing_classes.train:
+            raise ValueError("no `missing_classes.train` with `test_only`, where all classes are")
         if self.source == "manifest" and not self.manifest:
             raise ValueError("a data set with `source: manifest` needs `manifest`, a CSV file")
         return self
