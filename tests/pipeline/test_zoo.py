@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import beit_reference
 import numpy as np
 import pytest
 import timm
@@ -11,6 +12,7 @@ import torch
 
 from cache.errors import ProbelineError
 from pipeline.models.checkpoints import CheckpointError
+from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
 from pipeline.models.zoo import zoo_model, zoo_names
@@ -175,6 +177,26 @@ def test_published_layouts_give_the_models_own_features(name, tmp_path):
     assert torch.equal(found, wanted)
     assert not loaded.backbone.training  # BatchNorm really frozen
     assert not any(p.requires_grad for p in loaded.backbone.parameters())
+
+
+def test_beit_v2_is_the_authors_network(tmp_path):
+    state = beit_reference.pretraining_state(5)
+    path = tmp_path / "weights.pth"
+    torch.save(beit_reference.checkpoint(state), path)
+    arguments = {
+        "embed_dim": beit_reference.WIDTH,
+        "depth": beit_reference.DEPTH,
+        "num_heads": beit_reference.HEADS,
+    }
+    entry = Model(zoo="beit_v2_vitb16", weights=str(path), arguments=arguments)
+    torch.manual_seed(1)
+    images = torch.randn(3, 3, 224, 224)
+    with torch.inference_mode():
+        loaded = load_model("x", entry)
+        found = compute_features(loaded.backbone, images, ["pooled"])["pooled"]
+        wanted = beit_reference.pooled(state, images)
+    assert wanted.std() > 0.3
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_a_surplus_key_is_refused(tmp_path):
