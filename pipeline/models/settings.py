@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from cache.fingerprint import fingerprint
 from pipeline.models.arguments import ways_to_weights
 from pipeline.models.feature_kinds import Feature
-from pipeline.models.zoo import zoo_model
+from pipeline.models.zoo import Preprocessing, common_transform, zoo_model
 from pipeline.paths import WEIGHTS, checkpoint_path
 from pipeline.section import Arguments, Section
 
@@ -38,6 +38,8 @@ class WeightsSource(Section):
     )
     by_hand: bool = False
 
+
+_TRANSFORM = {"input_size", "mean", "std", "interpolation", "crop_mode", "crop"}
 
 _HUBS = {
     "hf-hub": (
@@ -71,6 +73,7 @@ class Model(Section):
     interpolation: Interpolation | None = None
     crop_mode: Literal["center", "squash"] | None = None
     crop: float | None = Field(None, gt=0, le=1)
+    preprocessing: Preprocessing | Literal["own"] = "own"
     method: str = "unknown"
     family: str = "unknown"
     backbone: str = "unknown"
@@ -93,13 +96,17 @@ class Model(Section):
     @classmethod
     def _from_the_zoo(cls, said: Any) -> Any:
         """What the entry says itself goes before what the zoo says."""
-        if not isinstance(said, dict) or "zoo" not in said:
+        if not isinstance(said, dict):
             return said
+        if "zoo" not in said:
+            return _preprocessed(said)
         try:
-            known = zoo_model(str(said["zoo"])).entry
+            known = zoo_model(str(said["zoo"]), said.get("preprocessing")).entry
         except KeyError as error:
             raise ValueError(f"a model of `probeline models zoo`; {error.args[0]}") from None
         own = {key: value for key, value in said.items() if key != "zoo"}
+        if _TRANSFORM & own.keys():  # no longer what the word stands for
+            own["preprocessing"] = "own"
         return {**known, **own}
 
     @field_validator("architecture", mode="before")
@@ -154,6 +161,18 @@ class Model(Section):
             return checkpoint_path(self.made_by).as_posix()
         named = self.weights not in ("pretrained", "imported") and self.seed is None
         return self.weights if named else None
+
+
+def _preprocessed(said: dict[str, Any]) -> dict[str, Any]:
+    """An entry without the zoo, with what its `preprocessing` stands for."""
+    if said.get("preprocessing") == "common":
+        return {**common_transform(), **said}
+    if said.get("preprocessing") == "authors" and said.get("crop") is None:
+        raise ValueError(
+            "no `preprocessing: authors` without `zoo`, as nobody here knows it: set input_size, "
+            "crop, crop_mode, interpolation, mean and std"
+        )
+    return said
 
 
 def pretrained_name(architecture: str) -> str:

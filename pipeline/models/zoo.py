@@ -8,13 +8,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ruamel.yaml import YAML
 
 from pipeline.models.feature_kinds import FEATURES, Feature
 
 _FILE = Path(__file__).parent / "zoo.yaml"
+
+Preprocessing = Literal["authors", "timm", "common"]
 
 _FACTS = ("epochs", "data", "clip_target", "note")
 _SOURCE = ("mirrors", "sha256", "file", "by_hand")
@@ -32,7 +34,8 @@ class ZooModel:
     facts : mapping
         What else is known: epochs, data (of pre-training), clip_target (whether CLIP made the
         target), columns (of one token's feature), parameters, gmacs (billions of multiply-adds at
-        224 px), note.
+        224 px), note; how the authors evaluate the model (authors_transform, authors_feature), and
+        where that was read (authors_source).
     """
 
     name: str
@@ -45,13 +48,20 @@ def zoo_names() -> list[str]:
     return list(_zoo()["models"])
 
 
-def zoo_model(name: str) -> ZooModel:
+def zoo_model(name: str, preprocessing: Preprocessing | None = None) -> ZooModel:
     """The entry of that name.
+
+    Parameters
+    ----------
+    name : str
+    preprocessing : {"authors", "timm", "common"}, optional
+        How images are made what the network sees: as its authors do, as timm records it, or as
+        for all models of the paper. By default what the zoo says.
 
     Raises
     ------
     KeyError
-        When there is none; its text names the nearest ones.
+        When there is none; its text names the nearest ones. Or no such preprocessing is known.
     """
     zoo = _zoo()
     if name not in zoo["models"]:
@@ -69,18 +79,43 @@ def zoo_model(name: str) -> ZooModel:
         "kind": said.pop("kind", "discriminative"),
     }
     words["family"] = said.pop("family", words["method"])
+    uses: Preprocessing = preprocessing or said.get("uses", "timm" if "timm" in said else "common")
+    said.pop("uses", None)
+    authors = dict(zoo["evaluations"][said.pop("authors")]) if "authors" in said else {}
+    facts |= {f"authors_{key}": authors.pop(key) for key in ("source", "feature") if authors}
+    transform = _transform(name, uses, authors)
+    if authors:
+        shown = {**common_transform(), **authors}
+        facts["authors_transform"] = ", ".join(f"{key} {value}" for key, value in shown.items())
     if "timm" in said:
-        entry = {"architecture": said.pop("timm"), "weights": "pretrained"}
+        entry = {"architecture": said.pop("timm"), "weights": "pretrained", **transform}
     else:
         backbone = dict(zoo["backbones"][said.pop("backbone")])
         facts |= {key: backbone.pop(key) for key in ("columns", "parameters", "gmacs")}
-        entry = {**zoo["transforms"]["imagenet"], **backbone}
+        entry = {**transform, **backbone}
         if "layout" in said:
             entry["checkpoint"] = zoo["layouts"][said.pop("layout")]
-    entry |= said | words
+    if said.pop("img_size", False) and "input_size" in transform:
+        entry["arguments"] = {"img_size": transform["input_size"]}
+    entry |= said | words | {"preprocessing": uses}
     if source:
         entry["source"] = source
     return ZooModel(name, entry, facts)
+
+
+def common_transform() -> Mapping[str, Any]:
+    """What `preprocessing: common` stands for: the images that all models of the paper get."""
+    found: Mapping[str, Any] = _zoo()["transforms"]["common"]
+    return found
+
+
+def _transform(name: str, uses: Preprocessing, authors: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings that a preprocessing stands for; none for timm's, which timm itself applies."""
+    if uses == "timm":
+        return {}
+    if uses == "authors" and not authors:
+        raise KeyError(f"nobody looked up how the authors of {name} evaluate it; say `common`")
+    return {**common_transform(), **authors} if uses == "authors" else common_transform()
 
 
 def known_columns(architecture: str, feature: Feature) -> float:

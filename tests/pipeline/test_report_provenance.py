@@ -94,3 +94,23 @@ def test_the_methods_say_how_embeddings_are_kept(storage):
     said = embeddings(asked.model_copy(update={"extraction": extraction}))
     assert f"computed in bfloat16 and kept as {storage}" in said
     assert ("float32 where its range needs that" in said) == (storage == "float16")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"zoo": "dino_vits16"}, "common to all: "),
+        ({"zoo": "clip_vitb16"}, "as timm records: "),
+        ({"zoo": "clip_vitb16", "preprocessing": "authors"}, "as its authors evaluate: "),
+        ({"zoo": "clip_vitb16", "crop": 1.0}, "or as set: "),
+        (PLAIN, "or as set: "),
+    ],
+)
+def test_whose_transform_it_is(said, words):
+    facts = {
+        "weights": "0" * 64, "transform": {"size": 224, "crop": 0.9}, "precision": "float32",
+        "device": "cpu", "processor": "x", "versions": {"torch": "2"}, "python": "3",
+    }  # fmt: skip
+    inputs = replace(make_inputs(), study=study(m0=said), provenance={("pets", "m0"): facts})
+    (row,) = provenance_table(inputs)
+    assert words in row["transform"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from projects import REPOSITORY
 
 from cache.errors import ProbelineError
 from pipeline.models.checkpoints import CheckpointError
@@ -16,6 +17,7 @@ from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
 from pipeline.models.zoo import zoo_model, zoo_names
+from pipeline.params import load_study
 
 THE_STUDY = [
     "jigsaw_resnet50",
@@ -220,6 +222,80 @@ def test_the_26_models_of_the_study():
     assert len({e.weights_file for e in entries.values()}) == 26
     digits = [(e.source.sha256, e.weights) for e in entries.values() if e.source.sha256]
     assert all(digest in address for digest, address in digits)
+
+
+PIXELS = ("input_size", "crop", "crop_mode", "interpolation")
+
+
+def pixels(entry: Model) -> tuple:
+    return tuple(getattr(entry, field) for field in PIXELS)
+
+
+def test_the_paper_and_ones_own_images_compare_like_with_like():
+    """The same pixels for all models: else a difference may be one of crops and filters."""
+    for name, size in (("paper", 26), ("own_images", 8)):
+        models = load_study(REPOSITORY / "studies" / f"{name}.yaml").models
+        assert len(models) == size
+        assert {pixels(entry) for entry in models.values()} == {(224, 0.875, "center", "bilinear")}
+        assert {entry.preprocessing for entry in models.values()} == {"common"}
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_every_preprocessing_of_every_entry(name):
+    known = zoo_model(name)
+    assert known.entry["preprocessing"] in ("authors", "timm", "common")
+    common = Model(zoo=name, preprocessing="common")
+    assert pixels(common) == (224, 0.875, "center", "bilinear")
+    assert pixels(Model(zoo=name, preprocessing="timm")) == (None,) * 4
+    if "authors_source" not in known.facts:
+        assert name.startswith("random_") or name == "eva02_base"  # nobody's, and not looked up
+        with pytest.raises(ValueError, match="nobody looked up"):
+            Model(zoo=name, preprocessing="authors")
+        return
+    authors = Model(zoo=name, preprocessing="authors")
+    told = ", ".join(f"{f} {v}" for f, v in zip(PIXELS, pixels(authors), strict=True))
+    assert sorted(told.split(", ")) == sorted(known.facts["authors_transform"].split(", "))
+    assert known.facts["authors_feature"]
+    assert authors.mean == common.mean
+    assert authors.feature == common.feature
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # read in the authors' own code; resized short side, crop, filter
+        ("dinov2_vits14", (256, 224, "bicubic")),
+        ("dinov3_vitb16", (256, 224, "bicubic")),
+        ("dino_vitb16", (256, 224, "bicubic")),
+        ("mae_vitb16", (256, 224, "bicubic")),
+        ("byol_resnet50", (256, 224, "bilinear")),
+        ("swav_resnet50", (256, 224, "bilinear")),
+        ("deit_vits16", (256, 224, "bicubic")),
+        ("clip_vitb16", (224, 224, "bicubic")),
+    ],
+)
+def test_what_authors_do(name, expected):
+    entry = Model(zoo=name, preprocessing="authors")
+    assert (entry.input_size / entry.crop, entry.input_size, entry.interpolation) == expected
+
+
+def test_a_network_is_told_an_input_size_that_is_not_its_own():
+    entry = Model(zoo="dinov2_vits14", weights="random(0)")
+    assert (entry.preprocessing, entry.input_size) == ("authors", 224)
+    assert load_model("x", entry).transform.geometry.size == 224
+    assert Model(zoo="dinov2_vits14", preprocessing="timm").arguments == {}
+
+
+def test_a_preprocessing_without_the_zoo():
+    plain = {"architecture": "test_vit", "weights": "random(0)"}
+    assert pixels(Model(**plain, preprocessing="common")) == (224, 0.875, "center", "bilinear")
+    assert Model(**plain).preprocessing == "own"
+    with pytest.raises(ValueError, match="no `preprocessing: authors` without `zoo`"):
+        Model(**plain, preprocessing="authors")
+    changed = Model(zoo="dino_vits16", crop=1.0)
+    assert (changed.preprocessing, changed.crop) == ("own", 1.0)
+    for entry in (changed, Model(zoo="clip_vitb16", preprocessing="authors")):
+        assert Model.model_validate(entry.model_dump()) == entry
 
 
 def test_every_entry_is_a_usable_model():
