@@ -46,7 +46,7 @@ def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -
     """Everything that can change the numbers of a cell; names can't."""
     samples, view = samples_of(split)
     augmented = {"view": {"number": view, **VIEW_RULES}} if view else {}
-    padded = {"pad": "square"} if index.pad else {}
+    padded = {"pad": "crop" if index.pad == "crop" else "square"} if index.pad else {}
     return {
         "format": FORMAT,
         "samples": index.samples_digest(samples),

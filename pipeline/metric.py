@@ -24,6 +24,7 @@ class Need(enum.Enum):
     """What a metric asks for beyond predictions and the ranks of the true classes."""
 
     SIX_CLASSES = "more than five classes"
+    FIVE_PLACES = "at least five classes with a score of their own"
     GROUPS = "groups of test images"
     HELD_OUT_GROUPS = "groups that training left out in turn"
     PROBABILITIES = "probabilities of the classes"
@@ -41,7 +42,7 @@ class Predictions:
         Place of the true class among the classes sorted by score; 1 is a hit.
     log_probability : ndarray of shape (n_test,), float32
         Natural logarithm of the true class's probability; NaN of scores that are none.
-    confidence : ndarray of shape (n_test,), float32
+    confidence : ndarray of shape (n_test,), float64
         Probability of the predicted class; NaN likewise.
     truth : ndarray of shape (n_test,), int
         What `predicted` is compared with.
@@ -53,6 +54,8 @@ class Predictions:
         "" is no group.
     held_out : bool
         Whether each group was predicted by what the other groups taught.
+    places : int or None
+        Classes that can have a score of their own, as of k neighbours' votes; None: all.
     """
 
     predicted: NDArray[np.integer]
@@ -64,6 +67,7 @@ class Predictions:
     n_classes: int
     groups: NDArray[np.str_] | None = None
     held_out: bool = False
+    places: int | None = None
 
     @cached_property
     def hits(self) -> NDArray[np.bool_]:
@@ -78,6 +82,7 @@ class Predictions:
         probable = not np.isnan(self.confidence).any()
         met = {
             Need.SIX_CLASSES: self.n_classes > 5,
+            Need.FIVE_PLACES: self.places is None or self.places >= 5,
             Need.GROUPS: grouped,
             Need.HELD_OUT_GROUPS: grouped and self.held_out,
             Need.PROBABILITIES: probable,

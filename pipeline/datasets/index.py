@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -58,8 +58,8 @@ class Index:
         path. `group` (site, camera, patient) and `label_set` (further labels) may be null.
     skipped : mapping of str to str
         Images left out because they can't be read (`on_bad_image: skip`), and what is wrong.
-    pad : bool
-        Whether images are padded with black to a square before anything else.
+    pad : bool or "crop"
+        Whether images are padded with black to a square before anything else, or cut to one.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Index:
     remarks: tuple[str, ...]
     rows: pa.Table
     skipped: Mapping[str, str] = field(default_factory=dict)
-    pad: bool = False
+    pad: bool | Literal["crop"] = False
 
     @cached_property
     def table(self) -> pd.DataFrame:

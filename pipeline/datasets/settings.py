@@ -79,7 +79,7 @@ class Dataset(Section):
     on_bad_image: Literal["error", "skip"] = "error"
     cluster: str | None = None
     shift: str | None = None
-    pad: bool = False
+    pad: bool | Literal["crop"] = False
     test_only: bool = False
 
     @model_validator(mode="before")

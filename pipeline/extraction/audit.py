@@ -22,6 +22,7 @@ from pipeline.devices import Machine
 from pipeline.extraction.engine import Job
 from pipeline.extraction.forward import Forward
 from pipeline.extraction.loading import BatchLoader
+from pipeline.models.transforms import Pad
 
 IMAGES = 256
 NEIGHBORS = 20
@@ -94,7 +95,7 @@ def audit_jobs(index: Index, root: Root, jobs: Sequence[Job], machine: Machine) 
 
 
 def _both_ways(
-    samples: pd.DataFrame, root: Root, jobs: Sequence[Job], machine: Machine, *, pad: bool
+    samples: pd.DataFrame, root: Root, jobs: Sequence[Job], machine: Machine, *, pad: Pad
 ) -> dict[str, NDArray[np.float32]]:
     """For each job an array of shape (2, n_images, n_features): float32, and as the job runs."""
     ways = {

@@ -14,7 +14,7 @@ from cache.files import sha256_bytes
 from pipeline.datasets.images import BadImageError, decode
 from pipeline.datasets.roots import Root
 from pipeline.datasets.samples import entries_of
-from pipeline.models.transforms import Geometry, Resized, View, padded
+from pipeline.models.transforms import Geometry, Pad, Resized, View, squared
 
 AHEAD = 2
 """Batches decoded ahead where nothing else is asked; with their size, this bounds the memory."""
@@ -39,8 +39,8 @@ class BatchLoader:
         Each decoded image is resized once for each of these.
     workers : int
         Threads; 0 decodes in the caller's.
-    pad : bool
-        Whether images are first padded with black to a square.
+    pad : bool or "crop"
+        Whether images are first padded with black to a square, or cut to one.
     ahead : int
         Batches decoded ahead of the one in use.
     """
@@ -52,7 +52,7 @@ class BatchLoader:
         geometries: Sequence[Pixels],
         workers: int,
         *,
-        pad: bool = False,
+        pad: Pad = False,
         ahead: int = AHEAD,
     ) -> None:
         self._pad, self._ahead = pad, ahead
@@ -97,8 +97,7 @@ class BatchLoader:
                 remedy="index the data set again: dvc repro -f index@NAME",
             )
         image = decode(data, entry.path)
-        if self._pad:
-            image = padded(image)
+        image = squared(image, self._pad)
         return {geometry: geometry.apply(image, row) for geometry in self._geometries}
 
     def _finish(self, rows: slice, images: list[Future[Batch]]) -> tuple[slice, Batch]:

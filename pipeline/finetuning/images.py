@@ -17,7 +17,7 @@ from PIL import Image
 from cache.files import explain_disk_errors, not_through_links
 from pipeline.datasets.roots import Root
 from pipeline.extraction.loading import BatchLoader, Pixels
-from pipeline.models.transforms import Geometry, View
+from pipeline.models.transforms import Geometry, Pad, View
 
 Picture = NDArray[np.uint8]
 """Ndarray of shape (height, width, 3)."""
@@ -75,7 +75,7 @@ def decode_once(
     samples: pd.DataFrame,
     pixels: Pixels,
     *,
-    pad: bool,
+    pad: Pad,
     workers: int,
     path: Path,
     shared: bool = False,
@@ -89,8 +89,8 @@ def decode_once(
         Rows of an index.
     pixels : Pixels
         What is made of each image.
-    pad : bool
-        Whether images are first padded to a square.
+    pad : bool or "crop"
+        Whether images are first padded to a square, or cut to one.
     workers : int
         Threads.
     path : Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,22 @@ def padded(image: Image.Image) -> Image.Image:
     canvas = Image.new("RGB", (side, side))
     canvas.paste(image, (left, top))
     return canvas
+
+
+Pad = bool | Literal["crop"]
+"""How a data set's images become squares first: padded, cut, or not at all."""
+
+
+def squared(image: Image.Image, pad: Pad) -> Image.Image:
+    """The image as a data set's `pad` says.
+
+    ``"crop"`` keeps the middle square as large as its shorter side, as torchvision's CenterCrop.
+    """
+    if pad != "crop":
+        return padded(image) if pad else image
+    side = min(image.size)
+    left, top = (_margin(length, side) for length in image.size)
+    return image.crop((left, top, left + side, top + side))
 
 
 @dataclass(frozen=True)

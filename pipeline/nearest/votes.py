@@ -70,7 +70,7 @@ class Verdict:
     predicted : ndarray of shape (n_queries,), int32
         Class with the most votes; of equal ones the first, as `numpy.argmax`.
     rank : ndarray of shape (n_queries,), int32
-        Place of the true class, from 1; equal votes in order of class.
+        Place of the true class, from 1; equal votes in order of class, without a vote the last.
     probability : ndarray of shape (n_queries,), float64
         Share of the votes for the true class.
     confidence : ndarray of shape (n_queries,), float64
@@ -206,7 +206,8 @@ def _judge_prefixes(
         ahead |= (votes == of_truth[:, np.newaxis]) & (classes < truth[:, np.newaxis])
         predicted = votes.argmax(axis=1)
         verdict.predicted[:] = predicted
-        verdict.rank[:] = 1 + np.count_nonzero(ahead, axis=1)
+        # Of classes without a vote none is before another: the alphabet is no ranking.
+        verdict.rank[:] = np.where(of_truth > 0, 1 + np.count_nonzero(ahead, axis=1), n_classes)
         total = weights[:, : voting.k].sum(axis=1)
         verdict.probability[:] = of_truth / total
         verdict.confidence[:] = votes[queries, predicted] / total

@@ -34,7 +34,7 @@ class Episodes:
         In the smallest integers that hold the classes; labels as the problem stores them.
     rank : ndarray of shape (n_draws, n_test)
         Place of the true class among the problem's, as in `pipeline.probes.scoring.Outcome`.
-    log_probability, confidence : ndarray of shape (n_draws, n_test), float32
+    log_probability, confidence : ndarray of shape (n_draws, n_test), float32, float64
         As in `pipeline.probes.scoring.Outcome`; NaN where the classifier gives no probabilities.
     rows : list of int
         Train images of each draw.
@@ -147,7 +147,7 @@ def _judge(
     """Of one draw: predicted, rank, log probability of the truth, confidence, details."""
     shape = images.val_labels.shape
     predicted, rank = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    logarithm, confidence = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    logarithm, confidence = np.zeros(shape, np.float32), np.zeros(shape)
     details = []
     for part in problem.parts(draw.number):
         at = _rows(part.judged[images.val_labels])

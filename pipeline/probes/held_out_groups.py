@@ -90,6 +90,7 @@ def hold_out_groups(task: Task, knn: Variant, settings: Linear) -> Iterator[Part
             seconds=time.perf_counter() - start,
             backend="numpy",
             details={"groups": len(_names(groups))},
+            places=variant.k,
         )
         n_train = len(labels) - round(len(rows) / len(_names(groups)))  # a fit's, on average
         scored = score_rows(

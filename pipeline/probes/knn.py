@@ -120,7 +120,12 @@ def fixed_outcomes(
         each = (time.perf_counter() - start) / len(here) + stored.seconds + seconds
         for variant in here:
             outcomes[variant.name] = _outcome(
-                variant.name, verdicts[voting_of(variant)], each, stored.backend, details or {}
+                variant.name,
+                verdicts[voting_of(variant)],
+                each,
+                stored.backend,
+                details or {},
+                voting_of(variant).k,
             )
     return [outcomes[variant.name] for variant in asked]
 
@@ -175,7 +180,12 @@ def choice_details(space: Space, choice: Choice) -> dict[str, Any]:
 
 
 def _outcome(
-    name: str, verdict: Verdict, seconds: float, backend: str, details: Mapping[str, Any]
+    name: str,
+    verdict: Verdict,
+    seconds: float,
+    backend: str,
+    details: Mapping[str, Any],
+    k: int,
 ) -> Outcome:
     with np.errstate(divide="ignore"):  # a class without a vote: minus infinity, as it is
         log_probability = np.log(verdict.probability).astype(np.float32)
@@ -184,9 +194,10 @@ def _outcome(
         verdict.predicted,
         verdict.rank,
         log_probability,
-        verdict.confidence.astype(np.float32),
+        verdict.confidence,
         seconds=seconds,
         backend=backend,
         seed=None,
         details=dict(details),
+        places=k,
     )

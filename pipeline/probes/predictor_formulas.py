@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -18,6 +18,8 @@ RANKME_EPSILON = 1e-7
 ALPHA_RANKS = (4, 100)
 LOGME_ITERATIONS = 1_000
 LOGME_TOLERANCE = 1e-10
+PUBLISHED_STEPS, PUBLISHED_TOLERANCE, PUBLISHED_EPSILON = 11, 0.01, 1e-5
+"""Of the code that LogME's authors published (github.com/thuml/LogME, ICML 2021)."""
 
 
 def rankme(features: Floats) -> float:
@@ -44,7 +46,8 @@ def rankme(features: Floats) -> float:
 def alpha_req(eigenvalues: Spectrum) -> float:
     """Decay α of a covariance spectrum λᵣ ∝ r^-α (Agrawal et al. 2022, NeurIPS, "α-ReQ").
 
-    Least squares of log λ on log r over ranks 4 to 100 with weights 1/r. NaN with fewer than two
+    Least squares of log λ on log r with weights 1/r over ranks 4 to 100, a range of our own: the
+    paper leaves it open, and public re-implementations begin at rank 11. NaN with fewer than two
     positive eigenvalues there.
     """
     ordered = np.sort(eigenvalues)[::-1]
@@ -95,15 +98,32 @@ def logme(moments: ClassMoments) -> float:
     For each class's 0/1 labels y: weights N(0, 1/α) on the raw features F, noise N(0, 1/β);
     log p(y | F) = (n log β + d log α - n log 2π - β ‖Fm - y‖² - α ‖m‖² - log |αI + βFᵀF|) / 2,
     maximised by MacKay's fixed point α = γ / ‖m‖², β = (n - γ) / ‖Fm - y‖². NaN where the
-    fixed point runs off (features that fit the labels exactly).
+    fixed point runs off (features that fit the labels exactly), for which `logme_published` has a
+    number.
     """
+    return _mean_evidence(moments, _evidence)
+
+
+def logme_published(moments: ClassMoments) -> float:
+    """LogME as its authors' code of 2021 computes it: at most 11 steps, and 1e-5 beside each norm.
+
+    Equal to `logme` where the fixed point is reached by then, up to about that 1e-5; finite for
+    features that fit the labels exactly, too. (The authors' later code, of arXiv 2110.10545, leaves
+    (d - n) log α out of the determinant where features are wider than images are many.)
+    """
+    return _mean_evidence(moments, _evidence_published)
+
+
+def _mean_evidence(
+    moments: ClassMoments, evidence: Callable[[Spectrum, Spectrum, float, int, int], float]
+) -> float:
     n, mean = moments.rows, moments.mean
     values, vectors = np.linalg.eigh(moments.scatter + n * np.outer(mean, mean))
     kept = values > _negligible(values)
     raw_sums = moments.sums + moments.counts[:, np.newaxis] * mean
     projected = np.square(raw_sums @ vectors[:, kept]) / values[kept]
     each = [
-        _evidence(values[kept], z, float(count), n, len(mean))
+        evidence(values[kept], z, float(count), n, len(mean))
         for z, count in zip(projected, moments.counts, strict=True)
     ]
     return float(np.mean(each))
@@ -147,6 +167,31 @@ def _evidence(values: Spectrum, z: Spectrum, energy: float, n: int, width: int) 
         last = evidence
         alpha, beta = gamma / size, (n - gamma) / residual
     return float(last)
+
+
+def _evidence_published(values: Spectrum, z: Spectrum, energy: float, n: int, width: int) -> float:
+    """The log evidence per image after the published steps; parameters as of `_evidence`."""
+    alpha = beta = 1.0
+    outside, size, residual = max(0.0, energy - float(z.sum())), 0.0, 0.0
+    for _ in range(PUBLISHED_STEPS):
+        before = alpha / beta
+        shrunk = alpha + beta * values
+        gamma = float((values / (values + before)).sum())
+        size = float((z * values * (beta / shrunk) ** 2).sum()) + PUBLISHED_EPSILON
+        residual = outside + float((z * (alpha / shrunk) ** 2).sum()) + PUBLISHED_EPSILON
+        alpha, beta = gamma / size, (n - gamma) / residual
+        if not (alpha > 0 and beta > 0):
+            return float("nan")
+        if abs(alpha / beta - before) / before < PUBLISHED_TOLERANCE:
+            break
+    evidence = (
+        n * np.log(beta / (2 * np.pi))
+        + len(values) * np.log(alpha)
+        - np.log(alpha + beta * values).sum()
+        - beta * residual
+        - alpha * size
+    ) / (2 * n)
+    return float(evidence)
 
 
 def cdnv(moments: ClassMoments) -> float:

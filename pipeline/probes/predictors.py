@@ -28,6 +28,7 @@ from pipeline.probes.predictor_formulas import (
     cdnv,
     h_score,
     logme,
+    logme_published,
     nc1,
     rankme,
     uniformity,
@@ -179,6 +180,12 @@ def _logme(data: Data) -> Prediction:
     return _signed(+1, logme(moments), moments.rows, "the evidence has no finite maximum")
 
 
+def _logme_published(data: Data) -> Prediction:
+    moments = data.moments
+    value = logme_published(moments)
+    return _signed(+1, value, moments.rows, "features of 0, or as many as images without noise")
+
+
 def _collapse(measure: Callable[[ClassMoments], float], data: Data) -> Prediction:
     value, counts = measure(data.moments), data.moments.counts
     single = int((counts == 1).sum())
@@ -211,6 +218,7 @@ PREDICTORS: dict[str, Callable[[Data], Prediction]] = {
     "alpha_req": _alpha_req,
     "h_score": _h_score,
     "logme": _logme,
+    "logme_published": _logme_published,
     "cdnv": partial(_collapse, cdnv),
     "nc1": partial(_collapse, nc1),
     "uniformity": _uniformity,

@@ -27,12 +27,12 @@ class Outcome:
         Predicted label.
     rank : ndarray of shape (n_test,), int32
         Place of the true class among the classes sorted by score; 1 is a hit. Top-k accuracy is
-        the share of ranks up to k.
+        the share of ranks up to k. A class without any vote or probability has the last place.
     log_probability : ndarray of shape (n_test,), float32
         Natural logarithm of the probability given to the true class; NaN where the variant gives
         scores that are no probabilities.
-    confidence : ndarray of shape (n_test,), float32
-        Probability given to the predicted class; NaN likewise.
+    confidence : ndarray of shape (n_test,), float64
+        Probability given to the predicted class; NaN likewise. Stored as float32.
     seconds : float
         Spent on this variant.
     backend : str
@@ -41,17 +41,20 @@ class Outcome:
         Of whatever was drawn.
     details : dict
         What was selected, and whether it converged.
+    places : int or None
+        Classes that can have a score of their own: of k neighbours' votes k. None: all.
     """
 
     variant: str
     predicted: NDArray[np.int32]
     rank: NDArray[np.int32]
     log_probability: NDArray[np.float32]
-    confidence: NDArray[np.float32]
+    confidence: NDArray[np.float64]
     seconds: float
     backend: str
     seed: int | None
     details: dict[str, Any]
+    places: int | None = None
 
 
 def make_outcome(
@@ -64,18 +67,20 @@ def make_outcome(
     seed: int | None = None,
     details: dict[str, Any] | None = None,
     are_probabilities: bool = True,
+    places: int | None = None,
 ) -> Outcome:
     """Judge class probabilities, or scores of another kind (larger is likelier).
 
     Equal probabilities are ordered by class index, as `numpy.argmax` does: the same rule for the
-    prediction and for the true class's rank.
+    prediction and for the true class's rank. Of classes without any, none is before another: all
+    have the last place, or the first classes of the alphabet would be hits of top-5 accuracy.
 
     Parameters
     ----------
     variant : str
     probabilities : ndarray of shape (n_test, n_classes)
     labels : ndarray of shape (n_test,)
-    seconds, backend, seed, details
+    seconds, backend, seed, details, places
         See `Outcome`.
     are_probabilities : bool
         Whether log loss and calibration mean something. Scores may be minus infinity, for classes
@@ -96,23 +101,27 @@ def make_outcome(
     ahead = (probabilities > of_truth) | (
         (probabilities == of_truth) & (classes < labels[:, np.newaxis])
     )
+    rank = 1 + ahead.sum(axis=1)
+    nothing = of_truth[:, 0] == (0 if are_probabilities else -np.inf)
+    rank[nothing & (rank > 1)] = probabilities.shape[1]
     if are_probabilities:
         with np.errstate(divide="ignore"):  # a class without a vote: minus infinity, as it is
             log_probability = np.log(of_truth[:, 0]).astype(np.float32)
-        confidence = probabilities.max(axis=1).astype(np.float32)
+        confidence = probabilities.max(axis=1).astype(np.float64)
     else:
         log_probability = np.full(len(labels), np.nan, np.float32)
-        confidence = log_probability
+        confidence = np.full(len(labels), np.nan)
     return Outcome(
         variant,
         probabilities.argmax(axis=1).astype(np.int32),
-        (1 + ahead.sum(axis=1)).astype(np.int32),
+        rank.astype(np.int32),
         log_probability,
         confidence,
         seconds,
         backend,
         seed,
         details or {},
+        places,
     )
 
 
@@ -146,6 +155,7 @@ def score_rows(
         n_classes,
         groups,
         held_out,
+        outcome.places,
     )
     rows = []
     for metric in metrics.METRICS:
@@ -201,6 +211,6 @@ def outcome_table(outcomes: Sequence[Outcome]) -> pa.Table:
             "predicted": np.concatenate([o.predicted for o in outcomes]),
             "rank": np.concatenate([o.rank for o in outcomes]),
             "log_probability": np.concatenate([o.log_probability for o in outcomes]),
-            "confidence": np.concatenate([o.confidence for o in outcomes]),
+            "confidence": np.concatenate([o.confidence.astype(np.float32) for o in outcomes]),
         }
     )

@@ -67,7 +67,16 @@ class Transfer(Section):
 
 
 Predictor = Literal[
-    "rankme", "alpha_req", "h_score", "logme", "cdnv", "nc1", "uniformity", "alignment", "label_cka"
+    "rankme",
+    "alpha_req",
+    "h_score",
+    "logme",
+    "logme_published",
+    "cdnv",
+    "nc1",
+    "uniformity",
+    "alignment",
+    "label_cka",
 ]
 
 

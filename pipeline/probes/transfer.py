@@ -102,7 +102,7 @@ class Transfer:
                 )
                 seconds = time.perf_counter() - start
                 facts = {"seconds": seconds, "backend": self._backend, "details": {}}
-                yield test.judged(name, votes, True, n_bank, **facts)
+                yield test.judged(name, votes, True, n_bank, places=variant.k, **facts)
 
     def _by_heads(self, test: _Test) -> Iterator[Part]:
         if test.name not in self._heads:

@@ -29,9 +29,10 @@ PREDICTORS = Protocol(
     classifies=False,
     names={
         "rankme": "RankMe",
-        "alpha_req": "α-ReQ",
+        "alpha_req": "α-ReQ (ranks 4 to 100)",
         "h_score": "H-score",
         "logme": "LogME",
+        "logme_published": "LogME (11 steps, as published)",
         "cdnv": "CDNV",
         "nc1": "NC1",
         "uniformity": "uniformity",

@@ -174,7 +174,10 @@ def provenance_table(inputs: Inputs) -> list[dict[str, Any]]:
                 "digest": _distinct(f["weights"][:12] for f in facts),
                 "feature": "imported" if model.weights == "imported" else model.feature,
                 "set": _set(model),
-                "transform": _distinct(_transform(f["transform"]) for f in facts),
+                "transform": _distinct(
+                    f"{PREPROCESSING[model.preprocessing]}: {_transform(f['transform'])}"
+                    for f in facts
+                ),
                 "precision": _distinct(f["precision"] for f in facts),
                 "device": _distinct(f"{f['device']}, {f['processor']}" for f in facts),
                 "versions": _distinct(
@@ -185,6 +188,15 @@ def provenance_table(inputs: Inputs) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+PREPROCESSING = {
+    "authors": "as its authors evaluate",
+    "timm": "as timm records",
+    "common": "common to all",
+    "own": "as timm records, or as set",
+}
+"""Words for a model's `preprocessing`."""
 
 
 def _set(model: Model) -> str:

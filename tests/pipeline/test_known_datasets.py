@@ -21,7 +21,7 @@ from pipeline.datasets.known import known_dataset, known_names
 from pipeline.datasets.known_layouts import read_layout
 from pipeline.datasets.roots import Entry, Folder
 from pipeline.datasets.settings import Dataset
-from pipeline.models.transforms import padded
+from pipeline.models.transforms import padded, squared
 
 
 def write(folder: Path, path: str, content: str | bytes = "") -> None:
@@ -327,6 +327,14 @@ def test_padding_gives_torchvisions_pixels(size):
     assert (pil_to_tensor(padded(image)) == pil_to_tensor(expected)).all()
 
 
+@pytest.mark.parametrize("size", [(20, 16), (16, 21), (7, 16), (16, 16), (33, 8)])
+def test_cutting_gives_torchvisions_pixels(size):
+    image = draw(3, size)
+    expected = center_crop(image, [min(size)] * 2)
+    assert (pil_to_tensor(squared(image, "crop")) == pil_to_tensor(expected)).all()
+    assert squared(image, False) is image
+
+
 def test_padding_is_part_of_the_key(project):
     project.prepare()
     before = project.files("data/embeddings")
@@ -336,6 +344,10 @@ def test_padding_is_part_of_the_key(project):
     project.run("extract", "pets").succeeded("0 cached, 1 computed")
     assert project.files("data/embeddings") != before
     project.run("extract", "pets").succeeded("1 cached, 0 computed")
+    project.params["datasets"]["pets"]["pad"] = "crop"
+    project.write()
+    project.run("index", "pets").succeeded()
+    project.run("extract", "pets").succeeded("0 cached, 1 computed")
 
 
 def test_every_known_data_set_is_a_usable_entry():
@@ -344,6 +356,12 @@ def test_every_known_data_set_is_a_usable_entry():
         assert entry.expected.val is not None
         assert entry.test_only == (entry.expected.train is None)
         assert known_dataset(name).layout in known_layouts.LAYOUTS
+        assert entry.pad == {
+            "pascal": "crop",
+            "cub": True,
+            "caltech256": True,
+            "cifar100": True,
+        }.get(name, False)
     totals = [Dataset(source=f"known:{n}", path="x").expected for n in known_names() if "_d_" in n]
     assert sum(t.train for t in totals) == 409_832
     assert sum(t.val for t in totals) == 176_743

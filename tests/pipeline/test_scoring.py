@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,7 +37,9 @@ def test_ranks_predictions_and_log_probabilities_equal_a_plain_loop(data):
     for i in range(rows):
         order = sorted(range(classes), key=lambda c: (-p[i, c], c))
         assert outcome.predicted[i] == order[0]
-        assert outcome.rank[i] == order.index(labels[i]) + 1
+        rank = order.index(labels[i]) + 1
+        unranked = rank > 1 and p[i, labels[i]] == 0  # nothing says that it is before another
+        assert outcome.rank[i] == (classes if unranked else rank)
         expected = np.log(p[i, labels[i]]) if p[i, labels[i]] else -np.inf
         assert outcome.log_probability[i] == np.float32(expected)
     assert ((outcome.rank == 1) == (outcome.predicted == labels)).all()
@@ -98,6 +102,41 @@ def test_f1_is_scikit_learns_and_calibration_a_plain_loops(data, n):
         if inside.any():
             expected += inside.mean() * abs(hits[inside].mean() - sure[inside].mean())
     assert expected_calibration_error(sure, hits) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_share_of_votes_on_an_edge_lies_below_it():
+    """Guo et al.: (low, high]. 4/20 is 3/15, the third bin's end; as float32 it is above that."""
+    confidence = np.array([4, 8, 12, 16]) / 20
+    hits = np.array([True, False, True, True])
+    inner = confidence + np.array([-1e-3] * 4)  # in the same bins
+    expected = np.mean(np.abs(hits - confidence))
+    assert expected_calibration_error(confidence, hits) == pytest.approx(expected)
+    pair = np.concatenate([confidence, inner]), np.concatenate([hits, ~hits])
+    together = np.abs(confidence + inner - 1).sum() / 8  # a hit and a miss in each bin
+    assert expected_calibration_error(*pair) == pytest.approx(together)
+
+
+def test_what_votes_name_is_judged_unrounded():
+    p = np.array([[0.2, 0.2, 0.6], [0.8, 0.2, 0.0]])
+    outcome = make_outcome("v", p, np.array([0, 2]), seconds=0, backend="b")
+    assert outcome.confidence.tolist() == [0.6, 0.8]
+    assert outcome_table([outcome]).schema.field("confidence").type == "float"
+
+
+@pytest.mark.parametrize(("places", "told"), [(None, True), (5, True), (4, False), (1, False)])
+def test_top5_of_fewer_than_five_votes_says_nothing(places, told):
+    outcome = replace(outcome_of(np.array([1, 2])), places=places)
+    rows = score_rows(outcome, np.array([0, 4]), 9, 9)
+    assert ("top5" in [row["metric"] for row in rows]) == told
+
+
+def test_classes_without_a_vote_are_no_hits_by_the_alphabet():
+    votes = np.zeros((100, 100))
+    votes[:, 99] = 1.0  # of 20 neighbours of one class
+    truth = np.arange(100)
+    outcome = make_outcome("v", votes, truth, seconds=0, backend="b", places=20)
+    (top5,) = [r for r in score_rows(outcome, truth, 100, 9) if r["metric"] == "top5"]
+    assert top5["value"] == 0.01
 
 
 def test_the_worst_group_is_the_one_with_the_lowest_accuracy():

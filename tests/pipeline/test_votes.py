@@ -156,7 +156,7 @@ def test_equal_votes_are_ordered_by_class():
         [Voting(4, "uniform")],
     )[Voting(4, "uniform")]  # fmt: skip
     np.testing.assert_array_equal(verdict.predicted, [2, 2, 2])
-    np.testing.assert_array_equal(verdict.rank, [1, 2, 3])  # class 0: first of those without votes
+    np.testing.assert_array_equal(verdict.rank, [1, 2, 7])  # class 0: no vote, no place before last
     np.testing.assert_allclose(verdict.probability, [0.5, 0.5, 0])
 
 
