@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline import metrics
+from pipeline.datasets.known import corpora, known_names
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
 from pipeline.names import NAME
@@ -111,6 +112,19 @@ class Study(ProtocolSections):
                     ("fewshot", "coarse", name),
                     one_of(name, with_images, "data sets of this study with train images"),
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _models_were_trained_on_what_is_known(self) -> Self:
+        said = {model: entry.trained_on for model, entry in self.models.items() if entry.trained_on}
+        known = list(dict.fromkeys([*self.datasets, *known_names(), *corpora()])) if said else []
+        for model, names in said.items():
+            for name in names:
+                if name not in known:
+                    raise _elsewhere(
+                        ("models", model, "trained_on"),
+                        one_of(name, known, "a data set of this study, or a known one or corpus"),
+                    )
         return self
 
     @model_validator(mode="after")

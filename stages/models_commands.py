@@ -60,7 +60,7 @@ def list_zoo(family: str | None) -> None:
         known = zoo_model(name)
         if family in (None, known.entry["family"]):
             words = (known.entry[word] for word in ("backbone", "method", "family", "supervision"))
-            rows.append([name, *words, str(known.facts["data"])])
+            rows.append([name, *words, ", ".join(known.entry["trained_on"])])
     print_table(["model", "backbone", "method", "family", "supervision", "pre-trained on"], rows)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,18 @@ def known_names() -> list[str]:
     return list(_all())
 
 
+def corpora() -> dict[str, str]:
+    """What models are pre-trained on besides data sets: names, and words for them."""
+    return {name: said["words"] for name, said in _file_content()["corpora"].items()}
+
+
+def with_contents(names: Iterable[str]) -> set[str]:
+    """The names, and the known data sets that the corpora among them contain."""
+    kept = set(names)
+    inside = (said["contains"] for name, said in _file_content()["corpora"].items() if name in kept)
+    return kept.union(*inside)
+
+
 def known_dataset(name: str) -> KnownDataset:
     """The data set of that name.
 
@@ -117,7 +129,12 @@ def _file(said: Mapping[str, Any]) -> KnownFile:
     return KnownFile(name, said.get("from", ""), said.get("md5", ""), said["gigabytes"], gives)
 
 
-@functools.cache
 def _all() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = YAML(typ="safe").load(_FILE)["datasets"]
+    found: dict[str, dict[str, Any]] = _file_content()["datasets"]
     return found
+
+
+@functools.cache
+def _file_content() -> dict[str, Any]:
+    content: dict[str, Any] = YAML(typ="safe").load(_FILE)
+    return content

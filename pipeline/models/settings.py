@@ -12,7 +12,7 @@ from pipeline.models.arguments import ways_to_weights
 from pipeline.models.feature_kinds import Feature
 from pipeline.models.zoo import Preprocessing, common_transform, zoo_model
 from pipeline.paths import WEIGHTS, checkpoint_path
-from pipeline.section import Arguments, Section
+from pipeline.section import Arguments, Distinct, Section
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -79,6 +79,7 @@ class Model(Section):
     backbone: str = "unknown"
     supervision: Literal["supervised", "self_supervised", "none", "unknown"] = "unknown"
     kind: Literal["discriminative", "generative", "unknown"] = "unknown"
+    trained_on: Annotated[list[str], Distinct] | None = None
 
     @property
     def seed(self) -> int | None:

@@ -18,7 +18,7 @@ _FILE = Path(__file__).parent / "zoo.yaml"
 
 Preprocessing = Literal["authors", "timm", "common"]
 
-_FACTS = ("epochs", "data", "clip_target", "note")
+_FACTS = ("epochs", "clip_target", "note")
 _SOURCE = ("mirrors", "sha256", "file", "by_hand")
 
 
@@ -32,7 +32,7 @@ class ZooModel:
     entry : mapping
         As it would stand in params.yaml without the zoo.
     facts : mapping
-        What else is known: epochs, data (of pre-training), clip_target (whether CLIP made the
+        What else is known: epochs (of pre-training), clip_target (whether CLIP made the
         target), columns (of one token's feature), parameters, gmacs (billions of multiply-adds at
         224 px), note; how the authors evaluate the model (authors_transform, authors_feature), and
         where that was read (authors_source).
@@ -70,7 +70,7 @@ def zoo_model(name: str, preprocessing: Preprocessing | None = None) -> ZooModel
         raise KeyError(f"the zoo has no model {name}; {hint}")
     said = dict(zoo["models"][name])
     facts = {key: said.pop(key) for key in _FACTS if key in said}
-    facts.setdefault("data", "ImageNet-1k" if said.get("weights") != "random(0)" else "none")
+    said.setdefault("trained_on", ["imagenet"])
     source = {key: said.pop(key) for key in _SOURCE if key in said}
     words = {
         "backbone": said.pop("word", None) or said["backbone"],

@@ -206,6 +206,27 @@ def test_broken_text_is_explained(name):
     assert "to mend" in message
 
 
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ("[imagenet, pets]", None),
+        ("[]", None),
+        ("[image_net]", "did you mean imagenet?"),
+        ("[lvd_142m]", "did you mean lvd142m?"),
+        ("[pet]", "did you mean pets?"),
+        ("[imagenet, imagenet]", "listed twice"),
+    ],
+)
+def test_what_a_model_was_trained_on_is_known(names, found):
+    text = changed("weights: random(0)}", f"weights: random(0), trained_on: {names}}}")
+    if found is None:
+        assert parse_study(text).models["tiny"].trained_on is not None
+    else:
+        message = message_of(text)
+        assert "models.tiny.trained_on" in message
+        assert found in message
+
+
 def test_several_faults_are_listed_together_each_with_its_line():
     message = message_of(changed("[5]", "[0]").replace("linear: {}", "linear: {sed: 1}"))
     assert "params.yaml:6: knn.k.0" in message

@@ -12,6 +12,7 @@ import torch
 from projects import REPOSITORY
 
 from cache.errors import ProbelineError
+from pipeline.datasets.known import corpora, known_names, with_contents
 from pipeline.models.checkpoints import CheckpointError
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
@@ -296,6 +297,30 @@ def test_a_preprocessing_without_the_zoo():
     assert (changed.preprocessing, changed.crop) == ("own", 1.0)
     for entry in (changed, Model(zoo="clip_vitb16", preprocessing="authors")):
         assert Model.model_validate(entry.model_dump()) == entry
+
+
+def test_what_models_saw_is_known_by_name():
+    named = {*known_names(), *corpora()}
+    for name in zoo_names():
+        seen = Model(zoo=name).trained_on
+        assert seen is not None
+        assert set(seen) <= named, name
+        assert bool(seen) != name.startswith("random_")
+    for name in THE_STUDY:  # and through the CLIP models that made the targets
+        clip = name in ("beit_v2_vitb16", "milan_vitb16", "eva_vitb16")
+        assert Model(zoo=name).trained_on == ["imagenet"] + ["wit400m"] * clip
+        assert bool(zoo_model(name).facts.get("clip_target")) == clip
+    assert Model(zoo="clip_vitb16").trained_on == ["wit400m"]
+    assert Model(zoo="dino_vits16", trained_on=[]).trained_on == []
+    assert Model(architecture="test_vit", weights="random(0)").trained_on is None
+
+
+def test_corpora_contain_known_data_sets():
+    assert with_contents(["lvd142m", "cub"]) == {"lvd142m", "cub", "imagenet"}
+    assert with_contents(["webli"]) == {"webli"}
+    inside = with_contents(corpora()) - set(corpora())
+    assert inside <= set(known_names())
+    assert not set(corpora()) & set(known_names())
 
 
 def test_every_entry_is_a_usable_model():
