@@ -18,6 +18,9 @@ RECORD_FORMAT = 3
 float64. All probes are scored again from cached features and neighbours; fine-tuning is not.
 """
 
+_FORMAT_WITHOUT_METRICS = 2
+"""Of records of protocols that classify nothing, which that did not concern."""
+
 Fingerprints = Callable[[str], Mapping[str, str]]
 """Of one model's cells on the data set named, and of the names of its classes and groups:
 ``{"train": ..., "val": ..., "names": ...}``."""
@@ -58,7 +61,7 @@ def record_key(
     """
     of = protocol_named(protocol)
     key = {
-        "format": RECORD_FORMAT,
+        "format": RECORD_FORMAT if of.classifies else _FORMAT_WITHOUT_METRICS,
         "protocol": protocol,
         "settings": of.settings(study, dataset) if of.settings else settings_of(study, protocol),
         "rules": of.rules(),

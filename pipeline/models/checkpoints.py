@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
 import pickle
 import re
@@ -119,7 +120,7 @@ def _read_inertly(path: Path) -> Any:
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) -> StateDict:
-    """Apply a model's rules: enter, strip the prefix, drop, rename.
+    """Apply a model's rules: enter, strip the prefix, drop, renumber, rename.
 
     Parameters
     ----------
@@ -147,6 +148,7 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
             raise _objects(place, f"{value.origin}, at {key}")
         if not isinstance(value, torch.Tensor):
             continue  # epochs, arguments and the like
+        name = _renumbered(name, rules.renumber, place)
         for old, new in rules.rename.items():
             name = name.replace(old, new)
         if name in state:  # e.g. a momentum encoder renamed onto the base encoder
@@ -214,6 +216,56 @@ def _shared(state: StateDict, share: Mapping[str, str], place: str) -> StateDict
             for block in blocks:
                 state[pattern.replace("*", block) + key.removeprefix(prefix)] = value
     return state
+
+
+def _renumbered(name: str, stages: Mapping[str, list[int]], place: str) -> str:
+    """``blocks.7.x`` as ``blocks.3.1.x``: block 7 of all is number 1 of stage 3, by lengths."""
+    for prefix, lengths in stages.items():
+        number, _, rest = name.removeprefix(prefix).partition(".")
+        if not name.startswith(prefix) or not number.isdecimal():
+            continue
+        block = int(number)
+        for stage, length in enumerate(lengths):
+            if block < length:
+                return f"{prefix}{stage}.{block}.{rest}"
+            block -= length
+        raise CheckpointError(
+            f"{place}: renumber",
+            "the checkpoint has more blocks than the stages have",
+            expected=f"{sum(lengths)} blocks {prefix}*, in {len(lengths)} stages",
+            found=name,
+            remedy="correct the lengths in `checkpoint.renumber`",
+        )
+    return name
+
+
+def in_order(state: StateDict, model: torch.nn.Module, place: str) -> StateDict:
+    """The tensors under the model's own names, first to first, each of the same shape.
+
+    For files whose names are another code base's, in the same order. Counts of batches are passed
+    over on both sides where the file has none.
+
+    Raises
+    ------
+    CheckpointError
+        Names the first two that do not go together.
+    """
+    own = model.state_dict()
+    if not any(value.ndim == 0 for value in state.values()):  # a BatchNorm's count is a number
+        own = {key: value for key, value in own.items() if value.ndim}
+    pairs = list(itertools.zip_longest(own.items(), state.items(), fillvalue=("nothing", None)))
+    for (ours, mine), (theirs, value) in pairs:
+        if mine is None or value is None or mine.shape != value.shape:
+            shapes = [None if t is None else tuple(t.shape) for t in (mine, value)]
+            raise CheckpointError(
+                f"{place}: by_order",
+                "the checkpoint's tensors are not the architecture's in the same order",
+                expected=f"{ours} {shapes[0] or ''}".strip(),
+                found=f"{theirs} {shapes[1] or ''}, with {len(state)} tensors for {len(own)}",
+                remedy="declare those that are not the backbone's in `checkpoint.drop`, or map the "
+                "names with .rename and .renumber instead of by_order",
+            )
+    return dict(zip(own, state.values(), strict=True))
 
 
 def load_exactly(

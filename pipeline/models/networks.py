@@ -20,7 +20,7 @@ from torch import nn
 
 from cache.errors import ProbelineError
 from pipeline.models import hub, torch_hub
-from pipeline.models.checkpoints import load_exactly, read_checkpoint, state_dict_of
+from pipeline.models.checkpoints import in_order, load_exactly, read_checkpoint, state_dict_of
 from pipeline.models.features import compute_features
 from pipeline.models.pretrained import build_of_hub, build_pretrained, nothing_executed
 from pipeline.models.settings import Model
@@ -83,6 +83,8 @@ def load_model(name: str, entry: Model, place: str = "") -> LoadedModel:
         state = state_dict_of(
             read_checkpoint(path, f"{place}.weights"), entry.checkpoint, f"{place}.checkpoint"
         )
+        if entry.checkpoint.by_order:
+            state = in_order(state, backbone, f"{place}.checkpoint")
         load_exactly(
             backbone,
             state,

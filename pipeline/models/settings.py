@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from cache.fingerprint import fingerprint
 from pipeline.models.arguments import ways_to_weights
@@ -26,6 +32,17 @@ class Checkpoint(Section):
     drop: list[str] = []
     missing: list[str] = []
     share: dict[str, str] = {}
+    renumber: dict[str, list[Annotated[int, Field(ge=1)]]] = {}
+    by_order: bool = False
+
+    @model_serializer(mode="wrap")
+    def _without_later_rules(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Cells that were made before these rules are not told apart from those without them."""
+        told: dict[str, Any] = dump(self)
+        return {key: rule for key, rule in told.items() if rule or key not in _LATER_RULES}
+
+
+_LATER_RULES = ("renumber", "by_order")
 
 
 class WeightsSource(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,7 +142,8 @@ def test_without_a_mean_over_images_statistics_say_why_there_is_no_noise():
 def test_needs_are_what_the_predictions_offer():
     nothing = np.full(2, np.nan)
     plain = Predictions(*[np.ones(2, int)] * 2, nothing, nothing, *[np.ones(2, int)] * 2, 3)
-    assert plain.offers == frozenset()
+    assert plain.offers == {Need.FIVE_PLACES}
+    assert replace(plain, places=4).offers == frozenset()
     sure = Predictions(
         plain.predicted, plain.rank, np.array([-1.0, -np.inf]), np.array([0.5, 0.5]), plain.truth,
         plain.labels, 6, np.array(["", "a"]), held_out=True,

@@ -11,14 +11,14 @@ from pipeline.records import key_on, protocols_of
 from pipeline.study import Study
 
 DIGESTS = {
-    "knn": "2cd74e5060c7d3154fb4b9c3af419c45c0bf2eec2b9f3625426a3b5c8a5d65ce",
-    "linear": "aa3cd62bece70775f2de829c8ecb2e3301a3e5dcc0d2a8837a6c9c6d03be0139",
-    "fewshot": "ab033fdff0a6ad83a65d93db5dd34b79795b9477443ffd0e9ff2cd8620a11cad",
+    "knn": "03131d706c4d6cc92d5973de8ebd4e5eac4105cd2e0b4593f2f823b71a0d0450",
+    "linear": "13a9cfe2ec992753b8c6746055f6a982d94934266afbadd41331ebe479df942a",
+    "fewshot": "cca4b26da0b68a7080f7e5b1392c9f4cc8593c7b505b0e570c923cdca5da5ab2",
     "finetune": "cf0f2b429e072635bfca1df5ade4ec2bffdee51acabe4d35f1ef29bbdf5b49d4",
-    "transfer": "120f2fcaa6efc25d8677044b89c3afdcf5f86bab5f66062402662257684a8d50",
+    "transfer": "b7aec7990e8efc24f47469afe31d0e31dd4640d1dbb9be3d43554e9360d6e35d",
     "predictors": "cc2bd0e6e6919846dc49a504466e58da066f49ecb8c910bac7cba86676874a9b",
 }
-"""Of the code before protocols were objects."""
+"""Of record format 3, for what classifies; else of the code before protocols were objects."""
 
 
 @pytest.fixture
