@@ -1,4 +1,4 @@
-"""Commands that look at models: `probeline models zoo | show | check`."""
+"""Commands that look at models: `probeline models zoo | show | check | verify`."""
 
 from __future__ import annotations
 
@@ -53,8 +53,14 @@ def models(context: click.Context) -> None:
 
 @models.command("zoo")
 @click.option("--family", help="Only models of this family.")
-def list_zoo(family: str | None) -> None:
+@click.option("--markdown", is_flag=True, help="All that is known of them, as docs/zoo.md.")
+def list_zoo(family: str | None, *, markdown: bool) -> None:
     """The models that a study may name: `models: {NAME: {zoo: NAME}}`."""
+    if markdown:
+        from pipeline.models.zoo_page import zoo_page
+
+        click.echo(zoo_page(), nl=False)
+        return
     rows = []
     for name in zoo_names():
         known = zoo_model(name)
@@ -92,6 +98,23 @@ def check_models(names: tuple[str, ...]) -> None:
 
     for name in names:
         click.echo(check_model(name, _entry(name)))
+
+
+@models.command("verify")
+@click.argument("name")
+@explain_errors
+def verify_model(name: str) -> None:
+    """Compare a model's real file with the catalogue; prints a line that can be sent back."""
+    from pipeline.cards import checkpoint_digest
+    from pipeline.models.verifying import compare, look_at
+    from pipeline.models.weights import provide_weights
+    from pipeline.models.zoo import verified_model
+
+    entry = _entry(name)
+    provide_weights(entry, f"model {name}")
+    found = look_at(name, entry, checkpoint_digest(name, entry) or "")
+    click.echo(found.line(name))
+    click.echo(compare(name, found, verified_model(name)))
 
 
 def _entry(name: str) -> Model:

@@ -84,6 +84,12 @@ def known_names() -> list[str]:
     return list(_all())
 
 
+def verified_dataset(name: str) -> Mapping[str, Any]:
+    """What somebody found in a real copy of a data set; empty where nobody has sent it."""
+    found: Mapping[str, Any] = _file_content()["verified"].get(name, {})
+    return found
+
+
 def corpora() -> dict[str, str]:
     """What models are pre-trained on besides data sets: names, and words for them."""
     return {name: said["words"] for name, said in _file_content()["corpora"].items()}

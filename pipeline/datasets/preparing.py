@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 
 from cache.errors import ProbelineError
-from cache.files import explain_disk_errors, fsync_directory
+from cache.files import explain_disk_errors, fsync_directory, sha256_file
+from cache.fingerprint import fingerprint
 from cache.lock import Lock
 from pipeline.archives import is_archive, unpack
 from pipeline.datasets.known import KnownDataset, KnownFile
@@ -88,6 +89,18 @@ def describe_counts(known: KnownDataset, folder: Path) -> str:
         )
     images = " and ".join(f"{counts[s]:,} {s}" for s in ("train", "val") if s in counts)
     return f"{images} images of {found['classes']:,} classes, as expected"
+
+
+def digest_lists(known: KnownDataset, folder: Path) -> str:
+    """SHA-256 of the paths, classes and splits of all images, sorted; of no pixels.
+
+    Of CIFAR's binary files, of the files themselves.
+    """
+    if known.layout == "cifar100":
+        return fingerprint({name: sha256_file(folder / name) for name in ("train.bin", "test.bin")})
+    table = read_layout(known.layout, known.arguments, Folder(folder))
+    rows = zip(table["path"], table["class"], table["split"], strict=True)
+    return fingerprint(sorted(map(list, rows)))
 
 
 def _put(

@@ -19,6 +19,7 @@ _FILE = Path(__file__).parent / "zoo.yaml"
 Preprocessing = Literal["authors", "timm", "common"]
 
 _FACTS = ("epochs", "clip_target", "note")
+_OF_AUTHORS = ("source", "feature", "licence")
 _SOURCE = ("mirrors", "sha256", "file", "by_hand")
 
 
@@ -35,7 +36,7 @@ class ZooModel:
         What else is known: epochs (of pre-training), clip_target (whether CLIP made the
         target), columns (of one token's feature), parameters, gmacs (billions of multiply-adds at
         224 px), note; how the authors evaluate the model (authors_transform, authors_feature), and
-        where that was read (authors_source).
+        where that was read (authors_source), and their licence (authors_licence).
     """
 
     name: str
@@ -82,7 +83,7 @@ def zoo_model(name: str, preprocessing: Preprocessing | None = None) -> ZooModel
     uses: Preprocessing = preprocessing or said.get("uses", "timm" if "timm" in said else "common")
     said.pop("uses", None)
     authors = dict(zoo["evaluations"][said.pop("authors")]) if "authors" in said else {}
-    facts |= {f"authors_{key}": authors.pop(key) for key in ("source", "feature") if authors}
+    facts |= {f"authors_{key}": authors.pop(key) for key in _OF_AUTHORS if key in authors}
     transform = _transform(name, uses, authors)
     if authors:
         shown = {**common_transform(), **authors}
@@ -116,6 +117,12 @@ def _transform(name: str, uses: Preprocessing, authors: Mapping[str, Any]) -> Ma
     if uses == "authors" and not authors:
         raise KeyError(f"nobody looked up how the authors of {name} evaluate it; say `common`")
     return {**common_transform(), **authors} if uses == "authors" else common_transform()
+
+
+def verified_model(name: str) -> Mapping[str, Any]:
+    """What somebody found in a model's real file; empty where nobody has sent it."""
+    found: Mapping[str, Any] = _zoo()["verified"].get(name, {})
+    return found
 
 
 def known_columns(architecture: str, feature: Feature) -> float:
