@@ -209,11 +209,11 @@ def untrained_classes(
     if not declared:
         return ()
     images = int(samples["class"].isin(declared).sum())
-    one = len(declared) == 1
     return (
-        f"{len(declared)} of {len(classes)} classes {'has' if one else 'have'} no train image, as "
-        f"declared ({', '.join(declared[:5])}): {'its' if one else 'their'} {images} val images "
-        f"count as errors of a head with all {len(classes)} classes",
+        f"{len(declared)} of {len(classes)} classes {'has' if len(declared) == 1 else 'have'} no "
+        f"train image, as declared ({', '.join(declared[:5])}): {images} val "
+        f"{'image counts as an error' if images == 1 else 'images count as errors'} of a head with "
+        f"all {len(classes)} classes",
     )
 
 
