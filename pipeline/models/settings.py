@@ -39,10 +39,10 @@ class Checkpoint(Section):
     def _without_later_rules(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Cells that were made before these rules are not told apart from those without them."""
         told: dict[str, Any] = dump(self)
-        return {key: rule for key, rule in told.items() if rule or key not in _LATER_RULES}
+        return {key: rule for key, rule in told.items() if rule or key not in _ADDED_LATER}
 
 
-_LATER_RULES = ("renumber", "by_order")
+_ADDED_LATER = ("renumber", "by_order")
 
 
 class WeightsSource(Section):
