@@ -10,7 +10,7 @@ import click
 from cache.errors import ProbelineError
 from pipeline.models.settings import Model
 from pipeline.models.zoo import zoo_model, zoo_names
-from pipeline.params import load_study
+from pipeline.study.params import load_study
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -25,7 +25,7 @@ def models(context: click.Context) -> None:
     """List the study's models; look at them, and at the zoo of known ones."""
     if context.invoked_subcommand is not None:
         return
-    from pipeline.cards import find_card
+    from pipeline.models.cards import find_card
 
     rows = []
     for name, entry in load_study().models.items():
@@ -105,7 +105,7 @@ def check_models(names: tuple[str, ...]) -> None:
 @explain_errors
 def verify_model(name: str) -> None:
     """Compare a model's real file with the catalogue; prints a line that can be sent back."""
-    from pipeline.cards import checkpoint_digest
+    from pipeline.models.cards import checkpoint_digest
     from pipeline.models.verifying import compare, look_at
     from pipeline.models.weights import provide_weights
     from pipeline.models.zoo import verified_model

@@ -9,7 +9,7 @@ import timm
 import torch
 from safetensors.torch import load_file
 
-from pipeline.cards import loading_part
+from pipeline.models.cards import loading_part
 from pipeline.models.checkpoints import CheckpointError, in_order, state_dict_of
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Checkpoint, Model

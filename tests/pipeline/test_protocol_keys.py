@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from cache.fingerprint import fingerprint
-from pipeline.records import key_on, protocols_of
-from pipeline.study import Study
+from pipeline.study.records import key_on, protocols_of
+from pipeline.study.schema import Study
 
 DIGESTS = {
     "knn": "03131d706c4d6cc92d5973de8ebd4e5eac4105cd2e0b4593f2f823b71a0d0450",

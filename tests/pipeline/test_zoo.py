@@ -17,7 +17,7 @@ from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
 from pipeline.models.zoo import zoo_model, zoo_names
-from pipeline.params import load_study
+from pipeline.study.params import load_study
 
 THE_STUDY = [
     "jigsaw_resnet50",

@@ -8,7 +8,7 @@ from projects import fill_folder
 
 from pipeline.datasets.index import read_index
 from pipeline.datasets.settings import Dataset
-from pipeline.paths import record_path
+from pipeline.project.paths import record_path
 
 CLASSES = list("abcdefg")
 STAGES = ("neighbors", "knn", "linear", "fewshot", "transfer", "predictors", "similarity",

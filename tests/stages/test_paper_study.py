@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from pipeline.datasets.index import read_index
 from pipeline.datasets.known import known_dataset
-from pipeline.params import load_study
+from pipeline.study.params import load_study
 
 PAPER = REPOSITORY / "studies" / "paper.yaml"
 
