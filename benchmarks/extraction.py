@@ -68,7 +68,7 @@ def measure(mode: str, name: str, size: int) -> tuple[float, float]:
     from pipeline.datasets.settings import Dataset
     from pipeline.datasets.sources import dataset_root
     from pipeline.devices import this_machine
-    from pipeline.extraction.engine import Job, extract_split
+    from pipeline.extraction.engine import Job, extract_splits
     from pipeline.extraction.forward import Forward
     from pipeline.extraction.loading import BatchLoader
     from pipeline.models.networks import load_model
@@ -104,7 +104,7 @@ def measure(mode: str, name: str, size: int) -> tuple[float, float]:
         key = {"benchmark": os.getpid()}
         job = Job(name, model, forward, key)
         # float32: untrained networks give columns too narrow for float16, which costs a second pass
-        extract_split(index, "train", root, [job], machine, "float32")
+        list(extract_splits(index, {"train": [job]}, root, machine, "float32"))
     return len(samples) / (time.perf_counter() - start), first
 
 

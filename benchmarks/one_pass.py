@@ -22,7 +22,7 @@ from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root
 from pipeline.devices import this_machine
 from pipeline.extraction import loading
-from pipeline.extraction.engine import Job, extract_split
+from pipeline.extraction.engine import Job, extract_splits
 from pipeline.extraction.forward import Forward
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
@@ -69,7 +69,7 @@ def compare(images: int) -> None:
         decoded, start = 0, time.perf_counter()
         for group in groups:
             keyed = [dataclasses.replace(job, key={"mark": mark}) for job in group]
-            extract_split(index, "train", root, keyed, machine, "float32")
+            list(extract_splits(index, {"train": keyed}, root, machine, "float32"))
         return decoded / images, time.perf_counter() - start
 
     run([jobs], "warm-up")

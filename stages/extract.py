@@ -6,9 +6,10 @@ import click
 
 from cache.errors import ProbelineError
 from pipeline.cells import cell_status
+from pipeline.datasets.former_cells import seal_former_cells
 from pipeline.datasets.index import read_index
 from pipeline.params import load_study
-from pipeline.provenance import describe_audit, recorded_audit
+from pipeline.provenance import copied_rows, describe_audit, recorded_audit
 from stages._run import Tally, explain_errors, say
 from stages.of_dataset import named_dataset
 
@@ -22,6 +23,7 @@ def main(dataset: str | None) -> None:
     dataset = named_dataset(study, "extract", dataset)
     tally = Tally(f"extract {dataset}")
     index = read_index(dataset)
+    seal_former_cells(index)
     missing = []
     for name in study.models:
         status = cell_status(study, index, name, strictly=True)
@@ -29,7 +31,7 @@ def main(dataset: str | None) -> None:
             continue
         missing.append(name)
         if status.state in ("stale", "damaged"):
-            say(f"extract {dataset}", f"{name} is {status.state}, computed again: {status.detail}")
+            say(f"extract {dataset}", f"{name} is {status.state}, made again: {status.detail}")
         if status.state == "damaged":
             from pipeline.extraction.mending import set_aside
 
@@ -49,14 +51,31 @@ def main(dataset: str | None) -> None:
         )
     tally.computed = len(imported)
     if to_run:
+        from pipeline.extraction.reuse import reseal_models
+
+        copied = reseal_models(study, index, to_run)
+        for name, rows in copied.items():
+            say(f"extract {dataset}", f"{name}: all {rows:,} rows were held already, copied")
+        to_run = [name for name in to_run if name not in copied]
+    if to_run:
         # Only now: a stage that has nothing to do must not spend seconds on importing torch.
         from pipeline.extraction.missing import extract_models
 
         computed = extract_models(study, index, to_run)
         tally.computed += len(computed)
+        _say_copied(dataset, computed)
         _say_audits(dataset, computed)
     tally.cached = len(study.models) - tally.computed
     tally.close()
+
+
+def _say_copied(dataset: str, models: list[str]) -> None:
+    """How many rows other cells held already, a line for each model that had some."""
+    for name in models:
+        copied, rows = copied_rows(dataset, name)
+        if copied:
+            words = f"{copied:,} of {rows:,} rows were held already, copied"
+            say(f"extract {dataset}", f"{name}: {words}")
 
 
 def _say_audits(dataset: str, models: list[str]) -> None:

@@ -8,10 +8,11 @@ from collections import Counter
 import click
 
 from cache.files import write_durably
-from pipeline.datasets.index import write_index
+from pipeline.datasets.former_cells import seal_former_cells
+from pipeline.datasets.index import former_index, write_index
 from pipeline.datasets.indexing import build_index
 from pipeline.params import load_study
-from pipeline.paths import name_path
+from pipeline.paths import SPLITS, name_path
 from stages._run import explain_errors, say
 from stages.of_dataset import named_dataset
 
@@ -24,7 +25,12 @@ def main(dataset: str | None) -> None:
     start = time.monotonic()
     study = load_study()
     dataset = named_dataset(study, "index", dataset)
-    index = build_index(dataset, study.datasets[dataset])
+    former = former_index(dataset)
+    index = build_index(dataset, study.datasets[dataset], former)
+    if former is not None and any(
+        former.samples_digest(split) != index.samples_digest(split) for split in SPLITS
+    ):
+        seal_former_cells(former)  # what their rows were made of, nobody knows after this
     write_index(index)
     write_durably(name_path(dataset), f"{dataset}\n".encode())
     counts = Counter(index.table["split"])

@@ -60,6 +60,8 @@ class Index:
         Images left out because they can't be read (`on_bad_image: skip`), and what is wrong.
     pad : bool
         Whether images are padded with black to a square before anything else.
+    seeds : {"digest", "row"}
+        What seeds an augmented view: the image's digest, or (as it was formerly) its row.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Index:
     rows: pa.Table
     skipped: Mapping[str, str] = field(default_factory=dict)
     pad: bool = False
+    seeds: str = "digest"
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -93,11 +96,20 @@ class Index:
         """SHA-256 of the split's ordered ids, contents and labels: the data part of a key."""
         return self._digests[split]
 
+    def digests(self, split: str) -> list[str]:
+        """SHA-256 of each image of a split, in order; "" of samples that have no image."""
+        return [str(digest) for digest in self._columns(split, "sha256")[0]]
+
     @cached_property
     def names_digest(self) -> str:
         """SHA-256 of class names and groups, which no cell depends on but scores do."""
         groups = [[g or "" for g in self._columns(s, "group")[0]] for s in SPLITS]
         return fingerprint([list(self.classes), groups])
+
+    @property
+    def beside_cells(self) -> dict[str, str]:
+        """What records depend on beside their cells; see `pipeline.records.Fingerprints`."""
+        return {"names": self.names_digest, "seeds": self.seeds}
 
     @cached_property
     def _splits(self) -> dict[str, pd.DataFrame]:
@@ -139,6 +151,7 @@ def write_index(index: Index) -> None:
         "remarks": index.remarks,
         "skipped": dict(index.skipped),
         "pad": index.pad,
+        "seeds": index.seeds,
     }
     buffer = io.BytesIO()
     pq.write_table(
@@ -148,6 +161,14 @@ def write_index(index: Index) -> None:
         write_page_checksum=True,
     )
     write_durably(index_path(index.name), buffer.getvalue())
+
+
+def former_index(name: str) -> Index | None:
+    """The index as it lies there; None where there is none, or a damaged one."""
+    try:
+        return read_index(name)
+    except ProbelineError:
+        return None
 
 
 def read_index(name: str) -> Index:
@@ -171,6 +192,7 @@ def read_index(name: str) -> Index:
             table.replace_schema_metadata(None),
             facts["skipped"],
             facts.get("pad", False),
+            facts.get("seeds", "row"),
         )
     except FileNotFoundError:
         raise ProbelineError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from pipeline.datasets.imported import imported_samples
@@ -24,8 +26,15 @@ from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
 
 
-def build_index(name: str, dataset: Dataset) -> Index:
+def build_index(name: str, dataset: Dataset, former: Index | None = None) -> Index:
     """List, read and check a data set.
+
+    Parameters
+    ----------
+    name : str
+    dataset : Dataset
+    former : Index, optional
+        What lies there so far. While its train images stay as they are, so do their views.
 
     Raises
     ------
@@ -60,4 +69,7 @@ def build_index(name: str, dataset: Dataset) -> Index:
         *odd_classes(samples, classes),
         *groups_across_splits(samples),
     )
-    return Index(name, classes, remarks, index_rows(samples[order]), skipped, dataset.pad)
+    index = Index(name, classes, remarks, index_rows(samples[order]), skipped, dataset.pad)
+    if former is not None and former.samples_digest("train") == index.samples_digest("train"):
+        return replace(index, seeds=former.seeds)
+    return index

@@ -23,7 +23,7 @@ from pipeline.datasets.samples import entries_of
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root
 from pipeline.devices import this_machine
-from pipeline.extraction.engine import Job, extract_split
+from pipeline.extraction.engine import Job, extract_splits
 from pipeline.extraction.forward import Forward
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
@@ -79,8 +79,8 @@ class Lab:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            for split in SPLITS:
-                extract_split(self.index, split, root, jobs, machine, "float16")
+            of_splits = dict.fromkeys(SPLITS, jobs)
+            list(extract_splits(self.index, of_splits, root, machine, "float16"))
         finally:
             torch.set_num_threads(before)
         return {job.name: self._read(job.name) for job in jobs}
