@@ -87,13 +87,15 @@ class Plan:
             When a chunk is not what was written.
         """
         source, row = self.source[rows], self.row[rows]
-        copied, rounded = {}, False
+        copied: dict[str, int] = {}
+        rounded = False
         for number in np.unique(source[source >= 0]).tolist():
             cell, here = self.cells[number], np.flatnonzero(source == number)
             if cell.damaged_rows(row[here]).any():
                 cell.read()  # refuses the damaged chunk by its name
             values[here] = cell.take(row[here])
-            copied[name_of(cell.address)] = len(here)
+            name = name_of(cell.address)
+            copied[name] = copied.get(name, 0) + len(here)
             rounded |= cell.manifest.dtype == "float16"
         return copied, rounded
 
@@ -226,7 +228,8 @@ def _write_plan(address: CellAddress, plan: Plan) -> None:
 def _read_plan(writer: CellWriter) -> tuple[Plan | None, str]:
     """The stored plan, if it can still be followed; and the cell for whose want it can't."""
     try:
-        with np.load(writer.address.plan, allow_pickle=False) as stored:
+        data = io.BytesIO(writer.address.plan.read_bytes())
+        with np.load(data, allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}
         plan_rows = found["source"].astype(np.int32), found["row"].astype(np.int64)
         cells = list(zip(found["stores"], found["splits"], found["seals"], strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 from cache.arrays import describe_digests
@@ -50,6 +51,8 @@ def seal_digests(address: CellAddress, digests: Digests) -> bool:
 
 def _write(cell: Cell, digests: Digests) -> None:
     address = cell.address
+    for left_over in address.path.rglob(".*.partial"):  # by a crash right here
+        left_over.unlink()
     files = describe_digests(digests)
     for name, data in files.items():
         write_durably(address.path / name, data)
@@ -64,10 +67,12 @@ def _write(cell: Cell, digests: Digests) -> None:
     building = address.partial / "sealed"
     write_durably(building / "zarr.json", manifest.to_bytes(members))
     with exclusively(address.store):
+        for left_over in address.store.glob(".zarr.json.*.partial"):
+            left_over.unlink()
         # The root first: if it names what the cell does not say yet, the next call mends it.
         write_durably(
             address.store / "zarr.json", root_group(address.store, {address.split: building})
         )
         os.replace(building / "zarr.json", address.path / "zarr.json")
         fsync_directory(address.path)
-    building.rmdir()
+    shutil.rmtree(building)
