@@ -24,7 +24,7 @@ from pipeline.study import Study
 _OF_A_ROW = ("architecture", "arguments", "weights", "feature", "transform", "precision")
 """The parts of a key that a row depends on, beside its image."""
 
-_OF_THE_DATA = ("decoder", "view", "pad", "grey")
+_OF_THE_DATA = ("decoder", "view", "pad", "white")
 """The parts of a key's transform that are not the model's."""
 
 State = Literal["cached", "missing", "stale", "damaged"]

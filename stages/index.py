@@ -11,6 +11,7 @@ from cache.files import write_durably
 from pipeline.datasets.former_cells import seal_former_cells
 from pipeline.datasets.index import former_index, write_index
 from pipeline.datasets.indexing import build_index
+from pipeline.datasets.splits import KEPT
 from pipeline.params import load_study
 from pipeline.paths import SPLITS, name_path
 from stages._run import explain_errors, say
@@ -19,14 +20,15 @@ from stages.of_dataset import named_dataset
 
 @click.command(help=__doc__)
 @click.argument("dataset", required=False)
+@click.option("--resplit", is_flag=True, help="Split anew what an earlier version split.")
 @explain_errors
-def main(dataset: str | None) -> None:
+def main(dataset: str | None, *, resplit: bool) -> None:
     """Index one data set of the study."""
     start = time.monotonic()
     study = load_study()
     dataset = named_dataset(study, "index", dataset)
     former = former_index(dataset)
-    index = build_index(dataset, study.datasets[dataset], former)
+    index = build_index(dataset, study.datasets[dataset], former, resplit=resplit)
     if former is not None and any(
         former.samples_digest(split) != index.samples_digest(split) for split in SPLITS
     ):
@@ -36,6 +38,12 @@ def main(dataset: str | None) -> None:
     counts = Counter(index.table["split"])
     for remark in index.remarks:
         say(f"index {dataset}", f"warning: {remark}")
+    if index.splitting.get("rule") == KEPT:
+        say(
+            f"index {dataset}",
+            "images that the former index knows stay in its split; to split by the present rule: "
+            f"python -m stages.index {dataset} --resplit",
+        )
     say(
         f"index {dataset}",
         f"{counts['train']:,} train and {counts['val']:,} val images of {len(index.classes)} "

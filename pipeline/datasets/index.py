@@ -62,6 +62,9 @@ class Index:
         Whether images are padded with black to a square before anything else.
     seeds : {"digest", "row"}
         What seeds an augmented view: the image's digest, or (as it was formerly) its row.
+    splitting : mapping
+        The rule and the settings that made splits and limits, see `pipeline.datasets.splits`; empty
+        of an index from before they were stable.
     """
 
     name: str
@@ -71,6 +74,7 @@ class Index:
     skipped: Mapping[str, str] = field(default_factory=dict)
     pad: bool = False
     seeds: str = "digest"
+    splitting: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -152,6 +156,7 @@ def write_index(index: Index) -> None:
         "skipped": dict(index.skipped),
         "pad": index.pad,
         "seeds": index.seeds,
+        "splitting": dict(index.splitting),
     }
     buffer = io.BytesIO()
     pq.write_table(
@@ -193,6 +198,7 @@ def read_index(name: str) -> Index:
             facts["skipped"],
             facts.get("pad", False),
             facts.get("seeds", "row"),
+            facts.get("splitting", {}),
         )
     except FileNotFoundError:
         raise ProbelineError(

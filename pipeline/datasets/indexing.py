@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -24,9 +25,12 @@ from pipeline.datasets.index_checks import (
 from pipeline.datasets.roots import Root
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.datasets.splits import with_splits
 
 
-def build_index(name: str, dataset: Dataset, former: Index | None = None) -> Index:
+def build_index(
+    name: str, dataset: Dataset, former: Index | None = None, *, resplit: bool = False
+) -> Index:
     """List, read and check a data set.
 
     Parameters
@@ -34,7 +38,10 @@ def build_index(name: str, dataset: Dataset, former: Index | None = None) -> Ind
     name : str
     dataset : Dataset
     former : Index, optional
-        What lies there so far. While its train images stay as they are, so do their views.
+        What lies there so far. While its train images stay as they are, so do their views; and a
+        split of the former kind stays that of the images that it knows.
+    resplit : bool
+        Split by the present rule in any case.
 
     Raises
     ------
@@ -48,10 +55,14 @@ def build_index(name: str, dataset: Dataset, former: Index | None = None) -> Ind
     else:
         root = dataset_root(name, dataset)
         samples = list_samples(name, dataset, root)
+    splitting: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     if root is not None and dataset.on_bad_image == "skip":
         skipped = find_unreadable(name, samples, root)
         samples = samples[~samples["path"].isin(skipped)].reset_index(drop=True)
+    samples["sha256"] = digest_files(name, samples, root) if root is not None else ""
+    if root is not None:
+        samples, splitting = with_splits(samples, dataset, None if resplit else former)
     check_splits(name, samples, test_only=dataset.test_only)
     named_by = "val" if dataset.test_only else "train"
     classes = tuple(sorted(samples.loc[samples["split"] == named_by, "class"].unique()))
@@ -59,7 +70,6 @@ def build_index(name: str, dataset: Dataset, former: Index | None = None) -> Ind
     check_expected(name, dataset, samples, classes)
     samples["label"] = samples["class"].map({c: i for i, c in enumerate(classes)}).astype("int64")
     samples["label_set"] = pd.Series([None] * len(samples), dtype=object)
-    samples["sha256"] = digest_files(name, samples, root) if root is not None else ""
     if root is not None and dataset.on_bad_image == "error":
         check_readable(name, samples, root)
     order = ["path", "offset", "bytes", "sha256", "class", "label", "split", "group", "label_set"]
@@ -69,7 +79,8 @@ def build_index(name: str, dataset: Dataset, former: Index | None = None) -> Ind
         *odd_classes(samples, classes),
         *groups_across_splits(samples),
     )
-    index = Index(name, classes, remarks, index_rows(samples[order]), skipped, dataset.pad)
+    rows = index_rows(samples[order])
+    index = Index(name, classes, remarks, rows, skipped, dataset.pad, splitting=splitting)
     if former is not None and former.samples_digest("train") == index.samples_digest("train"):
         return replace(index, seeds=former.seeds)
     return index

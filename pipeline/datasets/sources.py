@@ -16,7 +16,7 @@ from pipeline.datasets.library_sets import library_tar
 from pipeline.datasets.manifests import samples_of_manifest
 from pipeline.datasets.picture_tar import INDEX
 from pipeline.datasets.roots import Entry, Root, open_root
-from pipeline.datasets.samples import limited, sample_table, stratified_split
+from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import Shards, samples_of_shards
 from pipeline.environment import expand_path
@@ -72,6 +72,7 @@ def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
     -------
     DataFrame
         Columns path, offset, bytes, class, split, group (None where not given); sorted by path.
+        What the source does not split is split later, when its bytes are known (`splits`).
 
     Raises
     ------
@@ -89,17 +90,7 @@ def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
         samples = read_layout(known.layout, known.arguments, root)
     else:
         samples = _from_folders(name, dataset, root)
-    samples = samples.sort_values("path", kind="stable").reset_index(drop=True)
-    if samples["split"].isna().all() and dataset.test_only:
-        samples["split"] = "val"
-    elif samples["split"].isna().all():
-        samples["split"] = stratified_split(
-            samples["class"], dataset.val_fraction, dataset.seed, samples["group"]
-        )
-    if dataset.limit_per_class is not None:
-        keep = limited(samples, dataset.limit_per_class, dataset.seed)
-        samples = samples[keep].reset_index(drop=True)
-    return samples
+    return samples.sort_values("path", kind="stable").reset_index(drop=True)
 
 
 def _check_names(name: str, entries: list[Entry]) -> None:

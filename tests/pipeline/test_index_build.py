@@ -63,7 +63,7 @@ def test_one_changed_pixel_of_the_same_size_changes_the_index(project):
     assert bmp.stat().st_size == size
     second = build_index("pets", dataset())
     changed = [s for s in ("train", "val") if first.samples_digest(s) != second.samples_digest(s)]
-    assert len(changed) == 1
+    assert changed  # the one that it is in, or both: its digest says which
 
 
 def test_a_folder_and_its_tar_are_one_data_set(project):

@@ -8,6 +8,7 @@ from projects import fill_folder
 from cache.errors import ProbelineError
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.datasets.splits import with_splits
 
 ROWS = [(f"{c}/{n:03d}.png", c, "val" if n == 2 else "train") for c in ("a", "b") for n in range(3)]
 GOOD = "path,label,split\n" + "".join(f"{p},{c},{s}\n" for p, c, s in ROWS)
@@ -24,7 +25,8 @@ def table(tmp_path):
             **{"source": "manifest", "manifest": "list.csv", "path": str(tmp_path)}
             | {"role": "in_domain", **entry}
         )
-        return list_samples("pets", dataset, dataset_root("pets", dataset))
+        samples = list_samples("pets", dataset, dataset_root("pets", dataset))
+        return with_splits(samples.assign(sha256=samples["path"]), dataset)[0]
 
     return read
 
@@ -100,7 +102,7 @@ def test_numbers_are_text_and_nothing_is_taken_for_absent(table):
 def test_without_a_split_column_the_seed_splits(table):
     text = "\n".join(line.rsplit(",", 1)[0] for line in GOOD.splitlines())
     samples = table(text, val_fraction=0.34)
-    assert sorted(samples["split"]) == ["train"] * 4 + ["val"] * 2
+    assert samples.groupby("class")["split"].nunique().tolist() == [2, 2]
     again = table(GOOD, columns={"split": None}, val_fraction=0.34)
     assert again.equals(samples)
 

@@ -158,7 +158,7 @@ def test_neither_torch_nor_weights_are_needed_where_no_image_is_new(study):
     correct_a_label(study)
     study.run("index", "pets").succeeded()
     done = study.shell("-X", "importtime", "-m", "stages.extract", "pets")
-    done.succeeded("tiny: all 48 rows were held already, copied")
+    done.succeeded("tiny: all ", " rows were held already, copied")
     assert "torch" not in [line.split("|")[-1].strip() for line in done.err.splitlines()]
 
 
@@ -286,7 +286,7 @@ def test_interrupted_while_copying_it_goes_on_by_its_plan(study, passes, monkeyp
         stop_after(patch, chunks)
         assert study.run("extract", "pets").status == 130
     assert cell_address("pets", "tiny", "train").plan.is_file()
-    study.run("extract", "pets").succeeded("all 48 rows were held already")
+    study.run("extract", "pets").succeeded("rows were held already, copied", "2 cached, 0 computed")
     assert passes == []
     same(rows_by_image(), before)
     assert study.left_overs() == []
