@@ -15,7 +15,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from cache.errors import ProbelineError
+from cache.errors import ProbelineError, is_printable
 from pipeline.project import names
 from pipeline.project.paths import PARAMS
 from pipeline.study.schema import Study
@@ -133,9 +133,9 @@ class _Plain:
         self._path = path
         self._left = _MOST_VALUES
 
-    def of(self, value: object, depth: int = 0) -> object:
+    def of(self, value: object, *place: object) -> object:
         self._left -= 1
-        if self._left < 0 or depth > _DEEPEST:
+        if self._left < 0 or len(place) > _DEEPEST:
             raise StudyError(
                 str(self._path),
                 "its aliases stand for too much",
@@ -143,10 +143,18 @@ class _Plain:
                 found="more",
                 remedy="write it without `&` and `*`; if it is somebody else's, do not use it",
             )
+        if isinstance(value, str) and not is_printable(value):
+            raise StudyError(
+                f"{self._path}: {'.'.join(map(str, place)) or 'top level'}",
+                "holds control characters",
+                expected="text that a terminal and a report may show",
+                found=value[:80],
+                remedy="delete them; if the study is somebody else's, ask why they are there",
+            )
         if isinstance(value, dict):
-            return {self.of(k, depth + 1): self.of(v, depth + 1) for k, v in value.items()}
+            return {self.of(k, *place, k): self.of(v, *place, k) for k, v in value.items()}
         if isinstance(value, list):
-            return [self.of(v, depth + 1) for v in value]
+            return [self.of(v, *place, i) for i, v in enumerate(value)]
         for kind in (bool, int, float, str):
             if isinstance(value, kind):
                 return kind(value)
