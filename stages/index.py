@@ -12,8 +12,8 @@ from pipeline.datasets.former_cells import seal_former_cells
 from pipeline.datasets.index import former_index, write_index
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.splits import KEPT
-from pipeline.params import load_study
-from pipeline.paths import SPLITS, name_path
+from pipeline.project.paths import SPLITS, name_path
+from pipeline.study.params import load_study
 from stages._run import explain_errors, say
 from stages.of_dataset import named_dataset
 

@@ -13,7 +13,7 @@ from cache.errors import CellCorruptError, CellMissingError
 from cache.rows import Digests, row_digests
 from cache.sealing import seal_digests
 from pipeline.datasets.index import Index
-from pipeline.paths import EMBEDDINGS, SPLITS
+from pipeline.project.paths import EMBEDDINGS, SPLITS
 
 
 def held_cells_of(dataset: str) -> Iterator[Cell]:

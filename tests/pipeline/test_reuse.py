@@ -16,8 +16,8 @@ from cache.cell import Cell, CellAddress, chunk_name
 from cache.manifest import Manifest, root_group
 from cache.verify import verify
 from pipeline.datasets.index import read_index
-from pipeline.extraction.forward import Forward
-from pipeline.paths import cell_address, provenance_path
+from pipeline.embeddings.forward import Forward
+from pipeline.project.paths import cell_address, provenance_path
 
 MODELS = {"tiny": VIT, "net": RESNET}
 

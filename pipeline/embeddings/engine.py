@@ -1,0 +1,372 @@
+"""Extraction: one pass over the decoded images of a data set for all models that lack cells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cache.cell import Cell
+from cache.errors import NonFiniteError
+from cache.rows import planned
+from cache.writer import CellWriter
+from pipeline.datasets.former_cells import digests_of
+from pipeline.datasets.index import Index
+from pipeline.datasets.roots import Root
+from pipeline.embeddings.cells import samples_of
+from pipeline.embeddings.forward import Forward
+from pipeline.embeddings.loading import Batch, BatchLoader, Pixels
+from pipeline.embeddings.reuse import candidates, held_cells
+from pipeline.machine.devices import Machine
+from pipeline.machine.environment import wait_seconds
+from pipeline.machine.progress import Progress
+from pipeline.models.networks import LoadedModel
+from pipeline.project.paths import cell_address
+
+WRITES_AHEAD = 2
+"""Chunks that may wait for the disk; bounds the memory when the disk is slower than the device."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model to run on one split.
+
+    Attributes
+    ----------
+    name : str
+        The model's, for messages and paths.
+    model : LoadedModel
+    forward : Forward
+        The network on its device; jobs that take other features of the same network share it.
+    key : dict
+        The cell's key.
+    view : int
+        Number of the augmented view; 0 is the evaluation crop.
+    """
+
+    name: str
+    model: LoadedModel
+    forward: Forward
+    key: dict[str, Any]
+    view: int = 0
+
+    @property
+    def pixels(self) -> Pixels:
+        """What is done to a decoded image for this job."""
+        return self.model.transform.pixels(self.view)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A cell that is now whole.
+
+    Attributes
+    ----------
+    seconds : float
+        Spent in this model's forward passes, by earlier interrupted runs too.
+    remarks : tuple of str
+        What the cell says of itself, e.g. why it is stored in float32.
+    copied : mapping of str to int
+        Rows that other cells held already, by cell; all others were computed.
+    """
+
+    seconds: float
+    remarks: tuple[str, ...]
+    copied: Mapping[str, int] = field(default_factory=dict)
+
+
+def extract_splits(
+    index: Index, jobs: Mapping[str, Sequence[Job]], root: Root, machine: Machine, storage: str
+) -> Iterator[tuple[str, str, Written]]:
+    """Compute and commit cells of a data set.
+
+    Rows that other cells hold are copied. Every other image of a split is read and decoded once,
+    resized once per distinct geometry, and run through every model that still misses it. Where
+    nothing is copied, batches are cut at multiples of the batch size, which divides every chunk, so
+    that a resumed run forms the same batches.
+
+    Parameters
+    ----------
+    index : Index
+    jobs : mapping of str to sequence of Job
+        By split.
+    root : Root
+        Where the images are.
+    machine : Machine
+    storage : {"float16", "float32"}
+        Preferred stored type.
+
+    Yields
+    ------
+    split : str
+    name : str
+        Of the model.
+    written : Written
+        The cell, as soon as it is in place.
+
+    Raises
+    ------
+    ProbelineError
+        On a bad image, a value that is not finite, a full disk, or a cell that another process
+        is writing. What was committed stays and is not computed again.
+    """
+    held = held_cells([job.key for of_split in jobs.values() for job in of_split])
+    with ExitStack() as all_open:
+        splits = {
+            split: all_open.enter_context(Writers(index, split, of_split, storage, held))
+            for split, of_split in jobs.items()
+        }
+        left = [writer for writers in splits.values() for writer in writers]
+        while left:
+            for split, writers in splits.items():
+                if any(writer.cell.missing for writer in writers):
+                    _one_pass(index, split, root, writers, machine)
+                # A cell that another one copies from goes only when that one is filled.
+                for writer in [w for w in writers if w in left]:
+                    needed = any(other.needs_cell(writer) for other in left)
+                    if not needed and not writer.cell.missing and writer.cell.commit():
+                        left.remove(writer)
+                        yield split, writer.job.name, writer.written
+
+
+def _one_pass(index: Index, split: str, root: Root, writers: Writers, machine: Machine) -> None:
+    loader = BatchLoader(
+        root,
+        index.split(samples_of(split)[0]),
+        list(dict.fromkeys(writer.job.pixels for writer in writers)),
+        machine.workers,
+        pad=index.pad,
+        seeds=index.seeds,
+    )
+    for writer in writers:
+        writer.begin()
+    wanted = writers.rows_to_compute()
+    size = machine.batch_size
+    batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+    with Progress(f"extract {index.name} {split}", len(wanted), "images") as progress:
+        for batch, pixels in loader.batches(batches):
+            writers.take(batch, pixels)
+            progress.advance(len(batch))
+    writers.wait()
+
+
+@dataclass
+class _Chunk:
+    """A chunk whose computed rows are being collected."""
+
+    rows: NDArray[np.int64]
+    values: NDArray[np.float32] | None = None
+    filled: int = 0
+    seconds: float = 0.0
+
+
+class _Assembler:
+    """Collects one model's rows into chunks and hands whole chunks to the writer thread."""
+
+    def __init__(
+        self,
+        job: Job,
+        cell: CellWriter,
+        held: Mapping[str, list[Cell]],
+        submit: Callable[..., None],
+    ) -> None:
+        self.job, self.cell, self._held, self._submit = job, cell, held, submit
+        self._chunks: dict[int, _Chunk] = {}
+        self._wanted = np.zeros(cell.rows, bool)
+        self._plan_rows()
+
+    def _plan_rows(self) -> None:
+        self._dtype = self.cell.dtype
+        around = candidates(self._held, self.job.key, self.cell.address)
+        self._plan = planned(self.cell, around)
+
+    def needs_cell(self, other: _Assembler) -> bool:
+        """Whether rows that are still missing are to be copied from what `other` will replace."""
+        return other is not self and bool(self.cell.missing) and self._plan.uses(other.cell.address)
+
+    @property
+    def written(self) -> Written:
+        """What became of the cell."""
+        return Written(self.cell.seconds, self.cell.remarks, self.cell.copied)
+
+    def begin(self) -> None:
+        """Take up the missing chunks; those that are copied as a whole are submitted at once."""
+        if self.cell.dtype != self._dtype:  # it needs float32, and began anew
+            self._plan_rows()
+        self._chunks = {}
+        self._wanted[:] = False
+        for chunk in self.cell.missing:
+            span = self.cell.rows_of(chunk)
+            rows = span.start + np.flatnonzero(self._plan.computed[span])
+            self._wanted[rows] = True
+            self._chunks[chunk] = _Chunk(rows)
+        for chunk in [c for c, part in self._chunks.items() if not len(part.rows)]:
+            self._submit(self._write, chunk, self._chunks.pop(chunk))
+
+    def needs(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these rows are to be computed."""
+        return self._wanted[rows]
+
+    def take(self, rows: NDArray[np.int64], features: NDArray[np.float32], seconds: float) -> None:
+        """Put rows' features into their chunks; submit each chunk whose last row it was."""
+        chunks = rows // self.cell.chunk_rows
+        for chunk in np.unique(chunks).tolist():
+            here, part = chunks == chunk, self._chunks[chunk]
+            count = int(here.sum())
+            if part.values is None:
+                part.values = np.empty((len(part.rows), self.cell.columns), np.float32)
+            part.values[part.filled : part.filled + count] = features[here]  # rows come in order
+            part.filled += count
+            part.seconds += seconds * count / len(rows)
+            if part.filled == len(part.rows):
+                self._submit(self._write, chunk, self._chunks.pop(chunk))
+
+    def _write(self, chunk: int, part: _Chunk) -> None:
+        """In the writer thread."""
+        span = self.cell.rows_of(chunk)
+        if part.values is not None and len(part.rows) == span.stop - span.start:
+            self.cell.write(chunk, part.values, part.seconds)
+            return
+        values = np.empty((span.stop - span.start, self.cell.columns), np.float32)
+        if part.values is not None:
+            values[part.rows - span.start] = part.values
+        copied, rounded = self._plan.copy_into(values, span)
+        self.cell.write(chunk, values, part.seconds, copied=copied, rounded=rounded)
+
+
+_Features = tuple[_Assembler, NDArray[np.int64], NDArray[np.float32], float]
+"""For whom, which rows, of shape (n_rows, n_features), and the seconds that it took."""
+
+
+def _run(
+    forward: Forward, assemblers: Sequence[_Assembler], rows: NDArray[np.int64], pixels: Batch
+) -> list[_Features]:
+    """One forward pass; for each job that takes a feature of it: the values and its seconds."""
+    masks = [assembler.needs(rows) for assembler in assemblers]
+    seen = np.logical_or.reduce(masks)
+    images = pixels[assemblers[0].job.pixels]
+    before = forward.seconds
+    kinds = dict.fromkeys(a.job.model.feature for a in assemblers)
+    features = forward(images if seen.all() else images[seen], list(kinds))
+    seconds = (forward.seconds - before) / len(assemblers)
+    return [
+        (a, rows[mask], features[a.job.model.feature][mask[seen]], seconds)
+        for a, mask in zip(assemblers, masks, strict=True)
+    ]
+
+
+class Writers:
+    """The open cells of one split, and the one thread that writes them."""
+
+    def __init__(
+        self,
+        index: Index,
+        split: str,
+        jobs: Sequence[Job],
+        storage: str,
+        held: Mapping[str, list[Cell]],
+    ) -> None:
+        of = samples_of(split)[0]
+        samples = index.split(of)
+        self._pool = ThreadPoolExecutor(1, "write")
+        devices = {job.forward.device for job in jobs}
+        self._devices = ThreadPoolExecutor(max(1, len(devices)), "device")
+        self._pending: list[Future[None]] = []
+        self._paths = samples["path"].tolist()
+        self._assemblers: list[_Assembler] = []
+        digests = digests_of(index, of)
+        try:
+            for job in jobs:
+                cell = CellWriter(
+                    cell_address(index.name, job.name, split),
+                    key=job.key,
+                    ids=self._paths,
+                    labels=index.labels(of),
+                    columns=job.model.columns,
+                    dtype=storage,
+                    wait=wait_seconds(),
+                    digests=digests,
+                )
+                try:
+                    self._assemblers.append(_Assembler(job, cell, held, self._submit))
+                except BaseException:
+                    cell.close()
+                    raise
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[_Assembler]:
+        return iter(self._assemblers)
+
+    def rows_to_compute(self) -> NDArray[np.int64]:
+        """Rows that some cell misses and nothing holds, ascending."""
+        rows = np.arange(len(self._paths))
+        masks = [assembler.needs(rows) for assembler in self._assemblers]
+        found: NDArray[np.int64] = rows[np.logical_or.reduce(masks)].astype(np.int64)
+        return found
+
+    def take(self, rows: NDArray[np.int64], pixels: Batch) -> None:
+        """Run a batch through every network that misses some of its rows, once each."""
+        sharing: dict[Forward, list[_Assembler]] = {}
+        for assembler in self._assemblers:
+            if assembler.needs(rows).any():
+                sharing.setdefault(assembler.job.forward, []).append(assembler)
+        by_device: dict[torch.device, list[Forward]] = {}
+        for forward in sharing:
+            by_device.setdefault(forward.device, []).append(forward)
+
+        def on_device(forwards: list[Forward]) -> list[_Features]:
+            return [done for f in forwards for done in _run(f, sharing[f], rows, pixels)]
+
+        # Devices work side by side, the networks of one device in turn. A single device works in
+        # this thread: PyTorch keeps its own threads for each thread that calls it.
+        run = map if len(by_device) == 1 else self._devices.map
+        for features in run(on_device, by_device.values()):
+            for assembler, own, values, seconds in features:
+                finite = np.isfinite(values).all(axis=1)
+                if not finite.all():
+                    row = int(own[np.argmin(finite)])
+                    seen = pixels[assembler.job.pixels][np.searchsorted(rows, row)]
+                    raise self._not_finite(assembler.job, row, seen)
+                assembler.take(own, values, seconds)
+
+    def _not_finite(self, job: Job, row: int, pixels: NDArray[np.uint8]) -> NonFiniteError:
+        image = self._paths[row]
+        layer = job.forward.first_layer_not_finite(pixels)
+        return NonFiniteError(
+            f"model {job.name} on image {image}",
+            "the model's feature is not a finite number",
+            found=f"NaN or infinity, first in the output of {layer}",
+            remedy="check the weights; with half-precision compute, set "
+            "`extraction.precision: float32`",
+        )
+
+    def wait(self) -> None:
+        """Until every submitted chunk is on disk; raises what a write raised."""
+        while self._pending:
+            self._pending.pop(0).result()
+
+    def close(self) -> None:
+        """Finish or give up pending writes, and let go of all locks."""
+        self._pool.shutdown(cancel_futures=True)
+        self._devices.shutdown(cancel_futures=True)
+        for assembler in self._assemblers:
+            assembler.cell.close()
+
+    def _submit(self, write: Callable[..., None], *arguments: Any) -> None:
+        while len(self._pending) >= WRITES_AHEAD:
+            self._pending.pop(0).result()
+        self._pending.append(self._pool.submit(write, *arguments))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
