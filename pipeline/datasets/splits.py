@@ -70,7 +70,7 @@ def with_splits(
                 split_units(what, samples["group"]),
                 dataset.val_fraction,
                 dataset.seed,
-                known,
+                _with_left_out(samples, known, former, dataset.limit_per_class),
             )
         )
     if dataset.limit_per_class is not None:
@@ -250,6 +250,23 @@ def _is_kept(former: Index, settings: Mapping[str, Any]) -> bool:
     )
     # Where these settings give another split, the source named it, or they have changed.
     return bool((rows["split"] == as_it_was).all())
+
+
+def _with_left_out(
+    samples: pd.DataFrame, known: pd.Series | None, former: Index | None, limit: int | None
+) -> pd.Series | None:
+    """What a former index knows, and what its limit may have left out.
+
+    That can't be told from new images. It was train where train is full: the rule, which would
+    take some of it for val, would enlarge a val split that was complete.
+    """
+    if known is None or former is None or limit is None:
+        return known
+    rows = former.table
+    in_train = rows[rows["split"] == "train"].groupby("class").size()
+    still = (known == "train").groupby(samples["class"]).sum()
+    full = {*in_train.index[in_train >= limit], *still.index[still >= limit]}
+    return known.mask(known.isna() & samples["class"].isin(full), "train")
 
 
 def _known_splits(samples: pd.DataFrame, former: Index) -> pd.Series:

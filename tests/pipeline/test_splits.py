@@ -178,17 +178,19 @@ def test_another_setting_is_not_ignored_for_a_former_split(former, setting, once
     assert splits() != before
 
 
-def test_a_former_draw_stays_within_its_limit(former):
+@pytest.mark.parametrize("limit", [3, 6])  # of 16 train and 4 val images of each class
+def test_a_former_draw_stays_within_its_limit(former, limit):
     index = read_index("pets")
     rows = index.table
-    drawn = rows.groupby(["split", "class"]).tail(3)
+    drawn = rows.groupby(["split", "class"]).tail(limit)
     write_index(replace(index, rows=index_rows(drawn)))
     before = splits()
-    former.params["datasets"]["pets"]["limit_per_class"] = 3
+    former.params["datasets"]["pets"]["limit_per_class"] = limit
     former.write()
     former.run("index", "pets").succeeded("stay in its split")
     assert splits() == before
-    (former.folder / "images" / drawn["path"].iloc[0]).unlink()
+    in_train = drawn[drawn["split"] == "train"]
+    (former.folder / "images" / in_train["path"].iloc[0]).unlink()
     former.run("index", "pets").succeeded()
     after = splits()
     assert len(before.keys() - after.keys()) == 1
