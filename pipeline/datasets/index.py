@@ -61,7 +61,8 @@ class Index:
     pad : bool
         Whether images are padded with black to a square before anything else.
     seeds : {"digest", "row"}
-        What seeds an augmented view: the image's digest, or (as it was formerly) its row.
+        What decides an image's augmented views and few-shot draws, beside a seed: its digest, or
+        (as it was formerly) its row.
     splitting : mapping
         The rule and the settings that made splits and limits, see `pipeline.datasets.splits`; empty
         of an index from before they were stable.
@@ -103,6 +104,13 @@ class Index:
     def digests(self, split: str) -> list[str]:
         """SHA-256 of each image of a split, in order; "" of samples that have no image."""
         return [str(digest) for digest in self._columns(split, "sha256")[0]]
+
+    def draw_names(self, split: str) -> list[str] | None:
+        """What few-shot draws know each image of a split by; None: by its row, as formerly."""
+        if self.seeds == "row":
+            return None
+        by = self.splitting.get("by", "path")
+        return [str(name) for name in self._columns(split, by)[0]]
 
     @cached_property
     def names_digest(self) -> str:

@@ -50,7 +50,7 @@ def with_splits(
     samples : DataFrame
         With every split given, and without what the limit leaves out.
     splitting : dict
-        The rule and the settings, for the index.
+        The rule, the column that tells images apart, and the settings; for the index.
     """
     settings = {
         "seed": dataset.seed,
@@ -59,8 +59,9 @@ def with_splits(
     }
     kept = former is not None and _is_kept(former, settings)
     known = _known_splits(samples, former) if kept and former is not None else None
-    # The shifts of built-in digits share one split: there, the path says which digit it is.
-    what = samples["path" if dataset.source.startswith("builtin:") else "sha256"]
+    # The shifts of built-in digits share splits and draws: there, the path says which digit it is.
+    by = "path" if dataset.source.startswith("builtin:") else "sha256"
+    what = samples[by]
     if samples["split"].isna().all():
         samples = samples.assign(
             split="val"
@@ -77,7 +78,7 @@ def with_splits(
         first = None if known is None else known.notna()
         lowest = lowest_hashes(samples, what, dataset.limit_per_class, dataset.seed, first)
         samples = samples[lowest].reset_index(drop=True)
-    return samples, {"rule": KEPT if kept else RULE, **settings}
+    return samples, {"rule": KEPT if kept else RULE, "by": by, **settings}
 
 
 def split_units(what: pd.Series, groups: pd.Series) -> pd.Series:

@@ -16,7 +16,7 @@ RECORD_FORMAT = 2
 
 Fingerprints = Callable[[str], Mapping[str, str]]
 """Of one model's cells on the data set named, and of the names of its classes and groups:
-``{"train": ..., "val": ..., "names": ...}``; with what seeds the data set's augmented views, as
+``{"train": ..., "val": ..., "names": ...}``; with what seeds the data set's views and draws, as
 ``seeds`` (where nothing says it: the row)."""
 
 
@@ -70,6 +70,8 @@ def record_key(
         }
     if of.classifies and (names := metrics.names_in_keys()):
         key["metrics"] = names
+    if of.drawn and seeds != "row":
+        key["draws"] = seeds
     if views := of.views(study):  # whose cells are not among those above
         key["views"] = {"count": views, **VIEW_RULES}
         if seeds != "row":
