@@ -57,7 +57,7 @@ def record_provenance(
     earlier = _read(dataset, model)
     facts = _facts(model, entry, card, device, precision)
     if copied and sum(copied.values()) == images:
-        facts |= _computation(card, precision, earlier, copied)
+        facts |= _computation(facts, earlier, copied)
     if (earlier.get("weights"), earlier.get("precision")) == (card.weights, precision):
         facts["splits"] = dict(earlier["splits"])
     facts["splits"][split] = {
@@ -73,13 +73,20 @@ def record_provenance(
 
 
 def _computation(
-    card: Card, precision: str, earlier: Mapping[str, Any], copied: Mapping[str, int]
+    facts: Mapping[str, Any], earlier: Mapping[str, Any], copied: Mapping[str, int]
 ) -> dict[str, Any]:
-    """What computed the rows, where all of them were copied."""
-    for facts in (earlier, *(_read(*name.split("/")[:2]) for name in copied)):
-        same = (facts.get("weights"), facts.get("precision")) == (card.weights, precision)
-        if same and all(name in facts for name in _OF_THE_COMPUTATION):
-            return {name: facts[name] for name in _OF_THE_COMPUTATION}
+    """What computed the rows, where all of them were copied.
+
+    With it what only loading the model would say: for copying, nobody loads it.
+    """
+    for made in (earlier, *(_read(*name.split("/")[:2]) for name in copied)):
+        same = all(made.get(name) == facts[name] for name in ("weights", "precision"))
+        if same and all(name in made for name in _OF_THE_COMPUTATION):
+            kept = {name: made[name] for name in _OF_THE_COMPUTATION}
+            kept["parameters"] = facts["parameters"] or made.get("parameters")
+            if facts["checkpoint"] is None and made.get("entry") == facts["entry"]:
+                kept["checkpoint"] = made.get("checkpoint")
+            return kept
     return {}
 
 

@@ -176,6 +176,23 @@ def test_ten_more_images_cost_ten_forward_passes_a_model(study, passes):
     same(rows_by_image(model="net"), fresh_rows(study, model="net"))
 
 
+def test_a_clone_without_weights_takes_rows_and_keeps_what_is_recorded(study, passes, monkeypatch):
+    """The card is made on loading; a clone has the cells and their record alone."""
+    facts = json.loads(provenance_path("pets", "tiny").read_text())
+    shutil.rmtree("data/cards")
+    rename_a_folder(study)
+    study.run("index", "pets").succeeded()
+    done = study.shell("-X", "importtime", "-m", "stages.extract", "pets")
+    done.succeeded("2 cached, 0 computed")
+    assert "torch" not in [line.split("|")[-1].strip() for line in done.err.splitlines()]
+    after = json.loads(provenance_path("pets", "tiny").read_text())
+    for name in set(facts) - {"splits"}:
+        assert after[name] == facts[name], name
+    for split, part in facts["splits"].items():
+        assert after["splits"][split]["images"] == part["images"]
+        assert after["splits"][split]["seconds"] == pytest.approx(part["seconds"], abs=2e-3)
+
+
 def test_overlapping_data_sets_cost_only_what_is_new(study, passes):
     shutil.copytree("images/cat", "more/one/feline")  # also other names, labels, order
     shutil.copytree("images/emu", "more/one/bird")
