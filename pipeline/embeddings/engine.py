@@ -117,6 +117,22 @@ def extract_splits(
         is writing. What was committed stays and is not computed again.
     """
     held = held_cells([job.key for of_split in jobs.values() for job in of_split])
+    if any(held.values()):
+        yield from _together(index, jobs, root, machine, storage, held)
+        return
+    for split, of_split in jobs.items():
+        yield from _together(index, {split: of_split}, root, machine, storage, held)
+
+
+def _together(
+    index: Index,
+    jobs: Mapping[str, Sequence[Job]],
+    root: Root,
+    machine: Machine,
+    storage: str,
+    held: Mapping[str, list[Cell]],
+) -> Iterator[tuple[str, str, Written]]:
+    """Splits that may copy from cells that others replace: those go when no row is missing."""
     with ExitStack() as all_open:
         splits = {
             split: all_open.enter_context(Writers(index, split, of_split, storage, held))
@@ -127,7 +143,6 @@ def extract_splits(
             for split, writers in splits.items():
                 if any(writer.cell.missing for writer in writers):
                     _one_pass(index, split, root, writers, machine)
-                # A cell that another one copies from goes only when that one is filled.
                 for writer in [w for w in writers if w in left]:
                     needed = any(other.needs_cell(writer) for other in left)
                     if not needed and not writer.cell.missing and writer.cell.commit():
