@@ -17,6 +17,32 @@ from pipeline.study import Study
 
 
 @dataclass(frozen=True)
+class ToDo:
+    """Something that is not up to date.
+
+    Attributes
+    ----------
+    place : str
+        ``DATASET`` or ``DATASET/MODEL``.
+    what : str
+    why : str
+        What is special here, or "".
+    """
+
+    place: str
+    what: str
+    why: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The same words for all that are not up to date in the same way."""
+        return self.what.replace(f" {self.place}", "")
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}" + (f" ({self.why})" if self.why else "")
+
+
+@dataclass(frozen=True)
 class DatasetOverview:
     """How one data set stands.
 
@@ -29,15 +55,15 @@ class DatasetOverview:
         By protocol: models whose record is current.
     asked : dict of str to int
         By protocol: models of which the study asks for a record; 0: it is not run here.
-    todo : list of str
-        What is not, a line each, with the reason.
+    todo : list of ToDo
+        What is not.
     """
 
     name: str
     cached: int
     records: dict[str, int]
     asked: dict[str, int]
-    todo: list[str]
+    todo: list[ToDo]
 
 
 @dataclass(frozen=True)
@@ -94,15 +120,14 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
     try:
         index = index_of(name)
     except ProbelineError as error:
-        return DatasetOverview(name, 0, none, asked, [f"{name}: {error.problem}"])
+        return DatasetOverview(name, 0, none, asked, [ToDo(name, error.problem)])
     cached = 0
     records = dict(none)
-    todo = []
+    todo: list[ToDo] = []
     for model in study.models:
         status = cell_status(study, index, model)
         if status.state != "cached":
-            detail = f" ({status.detail})" if status.detail else ""
-            todo.append(f"{name}/{model}: embeddings {status.state}{detail}")
+            todo.append(ToDo(f"{name}/{model}", f"embeddings {status.state}", status.detail))
             continue
         cached += 1
         # Opened once for all protocols: with hundreds of cells, reading manifests is what costs.
@@ -114,8 +139,8 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
                 records[protocol] += 1
             else:
                 there = record_path(protocol, name, model).exists()
-                as_asked = " with these settings (or its record is damaged)" if there else ""
-                todo.append(f"{name}/{model}: {protocol} not scored{as_asked}")
+                settings = " with these settings (or its record is damaged)" if there else ""
+                todo.append(ToDo(f"{name}/{model}", f"{protocol} not scored{settings}"))
     return DatasetOverview(name, cached, records, asked, todo)
 
 
