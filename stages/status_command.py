@@ -61,7 +61,7 @@ def status(whole: bool) -> None:
 
 
 def _print_datasets(overview: Overview, models: int, *, whole: bool) -> None:
-    """The table; of many data sets those that lack something come first, and the rest is counted."""
+    """The table; of many data sets, first those that lack something."""
     shown: Sequence[DatasetOverview] = overview.datasets
     if not whole and len(shown) > MOST_DATASETS:
         shown = sorted(shown, key=lambda d: not d.todo)[:MOST_DATASETS]
