@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cache.cell import Cell, CellAddress
 from cache.errors import ProbelineError
@@ -14,6 +14,7 @@ from pipeline.datasets.index import Index, read_index
 from pipeline.paths import EMBEDDINGS, cell_address, record_path
 from pipeline.records import Fingerprints, is_asked, key_on, protocols_of
 from pipeline.study import Study
+from pipeline.unavailable import unavailable
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class DatasetOverview:
         By protocol: models of which the study asks for a record; 0: it is not run here.
     todo : list of ToDo
         What is not.
+    without_weights : set of str
+        Models that have no cells because their weights could not be fetched.
     """
 
     name: str
@@ -64,6 +67,7 @@ class DatasetOverview:
     records: dict[str, int]
     asked: dict[str, int]
     todo: list[ToDo]
+    without_weights: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -124,10 +128,13 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
     cached = 0
     records = dict(none)
     todo: list[ToDo] = []
+    without_weights: set[str] = set()
     for model in study.models:
         status = cell_status(study, index, model)
         if status.state != "cached":
-            todo.append(ToDo(f"{name}/{model}", f"embeddings {status.state}", status.detail))
+            why = unavailable(name, model) or status.detail
+            todo.append(ToDo(f"{name}/{model}", f"embeddings {status.state}", why))
+            without_weights |= {model} if unavailable(name, model) else set()
             continue
         cached += 1
         # Opened once for all protocols: with hundreds of cells, reading manifests is what costs.
@@ -141,7 +148,7 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
                 there = record_path(protocol, name, model).exists()
                 settings = " with these settings (or its record is damaged)" if there else ""
                 todo.append(ToDo(f"{name}/{model}", f"{protocol} not scored{settings}"))
-    return DatasetOverview(name, cached, records, asked, todo)
+    return DatasetOverview(name, cached, records, asked, todo, without_weights)
 
 
 def _fingerprints(index_of: Callable[[str], Index], model: str, dataset: str) -> dict[str, str]:

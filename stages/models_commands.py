@@ -1,4 +1,4 @@
-"""Commands that look at models: `probeline models zoo | show | check`."""
+"""Commands that look at models: `probeline models zoo | show | check | fetch`."""
 
 from __future__ import annotations
 
@@ -101,6 +101,30 @@ def check_models(names: tuple[str, ...]) -> None:
         entry = _entry(name)
         click.echo(check_model(name, entry))
         _warn_of_defaults(name, entry)
+
+
+@models.command("fetch")
+@click.argument("names", nargs=-1)
+@explain_errors
+def fetch(names: tuple[str, ...]) -> None:
+    """Download all weights that the study, or the models NAMED, still lack, before anything runs.
+
+    All are tried; those that can't be had are listed together, with the file, and where to put it
+    by hand. The exit status is then 1. `dvc repro` computes what an earlier run had to leave out.
+    """
+    from pipeline.models.fetching import fetch_models, together
+    from pipeline.unavailable import forget_unavailable
+
+    study = load_study()
+    wanted = {name: _entry(name) for name in names} or dict(study.models)
+    absent = fetch_models(wanted)
+    here = [name for name in wanted if name not in absent]
+    datasets = forget_unavailable(name for name in here if name in study.models)
+    click.echo(f"{len(here)} of {len(wanted)} models have all their files here")
+    if datasets:
+        click.echo(f"`dvc repro` now computes what was left out on {', '.join(sorted(datasets))}")
+    if absent:
+        raise together(absent, "can't be fetched")
 
 
 def _known_transform(name: str, entry: Model) -> Mapping[str, Any] | None:

@@ -52,7 +52,9 @@ def status(whole: bool) -> None:
         click.echo("\nnot up to date:")
         for line in map(str, todo) if whole or len(todo) <= MOST_LINES else _counted(todo):
             click.echo(f"  {line}")
-        click.echo("\n`dvc repro` computes these and nothing else.")
+        absent = set().union(*(d.without_weights for d in overview.datasets))
+        first = f"`probeline models fetch` tries again to get {', '.join(sorted(absent))}; then "
+        click.echo(f"\n{first if absent else ''}`dvc repro` computes these and nothing else.")
     else:
         click.echo(
             f"\nall {cells} cells are cached and scored; `dvc status` says whether tables and "

@@ -6,6 +6,7 @@ from pipeline.datasets.index import read_index
 from pipeline.finetuning.cells import is_finetuned, runs_to_do
 from pipeline.protocol import Say
 from pipeline.study import Study
+from pipeline.unavailable import available
 
 
 def train_all(study: Study, _: Say) -> tuple[int, int]:
@@ -14,7 +15,7 @@ def train_all(study: Study, _: Say) -> tuple[int, int]:
     cells = [
         (index, model)
         for name, index in indexes.items()
-        for model in study.models
+        for model in available(study, name)
         if is_finetuned(study, name, model)
     ]
     todo = sum(len(runs_to_do(study, *cell)) for cell in cells)

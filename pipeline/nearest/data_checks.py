@@ -22,6 +22,7 @@ from pipeline.nearest.neighbors import Stored, neighbors_key, read_neighbors, sp
 from pipeline.paths import records_folder
 from pipeline.protocols.knn import KNN
 from pipeline.study import Study
+from pipeline.unavailable import available
 
 FORMAT = 1
 """Part of every file's key: raised when the rules or the columns change."""
@@ -50,7 +51,7 @@ def check_data(study: Study) -> None:
         if entry.test_only:
             continue
         index = read_index(dataset)
-        cells = {model: open_cells(study, index, model) for model in study.models}
+        cells = {model: open_cells(study, index, model) for model in available(study, dataset)}
         of_models = {
             model: neighbors_key(study.neighbors, space, *pair) for model, pair in cells.items()
         }

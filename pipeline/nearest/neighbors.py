@@ -34,6 +34,7 @@ from pipeline.paths import neighbors_path
 from pipeline.process_pool import Report, process_count, run_jobs
 from pipeline.progress import Progress
 from pipeline.study import Study
+from pipeline.unavailable import available
 
 FORMAT = 1
 """Part of every file's key: raised when the numbers, the draw or the layout change."""
@@ -97,7 +98,7 @@ def compute_neighbors(study: Study) -> tuple[int, int]:
         if entry.test_only:  # there are no train images to be near to
             continue
         index = read_index(dataset)
-        for model in study.models:
+        for model in available(study, dataset):
             train, val = open_cells(study, index, model)
             for space in spaces(study.neighbors):
                 total += 1

@@ -23,8 +23,10 @@ from pipeline.paths import record_path
 from pipeline.probes.scoring import Outcome, outcome_table, score_rows
 from pipeline.process_pool import Report, process_count, run_jobs
 from pipeline.progress import Progress
+from pipeline.protocol_list import protocol_named
 from pipeline.records import is_asked, record_key
 from pipeline.study import Study
+from pipeline.unavailable import unavailable
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,8 @@ def run_protocol(
         for dataset, index in indexes.items():
             if not is_asked(study, protocol, dataset, model):
                 continue
+            if any(unavailable(of, model) for of in (dataset, *_sources(study, protocol, dataset))):
+                continue
             total += 1
             key = record_key(study, protocol, dataset, fingerprints)
             path = record_path(protocol, dataset, model)
@@ -176,6 +180,12 @@ def run_protocol(
         Progress(protocol, len(pending), "cells"),
     )
     return total - len(pending), len(pending)
+
+
+def _sources(study: Study, protocol: str, dataset: str) -> list[str]:
+    """Other data sets whose cells a record is made of."""
+    sources = protocol_named(protocol).sources
+    return [] if sources is None else sources(study, dataset)
 
 
 def judged(task: Task, outcomes: Sequence[Outcome]) -> Scored:
