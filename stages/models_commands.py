@@ -105,18 +105,28 @@ def check_models(names: tuple[str, ...]) -> None:
 
 @models.command("fetch")
 @click.argument("names", nargs=-1)
+@click.option("--left-out", is_flag=True, help="Only models that an earlier run had to leave out.")
 @explain_errors
-def fetch(names: tuple[str, ...]) -> None:
+def fetch(names: tuple[str, ...], left_out: bool) -> None:
     """Download all weights that the study, or the models NAMED, still lack, before anything runs.
 
     All are tried; those that can't be had are listed together, with the file, and where to put it
     by hand. The exit status is then 1. `dvc repro` computes what an earlier run had to leave out.
     """
-    from pipeline.models.fetching import fetch_models, together
-    from pipeline.unavailable import forget_unavailable
+    from pipeline.unavailable import forget_unavailable, unavailable
 
     study = load_study()
     wanted = {name: _entry(name) for name in names} or dict(study.models)
+    if left_out:
+        wanted = {
+            name: entry
+            for name, entry in wanted.items()
+            if any(unavailable(dataset, name) for dataset in study.datasets)
+        }
+        if not wanted:
+            return
+    from pipeline.models.fetching import fetch_models, together  # imports torch
+
     absent = fetch_models(wanted)
     here = [name for name in wanted if name not in absent]
     datasets = forget_unavailable(name for name in here if name in study.models)

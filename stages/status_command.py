@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import click
 
 from pipeline import protocol_list
 from pipeline.params import load_study
+from pipeline.paths import index_path
+from pipeline.study import Study
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -20,6 +23,9 @@ MOST_DATASETS = 30
 
 MOST_LINES = 20
 """Things to do that are named one by one, unless all are asked for."""
+
+LOOK_SECONDS = 0.5
+"""For a look at the images' files."""
 
 EXAMPLES = 3
 """Named of each kind, where the things of one kind are only counted."""
@@ -47,6 +53,7 @@ def status(whole: bool) -> None:
     for protocol in protocol_list.PROTOCOLS:
         for line in protocol.not_run(study):
             click.echo(f"{protocol.label} not run: {line}")
+    _print_images(study)
     todo = [item for d in overview.datasets for item in d.todo]
     if todo:
         click.echo("\nnot up to date:")
@@ -79,6 +86,32 @@ def _print_datasets(overview: Overview, models: int, *, whole: bool) -> None:
     print_table(header, rows)
     if rest := len(overview.datasets) - len(shown):
         click.echo(f"… and {_many(rest, 'further data set')}: `probeline status --all`")
+
+
+def _print_images(study: Study) -> None:
+    """Data sets whose files are not as they were indexed, and what there was no time to look at."""
+    from pipeline.datasets.watched_files import is_watchable
+    from pipeline.datasets.watching import look
+
+    lines, late, elsewhere = [], [], []
+    until = time.monotonic() + LOOK_SECONDS
+    for name, dataset in study.datasets.items():
+        if not index_path(name).exists():
+            continue
+        if time.monotonic() >= until:
+            late.append(name)
+        elif found := look(name, dataset, until):
+            lines += [str(found)] if found.differs or not found.is_whole else []
+        elif dataset.path is not None and not is_watchable(name, dataset):
+            elsewhere.append(name)
+    if late:
+        lines.append(f"not looked at, for lack of time: {', '.join(late)}")
+    if elsewhere:
+        lines.append(f"not on this machine, not looked at: {', '.join(elsewhere)}")
+    if lines:
+        click.echo("\nimages:")
+        for line in lines:
+            click.echo(f"  {line}")
 
 
 def _counted(todo: Sequence[ToDo]) -> list[str]:
