@@ -14,8 +14,8 @@ import click
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline.params import parse_study
-from pipeline.paths import PARAMS, STUDIES
+from pipeline.project.paths import PARAMS, STUDIES
+from pipeline.study.params import parse_study
 from stages._run import explain_errors
 from stages.cache_commands import cache
 from stages.datasets_commands import datasets

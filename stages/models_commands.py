@@ -13,7 +13,7 @@ from cache.errors import ProbelineError
 from pipeline.models.settings import Model
 from pipeline.models.transform_origin import listed, not_given, transform_parts
 from pipeline.models.zoo import zoo_model, zoo_names
-from pipeline.params import load_study
+from pipeline.study.params import load_study
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -28,7 +28,7 @@ def models(context: click.Context) -> None:
     """List the study's models; look at them, and at the zoo of known ones."""
     if context.invoked_subcommand is not None:
         return
-    from pipeline.cards import find_card
+    from pipeline.models.cards import find_card
 
     rows = []
     for name, entry in load_study().models.items():
@@ -113,7 +113,7 @@ def fetch(names: tuple[str, ...], left_out: bool) -> None:
     All are tried; those that can't be had are listed together, with the file, and where to put it
     by hand. The exit status is then 1. `dvc repro` computes what an earlier run had to leave out.
     """
-    from pipeline.unavailable import forget_unavailable, unavailable
+    from pipeline.embeddings.unavailable import forget_unavailable, unavailable
 
     study = load_study()
     wanted = {name: _entry(name) for name in names} or dict(study.models)
@@ -139,7 +139,7 @@ def fetch(names: tuple[str, ...], left_out: bool) -> None:
 
 def _known_transform(name: str, entry: Model) -> Mapping[str, Any] | None:
     """As the model's card says it; else by a look at its network, which imports torch."""
-    from pipeline.cards import find_card
+    from pipeline.models.cards import find_card
 
     if all(part.value for part in transform_parts(entry)):
         return None

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline import protocol_list
-from pipeline.params import load_study
-from pipeline.paths import index_path
-from pipeline.study import Study
+from pipeline.project.paths import index_path
+from pipeline.study import protocol_list
+from pipeline.study.params import load_study
+from pipeline.study.schema import Study
 from stages._run import explain_errors
 from stages.table import print_table
 
 if TYPE_CHECKING:
-    from pipeline.overview import DatasetOverview, Overview, ToDo
+    from pipeline.planning.overview import DatasetOverview, Overview, ToDo
 
 MOST_DATASETS = 30
 """Lines of the table, unless all are asked for."""
@@ -39,7 +39,7 @@ def status(whole: bool) -> None:
 
     Of a large study, what is not up to date is counted by kind; --all names every cell.
     """
-    from pipeline.overview import study_overview
+    from pipeline.planning.overview import study_overview
 
     study = load_study()
     overview = study_overview(study)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import click
 
 from pipeline.datasets.left_indexes import sort_indexes
-from pipeline.params import load_study
-from pipeline.paths import EMBEDDINGS, INDEX, PROVENANCE
+from pipeline.project.paths import EMBEDDINGS, INDEX, PROVENANCE
+from pipeline.study.params import load_study
 from stages._run import explain_errors, keep_folder, say
 
 
@@ -20,7 +20,7 @@ from stages._run import explain_errors, keep_folder, say
 def main() -> None:
     """Check the study, then keep each folder."""
     study = load_study()
-    left = sort_indexes(study)
+    left = sort_indexes(study.datasets)
     for folder in (INDEX, EMBEDDINGS, PROVENANCE):
         keep_folder(folder)
     say("study", f"{len(study.models)} models, {len(study.datasets)} data sets")

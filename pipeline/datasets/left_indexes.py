@@ -7,22 +7,27 @@ data set is in no params.yaml any more) would make all of them run again there.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
-from pipeline.machine_files import machine_file
-from pipeline.names import NAME_PATTERN
-from pipeline.paths import INDEX, index_path
-from pipeline.study import Study
+from pipeline.project.machine_files import machine_file
+from pipeline.project.names import NAME_PATTERN
+from pipeline.project.paths import INDEX, index_path
 
 
-def sort_indexes(study: Study) -> list[str]:
+def sort_indexes(names: Collection[str]) -> list[str]:
     """Put aside what the study does not name, and put back what it names again.
+
+    Parameters
+    ----------
+    names : collection of str
+        Data sets of the study.
 
     Returns
     -------
     list of str
         Data sets whose index was put aside.
     """
-    for name in study.datasets:
+    for name in names:
         kept = machine_file("left", f"{name}.parquet")
         if kept.exists() and not index_path(name).exists():
             INDEX.mkdir(parents=True, exist_ok=True)
@@ -30,7 +35,7 @@ def sort_indexes(study: Study) -> list[str]:
     left = [
         path
         for path in sorted(INDEX.glob("*.parquet"))
-        if path.stem not in study.datasets and NAME_PATTERN.fullmatch(path.stem)
+        if path.stem not in names and NAME_PATTERN.fullmatch(path.stem)
     ]
     for path in left:
         os.replace(path, machine_file("left", path.name))

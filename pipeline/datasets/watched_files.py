@@ -11,7 +11,7 @@ from cache.errors import ProbelineError
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.known import known_dataset
 from pipeline.datasets.settings import Dataset
-from pipeline.environment import expand_path
+from pipeline.machine.environment import expand_path
 
 _NOT_OURS = (".", "@", "__MACOSX")
 """How names begin that systems leave beside images."""

@@ -23,8 +23,8 @@ from cache.files import sha256_file, write_durably
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.watched_files import Watched, list_folders, state_of, watched_files
-from pipeline.machine_files import machine_file
-from pipeline.paths import index_path
+from pipeline.project.machine_files import machine_file
+from pipeline.project.paths import index_path
 
 _METADATA = b"probeline.seen"
 _ROWS = 1 << 15

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pipeline.datasets.index import read_index
+from pipeline.embeddings.unavailable import available
 from pipeline.finetuning.cells import is_finetuned, runs_to_do
-from pipeline.protocol import Say
-from pipeline.study import Study
-from pipeline.unavailable import available
+from pipeline.study.protocol import Say
+from pipeline.study.schema import Study
 
 
 def train_all(study: Study, _: Say) -> tuple[int, int]:

@@ -23,10 +23,10 @@ from huggingface_hub.errors import (
 
 from cache.errors import ProbelineError
 from cache.files import sha256_file
-from pipeline.downloads import UnavailableError
+from pipeline.fetching.downloads import UnavailableError
 from pipeline.models.hub_connection import hub_connection
 from pipeline.models.lockfile import locked, record
-from pipeline.paths import WEIGHTS
+from pipeline.project.paths import WEIGHTS
 
 PREFIX = "hf-hub:"
 

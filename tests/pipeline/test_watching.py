@@ -13,8 +13,8 @@ from projects import draw, fill_folder
 
 from pipeline.datasets import watching
 from pipeline.datasets.watching import look, look_closely
-from pipeline.params import load_study
-from pipeline.paths import MACHINE, index_path
+from pipeline.project.paths import MACHINE, index_path
+from pipeline.study.params import load_study
 
 
 @pytest.fixture
