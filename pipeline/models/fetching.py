@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from cache.errors import ProbelineError
 from pipeline.fetching.downloads import UnavailableError
 from pipeline.models import hub, torch_hub
-from pipeline.models.pretrained import fetch_pretrained
+from pipeline.models.pretrained import fetch_pretrained, pretrained_is_here
 from pipeline.models.settings import Model
 from pipeline.models.weights import provide_weights
 
@@ -43,6 +43,16 @@ def fetch_models(models: Mapping[str, Model]) -> dict[str, ProbelineError]:
     if wrong:
         raise together(wrong, "can't be used: their weights are not there, or not the right ones")
     return unavailable
+
+
+def is_fetched(entry: Model) -> bool:
+    """Whether all that a model needs is on this machine; asks nobody."""
+    if entry.architecture.startswith(torch_hub.PREFIX):
+        return False  # its code alone knows what it loads
+    if entry.architecture.startswith(hub.PREFIX):
+        source = entry.architecture.removeprefix(hub.PREFIX)
+        return entry.weights != "pretrained" or hub.is_fetched(entry.architecture, source)
+    return entry.weights != "pretrained" or pretrained_is_here(entry.architecture)
 
 
 def together(errors: Mapping[str, ProbelineError], problem: str) -> ProbelineError:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -150,6 +150,27 @@ def _require_timm(config: Path, repository: str, place: str) -> None:
         )
 
 
+def is_fetched(name: str, source: str, filename: str | None = None) -> bool:
+    """Whether weights of a repository are on this machine; asks nobody.
+
+    Parameters
+    ----------
+    name : str
+        In weights.lock.json.
+    source : str
+        ``OWNER/NAME``, or with ``@REVISION``.
+    filename : str, optional
+        Of the weights, where it is known.
+    """
+    repository, _, revision = source.partition("@")
+    commit = str(locked(name).get("revision") or revision) or None
+    return any(
+        (by_hand(repository) / file).is_file()
+        or isinstance(try_to_load_from_cache(repository, file, revision=commit), str)
+        for file in [*_WEIGHTS, *filter(None, [filename])]
+    )
+
+
 def by_hand(repository: str) -> Path:
     """Where a person puts a repository's files that this machine can't fetch."""
     return WEIGHTS / repository.replace("/", "--")
@@ -201,6 +222,8 @@ def _unreachable(
 ) -> ProbelineError:
     gated = isinstance(error, GatedRepoError)
     first = re.sub(r"\s+", " ", str(error)).strip()[:300]
+    if isinstance(error, LocalEntryNotFoundError):
+        first = "the hub can't be reached, and its cache on this machine lacks the file"
     address = f"https://huggingface.co/{repository}/resolve/{revision or 'main'}"
     files = " and ".join(f"{address}/{name} at {by_hand(repository) / name}" for name in wanted)
     return UnavailableError(

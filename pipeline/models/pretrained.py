@@ -139,14 +139,30 @@ def fetch_pretrained(architecture: str, place: str) -> Path:
     name = pretrained_name(architecture)
     if facts.hf_hub_id:
         return hub.hub_weights(name, facts.hf_hub_id, facts.hf_hub_filename, place)
-    address = facts.url if isinstance(facts.url, str) else facts.url[0]
+    address, path = _url_place(architecture, facts)
     known = locked(name)
-    path = WEIGHTS / f"{architecture}-{address.rpartition('/')[2]}"
     found = download(
         [address], path, Content(known.get("sha256", ""), known.get("size")), place=place
     )
     record(name, {"source": address, "sha256": found.sha256, "size": found.size})
     return path
+
+
+def pretrained_is_here(architecture: str) -> bool:
+    """Whether timm's own weights for an architecture are on this machine; asks nobody."""
+    facts = get_pretrained_cfg(architecture)
+    if facts is None or not (facts.hf_hub_id or facts.url):
+        return False
+    if facts.hf_hub_id:
+        name = pretrained_name(architecture)
+        return hub.is_fetched(name, facts.hf_hub_id, facts.hf_hub_filename)
+    return _url_place(architecture, facts)[1].exists()
+
+
+def _url_place(architecture: str, facts: PretrainedCfg) -> tuple[str, Path]:
+    """Weights' address, and their place here."""
+    address = facts.url if isinstance(facts.url, str) else facts.url[0]
+    return address, WEIGHTS / f"{architecture}-{address.rpartition('/')[2]}"
 
 
 def _loaded(path: Path, place: str) -> dict[str, Any]:
