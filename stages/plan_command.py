@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
+import psutil
 
 from cache.errors import ProbelineError
 from pipeline.study.params import load_study
@@ -16,6 +16,7 @@ from stages._run import explain_errors
 from stages.table import print_table
 
 if TYPE_CHECKING:
+    from pipeline.finetuning.planning import FinetunePlan
     from pipeline.planning.plan import DatasetPlan
     from pipeline.planning.planned_downloads import PlannedDownloads
     from pipeline.planning.survey import Survey
@@ -49,9 +50,13 @@ def plan(measure: bool) -> None:
     _print_datasets(found)
     _say_times(study, found)
     _say_downloads(found.downloads)
-    _say_training(study)
+    _say_training(study, found.training)
+    free = psutil.virtual_memory().available
     for stage in found.memory:
-        click.echo(f"memory of {stage.stage}: about {_disk(stage.size)} ({stage.why})")
+        click.echo(
+            f"memory of {stage.stage}: about {_disk(stage.size)} ({stage.why})"
+            + (f"; MORE than the {_disk(free)} that are free here" if stage.size > free else "")
+        )
     if found.transforms:
         click.echo("\nimages, as the networks see them:")
         for line, names in found.transforms.items():
@@ -142,14 +147,11 @@ def _say_downloads(planned: PlannedDownloads) -> None:
         )
 
 
-def _say_training(study: Study) -> None:
-    from pipeline.planning.plan import finetune_plan
-
+def _say_training(study: Study, trained: FinetunePlan | None) -> None:
     if study.pretrain:
         epochs = sum(entry.epochs for entry in study.pretrain.values())
         click.echo(f"{len(study.pretrain)} models to pre-train, {epochs:,} epochs in all")
-    if study.finetune.enabled:
-        trained = finetune_plan(study)
+    if trained is not None:
         click.echo(
             f"{trained.runs} runs of fine-tuning, {trained.epochs:,} epochs of "
             f"{_count(trained.images)} images in all, about {_time(trained.seconds)} of one device"
@@ -199,10 +201,12 @@ def _count(number: float) -> str:
 def _disk(size: float) -> str:
     if math.isnan(size):
         return "?"
-    return f"{size / 1e9:,.3f} GB" if size >= 1e8 else f"{size / 1e6:,.1f} MB"
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
 def _time(seconds: float, *, about: bool = False) -> str:
-    if math.isnan(seconds):
-        return "?"
-    return f"{'about ' if about and seconds else ''}{dt.timedelta(seconds=round(seconds))}"
+    from pipeline.planning.stage_times import in_words
+
+    if math.isnan(seconds) or not seconds:
+        return "?" if seconds else "0 s"
+    return f"{'about ' if about else ''}{in_words(seconds)}"

@@ -83,11 +83,22 @@ def without_rate(study: Study) -> list[str]:
     return [name for name in study.models if math.isnan(_measured_rate(name))]
 
 
-def finetune_plan(study: Study) -> FinetunePlan:
-    """What fine-tuning still needs; imports no torch and reads no image."""
+def finetune_plan(
+    study: Study,
+    probed: Mapping[str, tuple[float, int]] | None = None,
+    counted: Mapping[str, Mapping[str, float]] | None = None,
+) -> FinetunePlan:
+    """What fine-tuning still needs; imports no torch. Parameters as of `plan`."""
     indexes = {name: index_or_none(name) for name in study.datasets}
     train = {name: _counts(study, name, index)["train"] for name, index in indexes.items()}
-    return plan_finetuning(study, indexes.__getitem__, train, functools.cache(_measured_rate))
+    for name, counts in (counted or {}).items():
+        train[name] = counts["train"] if math.isnan(train[name]) else train[name]
+
+    def rate(model: str) -> float:
+        measured = _measured_rate(model)
+        return (probed or {}).get(model, (UNKNOWN, 0))[0] if math.isnan(measured) else measured
+
+    return plan_finetuning(study, indexes.__getitem__, train, functools.cache(rate))
 
 
 def without_cells(study: Study, name: str) -> list[str]:

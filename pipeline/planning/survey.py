@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cache.errors import ProbelineError
 from pipeline.embeddings.speed import Speed, measure_speed
+from pipeline.finetuning.planning import FinetunePlan
 from pipeline.machine.devices import this_machine
 from pipeline.machine.environment import expand_path
 from pipeline.models.cards import find_card
@@ -20,7 +21,14 @@ from pipeline.models.transform_origin import in_one_line, transform_parts
 from pipeline.models.weights import no_such_file
 from pipeline.planning.counting import Counted, count_images
 from pipeline.planning.memory import StageMemory, extraction_memory, probes_memory
-from pipeline.planning.plan import DatasetPlan, index_or_none, plan, without_cells, without_rate
+from pipeline.planning.plan import (
+    DatasetPlan,
+    finetune_plan,
+    index_or_none,
+    plan,
+    without_cells,
+    without_rate,
+)
 from pipeline.planning.planned_downloads import PlannedDownloads, planned_downloads
 from pipeline.study.schema import Study
 
@@ -34,6 +42,8 @@ class Survey:
     counted : mapping of str to Counted
         By data set.
     plans : sequence of DatasetPlan
+    training : FinetunePlan or None
+        None where the study does not ask for it.
     reckoned : tuple of str
         Models whose time is reckoned from their multiply-adds, not measured in this project.
     speed : Speed or None
@@ -50,6 +60,7 @@ class Survey:
 
     counted: Mapping[str, Counted]
     plans: Sequence[DatasetPlan]
+    training: FinetunePlan | None
     reckoned: tuple[str, ...]
     speed: Speed | None
     sizes: Mapping[str, NetworkSize]
@@ -91,13 +102,19 @@ def survey(study: Study, timed: Mapping[str, tuple[float, int]] | None = None) -
     widths = {n: (math.nan, size.columns) for n, size in sizes.items() if n not in probed}
     counts = {name: {"train": c.train, "val": c.val} for name, c in counted.items()}
     plans = plan(study, {**widths, **probed}, counts)
-    here = [n for n, entry in study.models.items() if n not in to_run or is_fetched(entry)]
+    training = finetune_plan(study, probed, counts) if study.finetune.enabled else None
+    here = [
+        name
+        for name, entry in study.models.items()
+        if name not in to_run or (entry.weights == "pretrained" and is_fetched(entry))
+    ]
     parameters = {name: float(size.parameters) for name, size in sizes.items()}
     downloads = planned_downloads(study, parameters, here)
     problems += _room(plans, downloads)
     return Survey(
         counted,
         plans,
+        training,
         tuple(without),
         speed,
         sizes,
