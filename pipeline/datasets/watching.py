@@ -11,7 +11,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,8 +27,11 @@ from pipeline.project.machine_files import machine_file
 from pipeline.project.paths import index_path
 
 _METADATA = b"probeline.seen"
-_ROWS = 1 << 15
-"""Files read and looked at before the clock is looked at again."""
+_ROWS = 1 << 13
+"""Files of a row group, the least that is read."""
+
+_AT_ONCE = 256
+"""Files looked at before the clock is."""
 
 States = dict[str, tuple[int, int | None]]
 """By path: bytes, and time of change; None where nobody knows the time."""
@@ -125,7 +128,7 @@ def remember(index: Index, dataset: Dataset, seen: Seen | None) -> None:
         for path in [*index.rows["path"].to_pylist(), watched.manifest]:
             state = state_of(watched.root / path)
             files[path] = state if state is not None else (-1, None)
-        parents = {str(Path(path).parent) for path in files}
+        parents = {path.rpartition("/")[0] for path in files}
         folders = {p: _time_of(watched.root / p) for p in sorted(parents)}
         seen = Seen(str(watched.root.absolute()), folders, files)
     _write(index.name, seen)
@@ -159,15 +162,26 @@ def look(
         remembered = _open(name, watched)
         if remembered is None:
             of_index = _of_index(read_index(name) if index is None else index, dataset, watched)
-            return _compare(name, watched, None, [of_index], len(of_index), until, dataset)
+            found = Look(name, of=len(of_index))
+            if _check(found, watched, of_index, until) and not watched.only:
+                found.new = sorted(_unlisted(watched, of_index, dataset))
+            return found
     except ProbelineError:
         return None
     with remembered as file:
-        facts = _facts(file)
-        parts = (_rows(file, group) for group in range(file.num_row_groups))
-        return _compare(
-            name, watched, facts["folders"], parts, file.metadata.num_rows, until, dataset
-        )
+        found = Look(name, of=file.metadata.num_rows)
+        folders = _facts(file)["folders"]
+        altered = {f for f, t in folders.items() if _time_of(watched.root / f) != t}
+        altered -= {""} if watched.only else set()
+        near = _files_in(file, altered)
+        _check(found, watched, near, math.inf)
+        if not watched.manifest:
+            found.new = sorted(_new_files(watched, folders, altered, near))
+        for group in range(file.num_row_groups):
+            if time.monotonic() >= until:
+                break
+            _check(found, watched, _rows(file, group), until, near)
+    return found
 
 
 def look_closely(name: str, dataset: Dataset) -> Look | None:
@@ -193,61 +207,55 @@ def look_closely(name: str, dataset: Dataset) -> Look | None:
     return found
 
 
-def _compare(
-    name: str,
-    watched: Watched,
-    folders: dict[str, int] | None,
-    parts: Iterable[States],
-    of: int,
-    until: float,
-    dataset: Dataset,
-) -> Look:
-    """Compare files with what is known of them, part by part."""
-    found = Look(name, of=of)
-    may_be_new = not watched.manifest and not watched.only
-    altered = (
-        {f for f, t in folders.items() if _time_of(watched.root / f) != t}
-        if folders is not None and not watched.only
-        else set()
-    )
-    known: set[str] = set()
-    for part in parts:
-        if time.monotonic() >= until:
-            break
-        found.looked += len(part)
-        for path, (size, when) in part.items():
-            now = state_of(watched.root / path)
-            if now is None:
-                found.gone.append(path)
-            elif now[0] != size or when not in (None, now[1]):
-                found.changed.append(path)
-                if now[0] == size:
-                    found.touched.append(path)
-        if may_be_new and (altered or folders is None):
-            known |= part.keys()
-    if may_be_new and found.is_whole:
-        found.new = sorted(_new_files(watched, folders, altered, known, dataset))
-    elif altered and not found.is_whole and not found.differs:
-        found.changed = sorted(f"{folder or '.'}/" for folder in altered)
-    return found
+def _check(
+    found: Look, watched: Watched, files: States, until: float, done: Container[str] = ()
+) -> bool:
+    """Compare files with what is known of them; False where time was up before the last."""
+    for number, (path, (size, when)) in enumerate(files.items()):
+        if number % _AT_ONCE == 0 and time.monotonic() >= until:
+            return False
+        if path in done:
+            continue
+        found.looked += 1
+        now = state_of(watched.root / path)
+        if now is None:
+            found.gone.append(path)
+        elif now[0] != size or when not in (None, now[1]):
+            found.changed.append(path)
+            if now[0] == size:
+                found.touched.append(path)
+    return True
 
 
 def _new_files(
-    watched: Watched,
-    folders: dict[str, int] | None,
-    altered: set[str],
-    known: set[str],
-    dataset: Dataset,
+    watched: Watched, folders: Container[str], altered: Iterable[str], known: Container[str]
 ) -> Iterator[str]:
-    """Files that nobody saw: in folders that have changed, and in folders that are new."""
-    if folders is None:
-        if dataset.limit_per_class is None and dataset.known_as is None:
-            for listed in list_folders(watched):
-                yield from listed.files.keys() - known
-        return
+    """Files that nobody saw, in folders that have changed and in those that are new."""
     for folder in altered:
         for listed in list_folders(watched, folder, without=folders):
-            yield from listed.files.keys() - known
+            yield from (path for path in listed.files if path not in known)
+
+
+def _unlisted(watched: Watched, known: Container[str], dataset: Dataset) -> Iterator[str]:
+    """Files that are not in the index, where it names every file that counts."""
+    if watched.manifest or dataset.limit_per_class is not None or dataset.known_as is not None:
+        return
+    for listed in list_folders(watched):
+        yield from (path for path in listed.files if path not in known)
+
+
+def _files_in(file: pq.ParquetFile, folders: Collection[str]) -> States:
+    """The remembered files directly in some folders; rows are sorted by path."""
+    found: States = {}
+    for group in range(file.num_row_groups) if folders else ():
+        bounds = file.metadata.row_group(group).column(0).statistics
+        # What lies in a folder comes after its name with "/", and before its name with "0".
+        if "" in folders or any(
+            bounds.max >= f"{folder}/" and bounds.min < f"{folder}0" for folder in folders
+        ):
+            rows = _rows(file, group)
+            found |= {p: s for p, s in rows.items() if p.rpartition("/")[0] in folders}
+    return found
 
 
 def _of_index(index: Index, dataset: Dataset, watched: Watched) -> States:

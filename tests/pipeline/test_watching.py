@@ -142,21 +142,33 @@ def test_a_tar_file_counts_as_one(project):
     assert found().gone == ["pets.tar"]
 
 
-def test_what_there_was_no_time_for_is_said(project, monkeypatch):
-    monkeypatch.setattr(watching, "_ROWS", 4)
+@pytest.mark.parametrize(("rows", "at_once"), [(4, 256), (100, 4)])
+def test_what_there_was_no_time_for_is_said(project, monkeypatch, rows, at_once):
+    monkeypatch.setattr(watching, "_ROWS", rows)
+    monkeypatch.setattr(watching, "_AT_ONCE", at_once)
     project.run("index", "pets").succeeded()
-    ticks = iter([0.0, 0.0, 1.0, 1.0, 1.0])
+    ticks = iter([*[0.0] * (4 if rows == 4 else 3), *[1.0] * 9])
     monkeypatch.setattr(watching.time, "monotonic", lambda: next(ticks))
     seen = found(until=0.5)
     assert (seen.looked, seen.of, seen.differs) == (8, 10, False)
     assert "8 of 10 files were looked at, `probeline datasets check`" in str(seen)
 
 
-def test_without_time_the_folders_still_tell(pets):
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_without_time_folders_that_changed_are_looked_at(project, monkeypatch, rows):
+    monkeypatch.setattr(watching, "_ROWS", rows)
+    project.run("index", "pets").succeeded()
     draw(77).save("images/cat/new.png")
+    fill_folder(Path("images"), {"fish/fresh": 2})
+    Path("images/dog/004.png").unlink()
     seen = found(until=time.monotonic() - 1)
-    assert (seen.looked, seen.differs) == (0, True)
-    assert "cat/" in str(seen)
+    assert (seen.new, seen.gone) == (
+        ["cat/new.png", "fish/fresh/000.png", "fish/fresh/001.png"], ["dog/004.png"]
+    )  # fmt: skip
+    assert (seen.looked, seen.of) == (10, 10)
+    Path("images/bird").mkdir()
+    project.run("index", "pets")
+    assert found(until=time.monotonic() - 1).looked <= 10
 
 
 def test_images_that_are_not_here_are_said(pets):
