@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Iterator
 
+from ruamel.yaml.error import YAMLError
+
 from cache.errors import ProbelineError
 
 
@@ -20,7 +22,8 @@ def announced() -> Iterator[None]:
     """
     stage = _stage_of_dvc()
     if stage:
-        with contextlib.suppress(ProbelineError, OSError, KeyError, TypeError, AttributeError):
+        faults = (ProbelineError, YAMLError, OSError, KeyError, TypeError, AttributeError)
+        with contextlib.suppress(*faults):
             _announce(stage)
     start = time.monotonic()
     yield
