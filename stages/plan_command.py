@@ -133,16 +133,14 @@ def _probed(study: Study) -> dict[str, tuple[float, int]]:
 
 def _say_downloads(planned: PlannedDownloads) -> None:
     if planned.checkpoints:
-        click.echo(
-            f"{planned.checkpoints} checkpoints to fetch, {_at_least(planned.checkpoint_bytes)}"
-        )
+        size = _at_least(planned.checkpoint_bytes)
+        click.echo(f"{_many(planned.checkpoints, 'checkpoint')} to fetch, {size}")
     if planned.of_hubs:
-        click.echo(
-            f"{planned.of_hubs} of timm's or a hub's to fetch, {_at_least(planned.hub_bytes)}"
-        )
+        weights = _many(planned.of_hubs, "file of weights", "files of weights")
+        click.echo(f"{weights} to fetch of timm or a hub, {_at_least(planned.hub_bytes)}")
     if planned.datasets:
         click.echo(
-            f"{len(planned.datasets)} known data sets are not there, archives of about "
+            f"{_many(len(planned.datasets), 'known data set')} to prepare, archives of about "
             f"{_disk(planned.dataset_bytes)}: see `probeline datasets prepare NAME`"
         )
 
@@ -186,6 +184,10 @@ def _all_problems(problems: Sequence[ProbelineError]) -> ProbelineError:
 def _some(names: Sequence[str]) -> str:
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _many(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def _at_least(size: float) -> str:
