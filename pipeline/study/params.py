@@ -18,6 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from cache.errors import ProbelineError, is_printable
 from pipeline.project import names
 from pipeline.project.paths import PARAMS
+from pipeline.study.renamed import UPGRADE, new_key, new_value, upgraded
 from pipeline.study.schema import Study
 
 _MOST_VALUES = 200_000
@@ -61,6 +62,20 @@ def parse_study(text: str, path: Path = PARAMS) -> Study:
         raised = StudyError(str(path), f"{len(faults)} faults")
         raised.faults = faults
         raise raised from None
+
+
+def upgrade_study(path: Path = PARAMS) -> tuple[str, list[str]]:
+    """A study's text with today's words, checked; and a line for each change.
+
+    Raises
+    ------
+    StudyError
+        When it is no study, even with today's words.
+    """
+    text = _read(path)
+    new, changes = upgraded(text, _parse(text, path))
+    parse_study(new, path)
+    return new, changes
 
 
 def _read(path: Path) -> str:
@@ -189,6 +204,10 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
     for part in location if between else ():
         found = found[part]
     name = str(location[-1]) if location else ""
+    if kind == "extra_forbidden" and (new := new_key(location)):
+        return ProbelineError(
+            place, "has another name now", expected=f"`{new}`", found=name, remedy=UPGRADE
+        )
     if kind == "extra_forbidden":
         legal = _legal_keys(location[:-1])
         near = difflib.get_close_matches(name, legal, n=1, cutoff=0.5)
@@ -217,6 +236,10 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
             expected=names.EXPECTED,
             found=name,
             remedy=f"rename it, e.g. to `{_usable(name, location)}`",
+        )
+    if new := new_value(location, found):
+        return ProbelineError(
+            place, "has another name now", expected=f"`{new}`", found=str(found), remedy=UPGRADE
         )
     return ProbelineError(
         place,
