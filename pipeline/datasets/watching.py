@@ -18,7 +18,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache.errors import ProbelineError
+from cache.errors import ProbelineError, printable
 from cache.files import sha256_file, write_durably
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.settings import Dataset
@@ -91,7 +91,7 @@ class Look:
     def __str__(self) -> str:
         words = f"{self.name}: as indexed"
         if self.differs:
-            examples = [*self.new, *self.changed, *self.gone][:2]
+            examples = map(printable, [*self.new, *self.changed, *self.gone][:2])
             words = (
                 f"{self.name}: {len(self.new):,} new, {len(self.changed):,} changed, "
                 f"{len(self.gone):,} gone (e.g. {', '.join(examples)}): "

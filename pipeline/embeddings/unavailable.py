@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from cache.errors import ProbelineError
+from cache.errors import ProbelineError, printable
 from cache.files import write_durably
 from pipeline.project.paths import PROVENANCE, provenance_path
 from pipeline.study.schema import Study
@@ -59,7 +59,7 @@ def forget_unavailable(models: Iterable[str]) -> set[str]:
 def reason(error: ProbelineError) -> str:
     """An error in one line, without what differs from one try to the next."""
     found = re.sub(r"\s*\(Request ID: [^)]*\)", "", f": {error.found}" if error.found else "")
-    return re.sub(r"\s+", " ", f"{error.problem}{found}")[:_LONGEST]
+    return printable(re.sub(r"\s+", " ", f"{error.problem}{found}"))[:_LONGEST]
 
 
 def _path(dataset: str, model: str) -> Path:

@@ -171,6 +171,11 @@ def test_without_time_folders_that_changed_are_looked_at(project, monkeypatch, r
     assert found(until=time.monotonic() - 1).looked <= 10
 
 
+def test_names_of_files_speak_to_no_terminal(pets):
+    draw(1).save("images/cat/\x1b[31mred.png")
+    assert "(e.g. cat/\\x1b[31mred.png)" in str(found())
+
+
 def test_images_that_are_not_here_are_said(pets):
     shutil.move("images", "elsewhere")
     pets.run("cli", "status").succeeded("not on this machine, not looked at: pets")
