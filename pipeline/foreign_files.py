@@ -26,8 +26,12 @@ def explain_reading(place: str, problem: str, remedy: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ProbelineError, MemoryError, FileNotFoundError):
+    except (ProbelineError, MemoryError):
         raise
+    except FileNotFoundError:
+        raise ProbelineError(
+            place, "is not there", found="no such file", remedy="put it back, or correct its path"
+        ) from None
     except PermissionError as error:
         raise ProbelineError(
             place, "may not be read", found=str(error.strerror), remedy="make it readable"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,7 +16,9 @@ from cache.fingerprint import fingerprint
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.picture_tar import png, write_collection
 from pipeline.datasets.settings import Dataset, Split
+from pipeline.datasets.tables import as_text, counted
 from pipeline.environment import expand_path
+from pipeline.foreign_files import explain_reading
 from pipeline.paths import RAW, SPLITS
 from pipeline.progress import Progress
 
@@ -43,6 +45,13 @@ def library_tar(name: str, dataset: Dataset) -> Path:
         sample.
     """
     library, _, of = dataset.source.partition(":")
+    if dataset.columns.group is not None:
+        raise ProbelineError(
+            f"params.yaml: datasets.{name}.columns.group",
+            f"groups of a data set of {dataset.source.partition(':')[0]} are not read",
+            found=dataset.columns.group,
+            remedy="leave `group` out; or write a manifest, which can have such a column",
+        )
     own = [dataset.path, dataset.splits, dataset.test_only, dataset.columns.model_dump()]
     words = "".join(c if c.isalnum() else "_" for c in of)
     target = RAW / f"{library}_{words}_{fingerprint([dataset.source, *own])[:12]}.tar"
@@ -146,6 +155,13 @@ def _pair(name: str, of: str, sample: Any) -> tuple[Image.Image, int]:
             found=f"{type(image).__name__}, {type(label).__name__}",
             remedy="choose a data set for classification",
         )
+    if label < 0:
+        raise ProbelineError(
+            f"data set {name}",
+            f"torchvision's {of} has images without a class",
+            found=f"the label {label}",
+            remedy="name a split that has labels with `splits`",
+        )
     return (image if image.mode in ("RGB", "L", "P", "RGBA", "1") else image.convert("RGB")), int(
         label
     )
@@ -185,9 +201,10 @@ def _from_hugging_face(
                     image, library.Image(decode=False)
                 )
                 names = getattr(samples.features[label], "names", None)
-                for row in raw:
-                    value = row[label]
-                    yield split, str(names[value] if names else value), *_file(row[image])
+                where = f"data set {name}: {split or 'all rows'}"
+                labels = _labels(raw[label], names, f"{where}, column {label}")
+                for number, (row, of_row) in enumerate(zip(raw, labels, strict=True)):
+                    yield split, of_row, *_file(row[image], f"{where}, row {number + 1}")
                     progress.advance()
 
 
@@ -239,9 +256,29 @@ def _columns(
     return found[0], found[1]
 
 
-def _file(image: Mapping[str, Any]) -> tuple[str, bytes]:
+def _labels(values: Iterable[Any], names: Sequence[str] | None, place: str) -> list[str]:
+    """Class names of all rows; the library writes -1, or nothing, where a row has none."""
+    labels = []
+    for number, value in enumerate(values):
+        if names is not None and value is not None:
+            value = names[value] if 0 <= value < len(names) else None
+        labels.append(as_text(value, f"{place}, row {number + 1}"))
+    if missing := [number + 1 for number, label in enumerate(labels) if label is None]:
+        raise ProbelineError(
+            place,
+            f"{counted(len(missing), 'row has', 'rows have')} no class",
+            found=f"row {', '.join(map(str, missing[:3]))}" + " …" * (len(missing) > 3),
+            remedy="name a split that has labels with `splits`, or another column with `columns`",
+        )
+    return [label for label in labels if label is not None]
+
+
+def _file(image: Mapping[str, Any] | None, where: str) -> tuple[str, bytes]:
     """An image file's ending and content, as it was uploaded."""
+    if image is None or (image["bytes"] is None and not image["path"]):
+        raise ProbelineError(where, "has no image", remedy="take this row out")
     path = image["path"] or ""
     suffix = PurePosixPath(path).suffix.lower()
-    content = image["bytes"] if image["bytes"] is not None else Path(path).read_bytes()
+    with explain_reading(f"{where}: {path}", "can't be read", "put the image back"):
+        content = image["bytes"] if image["bytes"] is not None else Path(path).read_bytes()
     return (suffix if suffix in SUFFIXES else ".img"), content
