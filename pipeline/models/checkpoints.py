@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,11 @@ import numpy as np
 import torch
 
 from cache.errors import ProbelineError
+from pipeline.models import inert_pickle
+from pipeline.models.inert_pickle import Inert, inert_within
 from pipeline.models.settings import Checkpoint
 
 StateDict = dict[str, torch.Tensor]
-
-_RECONSTRUCT, _SCALAR = np.zeros(1).__reduce__()[0], np.float64(1).__reduce__()[0]
-_ARRAYS: list[Any] = [
-    *(np.ndarray, np.dtype, _RECONSTRUCT, _SCALAR),
-    (_RECONSTRUCT, "numpy.core.multiarray._reconstruct"),  # as NumPy 1 called them
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")),
-]
-"""What old checkpoints hold beside tensors: NumPy's arrays of numbers, which run no code."""
 
 
 class CheckpointError(ProbelineError, ValueError):
@@ -34,10 +29,12 @@ class CheckpointError(ProbelineError, ValueError):
 def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
     """Read a .safetensors file, or a pickle file without executing anything in it.
 
+    Whatever is no tensor, array of numbers or plain container is an `Inert`.
+
     Raises
     ------
     CheckpointError
-        When the file is absent, cut short, or holds more than tensors and plain containers.
+        When the file is absent, cut short, or asks for the operating system.
     """
     if not path.is_file():
         raise CheckpointError(
@@ -55,22 +52,7 @@ def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
             return tensors
         except (SafetensorError, ValueError, OSError) as error:
             raise _damaged(path, place, error) from None
-    try:
-        with torch.serialization.safe_globals(_ARRAYS):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if forbidden := re.search(r"GLOBAL (\S+)", str(error)):
-            raise CheckpointError(
-                place,
-                "holds Python objects that could run code when loaded; it was refused",
-                expected="tensors, numbers, text, lists and dictionaries",
-                found=forbidden[1],
-                remedy="convert it, where you trust its origin, to .safetensors",
-            ) from None
-        # PyTorch's own words recommend to load the file unsafely.
-        raise _damaged(path, place, ValueError("its bytes are no pickle")) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        raise _damaged(path, place, error) from None
+    loaded = _unpickled(path, place)
     if not isinstance(loaded, Mapping):
         raise CheckpointError(
             place,
@@ -80,6 +62,60 @@ def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
             remedy="save the model's state_dict",
         )
     return loaded
+
+
+def require_plain(checkpoint: Mapping[str, Any], place: str) -> None:
+    """Refuse a file that holds more than tensors and plain containers, wherever in it.
+
+    Raises
+    ------
+    CheckpointError
+        Names what it holds besides.
+    """
+    if (found := inert_within(checkpoint)) is not None:
+        raise _objects(place, f"{found[1]}, at {found[0]}")
+
+
+def _unpickled(path: Path, place: str) -> Any:
+    """What a pickle file holds, by PyTorch's own safe reader; where that gives up, by ours.
+
+    PyTorch's refuses a file for a logger's history or an argparse.Namespace beside the weights.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of newer protocols of pickle, which ours reads
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # PyTorch's own words recommend to load the file unsafely.
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+        raise _damaged(path, place, error) from None
+    try:
+        return _read_inertly(path)
+    except Exception as error:  # noqa: BLE001  whatever a damaged file makes of the stack
+        asked = re.search(r"GLOBAL (\S+)", str(error)) or refused
+        if asked:
+            raise _objects(place, asked[1]) from None
+        raise _damaged(path, place, ValueError("its bytes are no pickle")) from None
+
+
+def _read_inertly(path: Path) -> Any:
+    """What a pickle file holds, everything but numbers and plain containers as `Inert`.
+
+    PyTorch takes another unpickler only while nobody forces its own upon it; ours runs even less.
+    TorchScript and tar files, for which PyTorch has readers that run or unpack them, do not come
+    this far: its safe reader gave them up for good.
+    """
+    forced = os.environ.pop("TORCH_FORCE_WEIGHTS_ONLY_LOAD", None)
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of classes whose source an old file carries along
+            return torch.load(
+                file, map_location="cpu", weights_only=False, pickle_module=inert_pickle
+            )
+    finally:
+        if forced is not None:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = forced
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) -> StateDict:
@@ -104,11 +140,13 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
     for key, value in node.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
             value = torch.from_numpy(value)
-        if not isinstance(value, torch.Tensor):
-            continue  # epochs, arguments and the like
         name = str(key).removeprefix(rules.strip_prefix)
         if any(name.startswith(prefix) for prefix in rules.drop):
             continue
+        if isinstance(value, Inert) and "." in name:  # named as only a network's tensors are
+            raise _objects(place, f"{value.origin}, at {key}")
+        if not isinstance(value, torch.Tensor):
+            continue  # epochs, arguments and the like
         for old, new in rules.rename.items():
             name = name.replace(old, new)
         if name in state:  # e.g. a momentum encoder renamed onto the base encoder
@@ -134,6 +172,8 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
 def _enter(checkpoint: Mapping[str, Any], entry: str, place: str) -> Mapping[str, Any]:
     node: Any = checkpoint
     for part in filter(None, entry.split(".")):
+        if isinstance(node, Inert):
+            break
         if not isinstance(node, Mapping) or part not in node:
             raise CheckpointError(
                 f"{place}: entry",
@@ -143,6 +183,8 @@ def _enter(checkpoint: Mapping[str, Any], entry: str, place: str) -> Mapping[str
                 remedy="correct `checkpoint.entry`",
             )
         node = node[part]
+    if isinstance(node, Inert):
+        raise _objects(f"{place}: entry", f"{node.origin}, at {entry}")
     if not isinstance(node, Mapping):
         raise CheckpointError(
             f"{place}: entry",
@@ -242,6 +284,17 @@ def load_exactly(
             f"checkpoint.strip_prefix, .rename, .drop or .missing{hint}",
         )
     model.load_state_dict(state, strict=False)
+
+
+def _objects(place: str, found: str) -> CheckpointError:
+    return CheckpointError(
+        place,
+        "holds Python objects that could run code when loaded; they were not loaded",
+        expected="tensors, numbers, text, lists and dictionaries where the weights are",
+        found=found,
+        remedy="name the dictionary of tensors with `checkpoint.entry`; or convert the file, where "
+        "you trust its origin, to .safetensors",
+    )
 
 
 def _damaged(path: Path, place: str, error: Exception) -> CheckpointError:
