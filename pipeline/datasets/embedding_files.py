@@ -184,11 +184,13 @@ def _load_array(path: Path) -> NDArray[np.generic]:
     with explain_reading(str(path), "can't be read as embeddings", remedy):
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(found, np.ndarray):
+            with found:
+                inside = ", ".join(list(found)[:5])
             raise ProbelineError(
                 str(path),
                 "can't be read as embeddings",
                 expected="one array",
-                found=f"an archive of arrays: {', '.join(list(found)[:5])}",
+                found=f"an archive of arrays: {inside}",
                 remedy=remedy,
             )
         return found

@@ -231,4 +231,6 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" … ({len(names)} in all)" * (len(names) > _SHOWN))
+    if len(names) <= _SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[: _SHOWN - 1])} … {names[-1]} ({len(names)} in all)"

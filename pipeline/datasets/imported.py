@@ -7,7 +7,6 @@ below ``data/imported/<data set>/<model>/``. In params.yaml the data set has ``s
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from cache.files import explain_disk_errors, fsync_directory, sha256_file, write_durably
+from cache.files import (
+    explain_disk_errors,
+    fsync_directory,
+    not_through_links,
+    sha256_file,
+    write_durably,
+)
 from cache.fingerprint import fingerprint
 from pipeline.cards import Card
 from pipeline.datasets.embedding_files import Embeddings, Samples, read_embeddings, read_samples
@@ -82,9 +88,7 @@ def import_embeddings(
     with explain_disk_errors(folder):
         try:
             for split, embeddings in splits.items():
-                buffer = io.BytesIO()
-                np.save(buffer, embeddings.features)
-                write_durably(building / f"{split}.npy", buffer.getvalue())
+                _write_array(building / f"{split}.npy", embeddings.features)
                 samples = embeddings.samples
                 table = pd.DataFrame({"id": samples.ids, "class": samples.classes})
                 if any(samples.groups):
@@ -97,6 +101,15 @@ def import_embeddings(
             shutil.rmtree(building, ignore_errors=True)
     changed = None if former is None else former != _digests(folder)
     return Imported(folder, splits, changed, warnings)
+
+
+def _write_array(path: Path, features: NDArray[np.float32]) -> None:
+    """Write an array of any size without a second copy of it in memory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb", opener=not_through_links) as file:
+        np.save(file, features)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _refuse_other_features(source: Path, splits: Mapping[Split, Embeddings]) -> None:

@@ -22,6 +22,7 @@ from pipeline.datasets.index_checks import (
 from pipeline.datasets.roots import Root
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.datasets.tables import NOTES
 
 
 def build_index(name: str, dataset: Dataset) -> Index:
@@ -56,6 +57,7 @@ def build_index(name: str, dataset: Dataset) -> Index:
     order = ["path", "offset", "bytes", "sha256", "class", "label", "split", "group", "label_set"]
     remarks = (
         *skipped_remark(skipped),
+        *samples.attrs.get(NOTES, ()),
         *(() if root is None else (*duplicates_across_splits(samples), *two_labels(samples))),
         *odd_classes(samples, classes),
         *groups_across_splits(samples),

@@ -12,7 +12,7 @@ from cache.errors import ProbelineError
 from pipeline.datasets.roots import Entry, Folder, Root
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.tables import Table, counted, read_table
+from pipeline.datasets.tables import NOTES, Table, counted, read_table
 from pipeline.environment import expand_path
 from pipeline.paths import SPLITS
 
@@ -32,12 +32,14 @@ def samples_of_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame
     labels = table.labels(dataset.columns.label)
     entries = _entries(place, dataset, table, files, base)
     group = dataset.columns.group
-    return sample_table(
+    samples = sample_table(
         entries,
         labels,
         _manifest_splits(place, dataset, table),
         table.groups(group) if group else None,
     )
+    samples.attrs[NOTES] = (*table.notes, *table.merged_labels(dataset.columns.label))
+    return samples
 
 
 class _Files:

@@ -21,13 +21,16 @@ import pyarrow.parquet as pq
 
 from cache.errors import ProbelineError
 from pipeline.csv_rows import read_csv_rows
-from pipeline.datasets.labels import clean_label
+from pipeline.datasets.labels import clean_label, shown
 
 _SHOWN = 3
 """Rows that a message names."""
 
 _STRINGIFIED = ("nan", "NaN", "None", "<NA>", "NaT")
 """What Python's libraries make of a missing value that they write as text."""
+
+NOTES = "notes"
+"""Of a table of samples (`DataFrame.attrs`): what was read otherwise than it stands there."""
 
 Choose = Callable[[Sequence[str]], Sequence[str]]
 """From the names of all columns to those that are read."""
@@ -73,6 +76,21 @@ class Table:
         labels = [label for label in found if label is not None]
         refuse_two_spellings(labels, f"{self.place}, column {name}")
         return labels
+
+    def merged_labels(self, name: str) -> tuple[str, ...]:
+        """A line on class names that only spaces or Unicode's form told apart, if any."""
+        spelled: dict[str | None, list[str]] = {}
+        cells = dict(zip(self.columns[name], self._cleaned(name), strict=True))
+        for cell, label in cells.items():
+            spelled.setdefault(label, []).append(str(cell))
+        several = [texts for label, texts in spelled.items() if label and len(texts) > 1]
+        if not several:
+            return ()
+        return (
+            f"{counted(len(several), 'class is', 'classes are')} spelled in several ways that "
+            f"differ in spaces at the ends or in Unicode's form, e.g. "
+            f"{' and '.join(shown(text) for text in several[0][:2])}: they are one class each",
+        )
 
     def groups(self, name: str) -> list[str | None]:
         """A column of groups (site, camera, patient); None is no group.

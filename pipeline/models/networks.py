@@ -270,7 +270,8 @@ def _columns(backbone: nn.Module, transform: Transform, feature: str, place: str
         if (channels := channels_wanted(str(error))) is not None:
             raise ProbelineError(
                 f"{place}.arguments",
-                f"the network's first layer takes {channels} channels, images have 3 (RGB)",
+                f"the network's first layer takes {channels} channel{'s' * (channels != 1)}, "
+                "images have 3 (RGB)",
                 expected="3 channels",
                 remedy="leave `in_chans` out, and take a checkpoint for RGB images",
             ) from None

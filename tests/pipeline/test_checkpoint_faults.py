@@ -220,7 +220,7 @@ def test_a_first_layer_for_other_channels(tmp_path, channels):
     message = refused(tmp_path / "w.pth", "another shape", "patch_embed.proj.weight", "RGB")
     assert f"images of {channels} channel" in message
     arguments = {"img_size": 32, "in_chans": channels}
-    message = refused(tmp_path / "w.pth", f"takes {channels} channels", arguments=arguments)
+    message = refused(tmp_path / "w.pth", f"takes {channels} channel", arguments=arguments)
     assert "does not accept images of" not in message
 
 

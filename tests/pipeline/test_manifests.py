@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pandas as pd
 import pytest
 from projects import fill_folder
 
 from cache.errors import ProbelineError
+from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.datasets.tables import read_table
 
 ROWS = [(f"{c}/{n:03d}.png", c, "val" if n == 2 else "train") for c in ("a", "b") for n in range(3)]
 GOOD = "path,label,split\n" + "".join(f"{p},{c},{s}\n" for p, c, s in ROWS)
@@ -229,3 +233,31 @@ def test_what_is_no_parquet_file(table, tmp_path, content):
     (tmp_path / "odd.parquet").write_bytes(content)
     with pytest.raises(ProbelineError, match=r"is no Parquet file"):
         table(manifest="odd.parquet")
+
+
+def test_what_is_read_otherwise_than_it_stands_there_is_said(table, tmp_path):
+    assert table().attrs["notes"] == ()
+    merged = table(GOOD.replace("0.png,a,", "0.png,a ,"))
+    assert set(merged["class"]) == {"a", "b"}
+    assert "'a ' and 'a'" in merged.attrs["notes"][0]
+    frame = pd.DataFrame({"path": [p for p, _, _ in ROWS], "label": [1.0] * 3 + [0.0] * 3})
+    frame.to_parquet(tmp_path / "point.parquet")
+    dataset = Dataset(
+        source="manifest", manifest="point.parquet", path=str(tmp_path), role="in_domain"
+    )
+    assert any("1.0 is read as 1" in remark for remark in build_index("pets", dataset).remarks)
+
+
+@pytest.mark.parametrize("rows", [1_000, 10_000])
+def test_a_long_table_takes_memory_in_proportion_and_no_more(rows):
+    """Of its cells, those that repeat are kept once: a row takes less than its text does."""
+    text = "path,label,note\n" + "".join(
+        f"red/{n:06d}.png,{'ab'[n % 2]},{'x' * 200}{n}\n" for n in range(rows)
+    )
+    data = text.encode()
+    tracemalloc.start()
+    found = read_table(data, "list.csv", "here", lambda _: ["path", "label"])
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == rows
+    assert kept < 150 * rows  # the notes, which nobody asked for, are not kept
