@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,17 +183,11 @@ def _samples(table: Table, split: str) -> Samples:
 def _load_array(path: Path) -> NDArray[np.generic]:
     remedy = "save a plain numeric array of shape (samples, features) with numpy.save"
     with explain_reading(str(path), "can't be read as embeddings", remedy):
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(found, np.ndarray):
-            with found:
-                inside = ", ".join(list(found)[:5])
-            raise ProbelineError(
-                str(path),
-                "can't be read as embeddings",
-                expected="one array",
-                found=f"an archive of arrays: {inside}",
-                remedy=remedy,
-            )
+        if zipfile.is_zipfile(path):  # of which NumPy makes something else than an array
+            with zipfile.ZipFile(path) as archive:
+                inside = ", ".join(archive.namelist()[:5])
+            raise ValueError(f"an archive that holds {inside}")
+        found: NDArray[np.generic] = np.lib.format.open_memmap(path, mode="r")
         return found
     raise AssertionError  # the context either returns or raises
 

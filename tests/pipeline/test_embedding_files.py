@@ -168,7 +168,6 @@ def test_a_missing_feature_is_named(tmp_path):
     numbers[4, 2] = np.nan
     table = frame(numbers=numbers, id=[f"s{i}" for i in range(6)])
     refused(lambda: parquet(tmp_path, table), "nan", "row 5", "id s4", "feature 3")
-    refused(lambda: arrays(tmp_path / "no", numbers) if False else parquet(tmp_path, table), "s4")
 
 
 @pytest.mark.parametrize("kind", ["f2", "f4", "f8", ">f4", ">f8", "i1", "i4", "u1", "?", "g", "F"])
@@ -213,7 +212,7 @@ def test_an_archive_of_arrays_is_called_that(tmp_path):
     arrays(tmp_path, NUMBERS)
     np.savez(tmp_path / "both.npz", a=NUMBERS, b=NUMBERS)
     (tmp_path / "both.npz").rename(tmp_path / "train.npy")
-    refused(lambda: read_embeddings(tmp_path, "train"), "an archive of arrays: a, b")
+    refused(lambda: read_embeddings(tmp_path, "train"), "an archive that holds a.npy, b.npy")
 
 
 @pytest.mark.parametrize("second", ["train.parquet", "train.tsv"])
