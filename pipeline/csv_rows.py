@@ -21,6 +21,9 @@ _OTHER_ENCODINGS = {
     codecs.BOM_UTF16_BE: "UTF-16",
 }
 
+_ARCHIVES = (b"PK\x03\x04", b"\x1f\x8b", b"\xd0\xcf\x11\xe0", b"BZh", b"\x28\xb5\x2f\xfd")
+"""How workbooks, old and new, and compressed files begin."""
+
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 _Rows = Iterator[tuple[int, list[str]]]
@@ -68,11 +71,23 @@ def read_csv_rows(data: bytes, place: str, separator: str = ",") -> CsvRows:
     numbered = _numbered(reader, place, _SEPARATORS[separator])
     header = [name.strip() for name in next(numbered, (1, []))[1]]
     _refuse_other_separator(header, separator, place)
-    return CsvRows(header, _as_wide(numbered, header, place))
+    return CsvRows(header, _as_wide(numbered, header, place, separator))
+
+
+def separator_of(file: str) -> str:
+    """A tab in files that are called .tsv, else a comma."""
+    return "\t" if file.lower().endswith(".tsv") else ","
 
 
 def _decoded(data: bytes, place: str) -> str:
     found, line = "", 0
+    if data.startswith(_ARCHIVES):
+        raise ProbelineError(
+            place,
+            "is no text",
+            found="a spreadsheet's workbook (.xlsx), or a compressed file",
+            remedy="save the table as CSV in UTF-8, or unpack the file",
+        )
     for mark, encoding in _OTHER_ENCODINGS.items():
         if data.startswith(mark):
             found = f"{encoding} text"
@@ -117,16 +132,16 @@ def _numbered(reader: Iterator[list[str]], place: str, columns_by: str) -> _Rows
         number = reader.line_num + 1  # type: ignore[attr-defined]
 
 
-def _as_wide(rows: _Rows, header: Sequence[str], place: str) -> _Rows:
+def _as_wide(rows: _Rows, header: Sequence[str], place: str, separator: str) -> _Rows:
     """Rows, as long as they have as many cells as the header."""
     for number, row in rows:
         if len(row) != len(header):
-            line = ",".join(row)
+            line = separator.join(row)
             one_more = len(row) == len(header) + 1 and not row[-1].strip()
             raise ProbelineError(
                 f"{place}:{number}",
                 "has another number of cells than the header",
-                expected=f"{len(header)}: {','.join(header)[:_SHOWN]}",
+                expected=f"{len(header)}: {separator.join(header)[:_SHOWN]}",
                 found=f"{len(row)} cell{'s' * (len(row) != 1)} on line {number}: "
                 + line[:_SHOWN]
                 + (" …" if len(line) > _SHOWN else ""),

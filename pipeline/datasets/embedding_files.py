@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from pipeline.datasets.feature_columns import ROLES, choose_features, read_features
-from pipeline.datasets.tables import Table, open_parquet, read_table
+from pipeline.datasets.tables import Table, like, open_parquet, read_table
 from pipeline.foreign_files import explain_reading
 
 _BLOCK = 1 << 24
@@ -152,7 +152,8 @@ def _read_table(file: Path, place: str) -> Table:
                 place,
                 "the table has no column class (or label)",
                 found=f"columns {', '.join(names[:20])}" + " …" * (len(names) > 20),
-                remedy="add a column with each row's class",
+                remedy=(like("class", names) or like("label", names))
+                + "add a column with each row's class",
             )
         return [label, *(name for name in ("id", "group") if name in names)]
 

@@ -12,7 +12,7 @@ from cache.errors import ProbelineError
 from pipeline.datasets.roots import Entry, Folder, Root
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.tables import NOTES, Table, counted, read_table
+from pipeline.datasets.tables import NOTES, Table, counted, like, read_table
 from pipeline.environment import expand_path
 from pipeline.paths import SPLITS
 
@@ -188,7 +188,8 @@ def _columns(name: str, dataset: Dataset, place: str, names: Sequence[str]) -> l
             f"has no column {absent[0]!r}",
             expected=f"columns {', '.join(wanted)}",
             found=f"columns {', '.join(names)}",
-            remedy=f"name the right columns in datasets.{name}.columns or .filter",
+            remedy=like(absent[0], names)
+            + f"name the right columns in datasets.{name}.columns or .filter",
         )
     return wanted
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.errors import ProbelineError
-from pipeline.csv_rows import read_csv_rows
+from pipeline.csv_rows import read_csv_rows, separator_of
 from pipeline.datasets.labels import clean_label, shown
 
 _SHOWN = 3
@@ -167,12 +167,21 @@ def read_table(source: bytes | Path, file: str, place: str, choose: Choose) -> T
     ProbelineError
         When the file is not what its name says, or has a column twice.
     """
-    suffix = PurePosixPath(file).suffix.lower()
-    if suffix == ".parquet":
+    if PurePosixPath(file).suffix.lower() == ".parquet":
         with open_parquet(source, place) as parquet:
-            return _of_parquet(parquet, place, choose)
-    data = source if isinstance(source, bytes) else source.read_bytes()
-    return _of_csv(data, place, choose, "\t" if suffix == ".tsv" else ",")
+            table = _of_parquet(parquet, place, choose)
+    else:
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        table = _of_csv(data, place, choose, separator_of(file))
+    if not len(table):
+        raise ProbelineError(place, "has no rows", remedy="give it a row for each sample")
+    return table
+
+
+def like(wanted: str, names: Sequence[str]) -> str:
+    """A hint where a column is there but for capitals and spaces; else ""."""
+    near = [n for n in names if n.strip().casefold() == wanted.casefold()]
+    return f"rename column {near[0]!r} to {wanted!r}; or " if near else ""
 
 
 def _of_csv(data: bytes, place: str, choose: Choose, separator: str) -> Table:

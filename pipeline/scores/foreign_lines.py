@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cache.errors import ProbelineError
-from pipeline.csv_rows import read_csv_rows
+from pipeline.csv_rows import read_csv_rows, separator_of
 from pipeline.scores.score_table import plain
 
 _MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none")
@@ -47,7 +47,7 @@ class Lines:
 
     def __init__(self, path: Path, known: Collection[str], required: Collection[str]) -> None:
         self._path = path
-        table = read_csv_rows(self._read(), str(path))
+        table = read_csv_rows(self._read(), str(path), separator_of(path.name))
         header = table.header
         names = [name.lower() for name in header]
         self.unused = tuple(name for name in names if name and name not in known)

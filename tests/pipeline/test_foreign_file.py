@@ -277,6 +277,19 @@ def test_other_encodings_are_named(read, encoding):
     refused(read, "modèle,d,knn,top1,0.5", encoding=encoding, expect=("is not UTF-8 text", "save"))
 
 
+def test_tabs_where_the_file_is_called_so(tmp_path):
+    text = f"{HEADER}\na,d,knn,top1,0.5\n".replace(",", "\t")
+    for name, fine in (("s.tsv", True), ("s.csv", False)):
+        (tmp_path / name).write_text(text)
+        if fine:
+            assert read_foreign(tmp_path / name).scores["value"].tolist() == [0.5]
+        else:
+            with pytest.raises(
+                ProbelineError, match=r"separated by tabs(.|\n)*call the file \.tsv"
+            ):
+                read_foreign(tmp_path / name)
+
+
 def test_what_is_no_text_file(tmp_path):
     with pytest.raises(ProbelineError, match="no such file"):
         read_foreign(tmp_path / "none.csv")
