@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from pipeline.datasets.feature_columns import ROLES, choose_features, read_features
 from pipeline.datasets.tables import Table, like, open_parquet, read_table
-from pipeline.foreign_files import explain_reading
+from pipeline.project.foreign_files import explain_reading
 
 _BLOCK = 1 << 24
 """Numbers that are looked at in one go."""

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from pipeline.foreign_files import explain_reading
+from pipeline.project.foreign_files import explain_reading
 
 ROLES = ("id", "class", "label", "group")
 """Columns that say what a row is."""

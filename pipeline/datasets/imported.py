@@ -26,12 +26,12 @@ from cache.files import (
     write_durably,
 )
 from cache.fingerprint import fingerprint
-from pipeline.cards import Card
 from pipeline.datasets.embedding_files import Embeddings, Samples, read_embeddings, read_samples
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.settings import Split
 from pipeline.datasets.tables import counted, refuse_two_spellings
-from pipeline.paths import SPLITS, imported_folder, imported_path, index_path
+from pipeline.models.cards import Card
+from pipeline.project.paths import SPLITS, imported_folder, imported_path, index_path
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from pipeline.datasets.roots import Entry, Folder, Root
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.tables import NOTES, Table, counted, like, read_table
-from pipeline.environment import expand_path
-from pipeline.paths import SPLITS
+from pipeline.machine.environment import expand_path
+from pipeline.project.paths import SPLITS
 
 
 def samples_of_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:

@@ -22,8 +22,8 @@ from pipeline.datasets.roots import Entry, Tar, explain_reading, whole
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.tables import as_text, counted, refuse_two_spellings
-from pipeline.foreign_files import explain_reading as explain_foreign
-from pipeline.paths import SPLITS
+from pipeline.project.foreign_files import explain_reading as explain_foreign
+from pipeline.project.paths import SPLITS
 
 CLASS_NAMES = "classnames.txt"
 """A file beside the shards that names the numbered classes, a line each."""

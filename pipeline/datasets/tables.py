@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.errors import ProbelineError
-from pipeline.csv_rows import read_csv_rows, separator_of
 from pipeline.datasets.labels import clean_label, shown
+from pipeline.project.csv_rows import read_csv_rows, separator_of
 
 _SHOWN = 3
 """Rows that a message names."""

@@ -12,7 +12,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from pipeline.foreign_files import words_of
+from pipeline.project.foreign_files import words_of
 
 _HEAD = 512
 """Bytes that tell most formats apart."""
