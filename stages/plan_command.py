@@ -27,8 +27,8 @@ def plan(measure: bool) -> None:
     Times are of forward passes, at the rates measured in this project. Needs no data and no
     weights; --measure builds networks with random weights, which takes some seconds for each.
     """
-    from pipeline.plan import finetune_plan
     from pipeline.overview import data_lines
+    from pipeline.plan import finetune_plan
     from pipeline.plan import plan as make_plan
     from pipeline.planned_downloads import planned_downloads
 
