@@ -299,6 +299,10 @@ _DAMAGE = (
 """Words of Pillow and its libraries for bytes that are missing or wrong."""
 
 
+_METADATA = ("text_chunk", "text_memory", "decompressed data too large")
+"""Words of Pillow for texts and colour profiles beyond its limits."""
+
+
 def _matter(error: Exception, data: bytes, place: str) -> BadImageError:
     """What an exception of a decoder means for who has the file."""
     said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -307,7 +311,7 @@ def _matter(error: Exception, data: bytes, place: str) -> BadImageError:
         return _bad(place, "the image is too large", said)
     if isinstance(error, MemoryError):
         return _bad(place, "the image needs more memory than there is", said)
-    if "text_chunk" in words or "text memory" in words or "decompressed data too large" in words:
+    if any(w in words for w in _METADATA):
         return BadImageError(
             place,
             "the metadata (a text or a colour profile) is too large; the picture may be sound",
