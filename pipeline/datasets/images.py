@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,9 @@ _UPRIGHT = {
 """What makes an image upright, by its orientation in EXIF."""
 
 _ORIENTATION = 274
+
+_PART = 2**18
+"""Pixels of grey that are scaled at once."""
 
 _BAD_FILE = "replace or delete the file, then index the data set again"
 _ODD_FILE = "save it as PNG or JPEG; or leave out such files with `on_bad_image: skip`"
@@ -158,7 +162,7 @@ def examine(data: bytes, place: str) -> Deep | None:
     with _explained(data, place):
         image = _load(data, place)
         if _is_deep(image):
-            return Deep(image.mode == "F", float(_brightness(image, place).max(initial=0)))
+            return Deep(image.mode == "F", _brightest(np.asarray(image), place))
         _to_rgb(image, place, None)
         return None
 
@@ -223,23 +227,36 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode.startswith("I") or image.mode == "F"
 
 
-def _brightness(image: Image.Image, place: str) -> NDArray[np.float64]:
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all() or values.min(initial=0) < 0:
+def _brightest(values: NDArray[Any], place: str) -> float:
+    """The largest brightness, if all are numbers from 0 upwards."""
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))  # NaN where any is NaN
+    if not np.isfinite([low, high]).all() or low < 0:
         raise _bad(
             place,
             "the image is not grey from black upwards",
-            f"brightness from {values.min(initial=0):g} to {values.max(initial=0):g}",
+            f"brightness from {low:g} to {high:g}",
         )
-    return values
+    return high
+
+
+def _scaled(values: NDArray[Any], white: float) -> NDArray[np.uint8]:
+    """Brightness as 0 to 255; a part at a time, as it takes eight bytes a pixel on its way."""
+    grey = np.empty(values.shape, np.uint8)
+    rows = max(1, _PART // max(1, values.shape[1]))
+    for start in range(0, len(values), rows):
+        part = values[start : start + rows].astype(np.float64)
+        part *= 255.0 / white
+        np.rint(part, out=part)
+        grey[start : start + rows] = np.clip(part, 0, 255, out=part)
+    return grey
 
 
 def _to_rgb(image: Image.Image, place: str, white: float | None) -> Image.Image:
     if image.mode == "RGB":
         return image
     if _is_deep(image):
-        values = _brightness(image, place)
-        peak = float(values.max(initial=0))
+        values = np.asarray(image)
+        peak = _brightest(values, place)
         if white is None:
             scales = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
             white = next((s for s in scales if peak <= s), scales[-1])
@@ -252,8 +269,7 @@ def _to_rgb(image: Image.Image, place: str, white: float | None) -> Image.Image:
                 remedy="leave the image out, or say what is white in this data set: `white: "
                 f"{peak:g}` or more, in its section of params.yaml",
             )
-        grey = np.clip(np.rint(values * (255.0 / white)), 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        return Image.fromarray(_scaled(values, white)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         over = image.convert("RGBA")
         background = Image.new("RGBA", over.size, "white")

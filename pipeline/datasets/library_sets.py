@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -74,7 +75,9 @@ def _from_torchvision(
     root = expand_path(dataset.path, f"params.yaml: datasets.{name}.path")
     try:
         parts = _torchvision_parts(name, dataset, getattr(library, of), root)
-    except (RuntimeError, OSError, TypeError, ValueError) as error:
+    except ProbelineError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a library's own parsers raise whatever they like
         raise ProbelineError(
             f"data set {name}",
             f"torchvision's {of} can't be read",
@@ -87,9 +90,10 @@ def _from_torchvision(
         for split, of_split in parts.items():
             for samples in of_split:
                 names = getattr(samples, "classes", None) or getattr(samples, "categories", None)
-                for number in range(len(samples)):
-                    image, label = _pair(name, of, samples[number])
-                    yield split, str(names[label] if names else label), ".png", png(image)
+                for number, sample in _each(name, map(samples.__getitem__, range(len(samples)))):
+                    image, label = _pair(name, of, sample)
+                    place = f"data set {name}: sample {number}"
+                    yield split, _class_name(place, names, label), *_stored(image)
                     progress.advance()
 
 
@@ -146,9 +150,47 @@ def _pair(name: str, of: str, sample: Any) -> tuple[Image.Image, int]:
             found=f"{type(image).__name__}, {type(label).__name__}",
             remedy="choose a data set for classification",
         )
-    return (image if image.mode in ("RGB", "L", "P", "RGBA", "1") else image.convert("RGB")), int(
-        label
-    )
+    return image, int(label)
+
+
+def _each(name: str, samples: Iterable[Any]) -> Iterator[tuple[int, Any]]:
+    """A library's samples with their numbers; what it raises becomes an error of ours."""
+    number = -1
+    try:
+        for number, sample in enumerate(samples):
+            yield number, sample
+    except Exception as error:  # noqa: BLE001 - decoders and parsers raise whatever they like
+        raise ProbelineError(
+            f"data set {name}",
+            f"its library can't read sample {number + 1}",
+            found=" ".join(f"{type(error).__name__}: {error}".split())[:300],
+            remedy="repair or download its files again",
+        ) from None
+
+
+def _class_name(place: str, names: Sequence[str] | None, label: Any) -> str:
+    """A class by its number; libraries mark a sample without a class by -1 or nothing."""
+    count = len(names) if names else None
+    is_number = isinstance(label, int | np.integer)
+    if label is None or (is_number and (label < 0 or (count is not None and label >= count))):
+        raise ProbelineError(
+            place,
+            "has no class",
+            expected="a whole number from 0" + (f" to {count - 1}" if count is not None else ""),
+            found=str(label),
+            remedy="choose splits with classes, e.g. `splits: {train: [train], val: [validation]}`",
+        )
+    return str(names[label] if names else label)
+
+
+def _stored(image: Image.Image) -> tuple[str, bytes]:
+    """A picture as a file that holds all of its brightness."""
+    if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits
+        file = io.BytesIO()
+        image.save(file, "TIFF")
+        return ".tif", file.getvalue()
+    plain = image.mode in ("RGB", "L", "P", "RGBA", "1")
+    return ".png", png(image if plain else image.convert("RGB"))
 
 
 def _from_hugging_face(
@@ -165,7 +207,9 @@ def _from_hugging_face(
         ) from None
     try:
         loaded = _load(name, dataset, of, library)
-    except (OSError, ValueError, RuntimeError, ConnectionError) as error:
+    except ProbelineError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a library's own parsers raise whatever they like
         raise ProbelineError(
             f"data set {name}",
             "can't be had from Hugging Face",
@@ -185,9 +229,9 @@ def _from_hugging_face(
                     image, library.Image(decode=False)
                 )
                 names = getattr(samples.features[label], "names", None)
-                for row in raw:
-                    value = row[label]
-                    yield split, str(names[value] if names else value), *_file(row[image])
+                for number, row in _each(name, raw):
+                    place = f"data set {name}: sample {number}"
+                    yield split, _class_name(place, names, row[label]), *_file(row[image])
                     progress.advance()
 
 
