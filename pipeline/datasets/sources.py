@@ -162,7 +162,9 @@ def _passed_over(
     """What is listed and no sample, beside what listing itself passes over."""
     passed = Ledger()
     passed.add_all(listing.ledger)
-    if isinstance(root, Shards):  # its other members belong to samples
+    # Shards' other members belong to samples; known data sets' lists and masks lie beside them, and
+    # a filter and they choose some of the images on purpose.
+    if isinstance(root, Shards) or dataset.known_as is not None or dataset.filter:
         return passed.passed_over()
     known = set(samples["path"])
     own = {INDEX if dataset.is_of_library else dataset.manifest}
@@ -171,7 +173,7 @@ def _passed_over(
             continue
         if PurePosixPath(entry.path).suffix.lower() in SUFFIXES:
             passed.add(UNLISTED, entry.path)
-        elif dataset.known_as is None:  # whose lists and masks lie beside the images
+        else:
             passed.add(other_suffix(entry.path), entry.path)
     return passed.passed_over()
 

@@ -287,3 +287,11 @@ def test_counts_do_not_grow_with_the_files(images):
 def test_a_folder_that_is_gone_is_no_empty_data_set(tmp_path):
     with pytest.raises(ProbelineError, match="can't be read"):
         Folder(tmp_path / "gone").entries()
+
+
+def test_images_that_a_table_does_not_name_are_counted_unless_it_is_filtered(images):
+    rows = [f"cat/00{n}.png,cat,a" for n in range(3)] + [f"dog/00{n}.png,dog,b" for n in range(4)]
+    (images / "list.csv").write_text("path,label,site\n" + "\n".join(rows) + "\n")
+    table = {"source": "manifest", "manifest": "list.csv"}
+    assert counts(images, **table) == {"image that the data set's list leaves out": 1}
+    assert counts(images, **table, filter={"site": "b"}) == {}
