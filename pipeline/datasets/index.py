@@ -83,11 +83,11 @@ class Index:
         return None if self.grey is None else self.grey.white
 
     @property
-    def white_key(self) -> dict[str, float]:
-        """What keys hold of it: nothing where pixels are what they are without it."""
+    def grey_key(self) -> dict[str, float]:
+        """What keys hold of `white`: nothing where pixels are what they are without it."""
         if self.grey is None or not self.grey.changes_pixels:
             return {}
-        return {"white": self.grey.white}
+        return {"grey": self.grey.white}
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -90,10 +90,9 @@ def _from_torchvision(
         for split, of_split in parts.items():
             for samples in of_split:
                 names = getattr(samples, "classes", None) or getattr(samples, "categories", None)
-                for number, sample in _each(name, map(samples.__getitem__, range(len(samples)))):
+                for sample in _each(name, map(samples.__getitem__, range(len(samples)))):
                     image, label = _pair(name, of, sample)
-                    place = f"data set {name}: sample {number}"
-                    yield split, _class_name(place, names, label), *_stored(image)
+                    yield split, str(names[label] if names else label), *_stored(image)
                     progress.advance()
 
 
@@ -153,34 +152,20 @@ def _pair(name: str, of: str, sample: Any) -> tuple[Image.Image, int]:
     return image, int(label)
 
 
-def _each(name: str, samples: Iterable[Any]) -> Iterator[tuple[int, Any]]:
-    """A library's samples with their numbers; what it raises becomes an error of ours."""
-    number = -1
+def _each(name: str, samples: Iterable[Any]) -> Iterator[Any]:
+    """A library's samples; what it raises while it reads one becomes an error of ours."""
+    number = 0
     try:
-        for number, sample in enumerate(samples):
-            yield number, sample
+        for sample in samples:
+            yield sample
+            number += 1
     except Exception as error:  # noqa: BLE001 - decoders and parsers raise whatever they like
         raise ProbelineError(
             f"data set {name}",
-            f"its library can't read sample {number + 1}",
+            f"its library can't read sample {number}",
             found=" ".join(f"{type(error).__name__}: {error}".split())[:300],
             remedy="repair or download its files again",
         ) from None
-
-
-def _class_name(place: str, names: Sequence[str] | None, label: Any) -> str:
-    """A class by its number; libraries mark a sample without a class by -1 or nothing."""
-    count = len(names) if names else None
-    is_number = isinstance(label, int | np.integer)
-    if label is None or (is_number and (label < 0 or (count is not None and label >= count))):
-        raise ProbelineError(
-            place,
-            "has no class",
-            expected="a whole number from 0" + (f" to {count - 1}" if count is not None else ""),
-            found=str(label),
-            remedy="choose splits with classes, e.g. `splits: {train: [train], val: [validation]}`",
-        )
-    return str(names[label] if names else label)
 
 
 def _stored(image: Image.Image) -> tuple[str, bytes]:
@@ -229,9 +214,9 @@ def _from_hugging_face(
                     image, library.Image(decode=False)
                 )
                 names = getattr(samples.features[label], "names", None)
-                for number, row in _each(name, raw):
-                    place = f"data set {name}: sample {number}"
-                    yield split, _class_name(place, names, row[label]), *_file(row[image])
+                for row in raw:
+                    value = row[label]
+                    yield split, str(names[value] if names else value), *_file(row[image])
                     progress.advance()
 
 

@@ -195,14 +195,14 @@ def _refuse_unreadable(name: str, dataset: Dataset, listing: Listing) -> None:
 def _refuse_heif(name: str, paths: list[str]) -> None:
     """Refuse HEIC files before any is read, where the package for them is not there."""
     found = [p for p in paths if PurePosixPath(p).suffix.lower() in HEIF_SUFFIXES]
+    endings = ", ".join(f"'*{e}'" for e in sorted({PurePosixPath(p).suffix for p in found}))
     if found and not can_read_heif():
         raise ProbelineError(
             f"data set {name}",
             f"{len(found):,} HEIC image{'s need' if len(found) > 1 else ' needs'} the package "
             "`pillow-heif`",
             found=", ".join(found[:3]) + (" …" if len(found) > 3 else ""),
-            remedy=f"{NEEDS_HEIF}; or leave them out: `leave_out: "
-            f"['*{PurePosixPath(found[0]).suffix}']` in datasets.{name}",
+            remedy=f"{NEEDS_HEIF}; or leave them out: `leave_out: [{endings}]` in datasets.{name}",
         )
 
 

@@ -106,7 +106,7 @@ def finetune_cell(
         "images": index.samples_digest("train"),
         "learned": fingerprint(given.learned.tolist()),
         "held_out": fingerprint(given.held_out.tolist()),
-        "pixels": {"decoder": DECODER, "views": VIEW_RULES, "pad": index.pad, **index.white_key},
+        "pixels": {"decoder": DECODER, "views": VIEW_RULES, "pad": index.pad, **index.grey_key},
         "weights": loaded.weights_digest,
         "feature": loaded.feature,
         "transform": loaded.transform.to_dict(),

@@ -57,7 +57,7 @@ def pretrain_key(entry: Pretrain, index: Index) -> dict[str, Any]:
     return {
         "recipe": RECIPE,
         "decoder": DECODER,
-        **index.white_key,
+        **index.grey_key,
         "settings": entry.model_dump(exclude={"dataset"}),
         "samples": index.samples_digest("train"),
     }

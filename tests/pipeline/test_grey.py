@@ -172,7 +172,7 @@ def test_keys_of_eight_bit_images_are_as_before_and_others_hold_the_scale(projec
     scans(project, 65_000)
     assert key_of(index_of())["transform"] == plain["transform"]
     scans(project, 3000)
-    assert key_of(index_of())["transform"] == {**plain["transform"], "white": 4095.0}
+    assert key_of(index_of())["transform"] == {**plain["transform"], "grey": 4095.0}
 
 
 @pytest.mark.slow

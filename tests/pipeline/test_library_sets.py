@@ -228,17 +228,6 @@ def test_a_folder_of_parquet_files(study, hugging_face):
     project.run("index", "pets").succeeded("6 train and 4 val images of 2 classes")
 
 
-@pytest.mark.parametrize("label", [-1, None])
-def test_samples_without_a_class_are_no_images_of_the_last_one(study, hugging_face, label):
-    project = study("hf:pets")
-    saved, _ = made_with(hugging_face, {"train": 6, "test": 4})
-    rows = saved["test"].to_dict() | {"label": [0, 1, label, 0]}
-    saved["test"] = hugging_face.Dataset.from_dict(rows, saved["test"].features)
-    saved.save_to_disk(project.folder / "root")
-    project.run("index", "pets").refused("sample 2", "has no class", str(label))
-    assert not list(Path("data/raw").glob("*"))
-
-
 def test_a_file_that_the_library_can_t_read_is_named(study):
     project = study("torchvision:EuroSAT", val_fraction=0.5)
     fill_folder(project.folder / "root" / "eurosat" / "2750", {"River": 4, "Forest": 4})
