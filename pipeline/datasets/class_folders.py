@@ -15,7 +15,7 @@ from pipeline.datasets.ledger import Ledger, describe, other_suffix
 from pipeline.datasets.roots import Entry, Listing
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset, Split
-from pipeline.paths import SPLITS
+from pipeline.project.paths import SPLITS
 
 _ALSO: Mapping[str, Split] = {
     "testing": "val", "dev": "val", "development": "val", "eval": "val", "evaluation": "val",

@@ -23,7 +23,7 @@ from cache.files import write_durably
 from cache.fingerprint import fingerprint
 from pipeline.datasets.grey import GreyScale
 from pipeline.datasets.ledger import PassedOver, describe
-from pipeline.paths import SPLITS, index_path
+from pipeline.project.paths import SPLITS, index_path
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ import pandas as pd
 
 from cache.errors import ProbelineError
 from pipeline.datasets.settings import Dataset
-from pipeline.paths import SPLITS
+from pipeline.project.paths import SPLITS
 
 
 def check_splits(name: str, samples: pd.DataFrame, *, test_only: bool = False) -> None:

@@ -29,7 +29,7 @@ from pipeline.datasets.reading import (
 )
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import Listed, dataset_root, list_source
-from pipeline.paths import index_path
+from pipeline.project.paths import index_path
 
 
 def build_index(name: str, dataset: Dataset) -> Index:

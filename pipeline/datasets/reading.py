@@ -14,8 +14,8 @@ from pipeline.datasets.grey import Deep
 from pipeline.datasets.images import examine
 from pipeline.datasets.roots import Entry, Root
 from pipeline.datasets.samples import entries_of
-from pipeline.environment import cpu_count, worker_count
-from pipeline.progress import Progress
+from pipeline.machine.environment import cpu_count, worker_count
+from pipeline.machine.progress import Progress
 
 _AT_ONCE = 1024
 """Images handed to the threads together: memory does not grow with the data set's size."""

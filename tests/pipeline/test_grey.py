@@ -12,13 +12,13 @@ from PIL import Image
 from projects import Project, fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.cards import Card
-from pipeline.cells import cell_key
 from pipeline.datasets.grey import BITS, Deep, GreyScale
 from pipeline.datasets.index import Index, read_index, write_index
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
-from pipeline.params import load_study
+from pipeline.embeddings.cells import cell_key
+from pipeline.models.cards import Card
+from pipeline.study.params import load_study
 
 
 def decide(peaks, declared=None, sealed=None, *, floating=False) -> GreyScale:

@@ -18,7 +18,7 @@ from pipeline.datasets.ledger import Ledger, Reason, describe
 from pipeline.datasets.roots import Folder, Tar
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_source
-from pipeline.paths import index_path
+from pipeline.project.paths import index_path
 
 
 def dataset(**entry) -> Dataset:
