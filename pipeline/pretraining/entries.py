@@ -58,7 +58,7 @@ def pretrain_key(entry: Pretrain, index: Index) -> dict[str, Any]:
         "recipe": RECIPE,
         "decoder": DECODER,
         **index.grey_key,
-        "settings": entry.model_dump(exclude={"dataset"}),
+        "settings": entry.to_key(exclude={"dataset"}),
         "samples": index.samples_digest("train"),
     }
 

@@ -15,9 +15,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from cache.errors import ProbelineError
+from cache.errors import ProbelineError, is_printable
 from pipeline.project import names
 from pipeline.project.paths import PARAMS
+from pipeline.study.renamed import UPGRADE, new_key, new_value, upgraded
 from pipeline.study.schema import Study
 
 _MOST_VALUES = 200_000
@@ -61,6 +62,20 @@ def parse_study(text: str, path: Path = PARAMS) -> Study:
         raised = StudyError(str(path), f"{len(faults)} faults")
         raised.faults = faults
         raise raised from None
+
+
+def upgrade_study(path: Path = PARAMS) -> tuple[str, list[str]]:
+    """A study's text with today's words, checked; and a line for each change.
+
+    Raises
+    ------
+    StudyError
+        When it is no study, even with today's words.
+    """
+    text = _read(path)
+    new, changes = upgraded(text, _parse(text, path))
+    parse_study(new, path)
+    return new, changes
 
 
 def _read(path: Path) -> str:
@@ -133,9 +148,9 @@ class _Plain:
         self._path = path
         self._left = _MOST_VALUES
 
-    def of(self, value: object, depth: int = 0) -> object:
+    def of(self, value: object, *place: object) -> object:
         self._left -= 1
-        if self._left < 0 or depth > _DEEPEST:
+        if self._left < 0 or len(place) > _DEEPEST:
             raise StudyError(
                 str(self._path),
                 "its aliases stand for too much",
@@ -143,10 +158,18 @@ class _Plain:
                 found="more",
                 remedy="write it without `&` and `*`; if it is somebody else's, do not use it",
             )
+        if isinstance(value, str) and not is_printable(value):
+            raise StudyError(
+                f"{self._path}: {'.'.join(map(str, place)) or 'top level'}",
+                "holds control characters",
+                expected="text that a terminal and a report may show",
+                found=value[:80],
+                remedy="delete them; if the study is somebody else's, ask why they are there",
+            )
         if isinstance(value, dict):
-            return {self.of(k, depth + 1): self.of(v, depth + 1) for k, v in value.items()}
+            return {self.of(k, *place, k): self.of(v, *place, k) for k, v in value.items()}
         if isinstance(value, list):
-            return [self.of(v, depth + 1) for v in value]
+            return [self.of(v, *place, i) for i, v in enumerate(value)]
         for kind in (bool, int, float, str):
             if isinstance(value, kind):
                 return kind(value)
@@ -181,6 +204,10 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
     for part in location if between else ():
         found = found[part]
     name = str(location[-1]) if location else ""
+    if kind == "extra_forbidden" and (new := new_key(location)):
+        return ProbelineError(
+            place, "has another name now", expected=f"`{new}`", found=name, remedy=UPGRADE
+        )
     if kind == "extra_forbidden":
         legal = _legal_keys(location[:-1])
         near = difflib.get_close_matches(name, legal, n=1, cutoff=0.5)
@@ -209,6 +236,10 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
             expected=names.EXPECTED,
             found=name,
             remedy=f"rename it, e.g. to `{_usable(name, location)}`",
+        )
+    if new := new_value(location, found):
+        return ProbelineError(
+            place, "has another name now", expected=f"`{new}`", found=str(found), remedy=UPGRADE
         )
     return ProbelineError(
         place,
