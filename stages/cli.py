@@ -51,7 +51,7 @@ main.add_command(figures)
 @explain_errors
 def status() -> None:
     """Say what is cached, what is missing and what is stale, and why."""
-    from pipeline.planning.overview import study_overview
+    from pipeline.planning.overview import data_lines, study_overview
 
     study = load_study()
     overview = study_overview(study)
@@ -67,6 +67,8 @@ def status() -> None:
             for d in overview.datasets
         ],
     )
+    for line in data_lines(study):
+        click.echo(line)
     for protocol in protocol_list.PROTOCOLS:
         for line in protocol.not_run(study):
             click.echo(f"{protocol.label} not run: {line}")

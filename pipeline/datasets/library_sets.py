@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -83,7 +84,9 @@ def _from_torchvision(
     root = expand_path(dataset.path, f"params.yaml: datasets.{name}.path")
     try:
         parts = _torchvision_parts(name, dataset, getattr(library, of), root)
-    except (RuntimeError, OSError, TypeError, ValueError) as error:
+    except ProbelineError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a library's own parsers raise whatever they like
         raise ProbelineError(
             f"data set {name}",
             f"torchvision's {of} can't be read",
@@ -96,9 +99,9 @@ def _from_torchvision(
         for split, of_split in parts.items():
             for samples in of_split:
                 names = getattr(samples, "classes", None) or getattr(samples, "categories", None)
-                for number in range(len(samples)):
-                    image, label = _pair(name, of, samples[number])
-                    yield split, str(names[label] if names else label), ".png", png(image)
+                for sample in _each(name, map(samples.__getitem__, range(len(samples)))):
+                    image, label = _pair(name, of, sample)
+                    yield split, str(names[label] if names else label), *_stored(image)
                     progress.advance()
 
 
@@ -162,9 +165,33 @@ def _pair(name: str, of: str, sample: Any) -> tuple[Image.Image, int]:
             found=f"the label {label}",
             remedy="name a split that has labels with `splits`",
         )
-    return (image if image.mode in ("RGB", "L", "P", "RGBA", "1") else image.convert("RGB")), int(
-        label
-    )
+    return image, int(label)
+
+
+def _each(name: str, samples: Iterable[Any]) -> Iterator[Any]:
+    """A library's samples; what it raises while it reads one becomes an error of ours."""
+    number = 0
+    try:
+        for sample in samples:
+            yield sample
+            number += 1
+    except Exception as error:  # noqa: BLE001 - decoders and parsers raise whatever they like
+        raise ProbelineError(
+            f"data set {name}",
+            f"its library can't read sample {number}",
+            found=" ".join(f"{type(error).__name__}: {error}".split())[:300],
+            remedy="repair or download its files again",
+        ) from None
+
+
+def _stored(image: Image.Image) -> tuple[str, bytes]:
+    """A picture as a file that holds all of its brightness."""
+    if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits
+        file = io.BytesIO()
+        image.save(file, "TIFF")
+        return ".tif", file.getvalue()
+    plain = image.mode in ("RGB", "L", "P", "RGBA", "1")
+    return ".png", png(image if plain else image.convert("RGB"))
 
 
 def _from_hugging_face(
@@ -181,7 +208,9 @@ def _from_hugging_face(
         ) from None
     try:
         loaded = _load(name, dataset, of, library)
-    except (OSError, ValueError, RuntimeError, ConnectionError) as error:
+    except ProbelineError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a library's own parsers raise whatever they like
         raise ProbelineError(
             f"data set {name}",
             "can't be had from Hugging Face",

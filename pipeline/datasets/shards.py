@@ -10,7 +10,8 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -18,7 +19,8 @@ import pandas as pd
 from cache.errors import ProbelineError
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.labels import clean_label
-from pipeline.datasets.roots import Entry, Tar, explain_reading, whole
+from pipeline.datasets.ledger import Ledger
+from pipeline.datasets.roots import Entry, Listing, Tar, explain_reading, whole
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.tables import as_text, counted, refuse_two_spellings
@@ -41,10 +43,13 @@ class Shards:
         A folder with shards, or one shard.
     place : str
         For errors.
+    leave_out : sequence of str
+        Members that are no part of the data set; see `pipeline.datasets.roots.is_named`.
     """
 
-    def __init__(self, path: Path, place: str) -> None:
+    def __init__(self, path: Path, place: str, leave_out: Sequence[str] = ()) -> None:
         self.folder = path if path.is_dir() else path.parent
+        self._leave_out = tuple(leave_out)
         found = path.rglob("*.tar") if path.is_dir() else [path] * path.is_file()
         self._shards = {p.relative_to(self.folder).as_posix(): p for p in sorted(found)}
         if not self._shards:
@@ -57,13 +62,22 @@ class Shards:
             )
 
     def entries(self) -> list[Entry]:
-        """All regular files of all shards, sorted by path."""
-        found = [
-            Entry(f"{shard}/{entry.path}", entry.offset, entry.size)
-            for shard, path in self._shards.items()
-            for entry in Tar(path).entries()
-        ]
-        return sorted(found, key=lambda entry: entry.path)
+        """As `listing`."""
+        return self.listing().entries
+
+    def listing(self) -> Listing:
+        """All regular files of all shards, sorted by path; looked at once."""
+        return self._listing
+
+    @cached_property
+    def _listing(self) -> Listing:
+        found, folders, passed = [], [], Ledger()
+        for shard, path in self._shards.items():
+            inside = Tar(path, self._leave_out).listing()
+            found += [Entry(f"{shard}/{e.path}", e.offset, e.size) for e in inside.entries]
+            folders += [f"{shard}/{folder}" for folder in inside.folders]
+            passed.add_all(inside.ledger, shard)
+        return Listing(sorted(found, key=lambda entry: entry.path), sorted(folders), passed)
 
     def read(self, entry: Entry) -> bytes:
         """A member's content."""

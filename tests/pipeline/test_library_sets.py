@@ -257,3 +257,29 @@ def test_a_folder_of_parquet_files(study, hugging_face):
     for split, samples in saved.items():
         samples.to_parquet(project.folder / "root" / f"{split}-00000-of-00001.parquet")
     project.run("index", "pets").succeeded("6 train and 4 val images of 2 classes")
+
+
+def test_a_file_that_the_library_can_t_read_is_named(study):
+    project = study("torchvision:EuroSAT", val_fraction=0.5)
+    fill_folder(project.folder / "root" / "eurosat" / "2750", {"River": 4, "Forest": 4})
+    (project.folder / "root" / "eurosat" / "2750" / "River" / "002.png").write_bytes(b"<html>")
+    project.run("index", "pets").refused("can't read sample 6", "UnidentifiedImageError")
+    assert not list(Path("data/raw").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(0, 4096, 64, dtype=np.uint16),
+        np.arange(0, 300, 9, dtype=np.int32),
+        np.linspace(0, 3, 9, dtype="f4"),
+    ],
+)
+def test_a_picture_of_more_than_eight_bits_keeps_them(values):
+    from pipeline.datasets.library_sets import _stored
+
+    picture = Image.fromarray(values.astype(values.dtype).reshape(1, -1))
+    suffix, data = _stored(picture)
+    assert suffix == ".tif"
+    with Image.open(io.BytesIO(data)) as image:
+        np.testing.assert_array_equal(np.asarray(image), values.reshape(1, -1))
