@@ -42,12 +42,15 @@ def plan(measure: bool) -> None:
     and two seconds of trial on this machine; --measure times each network. Needs no weights. Ends
     with status 1 if something would stop `dvc repro`.
     """
+    from pipeline.planning.overview import data_lines
     from pipeline.planning.question import open_question
     from pipeline.planning.survey import survey
 
     study = load_study()
     found = survey(study, _probed(study) if measure else None)
     _print_datasets(found)
+    for line in data_lines(study):
+        click.echo(line)
     _say_times(study, found)
     _say_downloads(found.downloads)
     _say_training(study, found.training)

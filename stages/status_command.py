@@ -39,7 +39,7 @@ def status(whole: bool) -> None:
 
     Of a large study, what is not up to date is counted by kind; --all names every cell.
     """
-    from pipeline.planning.overview import study_overview
+    from pipeline.planning.overview import data_lines, study_overview
 
     study = load_study()
     overview = study_overview(study)
@@ -50,6 +50,8 @@ def status(whole: bool) -> None:
         f"embeddings of {cached:,} of {_many(cells, 'cell')} are cached\n"
     )
     _print_datasets(overview, models, whole=whole)
+    for line in data_lines(study):
+        click.echo(line)
     for protocol in protocol_list.PROTOCOLS:
         for line in protocol.not_run(study):
             click.echo(f"{protocol.label} not run: {line}")

@@ -10,11 +10,9 @@ from pathlib import Path, PurePosixPath
 from cache.errors import ProbelineError
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.known import known_dataset
+from pipeline.datasets.roots import unwanted
 from pipeline.datasets.settings import Dataset
 from pipeline.machine.environment import expand_path
-
-_NOT_OURS = (".", "@", "__MACOSX")
-"""How names begin that systems leave beside images."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +30,15 @@ class Watched:
     manifest : str
         A file that says which of them belong to the data set, or "": then a new file is none of
         it until that file names it.
+    leave_out : tuple of str
+        Files and folders that are no part of it; see `pipeline.datasets.roots.is_named`.
     """
 
     root: Path
     suffixes: frozenset[str]
     only: str = ""
     manifest: str = ""
+    leave_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def watched_files(name: str, dataset: Dataset) -> Watched | None:
         manifest = dataset.manifest
         if not (path / manifest).is_file():
             manifest = os.path.relpath(expand_path(manifest, place), path)
-    return Watched(path, SUFFIXES, manifest=manifest)
+    return Watched(path, SUFFIXES, manifest=manifest, leave_out=tuple(dataset.leave_out))
 
 
 def is_watchable(name: str, dataset: Dataset) -> bool:
@@ -122,10 +123,12 @@ def _entries(watched: Watched, folder: str) -> tuple[dict[str, tuple[int, int]],
     """The files that count and the folders directly in a folder."""
     files, folders = {}, []
     for entry in sorted(os.scandir(watched.root / folder), key=lambda entry: entry.name):
-        if entry.name.startswith(_NOT_OURS):
-            continue
         inside = f"{folder}/{entry.name}" if folder else entry.name
-        if entry.is_dir():
+        is_folder = entry.is_dir()
+        # A manifest may name hidden files, and what it does not name is none of the data set.
+        if not watched.manifest and unwanted(inside, watched.leave_out, is_folder=is_folder):
+            continue
+        if is_folder:
             folders.append(inside)
         elif PurePosixPath(entry.name).suffix.lower() in watched.suffixes:
             state = state_of(entry)
