@@ -416,7 +416,7 @@ def stages():
     p["pretrain"] = {}
     p["finetune"] = {}
     p["transfer"] = {}
-    p["fewshot"] |= {"coarse": {}, "class_counts": []}
+    p["fewshot"] |= {"coarse": {}, "ways": []}
     arch = (
         ("resnet18",)
         if TINY

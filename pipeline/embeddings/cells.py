@@ -24,7 +24,7 @@ from pipeline.study.schema import Study
 _OF_A_ROW = ("architecture", "arguments", "weights", "feature", "transform", "precision")
 """The parts of a key that a row depends on, beside its image."""
 
-_OF_THE_DATA = ("decoder", "view", "pad", "white")
+_OF_THE_DATA = ("decoder", "view", "pad", "grey")
 """The parts of a key's transform that are not the model's."""
 
 State = Literal["cached", "missing", "stale", "damaged"]
@@ -54,6 +54,7 @@ def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -
     seeded = {"seed": "digest"} if index.seeds == "digest" else {}
     augmented = {"view": {"number": view, **VIEW_RULES, **seeded}} if view else {}
     padded = {"pad": "square"} if index.pad else {}
+    pixels = {"decoder": DECODER, **index.grey_key}
     return {
         "format": KEY_FORMAT,
         "samples": index.samples_digest(samples),
@@ -62,7 +63,7 @@ def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -
         "arguments": entry.arguments,
         "weights": card.weights,
         "feature": entry.feature,
-        "transform": {"decoder": DECODER, **card.transform, **augmented, **padded},
+        "transform": {**pixels, **card.transform, **augmented, **padded},
         # Of imported embeddings nobody here knows it, and a setting does not change it.
         "precision": "imported" if entry.weights == "imported" else study.extraction.precision,
         "storage": study.extraction.storage,

@@ -158,6 +158,7 @@ def _one_pass(index: Index, split: str, root: Root, writers: Writers, machine: M
         machine.workers,
         pad=index.pad,
         seeds=index.seeds,
+        white=index.white,
     )
     for writer in writers:
         writer.begin()

@@ -45,6 +45,8 @@ class BatchLoader:
         Threads; 0 decodes in the caller's.
     pad : bool
         Whether images are first padded with black to a square.
+    white : float, optional
+        What is white in grey images of more than 8 bits, as the index holds it.
     ahead : int
         Batches decoded ahead of the one in use.
     seeds : {"row", "digest"}
@@ -59,10 +61,11 @@ class BatchLoader:
         workers: int,
         *,
         pad: bool = False,
+        white: float | None = None,
         ahead: int = AHEAD,
         seeds: str = "row",
     ) -> None:
-        self._pad, self._ahead = pad, ahead
+        self._pad, self._white, self._ahead = pad, white, ahead
         self._root, self._entries = root, entries_of(samples)
         self._digests = samples["sha256"].tolist()
         self._geometries, self._workers = geometries, workers
@@ -104,7 +107,7 @@ class BatchLoader:
                 found="other content",
                 remedy="index the data set again: dvc repro -f index@NAME",
             )
-        image = decode(data, entry.path)
+        image = decode(data, entry.path, self._white)
         if self._pad:
             image = padded(image)
         seed = int(self._digests[row][:16], 16) if self._by_digest else row

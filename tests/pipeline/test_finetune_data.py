@@ -54,7 +54,9 @@ def given(index: Index, seed: int = 0, **run):
 @pytest.mark.parametrize("seeds", ["digest", "row"])
 def test_a_few_shot_run_gets_the_probes_own_draw(budget, draw, seeds):
     index = replace(index_of([40, 25, 11]), seeds=seeds)
-    settings = Fewshot(shots=[1, 3], fractions=[0.2, 0.5], seed=3, draws=4, draws_above_five=3)
+    settings = Fewshot(
+        shots=[1, 3], fractions=[0.2, 0.5], seed=3, episodes=4, episodes_above_five=3
+    )
     (stored,) = [
         d
         for d in draws_of(settings, index.labels("train"), 3, index.draw_names("train"))

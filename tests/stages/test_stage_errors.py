@@ -83,7 +83,7 @@ def test_one_bad_model_keeps_no_other_from_being_named(project):
 
 def test_more_neighbours_than_train_images(project):
     project.prepare()
-    project.params["neighbors"]["keep"] = 9
+    project.params["neighbors"]["n_neighbors"] = 9
     project.params["knn"]["k"] = [3, 9]
     project.write()
     for stage in ("neighbors", "knn"):
