@@ -92,7 +92,7 @@ def write_study(models: int, datasets: int) -> Study:
     with open(REPOSITORY / "studies" / "digits.yaml", encoding="utf-8") as file:
         params: dict[str, Any] = YAML(typ="safe").load(file)
     params["pretrain"] = {}
-    params["fewshot"] |= {"class_counts": [], "coarse": {}}
+    params["fewshot"] |= {"ways": [], "coarse": {}}
     params["finetune"] = {}  # its scores are imported
     params["datasets"] = {
         f"data_{number}": {
@@ -157,7 +157,7 @@ def fill_cell(dataset: int, model: int) -> None:
         keys: dict[str, str] = {
             split: fingerprint(cell_key(study, other, split, entry, card)) for split in SPLITS
         }
-        return {**keys, "names": other.names_digest}
+        return {**keys, **other.beside_cells}
 
     labels = index.labels("val")
     rng = np.random.default_rng([dataset, model])

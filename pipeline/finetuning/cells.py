@@ -95,6 +95,7 @@ def keys_of(study: Study, index: Index, model: str) -> dict[str, dict[str, Any]]
         "val": index.samples_digest("val"),
         "names": index.names_digest,
         "pad": index.pad,
+        **index.grey_key,
         "architecture": entry.architecture,
         "arguments": entry.arguments,
         "weights": card.weights,
@@ -102,8 +103,10 @@ def keys_of(study: Study, index: Index, model: str) -> dict[str, dict[str, Any]]
         "transform": dict(card.transform),
         "seed": study.finetune.seed,
     }
+    seed = study.fewshot.seed
+    draws = {"draws": seed if index.seeds == "row" else {"seed": seed, "by": index.seeds}}
     return {
-        name: common | {"run": run_key(run)} | ({"draws": study.fewshot.seed} if run.few else {})
+        name: common | {"run": run_key(run)} | (draws if run.few else {})
         for name, run in study.finetune.runs.items()
     }
 

@@ -78,7 +78,7 @@ def loading_part(entry: Model, *, without_feature: bool = False) -> dict[str, An
     words = {"method", "family", "backbone", "supervision", "kind", "source", "trust"}
     words |= {"trained_on"}
     words |= {"preprocessing"}  # the name of a transform, whose settings are all here
-    return entry.model_dump(exclude=words | ({"feature"} if without_feature else set()))
+    return entry.to_key(exclude=words | ({"feature"} if without_feature else set()))
 
 
 def _path(name: str, entry: Model) -> Path:

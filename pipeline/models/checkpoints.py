@@ -17,8 +17,16 @@ import torch
 
 from cache.errors import ProbelineError
 from pipeline.models import inert_pickle
+from pipeline.models.checkpoint_faults import is_safetensors, shard_of_several, why_unreadable
 from pipeline.models.inert_pickle import Inert, inert_within
 from pipeline.models.settings import Checkpoint
+from pipeline.models.state_faults import (
+    no_weights,
+    not_finite,
+    not_floating,
+    of_other_channels,
+    of_other_size,
+)
 
 StateDict = dict[str, torch.Tensor]
 
@@ -44,16 +52,14 @@ def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
             found=str(path.absolute()),
             remedy="correct `weights`, or put the file there",
         )
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            tensors: StateDict = load_file(path)
-            return tensors
-        except (SafetensorError, ValueError, OSError) as error:
-            raise _damaged(path, place, error) from None
-    loaded = _unpickled(path, place)
+    if part := shard_of_several(path):
+        raise CheckpointError(
+            place,
+            f"is part {part[0]} of {part[1]} of a checkpoint: the other parts' weights are missing",
+            found=path.name,
+            remedy="join the parts (save one state_dict of all of them), and name that file",
+        )
+    loaded = _read(path, place)
     if not isinstance(loaded, Mapping):
         raise CheckpointError(
             place,
@@ -63,6 +69,18 @@ def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
             remedy="save the model's state_dict",
         )
     return loaded
+
+
+def _read(path: Path, place: str) -> Any:
+    """What the file holds, by its content: some files of safetensors are called .bin."""
+    try:
+        if is_safetensors(path):
+            from safetensors.torch import load_file
+
+            return load_file(path)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
+        raise _unreadable(path, place, error) from None
+    return _unpickled(path, place)
 
 
 def require_plain(checkpoint: Mapping[str, Any], place: str) -> None:
@@ -83,21 +101,22 @@ def _unpickled(path: Path, place: str) -> Any:
     PyTorch's refuses a file for a logger's history or an argparse.Namespace beside the weights.
     """
     try:
-        with warnings.catch_warnings():
+        # An open file: of a path, PyTorch believes the ending.
+        with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of newer protocols of pickle, which ours reads
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # PyTorch's own words recommend to load the file unsafely.
         refused = re.search(r"GLOBAL (\S+)", str(error))
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        raise _damaged(path, place, error) from None
+    except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
+        raise _unreadable(path, place, error) from None
     try:
         return _read_inertly(path)
     except Exception as error:  # noqa: BLE001  whatever a damaged file makes of the stack
         asked = re.search(r"GLOBAL (\S+)", str(error)) or refused
         if asked:
             raise _objects(place, asked[1]) from None
-        raise _damaged(path, place, ValueError("its bytes are no pickle")) from None
+        raise _unreadable(path, place, ValueError("its bytes are no pickle")) from None
 
 
 def _read_inertly(path: Path) -> Any:
@@ -140,7 +159,7 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
     origin: dict[str, str] = {}
     for key, value in node.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-            value = torch.from_numpy(value)
+            value = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
         name = str(key).removeprefix(rules.strip_prefix)
         if any(name.startswith(prefix) for prefix in rules.drop):
             continue
@@ -148,6 +167,14 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
             raise _objects(place, f"{value.origin}, at {key}")
         if not isinstance(value, torch.Tensor):
             continue  # epochs, arguments and the like
+        if what := no_weights(str(key), value):
+            raise CheckpointError(
+                place,
+                "the checkpoint's weights are no plain numbers",
+                expected="dense tensors of floating-point numbers",
+                found=what,
+                remedy="save the network before it is quantised, or as plain float32 tensors",
+            )
         name = _renumbered(name, rules.renumber, place)
         for old, new in rules.rename.items():
             name = name.replace(old, new)
@@ -325,17 +352,49 @@ def load_exactly(
             )
             if keys
         ]
-        near = difflib.get_close_matches(absent[0], surplus, n=1) if absent and surplus else []
-        hint = f" (is {near[0]} the checkpoint's name of {absent[0]}?)" if near else ""
         raise CheckpointError(
             place,
             "the checkpoint does not fit the architecture",
             expected=f"the {len(own)} keys of the architecture, each in its shape",
             found="; ".join(found),
-            remedy="correct `architecture` or `arguments`; or declare the difference with "
-            f"checkpoint.strip_prefix, .rename, .drop or .missing{hint}",
+            remedy=_remedy(model, state, own, absent, surplus),
+        )
+    if wrong := not_floating(state, own):
+        raise CheckpointError(
+            place,
+            "the checkpoint's weights are no floating-point numbers: it is quantised",
+            expected="float16, bfloat16, float32 or float64",
+            found=_some(wrong),
+            remedy="save the network before it is quantised",
         )
     model.load_state_dict(state, strict=False)
+    if wrong := not_finite(model, state):
+        raise CheckpointError(
+            place,
+            "the checkpoint's weights are not finite, as after a training that diverged",
+            expected="finite numbers that float32 can hold",
+            found=f"NaN or infinity in {_some(wrong)}",
+            remedy="take an earlier checkpoint of that training",
+        )
+
+
+def _remedy(
+    model: torch.nn.Module, state: StateDict, own: StateDict, absent: list[str], surplus: list[str]
+) -> str:
+    """What to do about keys that do not fit: what is certain, or else what may be meant."""
+    if channels := of_other_channels(state, own):
+        return f"{channels}: take a checkpoint for RGB images, which all images become here"
+    if size := of_other_size(state, own, model):
+        return (
+            f"pos_embed is of images of {size} x {size} pixels: set `input_size: {size}` and "
+            f"`arguments: {{img_size: {size}}}`"
+        )
+    near = difflib.get_close_matches(absent[0], surplus, n=1) if absent and surplus else []
+    hint = f" (is {near[0]} the checkpoint's name of {absent[0]}?)" if near else ""
+    return (
+        "correct `architecture` or `arguments`; or declare the difference with "
+        f"checkpoint.strip_prefix, .rename, .drop or .missing{hint}"
+    )
 
 
 def _objects(place: str, found: str) -> CheckpointError:
@@ -349,17 +408,9 @@ def _objects(place: str, found: str) -> CheckpointError:
     )
 
 
-def _damaged(path: Path, place: str, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        place,
-        "the checkpoint is damaged or no checkpoint",
-        found=f"{path} ({path.stat().st_size} bytes): {_first_sentence(error)}",
-        remedy="copy or download the file again",
-    )
-
-
-def _first_sentence(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:300] or type(error).__name__
+def _unreadable(path: Path, place: str, error: Exception) -> CheckpointError:
+    problem, found, remedy = why_unreadable(path, error)
+    return CheckpointError(place, problem, found=found, remedy=remedy)
 
 
 def _some(keys: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -40,7 +41,7 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
 def _prepare(settings: Fewshot, index: Index, say: Say) -> None:
     """Check a data set's problems and store its draws; say what it is too small for."""
     problems_of(settings, index.name, index.classes)
-    for count in settings.class_counts:
+    for count in settings.ways:
         if count >= len(index.classes):
             say(f"{index.name}: not {count} classes at a time of {len(index.classes)}")
     for budget, labels in short_classes(store_draws(settings, index)).items():
@@ -61,7 +62,8 @@ def run_fewshot(study: Study, task: Task) -> Scored:
     """
     settings = study.fewshot
     labels, val_labels = task.train.labels(), task.val.labels()
-    draws = draws_of(settings, labels, len(task.classes))
+    names = read_index(task.dataset).draw_names("train")
+    draws = draws_of(settings, labels, len(task.classes), names)
     drawn = np.unique(np.concatenate([draw.rows for draw in draws]))
     among_drawn = [replace(draw, rows=np.searchsorted(drawn, draw.rows)) for draw in draws]
     episodes = run_episodes(
@@ -83,15 +85,21 @@ def run_fewshot(study: Study, task: Task) -> Scored:
     return Scored(rows, episode_table(episodes))
 
 
-def draws_of(settings: Fewshot, labels: NDArray[np.integer], n_classes: int) -> list[Draw]:
-    """The draws of a train split, the same for every model."""
+def draws_of(
+    settings: Fewshot,
+    labels: NDArray[np.integer],
+    n_classes: int,
+    names: Sequence[str] | None = None,
+) -> list[Draw]:
+    """The draws of a train split, the same for every model; see `make_draws` for `names`."""
     return make_draws(
         labels,
         n_classes,
         budgets(settings.shots, settings.fractions),
         seed=settings.seed,
-        few_draws=settings.draws,
-        draws=settings.draws_above_five,
+        few_draws=settings.episodes,
+        draws=settings.episodes_above_five,
+        names=names,
     )
 
 
@@ -109,12 +117,15 @@ def store_draws(settings: Fewshot, index: Index) -> list[Draw]:
     -------
     list of Draw
     """
-    draws = draws_of(settings, index.labels("train"), len(index.classes))
+    names = index.draw_names("train")
+    draws = draws_of(settings, index.labels("train"), len(index.classes), names)
     key = {
         "format": DRAWS_FORMAT,
         "train": index.samples_digest("train"),
-        "settings": settings.model_dump(exclude={"heads", "class_counts", "coarse"}),
+        "settings": settings.to_key(exclude={"heads", "ways", "coarse"}),
     }
+    if names is not None:
+        key["seeds"] = index.seeds
     path = draws_path(index.name)
     if not is_current_record(path, key):
         write_record(path, key=key, scores=[], outcomes=_draw_table(draws, index))

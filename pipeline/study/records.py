@@ -23,7 +23,8 @@ _FORMAT_WITHOUT_METRICS = 2
 
 Fingerprints = Callable[[str], Mapping[str, str]]
 """Of one model's cells on the data set named, and of the names of its classes and groups:
-``{"train": ..., "val": ..., "names": ...}``."""
+``{"train": ..., "val": ..., "names": ...}``; with what seeds the data set's views and draws, as
+``seeds`` (where nothing says it: the row)."""
 
 
 def protocols_of(study: Study) -> tuple[str, ...]:
@@ -42,7 +43,7 @@ def is_asked(study: Study, protocol: str, dataset: str, model: str) -> bool:
 
 def settings_of(study: Study, protocol: str) -> dict[str, Any]:
     """The settings that a protocol's numbers depend on."""
-    return {name: getattr(study, name).model_dump() for name in protocol_named(protocol).sections}
+    return {name: getattr(study, name).to_key() for name in protocol_named(protocol).sections}
 
 
 def record_key(
@@ -60,12 +61,14 @@ def record_key(
         Of the model's cells.
     """
     of = protocol_named(protocol)
-    key = {
+    cells = dict(fingerprints(dataset))
+    seeds = cells.pop("seeds", "row")
+    key: dict[str, Any] = {
         "format": RECORD_FORMAT if of.classifies else _FORMAT_WITHOUT_METRICS,
         "protocol": protocol,
         "settings": of.settings(study, dataset) if of.settings else settings_of(study, protocol),
         "rules": of.rules(),
-        **fingerprints(dataset),
+        **cells,
     }
     if of.sources is not None:
         key["sources"] = {
@@ -74,8 +77,12 @@ def record_key(
         }
     if of.classifies and (names := metrics.names_in_keys()):
         key["metrics"] = names
+    if of.drawn and seeds != "row":
+        key["draws"] = seeds
     if views := of.views(study):  # whose cells are not among those above
         key["views"] = {"count": views, **VIEW_RULES}
+        if seeds != "row":
+            key["views"]["seed"] = seeds
     return key
 
 

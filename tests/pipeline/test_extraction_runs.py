@@ -124,7 +124,7 @@ def test_a_cell_of_another_precision_is_stale_and_says_why(project):
     project.run("knn").refused(
         "model tiny on data set pets", 'precision: "float32" -> "bfloat16"', "dvc repro"
     )
-    project.run("extract", "pets").succeeded("tiny is stale, computed again: ", "0 cached, 1 comp")
+    project.run("extract", "pets").succeeded("tiny is stale, made again: ", "0 cached, 1 comp")
     project.knn().succeeded("1 computed")
 
 

@@ -35,7 +35,7 @@ def faulty(project):
         "shots": [1, 2],
         "heads": ["prototypes", "ridge", "logistic"],
         "draws": 2,
-        "class_counts": [3],
+        "ways": [3],
     }
     project.params["transfer"] = {"sources": ["pets"]}
     project.params["predictors"] = {"names": ["rankme", "logme", "h_score", "nc1", "label_cka"]}
