@@ -46,7 +46,7 @@ def choosing(evidence: Evidence) -> xr.Dataset:
         "decision_accuracy", "decided_pairs", "top_half", "regret_crossed", "regret_naive",
         "best_less_median", "top1", "top3",
     )  # fmt: skip
-    models, alpha = np.array(evidence.models), 1 - evidence.settings.confidence
+    models, alpha = np.array(trusted.found.models), 1 - evidence.settings.confidence
     single = {name: np.full(found.pick.shape, np.nan) for name in names}
     for t, target in enumerate(found.targets):
         known = noise.columns.get(target.key), tests.get(target.key)
@@ -121,7 +121,9 @@ def _judge(
         place = [column.models.index(name) for name in names]
         result["regret_crossed"] = crossed_regret(chosen, column.halves[:, :, place])
     if tests is not None:
-        mine = proxy[np.isin(models, tests.models)]  # both in the study's order
+        # Who is left out of headlines has outcomes, too: no value here, so no decided pair.
+        known = dict(zip(models.tolist(), proxy, strict=True))
+        mine = np.array([known.get(model, np.nan) for model in tests.models])
         first, second = (mine[side] for side in tests.pairs)
         decided = tests.p_max_t < alpha
         decided &= np.isfinite(first) & np.isfinite(second)

@@ -109,6 +109,8 @@ class Evidence:
         Reading costs time and memory: a statistic asks for what it needs, and keeps nothing.
     read_draws : callable
         From a few-shot variant and a data set to its scores by draw; cheap.
+    untrained : frozenset of str
+        Models whose weights are an initialisation, by params.yaml. The cube's words may name more.
     """
 
     cube: xr.Dataset
@@ -116,6 +118,7 @@ class Evidence:
     tests: Mapping[str, ValSplit]
     read_hits: Callable[[str, str], Hits]
     read_draws: Callable[[str, str], Draws] = field(default=_no_draws)
+    untrained: frozenset[str] = frozenset()
 
     @property
     def headline(self) -> Mapping[str, str]:
@@ -165,7 +168,8 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
             return _no_draws(variant, dataset)
         return _draws(study, current, variants[variant], dataset)
 
-    return Evidence(cube, study.correlation, tests, read_hits, read_draws)
+    untrained = frozenset(n for n, m in study.models.items() if m.weights.startswith("random("))
+    return Evidence(cube, study.correlation, tests, read_hits, read_draws, untrained)
 
 
 def _val_split(index: Index) -> ValSplit:

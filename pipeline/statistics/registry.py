@@ -14,6 +14,7 @@ import xarray as xr
 from pipeline.scores.score_table import to_csv
 from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.choosing import choosing
+from pipeline.statistics.comparison import comparison
 from pipeline.statistics.complexity_gap import complexity_gap
 from pipeline.statistics.disattenuation import disattenuated_pearson, reliability
 from pipeline.statistics.enough_images import enough_images, images_to_separate
@@ -39,6 +40,7 @@ from pipeline.statistics.within import predictors_given_backbone, within_backbon
 STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "mean_scores": mean_scores,
     "trust": trust,
+    "comparison": comparison,
     "predictor_differences": predictor_differences,
     "choosing": choosing,
     "fidelity_cost": fidelity_cost,
