@@ -43,7 +43,7 @@ def _correlate() -> None:
     statistics = compute_statistics(gather_evidence(study, cube))
     write_netcdf(correlations, CORRELATION_NC, statistics)
     write_tables(statistics)
-    summary = tracked(cube, correlations)
+    summary = tracked(cube, correlations, statistics)
     write_durably(METRICS_JSON, (json.dumps(summary, indent=1) + "\n").encode())
     for name, rows in plot_tables(cube, correlations).items():
         write_durably(PLOTS / f"{name}.json", (json.dumps(rows, indent=0) + "\n").encode())
@@ -53,6 +53,8 @@ def _correlate() -> None:
         f"{columns * (columns - 1) // 2:,} pairs of {columns} score columns over "
         f"{cube.sizes['model']} models, {time.monotonic() - start:.1f} s",
     )
+    for text in summary["statements"].values():
+        say("correlate", text)
 
 
 def write_tables(statistics: Mapping[str, xr.Dataset]) -> None:

@@ -16,6 +16,7 @@ from pipeline.nearest.data_checks import checks_path
 from pipeline.protocol_list import protocol_label
 from pipeline.protocols.fewshot import FEWSHOT
 from pipeline.protocols.linear import LINEAR
+from pipeline.protocols.predictors import PREDICTORS
 from pipeline.protocols.transfer import TRANSFER
 from pipeline.provenance import describe_audit
 from pipeline.report.inputs import Inputs
@@ -69,6 +70,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             tuple(not_run(study)),
             cells,
         ),
+        *_undefined_predictors(inputs),
         *_test_images_only(inputs),
         Gap(
             "Cells without provenance",
@@ -114,6 +116,30 @@ def missing_cells(inputs: Inputs) -> Gap:
         _missing(inputs),
         int(asked),
     )
+
+
+def _undefined_predictors(inputs: Inputs) -> list[Gap]:
+    """Cheap predictors that were computed and have no value; nothing to say without any."""
+    rows = inputs.scores
+    if "protocol" not in rows:
+        return []
+    rows = rows[(rows["protocol"] == PREDICTORS.name) & (rows["metric"] == "promise")]
+    if rows.empty:
+        return []
+    places = [
+        f"{row['label']} of {row['model']} on {row['dataset']}"
+        + (f": {reason}" if (reason := json.loads(row["details"] or "{}").get("reason")) else "")
+        for row in rows[rows["value"].isna()].to_dict("records")
+    ]
+    return [
+        Gap(
+            "Cheap predictors without a value",
+            "They were computed and are undefined for these models: they count as missing, and what "
+            "is said of such a predictor is of the other models.",
+            tuple(places),
+            len(rows),
+        )
+    ]
 
 
 def _test_images_only(inputs: Inputs) -> list[Gap]:

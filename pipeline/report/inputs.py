@@ -22,9 +22,10 @@ from pipeline.scores.foreign_scores import load_foreign
 from pipeline.scores.netcdf import read_netcdf_groups
 from pipeline.scores.score_table import read_scores
 from pipeline.scores.variant_table import variants_of
+from pipeline.statistics.analysis import columns_of
 from pipeline.statistics.evidence import ValSplit, gather_evidence
 from pipeline.study import Study
-from pipeline.variants.column import EACH_TARGET, Column, column_name
+from pipeline.variants.column import Column, column_name
 from pipeline.variants.variant import Variant
 
 _REMEDY = "run `dvc repro` (or the stages `collect`, then `correlate`)"
@@ -72,12 +73,7 @@ class Inputs:
     @cached_property
     def columns(self) -> Mapping[str, Column]:
         """All columns of scores by their names in correlation.nc, ``protocol/variant@data set``."""
-        found = (
-            Column(variant, dataset)
-            for variant in self.variants.values()
-            for dataset in [*self.datasets(), EACH_TARGET]
-        )
-        return {column.name: column for column in found}
+        return columns_of(self.cube)
 
     @property
     def metric(self) -> str:

@@ -85,6 +85,8 @@ def _predictors(found: Answers) -> list[str]:
     more = len(found.predictors) - MOST_PREDICTORS
     notes = [f"Targets: out-of-domain {found.targets}."] if found.predictors else []
     notes += [f"{more} further predictors are in the report."] if more > 0 else []
+    notes += ["\n".join(f"- {_text(a.text)}" for a in found.advices)] if found.advices else []
+    notes += [_text(text) for a in found.advices[:1] for text in a.others]
     notes += [_text(found.withheld)] if found.withheld else []
     return ["## What predicts out-of-domain scores", *_table(header, lines), *notes]
 

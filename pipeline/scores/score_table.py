@@ -25,8 +25,9 @@ SCORE_COLUMNS = (
 
 MODEL_WORDS = ("family", "backbone", "method", "supervision", "kind")
 DATASET_WORDS = ("role", "cluster", "shift")
-MODEL_SIZES = ("parameters", "dimension")
-"""Number of weights, and of features per image."""
+MODEL_SIZES = ("parameters", "dimension", "gmacs", "imagenet_top1")
+"""Number of weights, of features per image, billions of multiply-adds of one image, and the top-1
+accuracy on ImageNet that others published: what can be known of a model before it is evaluated."""
 
 CELL_COSTS = ("images", "extraction_seconds")
 """Forward passes behind a model's embeddings of a data set (views included), and their seconds."""

@@ -27,7 +27,7 @@ from pipeline.statistics.jackknife import MIN_GROUPS, Jackknife, deletion_groups
 from pipeline.statistics.panel import words
 from pipeline.statistics.predictions import ALL, Predictions, mean_of_known, predictions
 from pipeline.statistics.regret import top_half, top_ten
-from pipeline.statistics.simultaneous import joint_quantile
+from pipeline.statistics.simultaneous import joint_interval, joint_quantile
 from pipeline.statistics.trained import left_out
 from pipeline.statistics.trust import coordinates
 from pipeline.statistics.withheld import withheld
@@ -232,12 +232,13 @@ def _intervals(
         jackknife.leave_out(means, True, limit)
         steps.append(z_of(means, limit))
     middle = z_of(mean, at)
-    error = np.maximum(jackknife.error(), least_rho_error(np.tanh(middle), count))
     table["low"], table["high"] = jackknife.interval(least_rho_error(np.tanh(middle), count))
     deviations = np.array(steps)[:, ground.compared]
     deviations = deviations[:, np.isfinite(deviations).all(axis=0)]
-    wide = joint_quantile(deviations - deviations.mean(axis=0), confidence) * error
-    table["joint_low"], table["joint_high"] = np.tanh(middle - wide), np.tanh(middle + wide)
+    quantile = joint_quantile(deviations - deviations.mean(axis=0), confidence)
+    table["joint_low"], table["joint_high"] = joint_interval(
+        middle, quantile * jackknife.error(), table["low"], table["high"]
+    )
     table["over_models"] = np.where(ground.compared, float(over_models), np.nan)
     return table
 

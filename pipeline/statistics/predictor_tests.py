@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.protocols.finetune import FINETUNE
 from pipeline.protocols.linear import LINEAR
 from pipeline.statistics.correlation import MIN_FAMILIES
-from pipeline.statistics.differences import POWER, Differences, judged_together
+from pipeline.statistics.differences import POWER, Differences, judged_together, untested
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import Fidelity, Redraws, fidelity, measure_fidelity
 from pipeline.statistics.multiplicity import benjamini_hochberg
@@ -58,7 +58,7 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
     sets = [*shared, *(q for q in found.protocols if q not in shared)]
     names = (
         "difference", "low", "high", "new_low", "new_high", "p", "p_bh", "p_max_t", "p_holm",
-        "detectable",
+        "detectable", "joint_low", "joint_high",
     )  # fmt: skip
     table = {name: np.full((len(labels), len(labels), len(sets)), np.nan) for name in names}
     first = [(i, reference) for i in range(len(labels)) if i != reference and reference is not None]
@@ -70,7 +70,7 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
         for column, values in zip(
             names,
             (told.value, told.low, told.high, *new, told.p, None, told.p_max_t, told.p_holm,
-             told.detectable),
+             told.detectable, told.joint_low, told.joint_high),
             strict=True,
         ):  # fmt: skip
             for k, (i, j) in enumerate(first if values is not None else ()):
@@ -83,7 +83,8 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
         attrs={
             "definition": definition,
             "source": _SOURCE,
-            "interval": f"{confidence:.0%} percentiles, of each difference alone; new_low and "
+            "interval": f"{confidence:.0%} percentiles, of each difference alone; joint_low and "
+            "joint_high: for all comparisons with the reference at once, by max-T; new_low and "
             "new_high: for new targets, over families and clusters of data sets",
             "headline_targets": found.headline_set,
             "reference": "" if reference is None else labels[reference],
@@ -220,7 +221,7 @@ def compared(contests: Contests, name: str, confidence: float) -> Differences:
     value = contests.both.value(chosen)
     if contests.redraws.families is None:
         # Models of one family are alike: redrawing models alone promises too narrow an interval.
-        return Differences(value, *[np.full(len(value), np.nan)] * 6)
+        return untested(value)
     redraws = [contests.both.differences(d, chosen) for d in contests.redraws.over_models]
     return judged_together(value, redraws, confidence)
 

@@ -12,6 +12,11 @@ from collections.abc import Callable, Mapping
 import xarray as xr
 
 from pipeline.scores.score_table import to_csv
+from pipeline.statistics.against_null import (
+    against_null_models,
+    null_models,
+    without_strongest,
+)
 from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.choosing import choosing
 from pipeline.statistics.comparison import comparison
@@ -42,6 +47,9 @@ STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "trust": trust,
     "comparison": comparison,
     "predictor_differences": predictor_differences,
+    "null_models": null_models,
+    "against_null_models": against_null_models,
+    "without_strongest": without_strongest,
     "choosing": choosing,
     "fidelity_cost": fidelity_cost,
     "normalization_tests": normalization_tests,

@@ -50,3 +50,26 @@ def joint_quantile(deviations: Floats, confidence: float) -> float:
     normal[:, still] = rng.standard_normal((SIMULATED, int(still.sum())))
     scale = np.sqrt(rng.chisquare(freedom, SIMULATED) / freedom)
     return max(alone, float(np.quantile(np.abs(normal).max(axis=1) / scale, confidence)))
+
+
+def joint_interval(
+    middle: Floats, half: Floats, low: Floats, high: Floats
+) -> tuple[Floats, Floats]:
+    """The simultaneous interval of correlations, and no narrower than each one's own.
+
+    A jackknife's own error is multiplied by the joint quantile. The least error of a correlation is
+    that of independent models, not one that was chosen for being small: it bounds as it does alone.
+
+    Parameters
+    ----------
+    middle : ndarray of shape (n_statistics,)
+        On the atanh scale.
+    half : ndarray of the same shape
+        Joint quantile times the jackknife's error.
+    low, high : ndarray of the same shape
+        Own intervals, with the least error.
+    """
+    return (
+        np.minimum(low, np.tanh(middle - half)),
+        np.maximum(high, np.tanh(middle + half)),
+    )

@@ -129,9 +129,9 @@ def _jackknifed(
             found.over_sets(found.by_protocol(any_used)) > 0,
             _limits_of_means(left, known, found),
         )
-    of_means = _limits_of_means(at, known, found)[0]
     n = _fewest(models_of(found), known, found)
-    least = least_errors(np.clip(means[0], -of_means, of_means), n, counts)
+    clipped = np.tanh(z_of(means, _limits_of_means(at, known, found)))
+    least = np.stack([least_errors(values, n, counts) for values in clipped])
     low, high = (
         np.where(counts < MIN_GROUPS, np.nan, end) for end in jackknife.interval(least)
     )
