@@ -11,6 +11,7 @@ __all__ = [
     "MINUS", "NOTHING", "count", "interval", "p_value", "percent", "points", "rho", "seconds",
 ]  # fmt: skip
 
+
 def percent(x: float) -> str:
     """0.812 as 81.2%."""
     return signed(f"{100 * x:.1f}%") if math.isfinite(x) else NOTHING

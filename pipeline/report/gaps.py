@@ -134,8 +134,8 @@ def _undefined_predictors(inputs: Inputs) -> list[Gap]:
     return [
         Gap(
             "Cheap predictors without a value",
-            "They were computed and are undefined for these models: they count as missing, and what "
-            "is said of such a predictor is of the other models.",
+            "They were computed and are undefined for these models: they count as missing, and "
+            "what is said of such a predictor is of the other models.",
             tuple(places),
             len(rows),
         )
@@ -298,9 +298,9 @@ def _doubtful_fits(inputs: Inputs) -> list[Gap]:
 
 
 def withheld_statistics(inputs: Inputs) -> list[tuple[str, str]]:
-    """Statistics that have nothing to say of this study, and why."""
-    return [
-        (name.replace("_", " "), str(found.attrs["withheld"]))
-        for name, found in inputs.statistics.items()
-        if not found.data_vars and found.attrs.get("withheld")
-    ]
+    """Statistics that have nothing to say of this study, and why, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for name, found in inputs.statistics.items():
+        if not found.data_vars and (reason := str(found.attrs.get("withheld", ""))):
+            by_reason.setdefault(reason, []).append(name.replace("_", " "))
+    return [(", ".join(names), reason) for reason, names in by_reason.items()]

@@ -13,8 +13,9 @@ from pipeline import metrics
 from pipeline.protocol_list import protocol_label
 from pipeline.report.answers import Answers, answer
 from pipeline.report.formats import interval, percent, rho
-from pipeline.report.gaps import missing_cells
+from pipeline.report.gaps import missing_cells, withheld_statistics
 from pipeline.report.inputs import Inputs
+from pipeline.statistics.written import counted
 from pipeline.variants.column import Column
 
 MOST_PREDICTORS = 8
@@ -55,7 +56,9 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
         "can’t be told apart from it",
     ]
     missing = len(missing_cells(inputs).places)
-    gaps = f"{missing:,} cells are missing; models with one have no mean." if missing else ""
+    verb = "is" if missing == 1 else "are"
+    said = f"{counted(missing, 'cell')} {verb} missing; models with one have no mean."
+    gaps = said if missing else ""
     return [
         "## Best models, by mean over data sets",
         *_table(header, lines),
@@ -84,7 +87,11 @@ def _predictors(found: Answers) -> list[str]:
     header = ["predictor", "mean Spearman ρ", against, "targets", "models"]
     more = len(found.predictors) - MOST_PREDICTORS
     notes = [f"Targets: out-of-domain {found.targets}."] if found.predictors else []
-    notes += [f"{more} further predictors are in the report."] if more > 0 else []
+    notes += (
+        [f"{counted(more, 'further predictor')} {'is' if more == 1 else 'are'} in the report."]
+        if more > 0
+        else []
+    )
     notes += ["\n".join(f"- {_text(a.text)}" for a in found.advices)] if found.advices else []
     notes += [_text(text) for a in found.advices[:1] for text in a.others]
     notes += [_text(found.withheld)] if found.withheld else []
@@ -92,11 +99,7 @@ def _predictors(found: Answers) -> list[str]:
 
 
 def _withheld(inputs: Inputs) -> list[str]:
-    lines = [
-        f"- {name.replace('_', ' ')}: {_text(str(statistic.attrs['withheld']))}"
-        for name, statistic in inputs.statistics.items()
-        if not statistic.data_vars and statistic.attrs.get("withheld")
-    ]
+    lines = [f"- {names}: {_text(reason)}" for names, reason in withheld_statistics(inputs)]
     return ["## Withheld", "\n".join(lines)] if lines else []
 
 

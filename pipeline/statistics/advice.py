@@ -1,4 +1,4 @@
-"""The statements on which evaluation to trust, from the tables: the same for whoever prints them."""
+"""The statements on which evaluation to trust, from the tables: the same wherever printed."""
 
 from __future__ import annotations
 

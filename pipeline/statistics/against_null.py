@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.statistics.comparison import ground_of, mean_over
 from pipeline.statistics.common_ground import has_both, rho_on
+from pipeline.statistics.comparison import ground_of, mean_over
 from pipeline.statistics.correlation import MIN_FAMILIES
 from pipeline.statistics.differences import Differences, judged_together, untested
 from pipeline.statistics.evidence import Evidence
@@ -124,7 +124,10 @@ def null_models(evidence: Evidence) -> xr.Dataset:
             "label": ("null_model", [null.label for null in NULL_MODELS]),
             "cost": ("null_model", [null.cost for null in NULL_MODELS]),
         },
-        attrs={"definition": _MEANS, "headline_targets": found.headline_set, "withheld": "sizes that are known of fewer than four models"},
+        attrs={
+            "definition": _MEANS, "headline_targets": found.headline_set,
+            "withheld": "sizes that are known of fewer than four models",
+        },
     )  # fmt: skip
 
 
@@ -170,17 +173,13 @@ def _strongest(found: Predictions, rows: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.argsort(-np.nan_to_num(share, nan=-1.0), kind="stable")
 
 
-def _told(
-    value: Floats, draws: list[Floats], trusted: Fidelity, confidence: float
-) -> Differences:
+def _told(value: Floats, draws: list[Floats], trusted: Fidelity, confidence: float) -> Differences:
     if trusted.redraws.families is None:
         return untested(value)
     return judged_together(value, draws, confidence)
 
 
-def _against_random(
-    trusted: Fidelity, chosen: NDArray[np.bool_], confidence: float
-) -> Differences:
+def _against_random(trusted: Fidelity, chosen: NDArray[np.bool_], confidence: float) -> Differences:
     """Random order has a ρ of 0 on every target, in the mean over all orders."""
     found = trusted.found
     rows = np.arange(len(found.predictors))
@@ -193,5 +192,3 @@ def _against_random(
     value = alone.differences(beside_zero(means), chosen)[0]
     draws = [alone.differences(beside_zero(d), chosen) for d in trusted.redraws.over_models]
     return _told(value, draws, trusted, confidence)
-
-

@@ -192,8 +192,7 @@ def tracked(
         "best": best,
         "mean_out_of_domain_spearman": spearman,
         "statements": {
-            advice.targets: advice.text
-            for advice in advices(statistics, columns_of(cube))
+            advice.targets: advice.text for advice in advices(statistics, columns_of(cube))
         },
         "mean_predictor_spearman": {
             name: {protocol: round(mean, 6) for protocol, mean in of_protocols.items()}

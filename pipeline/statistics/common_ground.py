@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 ENOUGH_MODELS, ENOUGH_TARGETS = 8, 3
-"""A ground below these makes room for more; below so many models no predictor is called the best."""
+"""A ground below these makes room for more; below so many models no predictor is the best."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,7 @@ def rho_on(found: Predictions, rows: Mask, groups: NDArray[np.str_] | None = Non
         y = found.scores[np.ix_(kept, found.target_columns[targets])]
         complete = np.isfinite(x).all(axis=0)
         every = np.full((len(columns), len(targets)), np.nan)
-        every[complete], _ = spearman(
-            x[:, complete], y, None if groups is None else groups[kept]
-        )
+        every[complete], _ = spearman(x[:, complete], y, None if groups is None else groups[kept])
         place = place.reshape(len(found.pick), len(targets))
         values[:, targets] = every[place, np.arange(len(targets))]
     return values
@@ -137,9 +135,7 @@ def _needed(own: NDArray[np.int64]) -> tuple[int, int]:
     return models, min(ENOUGH_TARGETS, int(most))
 
 
-def _costliest(
-    has: Mask, own: NDArray[np.int64], compared: Mask, asked: Mask, models: int
-) -> int:
+def _costliest(has: Mask, own: NDArray[np.int64], compared: Mask, asked: Mask, models: int) -> int:
     """Whose leaving gives the most ground; of equals, who has the least of its own."""
 
     def order(place: int) -> tuple[int, int, int]:

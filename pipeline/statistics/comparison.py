@@ -181,8 +181,7 @@ def _over(ground: Ground, measured: _Measured, name: str, confidence: float) -> 
     n, families = int(ground.n[ground.targets].min()), int(here.families[ground.targets].min())
     table |= _intervals(ground, measured, name, rho, n, families, confidence)
     table["lowest"], table["highest"] = (
-        np.where(compared, end, np.nan)
-        for end in (_least(rho), -_least(-rho))
+        np.where(compared, end, np.nan) for end in (_least(rho), -_least(-rho))
     )
     whole_counts = {
         "n_targets": int(ground.targets.sum()), "n": n, "families": families,
@@ -256,9 +255,7 @@ def _in_company(rows: Mask, backbone: NDArray[np.str_]) -> NDArray[np.int64]:
     return (sizes * (sizes > 1)).sum(axis=0).astype(np.int64)
 
 
-def _among(
-    found: Predictions, rows: Mask, measure: Callable[[Floats, Floats], float]
-) -> Floats:
+def _among(found: Predictions, rows: Mask, measure: Callable[[Floats, Floats], float]) -> Floats:
     """A correlation among the best by each predictor, on each target."""
     values = np.full(found.pick.shape, np.nan)
     for t in range(values.shape[1]):

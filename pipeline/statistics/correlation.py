@@ -93,9 +93,7 @@ def together(present: NDArray[np.bool_]) -> NDArray[np.int64]:
     return shared.astype(np.int64)
 
 
-def families_together(
-    present: NDArray[np.bool_], families: NDArray[np.str_]
-) -> NDArray[np.int64]:
+def families_together(present: NDArray[np.bool_], families: NDArray[np.str_]) -> NDArray[np.int64]:
     """How many families have a model with both scores, shape (n_columns, n_columns)."""
     count = np.zeros((present.shape[1],) * 2, np.int64)
     for members in members_of(families):

@@ -25,7 +25,7 @@ from pipeline.statistics.correlation import (
     together,
 )
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.jackknife import deletion_groups, members_of
+from pipeline.statistics.jackknife import deletion_groups
 from pipeline.statistics.predictions import Predictions, predictions, trusted_predictors
 from pipeline.statistics.rank_correlation import spearman
 from pipeline.statistics.remembered import remembered

@@ -39,7 +39,7 @@ def limits(n: ArrayLike) -> Floats:
 
 
 def z_of(values: Floats, limit: Floats | float = ALMOST_ONE) -> Floats:
-    """atanh of correlations, clipped at plus and minus the limit."""
+    """Atanh of correlations, clipped at plus and minus the limit."""
     z: Floats = np.arctanh(np.clip(values, -np.asarray(limit), limit))
     return z
 

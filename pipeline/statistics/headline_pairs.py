@@ -88,9 +88,7 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
     table["families"] = np.broadcast_to(found.families, shape).astype(float)
     few = found.families < FEW_FAMILIES
     table["few_families"] = np.where(np.isnan(table["low"]), np.nan, few.astype(float))
-    table["over_models"] = np.where(
-        np.isnan(table["low"]), np.nan, found.over_models.astype(float)
-    )
+    table["over_models"] = np.where(np.isnan(table["low"]), np.nan, found.over_models.astype(float))
     return xr.Dataset(
         {name: (_DIMS, numbers) for name, numbers in table.items()},
         coords={"coefficient": list(ALL_COEFFICIENTS), "predictor": names, "target": names},
@@ -137,7 +135,10 @@ def _with_weighted_tau(
 
 
 def _tau_interval(
-    columns: Floats, value: Floats, units: NDArray[np.str_], counts: NDArray[np.int64],
+    columns: Floats,
+    value: Floats,
+    units: NDArray[np.str_],
+    counts: NDArray[np.int64],
     confidence: float,
 ) -> tuple[Floats, Floats]:
     """Of weighted τ, with the clip and the least error of Kendall's."""

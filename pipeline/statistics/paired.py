@@ -126,52 +126,73 @@ def _joined(first: Floats | None, second: Floats | None) -> Floats | None:
     return None if first is None or second is None else np.concatenate([first, second], axis=1)
 
 
-def _rows(
-    found: Predictions, has: Mask, pairs: Sequence[Pair], lost: Mask | None = None
-) -> Paired:
+def _rows(found: Predictions, has: Mask, pairs: Sequence[Pair], lost: Mask | None = None) -> Paired:
     """Rows of both orders of each pair over the models that both have."""
     _, kind = np.unique(has.swapaxes(0, 1).reshape(has.shape[1], -1), axis=1, return_inverse=True)
     kind = kind.reshape(len(has), -1)  # of (row, target): which models it has
-    columns = [*found.scores.T]
-    numbers: dict[bytes, int] = {}
-    for place, column in enumerate(columns):
-        numbers.setdefault(column.tobytes(), place)
-    same = np.array([numbers[column.tobytes()] for column in columns], np.intp)
-    rows: dict[tuple[int, ...], int] = {}
-    for place, pick in enumerate(found.pick):
-        rows.setdefault(tuple(same[pick].tolist()), place)
-    picks = [*found.pick]
-
-    def masked(column: int, models: Mask) -> int:
-        values = np.where(models, columns[column], np.nan)
-        key = values.tobytes()
-        if key not in numbers:
-            numbers[key] = len(columns)
-            columns.append(values)
-        return numbers[key]
-
-    def row_of(pick: NDArray[np.intp]) -> int:
-        key = tuple(pick.tolist())
-        if key not in rows:
-            rows[key] = len(picks)
-            picks.append(pick)
-        return rows[key]
+    orders, none = _Orders(found), np.zeros(len(found.targets), bool)
 
     def brought(mine: int, other: int, gone: Mask) -> tuple[int, int]:
-        first, second = same[found.pick[mine]], same[found.pick[other]]
+        first, second = orders.pick(mine), orders.pick(other)
         for target in np.flatnonzero((kind[mine] != kind[other]) | gone | (first != second)):
             both = has[mine, :, target] & has[other, :, target] & ~gone[target]
-            ends = columns[first[target]], columns[second[target]]
+            ends = orders.columns[first[target]], orders.columns[second[target]]
             # Equal scores of these models become one column: they differ by exactly 0.
             equal = np.array_equal(ends[0][both], ends[1][both])
             for pick, row in ((first, mine), (second, other)):
                 if equal or (both != has[row, :, target]).any():
-                    pick[target] = masked(pick[target], both)
-        return row_of(first), row_of(second)
+                    pick[target] = orders.masked(pick[target], both)
+        return orders.row_of(first), orders.row_of(second)
 
-    none = np.zeros(len(found.targets), bool)
     ends = [brought(a, b, none if lost is None else lost[k]) for k, (a, b) in enumerate(pairs)]
     left, right = np.array(ends, np.intp).reshape(-1, 2).T
-    n_test = np.concatenate([found.n_test, np.full(len(columns) - len(found.n_test), np.nan)])
-    whole = found.with_columns(np.stack(columns, axis=1), n_test, np.array(picks, np.intp))
-    return Paired(whole, np.zeros(0), left, right)
+    return Paired(orders.found(), np.zeros(0), left, right)
+
+
+class _Orders:
+    """Rows of a `pick`, and their columns: each different one once."""
+
+    def __init__(self, found: Predictions) -> None:
+        self.columns = [*found.scores.T]
+        self._given = found
+        self._numbers: dict[bytes, int] = {}
+        for place, column in enumerate(self.columns):
+            self._numbers.setdefault(column.tobytes(), place)
+        same = [self._numbers[column.tobytes()] for column in self.columns]
+        self._same = np.array(same, np.intp)
+        self._picks = [*found.pick]
+        self._rows: dict[tuple[int, ...], int] = {}
+        for place in range(len(found.pick)):
+            self._rows.setdefault(tuple(self.pick(place).tolist()), place)
+
+    def pick(self, row: int) -> NDArray[np.intp]:
+        """The columns of a given row, of equal ones the first."""
+        columns: NDArray[np.intp] = self._same[self._given.pick[row]]
+        return columns
+
+    def masked(self, column: int, models: Mask) -> int:
+        """The column with some of its models alone."""
+        values = np.where(models, self.columns[column], np.nan)
+        key = values.tobytes()
+        if key not in self._numbers:
+            self._numbers[key] = len(self.columns)
+            self.columns.append(values)
+        return self._numbers[key]
+
+    def row_of(self, pick: NDArray[np.intp]) -> int:
+        """The row with these columns."""
+        key = tuple(pick.tolist())
+        if key not in self._rows:
+            self._rows[key] = len(self._picks)
+            self._picks.append(pick)
+        return self._rows[key]
+
+    def found(self) -> Predictions:
+        """All rows, the given ones first."""
+        n_test = self._given.n_test
+        unknown = np.full(len(self.columns) - len(n_test), np.nan)
+        return self._given.with_columns(
+            np.stack(self.columns, axis=1),
+            np.concatenate([n_test, unknown]),
+            np.array(self._picks, np.intp),
+        )

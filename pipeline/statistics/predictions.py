@@ -89,9 +89,7 @@ class Predictions:
         cluster = [self.cluster_names.index(c) for c in self.clusters.tolist()]
         return self.protocol_places * len(self.cluster_names) + np.array(cluster, np.intp)
 
-    def with_columns(
-        self, scores: Floats, n_test: Floats, pick: NDArray[np.intp]
-    ) -> Predictions:
+    def with_columns(self, scores: Floats, n_test: Floats, pick: NDArray[np.intp]) -> Predictions:
         """The same with other columns, whose first ones stay; a row of `pick` may be anything."""
         return replace(self, scores=scores, n_test=n_test, pick=pick)
 

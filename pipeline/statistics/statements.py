@@ -175,7 +175,9 @@ def worth_its_cost(
     tested = {name: of for name, of in beaten.items() if math.isfinite(of[1])}
     if not tested:
         return f"This study cannot say what {label} is worth: no null model was tested.{not_known}"
-    failing = [name for name, (difference, p) in tested.items() if not (difference > 0 and p < ALPHA)]
+    failing = [
+        name for name, (difference, p) in tested.items() if not (difference > 0 and p < ALPHA)
+    ]
     if not failing:
         largest = max(p for _, p in tested.values())
         return (

@@ -54,8 +54,8 @@ def trust(evidence: Evidence) -> xr.Dataset:
             "source": "plain mean, and mean of atanh r taken back (Fisher 1921)",
             "interval": f"{confidence:.0%} delete-one-family jackknife of the mean on the atanh "
             "scale, for these targets; over_models: 1 where single models are left out, as one "
-            f"target has fewer than {MIN_FAMILIES} families. new_low and new_high, of Spearman, for new targets: "
-            "percentiles over redrawn families and clusters of data sets",
+            f"target has fewer than {MIN_FAMILIES} families. new_low and new_high, of Spearman, "
+            "for new targets: percentiles over redrawn families and clusters of data sets",
             "withheld": f"intervals below {MIN_GROUPS} models, and for new targets below "
             f"{MIN_CLUSTERS} clusters; pearson_logit of cheap predictors, which are no accuracies",
             "headline_targets": found.found.headline_set,
@@ -132,9 +132,7 @@ def _jackknifed(
     n = _fewest(models_of(found), known, found)
     clipped = np.tanh(z_of(means, _limits_of_means(at, known, found)))
     least = np.stack([least_errors(values, n, counts) for values in clipped])
-    low, high = (
-        np.where(counts < MIN_GROUPS, np.nan, end) for end in jackknife.interval(least)
-    )
+    low, high = (np.where(counts < MIN_GROUPS, np.nan, end) for end in jackknife.interval(least))
     return means, low, high
 
 

@@ -54,7 +54,7 @@ def test_all_are_judged_on_the_models_that_all_have():
     scores["linear/b"][7, 3] = np.nan  # a target
     found = comparison(evidence_of(scores))
     kept = np.delete(np.arange(12), [2, 5])
-    rows = {t: kept for t in (1, 2, 4)} | {3: kept}
+    rows = dict.fromkeys((1, 2, 4), kept) | {3: kept}
     knn = by_hand(scores, "knn/a", ["knn/a"], rows)
     assert found["mean"].sel(predictor="knn/a@d0", targets="knn") == pytest.approx(knn)
     rows[3] = np.delete(np.arange(12), [2, 5, 7])
@@ -72,9 +72,9 @@ def test_the_leader_on_the_same_targets_leads_though_means_over_others_say_other
     hard = ability + 3.0 * rng.normal(0, 1, (30, 5))  # kNN targets hardly do
     easy[:, 0] = ability[:, 0] + 0.1 * rng.normal(0, 1, 30)
     hard[:, 0] = ability[:, 0] + 0.4 * rng.normal(0, 1, 30)
-    found = comparison(
-        evidence_of({"linear/b": 0.5 + 0.03 * easy, "knn/a": 0.5 + 0.03 * hard})
-    )["mean"].sel(targets="all")
+    found = comparison(evidence_of({"linear/b": 0.5 + 0.03 * easy, "knn/a": 0.5 + 0.03 * hard}))[
+        "mean"
+    ].sel(targets="all")
     assert found.sel(predictor="linear/b@d0") > found.sel(predictor="knn/a@d0")
 
 

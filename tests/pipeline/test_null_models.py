@@ -26,7 +26,7 @@ def study(seed=0, knn=0.2, size=1.5, clusters=""):
     rng = np.random.default_rng(seed)
     ability = rng.normal(0, 1, (MODELS, 1))
     targets = ability + 1.2 * rng.normal(0, 1, (MODELS, 5))
-    scores = {n: 0.5 + 0.03 * targets for n in ("linear/b", "knn/a")}
+    scores = dict.fromkeys(("linear/b", "knn/a"), 0.5 + 0.03 * targets)
     truth = targets[:, 1:].mean(axis=1)
     for name, noise in (("knn/a", knn), ("linear/b", 3.0)):
         scores[name][:, 0] = 0.5 + 0.03 * (truth + noise * rng.normal(0, 1, MODELS))

@@ -39,9 +39,10 @@ def torchgeo(shared_data):
     )
     rows = table[chosen].drop_duplicates(["name", "dataset", "method"])
     return {
-        variant: rows[rows["method"] == method].pivot(
-            index="name", columns="dataset", values="metric_value"
-        )
+        variant: rows[rows["method"] == method]
+        .set_index(["name", "dataset"])["metric_value"]
+        .to_xarray()
+        .to_pandas()
         for variant, method in (("knn/k5", "knn5"), ("linear/probe", "linear"))
     }
 
@@ -114,7 +115,7 @@ def test_the_rank_elsewhere_is_as_good_as_probing_the_target(torchgeo):
 def biobench_evidence(biobench, knn=(), without=(), parameters=False):
     """Linear scores of all models; `knn` names data sets on which they are called kNN."""
     rows = biobench[~biobench["dataset"].isin(without)]
-    table = rows.pivot(index="model", columns="dataset", values="value")
+    table = rows.set_index(["model", "dataset"])["value"].to_xarray().to_pandas()
     models = rows.drop_duplicates("model").set_index("model").loc[table.index]
     inside = ["imagenet1k", "newt"]
     datasets = [*inside, *(d for d in table.columns if d not in inside)]

@@ -62,7 +62,8 @@ def differences():
 
 def inputs_of(**statistics):
     return make_inputs(
-        {"comparison": comparison(), "predictor_differences": differences()} | statistics, variants=VARIANTS
+        {"comparison": comparison(), "predictor_differences": differences()} | statistics,
+        variants=VARIANTS,
     )
 
 
