@@ -47,7 +47,8 @@ class Ground:
     @property
     def n(self) -> NDArray[np.int64]:
         """Models on each target, shape (n_targets,)."""
-        return np.count_nonzero(self.models, axis=0).astype(np.int64)
+        counts: NDArray[np.int64] = np.count_nonzero(self.models, axis=0).astype(np.int64)
+        return counts
 
 
 def common_ground(found: Predictions, spearman_of: Floats, asked: Mask) -> Ground:

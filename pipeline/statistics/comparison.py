@@ -252,13 +252,14 @@ def _in_company(rows: Mask, backbone: NDArray[np.str_]) -> NDArray[np.int64]:
     """Models on each target whose backbone another one there has, too."""
     members = members_of(backbone).astype(np.float64)
     sizes = members @ rows
-    return (sizes * (sizes > 1)).sum(axis=0).astype(np.int64)
+    counts: NDArray[np.int64] = (sizes * (sizes > 1)).sum(axis=0).astype(np.int64)
+    return counts
 
 
 def _among(found: Predictions, rows: Mask, measure: Callable[[Floats, Floats], float]) -> Floats:
     """A correlation among the best by each predictor, on each target."""
     values = np.full(found.pick.shape, np.nan)
-    for t in range(values.shape[1]):
+    for t in range(len(found.targets)):
         kept = rows[:, t]
         truth = found.scores[kept, found.target_columns[t]]
         for p in range(len(values)):

@@ -66,7 +66,7 @@ def observed_spearman(found: Predictions) -> Floats:
 
 def picked(values: Numbers, found: Predictions) -> Numbers:
     """Of a table of all columns (last two axes), each predictor's entry for each target."""
-    return values[..., found.pick, found.target_columns]  # type: ignore[return-value]
+    return values[..., found.pick, found.target_columns]
 
 
 def models_of(found: Predictions) -> NDArray[np.int64]:

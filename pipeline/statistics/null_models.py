@@ -142,11 +142,13 @@ def _size(evidence: Evidence, null: NullModel, rows: NDArray[np.bool_]) -> Float
     if null.name not in evidence.cube.coords:
         return np.full(int(rows.sum()), np.nan)
     sizes: xr.DataArray = evidence.cube[null.name]
-    return sizes.values.astype(np.float64)[rows]
+    known: Floats = sizes.values.astype(np.float64)[rows]
+    return known
 
 
 def _shares(scores: Floats) -> Floats:
     """Rank among the models present, by their number; 1 is the best."""
     present = np.isfinite(scores).sum(axis=0)
-    ranks: Floats = stats.rankdata(scores, axis=0, nan_policy="omit")
-    return ranks / np.maximum(present, 1)
+    ranks = stats.rankdata(scores, axis=0, nan_policy="omit")
+    shares: Floats = ranks / np.maximum(present, 1)
+    return shares

@@ -66,17 +66,17 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
     declared = contests.of(first)
     for s, name in enumerate(sets):
         told = compared(declared, name, confidence)
-        new = on_new_targets(declared, name, confidence)
-        for column, values in zip(
-            names,
-            (told.value, told.low, told.high, *new, told.p, None, told.p_max_t, told.p_holm,
-             told.detectable, told.joint_low, told.joint_high),
-            strict=True,
-        ):  # fmt: skip
-            for k, (i, j) in enumerate(first if values is not None else ()):
-                table[column][i, j, s] = values[k]
+        columns = {
+            "difference": told.value, "low": told.low, "high": told.high, "p": told.p,
+            "p_max_t": told.p_max_t, "p_holm": told.p_holm, "detectable": told.detectable,
+            "joint_low": told.joint_low, "joint_high": told.joint_high,
+        }  # fmt: skip
         if name in shared:
+            columns["new_low"], columns["new_high"] = on_new_targets(declared, name, confidence)
             _explore(contests, table, s, name, confidence)
+        for column, values in columns.items():
+            for k, (i, j) in enumerate(first):
+                table[column][i, j, s] = values[k]
     return xr.Dataset(
         {name: (("predictor", "reference", "targets"), values) for name, values in table.items()},
         coords={"predictor": labels, "reference": labels, "targets": sets},

@@ -263,6 +263,8 @@ def percentile_interval(draws: Floats, confidence: float) -> tuple[Floats, Float
     low, high : ndarray of shape draws.shape[1:]
         NaN where fewer than half of the resamples have a value.
     """
+    if len(draws) > 1 and np.isfinite(draws).all():
+        return _of_complete(draws, confidence)
     ordered = np.sort(draws, axis=0)  # NaN last
     found = np.isfinite(ordered).sum(axis=0)
     ends = []
@@ -274,3 +276,19 @@ def percentile_interval(draws: Floats, confidence: float) -> tuple[Floats, Float
         value = low + (high - low) * (place - below)
         ends.append(np.where(2 * found < len(draws), np.nan, value))
     return ends[0], ends[1]
+
+
+def _of_complete(draws: Floats, confidence: float) -> tuple[Floats, Floats]:
+    """The same without a NaN: a few places of each column are enough, which need no sorting."""
+    columns = np.ascontiguousarray(draws.reshape(len(draws), -1).T)
+    last = len(draws) - 1
+    places = [share * last for share in ((1 - confidence) / 2, (1 + confidence) / 2)]
+    below = [min(int(np.floor(place)), last) for place in places]
+    above = [min(place + 1, last) for place in below]
+    ordered = np.partition(columns, sorted({*below, *above}), axis=1)
+    ends = [
+        ordered[:, i] + (ordered[:, j] - ordered[:, i]) * (place - i)
+        for place, i, j in zip(places, below, above, strict=True)
+    ]
+    low, high = (end.reshape(draws.shape[1:]) for end in ends)
+    return low, high
