@@ -77,7 +77,8 @@ class Paired:
     def value(self, chosen: Mask) -> Floats:
         """The observed differences, shape (n_pairs,)."""
         means = self.found.by_protocol(self.rho)
-        return self.differences(means[np.newaxis], chosen)[0]
+        observed: Floats = self.differences(means[np.newaxis], chosen)[0]
+        return observed
 
     def of(self, places: Sequence[int]) -> Paired:
         """Some of the pairs."""
