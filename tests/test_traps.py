@@ -21,18 +21,18 @@ from projects import RESNET, VIT, fill_folder
 from pydantic import ValidationError
 
 from cache.cell import Cell
-from pipeline.cells import open_cells
 from pipeline.datasets.index import read_index
 from pipeline.datasets.samples import entries_of
 from pipeline.datasets.sources import dataset_root
-from pipeline.extraction.loading import BatchLoader
+from pipeline.embeddings.cells import open_cells
+from pipeline.embeddings.loading import BatchLoader
 from pipeline.models.transforms import Geometry
-from pipeline.params import load_study
-from pipeline.paths import cell_address, record_path
-from pipeline.probes.settings import Knn
-from pipeline.records import settings_of
-from pipeline.section import Section
-from pipeline.study import Study
+from pipeline.project.paths import cell_address, record_path
+from pipeline.project.section import Section
+from pipeline.study.knn import Knn
+from pipeline.study.params import load_study
+from pipeline.study.records import settings_of
+from pipeline.study.schema import Study
 
 
 def rows(model: str, split: str = "train") -> np.ndarray:
@@ -151,8 +151,9 @@ def test_a_default_that_changes_makes_old_records_stale(project, monkeypatch):
     project.prepare()
     study = load_study()
     settings = settings_of(study, "knn")
-    assert settings["knn"].keys() == type(study.knn).model_fields.keys()
-    assert settings["neighbors"].keys() == type(study.neighbors).model_fields.keys()
+    for name in ("knn", "neighbors"):
+        fields = type(getattr(study, name)).model_fields.items()
+        assert settings[name].keys() == {field.serialization_alias or key for key, field in fields}
     spelt_out = study.model_copy(update={"knn": type(study.knn).model_validate(settings["knn"])})
     assert settings_of(spelt_out, "knn") == settings
     project.knn().succeeded("1 computed")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from pipeline.finetuning.settings import RecipeName, Run
+from pipeline.study.finetune import RecipeName, Run
 
 VERSION = 1
 """Part of every result's key: raised when code changes numbers and no setting tells."""
@@ -141,8 +141,8 @@ def run_key(run: Run) -> dict[str, Any]:
         "transformer": recipe_of(run, share=1, transformer=True),
         "scarce": recipe_of(run, share=0, transformer=False),
     }
-    given = run.model_dump(include={"fraction", "shots", "draw", "train", "flip", "selection"})
-    given |= run.model_dump(include={"precision", "batch_norm", "view_area"})
+    given = run.to_key(include={"fraction", "shots", "draw", "train", "flip", "selection"})
+    given |= run.to_key(include={"precision", "batch_norm", "view_area"})
     if run.train == "lora":
         given["lora_rank"] = run.lora_rank
     return {"version": VERSION, **given, "recipe": {n: asdict(r) for n, r in forms.items()}}

@@ -11,21 +11,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cache.records import is_current_record, write_record
-from pipeline.classifiers.shot_classifiers import Classifier, logistic_over, prototypes, ridge_over
-from pipeline.classifiers.tuning import FEWSHOT_CS, FEWSHOT_PENALTIES
 from pipeline.datasets.index import Index, read_index
-from pipeline.paths import records_folder
+from pipeline.heads.shot_classifiers import Classifier, logistic_over, prototypes, ridge_over
+from pipeline.heads.tuning import FEWSHOT_CS, FEWSHOT_PENALTIES
 from pipeline.probes.episode_scores import episode_rows, episode_table
 from pipeline.probes.episodes import run_episodes
 from pipeline.probes.problems import problems_of
 from pipeline.probes.protocol import Scored, Task, read_features, run_protocol
 from pipeline.probes.reading import read_rows
-from pipeline.probes.settings import Fewshot
 from pipeline.probes.shots import Draw, make_draws
-from pipeline.protocol import Say
-from pipeline.protocols.fewshot import FEWSHOT
-from pipeline.study import Study
-from pipeline.variants.budget import budgets
+from pipeline.project.paths import records_folder
+from pipeline.study.budget import budgets
+from pipeline.study.fewshot import FEWSHOT, Fewshot
+from pipeline.study.protocol import Say
+from pipeline.study.schema import Study
 
 DRAWS_FORMAT = 1
 
@@ -41,7 +40,7 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
 def _prepare(settings: Fewshot, index: Index, say: Say) -> None:
     """Check a data set's problems and store its draws; say what it is too small for."""
     problems_of(settings, index.name, index.classes)
-    for count in settings.class_counts:
+    for count in settings.ways:
         if count >= len(index.classes):
             say(f"{index.name}: not {count} classes at a time of {len(index.classes)}")
     for budget, labels in short_classes(store_draws(settings, index)).items():
@@ -91,8 +90,8 @@ def draws_of(settings: Fewshot, labels: NDArray[np.integer], n_classes: int) -> 
         n_classes,
         budgets(settings.shots, settings.fractions),
         seed=settings.seed,
-        few_draws=settings.draws,
-        draws=settings.draws_above_five,
+        few_draws=settings.episodes,
+        draws=settings.episodes_above_five,
     )
 
 
@@ -114,7 +113,7 @@ def store_draws(settings: Fewshot, index: Index) -> list[Draw]:
     key = {
         "format": DRAWS_FORMAT,
         "train": index.samples_digest("train"),
-        "settings": settings.model_dump(exclude={"heads", "class_counts", "coarse"}),
+        "settings": settings.to_key(exclude={"heads", "ways", "coarse"}),
     }
     path = draws_path(index.name)
     if not is_current_record(path, key):

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from pipeline.paths import PARAMS
-from pipeline.probes.settings import Fewshot
+from pipeline.project.paths import PARAMS
+from pipeline.study.fewshot import Fewshot
 
 Labels = NDArray[np.int64]
 
@@ -138,7 +138,7 @@ def problems_of(settings: Fewshot, dataset: str, classes: Sequence[str]) -> list
     ProbelineError
         When its coarse classes do not name every class exactly once.
     """
-    few = [size for size in settings.class_counts if size < len(classes)]
+    few = [size for size in settings.ways if size < len(classes)]
     found = [a_few_classes(len(classes), size, settings.seed) for size in few]
     if dataset in settings.coarse:
         _check(settings.coarse[dataset], dataset, classes)

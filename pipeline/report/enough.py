@@ -8,10 +8,10 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, SHAPES, finish
+from pipeline.study.protocol_list import protocol_label
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pipeline import metrics
-from pipeline.protocol_list import protocol_label
 from pipeline.report.answers import Answers, answer
 from pipeline.report.formats import interval, percent, rho
 from pipeline.report.gaps import missing_cells, withheld_statistics
 from pipeline.report.inputs import Inputs
 from pipeline.statistics.written import counted
-from pipeline.variants.column import Column
+from pipeline.study import metrics
+from pipeline.study.column import Column
+from pipeline.study.protocol_list import protocol_label
 
 MOST_PREDICTORS = 8
 

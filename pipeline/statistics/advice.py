@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from pipeline.protocol_list import protocol_label
-from pipeline.protocols.finetune import FINETUNE
 from pipeline.statistics import statements
 from pipeline.statistics.predictions import ALL
 from pipeline.statistics.statements import Leader
-from pipeline.variants.column import Column
+from pipeline.study.column import Column
+from pipeline.study.finetune import FINETUNE
+from pipeline.study.protocol_list import protocol_label
 
 ALL_SCORES = "scores by all protocols"
 

@@ -23,7 +23,7 @@ from pipeline.statistics.fisher_z import ALMOST_ONE, least_r_error
 from pipeline.statistics.image_noise import ImageNoise, image_noise, no_outcomes
 from pipeline.statistics.jackknife import Jackknife, members_of
 from pipeline.statistics.withheld import withheld
-from pipeline.variants.column import column_name
+from pipeline.study.column import column_name
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.scores.cube import comparable
+from pipeline.results.cube import comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import clusters_of
 from pipeline.statistics.predictions import Predictions, mean_of_known

@@ -11,12 +11,8 @@ from collections.abc import Callable, Mapping
 
 import xarray as xr
 
-from pipeline.scores.score_table import to_csv
-from pipeline.statistics.against_null import (
-    against_null_models,
-    null_models,
-    without_strongest,
-)
+from pipeline.results.score_table import to_csv
+from pipeline.statistics.against_null import against_null_models, null_models, without_strongest
 from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.choosing import choosing
 from pipeline.statistics.comparison import comparison

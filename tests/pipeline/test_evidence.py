@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from projects import RESNET, VIT
 
-from pipeline.params import load_study
-from pipeline.paths import record_path
-from pipeline.scores.cube import to_cube
-from pipeline.scores.foreign_scores import import_scores
-from pipeline.scores.gathering import gather
+from pipeline.project.paths import record_path
+from pipeline.results.cube import to_cube
+from pipeline.results.foreign_scores import import_scores
+from pipeline.results.gathering import gather
 from pipeline.statistics.evidence import gather_evidence
+from pipeline.study.params import load_study
 
 VARIANT = "prototypes_1_shot"
 
@@ -21,7 +21,12 @@ VARIANT = "prototypes_1_shot"
 def evidence(project):
     """Two models on a data set of images, and one more data set of which scores are imported."""
     project.params["models"] = {"tiny": VIT, "net": RESNET}
-    project.params["fewshot"] = {"shots": [1], "fractions": [], "heads": ["prototypes"], "draws": 3}
+    project.params["fewshot"] = {
+        "shots": [1],
+        "fractions": [],
+        "heads": ["prototypes"],
+        "episodes": 3,
+    }
     project.prepare()
     project.knn().succeeded("2 computed")
     project.run("fewshot").succeeded("2 computed")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params import StudyError, load_study, parse_study
-from pipeline.study import Study
+from pipeline.study.params import StudyError, load_study, parse_study
+from pipeline.study.schema import Study
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -72,7 +72,8 @@ FAULTS = {
     "float for k": ("[5]", "[2.5]", "integer", "found     2.5"),
     "nothing asked of knn": ("[5]", "[]", "knn", "at least one of `presets` and `k`"),
     "too few neighbours kept": (
-        "neighbors: {}", "neighbors: {keep: 4}", "params.yaml:7: neighbors.keep", "at least 5",
+        "neighbors: {}", "neighbors: {n_neighbors: 4}", "params.yaml:7: neighbors.n_neighbors",
+        "at least 5",
         "found     4",
     ),
     "a preset without its space": (
@@ -88,10 +89,10 @@ FAULTS = {
         "data sets of this study: pets",
     ),
     "simpler problems without shots": (
-        "fewshot: {}", "fewshot: {class_counts: [2]}", "params.yaml:9: fewshot", "`shots`, at"
+        "fewshot: {}", "fewshot: {ways: [2]}", "params.yaml:9: fewshot", "`shots`, at"
     ),
     "one class at a time": (
-        "fewshot: {}", "fewshot: {shots: [5], class_counts: [1]}", "fewshot.class_counts.0", "to 2"
+        "fewshot: {}", "fewshot: {shots: [5], ways: [1]}", "fewshot.ways.0", "to 2"
     ),
     "coarse classes of no data set": (
         "fewshot: {}", "fewshot: {shots: [5], coarse: {pet: {a: [x], b: [y]}}}",

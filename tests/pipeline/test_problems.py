@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from cache.errors import ProbelineError
-from pipeline.classifiers.shot_classifiers import Scores, prototypes, ridge_over
+from pipeline.heads.shot_classifiers import Scores, prototypes, ridge_over
 from pipeline.probes.episode_scores import episode_rows, episode_table
 from pipeline.probes.episodes import run_episodes
 from pipeline.probes.problems import a_few_classes, coarse_classes, problems_of
-from pipeline.probes.settings import Fewshot
 from pipeline.probes.shots import Budget, make_draws
+from pipeline.study.fewshot import Fewshot
 
 CLASSES = 7
 NAMES = tuple("abcdefg")
@@ -189,7 +189,7 @@ def test_several_fits_tell_whether_all_converged():
 
 
 def test_problems_of_a_data_set():
-    asked = Fewshot(shots=[4], class_counts=[5, 2, 7, 9], coarse={"one": COARSE})
+    asked = Fewshot(shots=[4], ways=[5, 2, 7, 9], coarse={"one": COARSE})
     found = problems_of(asked, "one", NAMES)
     assert [(p.ways, p.names) for p in found] == [(5, ()), (2, ()), (None, tuple(COARSE))]
     assert [p.ways for p in problems_of(asked, "other", NAMES)] == [5, 2]

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from cache.fingerprint import fingerprint
-from pipeline.records import key_on, protocols_of
-from pipeline.study import Study
+from pipeline.study.records import key_on, protocols_of
+from pipeline.study.schema import Study
 
 DIGESTS = {
     "knn": "2cd74e5060c7d3154fb4b9c3af419c45c0bf2eec2b9f3625426a3b5c8a5d65ce",
@@ -30,12 +30,12 @@ def study(project) -> Study:
             for name in ("pets", "others")
         },
         "extraction": {"views": 3},
-        "neighbors": {"keep": 200, "metric": ["euclidean", "cosine"],
+        "neighbors": {"n_neighbors": 200, "metric": ["euclidean", "cosine"],
                       "normalization": ["none", "zscore"]},
-        "knn": {"presets": ["study", "dino"], "k": [3], "tuned": True},
+        "knn": {"presets": ["paper", "dino"], "k": [3], "tuned": True},
         "linear": {"heads": ["ridge", "sgd"], "c": [0.1, 1.0]},
         "fewshot": {
-            "shots": [1, 5], "fractions": [0.1], "class_counts": [2],
+            "shots": [1, 5], "fractions": [0.1], "ways": [2],
             "coarse": {d: {"x": ["cat"], "y": ["dog"]} for d in ("pets", "others")},
         },
         "transfer": {"sources": ["pets", "others"]},

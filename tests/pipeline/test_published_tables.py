@@ -16,7 +16,7 @@ from pipeline.statistics.comparison import comparison
 from pipeline.statistics.fidelity import fidelity, observed
 from pipeline.statistics.null_models import null_columns, rank_elsewhere, with_null_models
 from pipeline.statistics.predictions import predictions
-from pipeline.variants.column import EACH_TARGET, Column
+from pipeline.study.column import EACH_TARGET, Column
 
 TWINS = {
     "eurosat-spatial": "m-eurosat",

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from made_inputs import drawn, make_inputs, partial, table, withheld
 
-from pipeline.probes.settings import Fewshot
 from pipeline.report.complexity import figures, section
 from pipeline.report.labels import section as labels_section
 from pipeline.report.methods import methods
+from pipeline.study.fewshot import Fewshot
 
 TASKS = ["2_classes", "5_classes", "all_classes", "coarse"]
 CHANGES = [f"all_classes - {task}" for task in TASKS if task != "all_classes"]
@@ -119,7 +119,7 @@ def test_what_is_withheld_is_said():
 
 def test_the_methods_name_the_simpler_problems():
     study = make_inputs().study
-    asked = Fewshot(shots=[10, 1], class_counts=[2, 5], coarse={"in0": {"x": ["a"], "y": ["b"]}})
+    asked = Fewshot(shots=[10, 1], ways=[2, 5], coarse={"in0": {"x": ["a"], "y": ["b"]}})
     words = methods(study.model_copy(update={"fewshot": asked}))["fewshot"]
     assert "With 10 of each class" in words
     assert words.endswith("2 classes at a time, 5 classes at a time, coarse classes.")

@@ -13,10 +13,10 @@ from test_picture_sheet import cut
 
 from cache.cell import Cell
 from pipeline.datasets.index import read_index
-from pipeline.params import load_study
-from pipeline.paths import NEIGHBORS, cell_address
+from pipeline.project.paths import NEIGHBORS, cell_address
 from pipeline.report.neighbors import NEAREST, QUERIES, choose, section
 from pipeline.report.picture_sheet import thumbnail
+from pipeline.study.params import load_study
 
 
 def found_in(project):
@@ -92,7 +92,7 @@ def test_a_model_without_neighbours_is_named_and_the_other_is_shown(searched):
 
 
 def test_neighbours_of_other_settings_are_not_shown(searched):
-    searched.params["neighbors"]["keep"] = 4
+    searched.params["neighbors"]["n_neighbors"] = 4
     searched.write()
     found = found_in(searched)
     assert found.queries == ()

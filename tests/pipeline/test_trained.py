@@ -11,7 +11,7 @@ from made_cubes import make_cube
 from made_evidence import make_evidence
 from named_variants import variants_named
 
-from pipeline.scores.variant_table import variant_coords
+from pipeline.results.variant_table import variant_coords
 from pipeline.statistics.comparison import comparison
 from pipeline.statistics.evidence import ValSplit
 from pipeline.statistics.fidelity import fidelity

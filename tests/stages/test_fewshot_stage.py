@@ -15,13 +15,13 @@ from sklearn.metrics import accuracy_score
 from cache.cell import Cell
 from cache.errors import NonFiniteError
 from cache.records import read_record
-from pipeline.classifiers.shot_classifiers import prototypes
 from pipeline.datasets.index import read_index
-from pipeline.params import load_study
-from pipeline.paths import cell_address, record_path
+from pipeline.heads.shot_classifiers import prototypes
 from pipeline.probes.fewshot import draws_of
 from pipeline.probes.reading import read_parts, read_rows
-from pipeline.records import record_key
+from pipeline.project.paths import cell_address, record_path
+from pipeline.study.params import load_study
+from pipeline.study.records import record_key
 
 DRAWS = "results/fewshot/pets/images.drawn.parquet"
 
@@ -34,7 +34,7 @@ def few(project):
     project.params["models"] = {"tiny": {**VIT}, "net": {**RESNET}}
     project.params["fewshot"] = {
         "shots": [6, 1], "fractions": [0.5], "heads": ["ridge", "prototypes"], "seed": 3,
-        "draws": 3, "draws_above_five": 2,
+        "episodes": 3, "episodes_above_five": 2,
     }  # fmt: skip
     project.prepare()
     return project
@@ -122,7 +122,7 @@ def test_simpler_problems_of_the_same_images(few):
     few.run("fewshot").succeeded()
     plain, drawn = rows_of("tiny"), (few.folder / DRAWS).read_bytes()
     few.params["fewshot"] |= {
-        "class_counts": [2, 5], "coarse": {"pets": {"hooves": ["cow"], "none": ["ape", "bee"]}}
+        "ways": [2, 5], "coarse": {"pets": {"hooves": ["cow"], "none": ["ape", "bee"]}}
     }  # fmt: skip
     few.write()
     said = few.run("fewshot").succeeded("0 cached, 2 computed")

@@ -11,12 +11,12 @@ from projects import fill_folder
 from timm.data import ImageNetInfo
 
 from cache.records import read_record
-from pipeline.overview import study_overview
-from pipeline.params import load_study
-from pipeline.paths import cell_address, record_path
-from pipeline.protocol_list import PROTOCOLS
+from pipeline.planning.overview import study_overview
+from pipeline.project.paths import cell_address, record_path
 from pipeline.report.gaps import find_gaps
 from pipeline.report.inputs import load_inputs
+from pipeline.study.params import load_study
+from pipeline.study.protocol_list import PROTOCOLS
 
 IDS = ImageNetInfo().label_names()
 KINDS = [IDS[2], IDS[11], IDS[999]]
@@ -50,7 +50,7 @@ def shifted(project):
         "third": {**project.params["models"]["tiny"], "weights": "random(2)"},
     }
     project.params["neighbors"]["normalization"] = ["none", "zscore"]
-    project.params["fewshot"] = {"shots": [2], "heads": ["prototypes"], "draws": 2}
+    project.params["fewshot"] = {"shots": [2], "heads": ["prototypes"], "episodes": 2}
     project.params["predictors"] = {"names": ["rankme"]}
     project.params["transfer"] = {"sources": ["imagenet"]}
     project.write()

@@ -1,0 +1,83 @@
+"""Labelled data sets as netCDF files that are whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import h5netcdf
+import xarray as xr
+from xarray.backends import H5NetCDFStore
+
+from cache.errors import ProbelineError
+from cache.files import write_durably
+
+
+def write_netcdf(
+    dataset: xr.Dataset, path: Path, groups: Mapping[str, xr.Dataset] | None = None
+) -> None:
+    """Write a netCDF file that is whole or absent.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What lies at the file's root.
+    path : Path
+    groups : mapping of str to Dataset, optional
+        Further data sets, by the name of their group.
+    """
+    # In memory first: where the disk is full, HDF5 ends the whole process by a segmentation fault.
+    whole = io.BytesIO()
+    # By `to_netcdf` the file would be opened, and all of it visited, for each group anew.
+    with h5netcdf.File(whole, "w") as file:
+        dataset.dump_to_store(H5NetCDFStore(file))
+        for name, group in (groups or {}).items():
+            group.dump_to_store(H5NetCDFStore(file.create_group(name)))
+    write_durably(path, whole.getvalue())
+
+
+def read_netcdf(path: Path) -> xr.Dataset:
+    """Read the root of a netCDF file.
+
+    Raises
+    ------
+    ProbelineError
+        When it is absent or damaged.
+    """
+    with _explain_netcdf(path), xr.open_dataset(path, engine="h5netcdf") as stored:
+        return stored.load()
+
+
+def read_netcdf_groups(path: Path) -> dict[str, xr.Dataset]:
+    """Read a whole netCDF file: its groups by name, the root as ``""``.
+
+    Raises
+    ------
+    ProbelineError
+        When it is absent or damaged.
+    """
+    # Faster than `open_groups`, which visits the whole file for each group.
+    with _explain_netcdf(path), h5netcdf.File(path, "r", decode_vlen_strings=True) as file:
+        groups = {"": file} | {str(name): group for name, group in file.groups.items()}
+        return {
+            name: xr.open_dataset(H5NetCDFStore(group)).load() for name, group in groups.items()
+        }
+
+
+@contextlib.contextmanager
+def _explain_netcdf(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise ProbelineError(
+            str(path), "is not made yet", remedy="run `dvc repro`, which makes it"
+        ) from None
+    except (OSError, ValueError, KeyError) as error:
+        raise ProbelineError(
+            str(path),
+            "is damaged, or no netCDF file",
+            found=str(error).split("\n")[0][:200],
+            remedy="delete it and run `dvc repro`",
+        ) from None
