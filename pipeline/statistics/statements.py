@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from pipeline.statistics.common_ground import ENOUGH_MODELS
 from pipeline.statistics.comparison import SIMPSON
+from pipeline.statistics.null_models import RANDOM
 from pipeline.statistics.written import counted, interval, listed, p_is, rho
 
 ALPHA = 0.05
+
+RANDOM_ORDER = RANDOM.label
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,9 @@ def whose_interval(*, over_models: bool, families: int) -> str:
     if not over_models:
         return ""
     return (
-        f"The interval leaves out one model at a time, as {counted(families, 'family', 'families')}"
-        " are too few to leave out: it says nothing about models of other families."
+        "The interval leaves out one model at a time, as there "
+        f"{'is' if families == 1 else 'are'} only {counted(families, 'family', 'families')}: it "
+        "says nothing about models of other families."
     )
 
 
@@ -173,8 +177,8 @@ def worth_its_cost(
         else ""
     )
     tested = {name: of for name, of in beaten.items() if math.isfinite(of[1])}
-    if not tested:
-        return f"This study cannot say what {label} is worth: no null model was tested.{not_known}"
+    if not set(tested) - {RANDOM_ORDER}:  # better than chance is not yet worth a cost
+        return f"This study cannot say what {label} is worth: no null model but random order was tested.{not_known}"
     failing = [
         name for name, (difference, p) in tested.items() if not (difference > 0 and p < ALPHA)
     ]
@@ -193,8 +197,10 @@ def worth_its_cost(
 
 def is_worth_its_cost(beaten: Mapping[str, tuple[float, float]]) -> bool:
     """The rule of `worth_its_cost`: better than each tested one at 5%."""
-    tested = [of for of in beaten.values() if math.isfinite(of[1])]
-    return bool(tested) and all(difference > 0 and p < ALPHA for difference, p in tested)
+    tested = {name: of for name, of in beaten.items() if math.isfinite(of[1])}
+    return bool(set(tested) - {RANDOM_ORDER}) and all(
+        difference > 0 and p < ALPHA for difference, p in tested.values()
+    )
 
 
 def simpson(label: str, mean: float, within: float, models: int) -> str:
