@@ -178,8 +178,10 @@ def worth_its_cost(
     )
     tested = {name: of for name, of in beaten.items() if math.isfinite(of[1])}
     if not set(tested) - {RANDOM_ORDER}:  # better than chance is not yet worth a cost
-        f"This study cannot say what {label} is worth: no null model but random order "
-        f"was tested.{not_known}"
+        return (
+            f"This study cannot say what {label} is worth: no null model but random order "
+            f"was tested.{not_known}"
+        )
     failing = [
         name for name, (difference, p) in tested.items() if not (difference > 0 and p < ALPHA)
     ]
