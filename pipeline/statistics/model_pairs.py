@@ -1,4 +1,4 @@
-"""F3: which models differ, image by image, all pairs tested together: on a data set, and by mean."""
+"""F3: which models differ, on a data set and by their means: all pairs tested together."""
 
 from __future__ import annotations
 

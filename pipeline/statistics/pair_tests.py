@@ -59,8 +59,9 @@ class Paired:
 
 @dataclass(frozen=True)
 class PairTests:
-    """What was found; arrays of shape (n_models, n_models) unless said: the row's model less the
-    column's.
+    """What was found of all pairs.
+
+    Arrays have shape (n_models, n_models) unless said: the row's model less the column's.
 
     Attributes
     ----------

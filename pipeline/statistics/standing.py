@@ -1,4 +1,4 @@
-"""How each model stands beside the others: the variables that tables of ranks and of means share."""
+"""How each model stands beside the others: what tables of ranks and of means share."""
 
 from __future__ import annotations
 

@@ -9,35 +9,52 @@ from scipy import stats
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+_HALVINGS = 30
+"""Of the interval in which a limit lies: to 1e-9."""
+
 POWER = 0.8
 """With which a difference as large as the margin shall be found."""
 
 
 def upper_limit(difference: Floats, error: Floats, critical: Floats, images: int) -> Floats:
-    """Upper confidence limit of differences of two scores, also where hardly any image differs.
+    """Upper confidence limit of differences of two scores: Tango's score limit.
 
-    The larger one of d + c·e and of what Wilson's limit (1927) says of images that one model alone
-    has right: c²/(n + c²) where the two agree on every image, whose error is 0.
+    The largest Δ whose score test is not rejected, with the error that the difference would have
+    if Δ were true: d + c·e is too narrow near 100%, and of models that agree on every image it
+    says that they are equal (this: c²/(n + c²)). Where images are no hits or misses, those that
+    one model alone has right are such that the error comes out.
 
     Parameters
     ----------
     difference, error : ndarray
         Observed, and their standard errors.
     critical : ndarray
-        How many standard errors wide.
+        Of the score test, above 0.
     images : int
 
     Returns
     -------
     ndarray
         At most 1.
+
+    References
+    ----------
+    Tango 1998, Statistics in Medicine 17.
     """
-    k = np.square(critical) / images
-    middle = 2 * difference + k  # (x - d)² = k·x·(1 - x)
-    square = np.square(middle) - 4 * (1 + k) * np.square(difference)
-    wilson = np.where(square >= 0, middle + np.sqrt(np.maximum(square, 0)), -np.inf) / (2 + 2 * k)
-    limit: Floats = np.minimum(np.maximum(difference + critical * error, wilson), 1.0)
-    return limit
+    n = float(images)
+    discordant = np.maximum((n - 1) * np.square(error) + np.square(difference), abs(difference))
+    won, lost = (discordant + difference) * n / 2, (discordant - difference) * n / 2
+    low, high = difference.astype(np.float64), np.ones(difference.shape)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        # The share of images that the other one alone has right: most likely, given the middle.
+        b = (2 * n - won + lost) * middle - won - lost
+        square = np.square(b) + 8 * n * lost * middle * (1 - middle)
+        other = (np.sqrt(np.maximum(square, 0)) - b) / (4 * n)
+        variance = (2 * other + middle * (1 - middle)) / n
+        inside = np.square(middle - difference) <= np.square(critical) * variance
+        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
+    return low
 
 
 def farthest_behind(ahead: Floats, best: Mask, images: int) -> Floats:

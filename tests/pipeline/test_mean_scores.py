@@ -77,7 +77,7 @@ def test_two_models_differ_as_by_a_z_test(shared):
         assert found["p_corrected"].max().item() == pytest.approx(p, abs=0.02)
         half = stats.norm.isf(0.025) * error
         width = (found["high"] - found["low"]).max().item()
-        # Wilson's limit is a little wider; an end that would say more than the test is moved to 0.
+        # Tango's limit is a little wider; an end that would say more than the test is moved to 0.
         assert 0.95 < width / (2 * half) < 1.15
 
 

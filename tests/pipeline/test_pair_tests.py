@@ -107,7 +107,7 @@ def test_identical_models_are_tied_and_the_tie_has_a_cost(rate):
     row = np.random.default_rng(0).random(150) < rate
     found, _ = compared(np.stack([row] * 4))
     assert found.within_chance.all()
-    z = stats.norm.isf(0.05 / 3)  # of Wilson's limit: agreeing on 150 images is not being equal
+    z = stats.norm.isf(0.05 / 3)  # agreeing on 150 images is not being equal
     np.testing.assert_allclose(found.behind_high, z**2 / (150 + z**2))
     assert np.isfinite(found.images_to_tell(0.01)[1:]).all()
 

@@ -4,38 +4,60 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted import outcomes, paired_of
-from scipy import stats
+from scipy import optimize, stats
 
 from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.pair_tests import compare_pairs
 from pipeline.statistics.tie_cost import images_to_tell, upper_limit
 
 
-@given(wins=st.integers(0, 40), images=st.integers(40, 2_000), critical=st.floats(0.5, 4))
-def test_where_one_model_alone_wins_the_limit_is_wilsons(wins, images, critical):
-    """The score interval of statsmodels' formula, solved by bisection."""
-    share = wins / images
-    error = np.sqrt(share * (1 - share) / images)
-    low, high = share, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        inside = middle - share <= critical * np.sqrt(middle * (1 - middle) / images)
-        low, high = (middle, high) if inside else (low, middle)
-    wald = min(share + critical * error, 1)
-    found = upper_limit(np.array(share), np.array(error), np.array(critical), images)
-    assert found == pytest.approx(max(low, wald), abs=1e-9)
+def tango(won, lost, n, critical):
+    """The limit by numerical search: the likelihood's maximum under each difference."""
+
+    def excess(delta):
+        def loss(other):  # the share that the other model alone has right
+            p = np.array([other + delta, other, 1 - delta - 2 * other])
+            counts = np.array([won, lost, n - won - lost])
+            return -np.sum(counts[counts > 0] * np.log(np.maximum(p[counts > 0], 1e-300)))
+
+        lowest = max(0.0, -delta)
+        other = optimize.minimize_scalar(
+            loss, bounds=(lowest, (1 - delta) / 2), method="bounded", options={"xatol": 1e-12}
+        ).x
+        variance = (2 * other + delta - delta**2) / n
+        return (delta - (won - lost) / n) - critical * np.sqrt(variance)
+
+    return optimize.brentq(excess, (won - lost) / n, 1 - 1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    won=st.integers(0, 40), lost=st.integers(0, 40), more=st.integers(1, 900),
+    critical=st.floats(0.7, 4),
+)  # fmt: skip
+def test_the_limit_is_tangos(won, lost, more, critical):
+    n = won + lost + more
+    d, q = (won - lost) / n, (won + lost) / n
+    error = np.sqrt(max(q - d**2, 0) / max(n - 1, 1))
+    found = upper_limit(np.array(d), np.array(error), np.array(critical), n)
+    assert found == pytest.approx(tango(won, lost, n, critical), abs=1e-5)
+
+
+def test_the_limit_of_models_that_agree_everywhere():
+    found = upper_limit(np.zeros(2), np.zeros(2), np.array([1.645, 3.0]), 124)
+    np.testing.assert_allclose(found, [c**2 / (124 + c**2) for c in (1.645, 3.0)])
 
 
 def test_the_tie_cost_is_hsus():
-    """Written out: the largest over candidates of difference + c_j · error, c_j by the draws."""
+    """Written out: the largest limit over candidates, by the critical value of each one's draws."""
     rng = np.random.default_rng(3)
     made = paired_of(outcomes([0.7, 0.69, 0.68, 0.55, 0.4], 900, rng))
     drawn = normal_draws(made.scores, made.covariance, 4_000, rng)
     found = compare_pairs(made, drawn, 0.95)
-    noise, scores, covariance = drawn - made.scores, made.scores, made.covariance
+    noise, covariance = drawn - made.scores, made.covariance
     assert 1 < found.within_chance.sum() < 5
     for i in range(5):
         limits = [0.0]
@@ -45,8 +67,8 @@ def test_the_tie_cost_is_hsus():
             t = (noise[:, others] - noise[:, [j]]) / error[others]
             critical = np.quantile(t.max(axis=1), 0.95)
             if i != j:
-                limits.append(scores[j] - scores[i] + critical * error[i])
-        assert found.behind_high[i] == pytest.approx(max(limits), rel=1e-4)
+                limits.append(tango(made.wins[j, i], made.wins[i, j], 900, critical))
+        assert found.behind_high[i] == pytest.approx(max(limits), rel=1e-3)
 
 
 @pytest.mark.parametrize(
