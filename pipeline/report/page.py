@@ -19,7 +19,7 @@ from markupsafe import Markup
 from pipeline.metrics import BOOTSTRAP
 from pipeline.protocol_list import protocol_label, protocol_named
 from pipeline.report import formats as report_formats
-from pipeline.report import sections
+from pipeline.report import sections, verdicts
 from pipeline.report.about import About
 from pipeline.report.answers import answer
 from pipeline.report.embed import embed, pack
@@ -87,7 +87,12 @@ def _environment() -> jinja2.Environment:
     )
     for name in ("percent", "points", "rho", "count", "seconds", "p_value"):
         environment.filters[name] = getattr(report_formats, name)
-    environment.globals["interval"] = report_formats.interval
+    environment.globals |= {
+        "interval": report_formats.interval,
+        "verdict": verdicts.verdict,
+        "at_most": verdicts.at_most,
+        "margin": verdicts.margin_words,
+    }
     return environment
 
 
