@@ -166,7 +166,11 @@ def compare_pairs(paired: Paired, drawn: Floats | None, confidence: float) -> Pa
     p = _alone(paired, difference, error, few)
     corrected, critical, against = _bonferroni(p, few, alpha)
     if drawn is not None and not few.all():
-        maxima = PairMaxima(drawn - scores, np.where(few, 0.0, 1 / np.where(few, 1, error)), scores)
+        # Redrawn images spread a little less than other ones would: (n - 1)/n within each class.
+        spread = _standard_error(np.cov(drawn, rowvar=False))
+        counted = ~few & (spread > 0)
+        inverse = np.where(counted, 1 / np.where(counted, spread, 1), 0.0)
+        maxima = PairMaxima(drawn - scores, inverse, scores)
         ahead, behind = _once(scores, ~few)
         share = np.mean(~few[_pairs(len(scores))])
         t = difference[ahead, behind] / error[ahead, behind]
@@ -174,8 +178,8 @@ def compare_pairs(paired: Paired, drawn: Floats | None, confidence: float) -> Pa
         corrected[ahead, behind] = corrected[behind, ahead] = np.minimum(stepped, 1)
         critical[~few] = np.quantile(maxima.of_all, 1 - alpha * share)
         for j, column in enumerate(maxima.of_column):
-            counted = ~few[:, j]
-            against[counted, j] = np.quantile(column, 1 - alpha * counted.sum() / others)
+            many = ~few[:, j]
+            against[many, j] = np.quantile(column, 1 - alpha * many.sum() / others)
     # Not even if one model did better on every image could p be smaller.
     corrected = np.maximum(corrected, min(1.0, 2.0 ** (1 - min(paired.images, 1_000))))
     better = implied((corrected <= alpha) & (difference > 0))

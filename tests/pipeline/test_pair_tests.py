@@ -52,7 +52,8 @@ def test_pairs_with_many_discordant_images_are_stepped_down(seed):
         for i, j in pairs
     }
     t = {(i, j): (scores[i] - scores[j]) / error[i, j] for i, j in pairs}
-    moved = {(i, j): (noise[:, i] - noise[:, j]) / error[i, j] for i, j in pairs}
+    moved = {(i, j): noise[:, i] - noise[:, j] for i, j in pairs}
+    moved = {pair: of / of.std(ddof=1) for pair, of in moved.items()}
     rejected = plain_step_down(t, moved, 1 - CONFIDENCE)
     while True:  # and what follows from them
         further = {(i, k) for i, j in rejected for a, k in rejected if j == a} - rejected
