@@ -16,6 +16,8 @@ from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, SHAPES, finish
 from pipeline.report.verdicts import listed, margin_words
 
+_UNITS = {"labels": ("label a class", "labels a class"), "images": ("test image", "test images")}
+
 
 @dataclass(frozen=True)
 class Tie:
@@ -107,8 +109,8 @@ def section(inputs: Inputs) -> Enough:
         tied=ranks if isinstance(ranks, str) else "",
         label_choices=_heads(shown),
         image_choices=_protocols(shown),
-        label_words=_words(shown, "enough_labels", "head", "labels", margin, "Labels a class"),
-        image_words=_words(shown, "enough_images", "protocol", "images", margin, "Test images"),
+        label_words=_words(shown, "enough_labels", "head", "labels", margin),
+        image_words=_words(shown, "enough_images", "protocol", "images", margin),
         target="" if isinstance(labels, str) else inputs.variants[labels.attrs["target"]].label,
         ties=_ties(ranks) if isinstance(ranks, xr.Dataset) else {},
     )
@@ -122,13 +124,10 @@ def _rows(table: xr.Dataset) -> stated.Rows:
 
 
 def _words(
-    shown: stated.Drawn, figure: str, chooser: str, field: str, margin: float, what: str
+    shown: stated.Drawn, figure: str, chooser: str, field: str, margin: float
 ) -> tuple[str, ...]:
-    if figure not in shown:
-        return ()
-    found = sufficient(shown[figure][1], chooser, field, margin, what)
-    word = protocol_label if chooser == "protocol" else str
-    return tuple(f"{word(name)}: {said[0].lower()}{said[1:]}" for name, said in found.items())
+    rows = shown[figure][1] if figure in shown else []
+    return tuple(sufficient(rows, chooser, field, margin).values())
 
 
 def _reason(found: xr.Dataset | str, shown: bool, empty: str) -> str:
@@ -224,9 +223,7 @@ def _ties(table: xr.Dataset) -> dict[str, tuple[Tie, ...]]:
     return {protocol: tuple(of) for protocol, of in found.items()}
 
 
-def sufficient(
-    rows: stated.Rows, chooser: str, field: str, margin: float, what: str
-) -> dict[str, str]:
+def sufficient(rows: stated.Rows, chooser: str, field: str, margin: float) -> dict[str, str]:
     """By head or protocol, from how many labels or images on a choice costs less than the margin.
 
     Parameters
@@ -236,15 +233,14 @@ def sufficient(
     chooser, field : str
     margin : float
         As a share.
-    what : str
-        One of `field`, in words.
     """
     curves: dict[str, dict[str, stated.Rows]] = {}
     for row in sorted(rows, key=lambda row: float(row[field]), reverse=True):
         curves.setdefault(row[chooser], {}).setdefault(row["dataset"], []).append(row)
-    words = f"{what} from which on the choice loses less than {margin_words(margin)} on average"
+    said = f"the choice loses less than {margin_words(margin)} on average"
     return {
-        name: f"{words}: {_grouped({d: _least(of, field, margin) for d, of in curve.items()})}."
+        name: f"By {protocol_label(name)}, {said} "
+        f"{_grouped({d: _least(of, field, margin) for d, of in curve.items()}, field)}."
         for name, curve in curves.items()
     }
 
@@ -255,14 +251,19 @@ def _least(curve: stated.Rows, field: str, margin: float) -> float:
     return float(cheap[-1][field]) if cheap else math.inf
 
 
-def _grouped(least: dict[str, float]) -> str:
-    """Data sets by their number: 5 on a and b, 25 on c, more than were tried on d."""
+def _grouped(least: dict[str, float], field: str) -> str:
+    """Data sets by their number: with 5 labels a class or more on a and b, with no number on c."""
     by_number: dict[float, list[str]] = {}
     for dataset, number in least.items():
         by_number.setdefault(number, []).append(dataset)
-    return "; ".join(
-        f"{f'{number:,.3g}' if number < 1_000 else f'{number:,.0f}'} on {listed(by_number[number])}"
-        if math.isfinite(number)
-        else f"more than were tried on {listed(by_number[number])}"
-        for number in sorted(by_number)
+    return ", ".join(
+        f"{_with(number, field)} on {listed(by_number[number])}" for number in sorted(by_number)
     )
+
+
+def _with(number: float, field: str) -> str:
+    if not math.isfinite(number):
+        return "with no number that was tried"
+    one, many = _UNITS[field]
+    text = f"{number:,.3g}" if number < 1_000 else f"{number:,.0f}"
+    return f"with {text} {one if text == '1' else many} or more"

@@ -92,6 +92,7 @@ def _environment() -> jinja2.Environment:
         "verdict": verdicts.verdict,
         "at_most": verdicts.at_most,
         "margin": verdicts.margin_words,
+        "rounded": verdicts.rounded,
     }
     return environment
 

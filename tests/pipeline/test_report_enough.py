@@ -100,12 +100,13 @@ def test_from_how_many_on_a_choice_is_cheap_enough():
         }.items()
         for labels, regret in zip((1.0, 4.97, 1_000.0), regrets, strict=True)
     ]  # fmt: skip
-    assert sufficient(rows, "head", "labels", 0.01, "Labels a class") == {
-        "ridge": "Labels a class from which on the choice loses less than 1 point on average: "
-        "1 on d; 4.97 on a; 1,000 on b and e; more than were tried on c."
+    assert sufficient(rows, "head", "labels", 0.01) == {
+        "ridge": "By ridge, the choice loses less than 1 point on average with 1 label a class or "
+        "more on d, with 4.97 labels a class or more on a, with 1,000 labels a class or more on b "
+        "and e, with no number that was tried on c."
     }
-    found = sufficient(rows, "head", "labels", 0.25, "Labels a class")["ridge"]
-    assert "less than 25 points on average: 1 on a, b, d and e; 4.97 on c." in found
+    found = sufficient(rows, "head", "labels", 0.25)["ridge"]
+    assert "less than 25 points on average with 1 label a class or more on a, b, d and e" in found
 
 
 def test_regret_is_drawn_in_points_and_the_words_say_the_same():
@@ -114,7 +115,7 @@ def test_regret_is_drawn_in_points_and_the_words_say_the_same():
     assert [row["lost"] for row in rows] == [round(100 * row["regret"], 3) for row in rows]
     assert {layer["encoding"]["y"]["field"] for layer in spec["layer"]} == {"lost"}
     [said] = section(inputs).label_words
-    assert said.startswith("ridge: labels a class from which on the choice loses less than 1 point")
+    assert said.startswith("By ridge, the choice loses less than 1 point on average with 10 labels")
     assert partial("enough", section(inputs), inputs=inputs).count(said) == 1
 
 

@@ -52,8 +52,10 @@ def made(near=(), apart=(), *, at_most=0.02, images=124, margin=0.01, compared=T
         ("bc", "", "Within chance of it on 124 test images: b and c. No model differs from it."),
         ("bc", "d", "Within chance of it on 124 test images: b and c. The other model differs."),
         ("b", "cd", "Within chance of it on 124 test images: b. The other 2 models differ."),
-        ("", "b", "It differs from the only other model on 124 test images: b, 13.2 points behind."),
-        ("", "bc", "It differs from all 2 others on 124 test images; next is b, 13.2 points behind."),
+        ("", "b", "It differs from the only other model on 124 test images: b, "
+         "13.2 points behind."),
+        ("", "bc", "It differs from all 2 others on 124 test images; next is b, "
+         "13.2 points behind."),
     ],
 )  # fmt: skip
 def test_who_is_within_chance_and_who_differs(near, apart, said):
