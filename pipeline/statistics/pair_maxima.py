@@ -35,17 +35,20 @@ class PairMaxima:
     """
 
     def __init__(self, noise: Floats, inverse: Floats, scores: Floats) -> None:
-        self._noise = np.ascontiguousarray(noise.T, np.float32)
-        self._inverse = inverse.astype(np.float32)
-        self.of_column = np.zeros(self._noise.shape, np.float32)
+        order = np.argsort(-scores, kind="stable")
+        self._place = np.argsort(order)  # models are kept by their scores, the best first
+        self._noise = np.ascontiguousarray(noise.T[order], np.float32)
+        self._inverse = inverse[np.ix_(order, order)].astype(np.float32)
+        columns = np.empty(self._noise.shape, np.float32)
         self._reverse = np.zeros(self._noise.shape[1], np.float32)
-        for j in range(len(scores)):
+        for j in range(len(order)):
             moved = self._noise - self._noise[j]
             moved *= self._inverse[:, [j]]
-            self.of_column[j] = moved.max(axis=0)
-            behind = scores <= scores[j]  # these t are observed not to be above 0
-            np.maximum(self._reverse, moved[behind].max(axis=0), out=self._reverse)
-        self.of_all = self.of_column.max(axis=0)
+            behind = moved[j:].max(axis=0)  # these t are observed not to be above 0
+            np.maximum(self._reverse, behind, out=self._reverse)
+            columns[j] = np.maximum(behind, moved[:j].max(axis=0)) if j else behind
+        self.of_column = columns[self._place]
+        self.of_all = columns.max(axis=0)
 
     def step_down_p(self, ahead: Places, behind: Places, t: Floats) -> Floats:
         """P of some pairs corrected for all ordered pairs, by step-down max-t.
@@ -70,11 +73,12 @@ class PairMaxima:
         """
         order = np.argsort(t, kind="stable")  # the smallest first: each maximum adds one pair
         largest, draws = self._reverse, self._noise.shape[1]
-        beyond = np.empty(len(t))
+        beyond = np.zeros(len(t))
+        some = np.searchsorted(t[order], self.of_all.max(), side="right")  # none beyond the others
         step = max(1, _ELEMENTS // draws)
-        for start in range(0, len(order), step):
-            chosen = order[start : start + step]
-            one, other = ahead[chosen], behind[chosen]
+        for start in range(0, some, step):
+            chosen = order[start : min(start + step, some)]
+            one, other = self._place[ahead[chosen]], self._place[behind[chosen]]
             moved = self._noise[one] - self._noise[other]
             moved *= self._inverse[one, other][:, np.newaxis]
             np.maximum(moved[0], largest, out=moved[0])
