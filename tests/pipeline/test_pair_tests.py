@@ -120,6 +120,16 @@ def test_what_follows_is_found_and_circles_are_not_made():
     assert np.array_equal(implied(chain), np.triu(np.ones((4, 4), bool), 1))
 
 
+def test_a_pair_that_is_noisy_itself_differs_by_what_lies_between():
+    near = 1e-4 - 5e-7  # A with B, and B with C, move together; A with C does not
+    covariance = np.array([[1e-4, near, 0], [near, 1e-4, near], [0, near, 1e-4]])
+    made = Paired(("a", "b", "c"), np.array([0.52, 0.51, 0.50]), covariance, 2_000)
+    found = compare_pairs(made, None, CONFIDENCE)
+    assert found.p[0, 2] > 0.1
+    assert found.better[0, 2]
+    assert found.p_corrected[0, 2] <= 0.05 + 1e-12
+
+
 def test_more_models_than_max_t_takes_are_corrected_by_holm():
     made = paired_of(outcomes(np.linspace(0.3, 0.8, 6), 600, np.random.default_rng(1)))
     found = compare_pairs(made, None, CONFIDENCE)
