@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.classifiers.settings import Linear
-from pipeline.finetuning.settings import Finetune
-from pipeline.probes.settings import Fewshot, Knn, Predictors, Transfer
 from pipeline.protocol import Protocol, distinct
-from pipeline.protocols.fewshot import FEWSHOT
-from pipeline.protocols.finetune import FINETUNE
-from pipeline.protocols.knn import KNN
-from pipeline.protocols.linear import LINEAR
-from pipeline.protocols.predictors import PREDICTORS
-from pipeline.protocols.transfer import TRANSFER
+from pipeline.protocols.fewshot import FEWSHOT, Fewshot
+from pipeline.protocols.finetune import FINETUNE, Finetune
+from pipeline.protocols.knn import KNN, Knn
+from pipeline.protocols.linear import LINEAR, Linear
+from pipeline.protocols.predictors import PREDICTORS, Predictors
+from pipeline.protocols.transfer import TRANSFER, Transfer
 from pipeline.section import Section
 from pipeline.variants.variant import Variant
 

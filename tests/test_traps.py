@@ -29,7 +29,7 @@ from pipeline.extraction.loading import BatchLoader
 from pipeline.models.transforms import Geometry
 from pipeline.params import load_study
 from pipeline.paths import cell_address, record_path
-from pipeline.probes.settings import Knn
+from pipeline.protocols.knn import Knn
 from pipeline.records import settings_of
 from pipeline.section import Section
 from pipeline.study import Study

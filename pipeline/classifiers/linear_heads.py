@@ -22,9 +22,8 @@ from pipeline.classifiers.normalization import BLOCK, Features, Normalizer
 from pipeline.classifiers.ridge import Ridge, choose, fit_ridge
 from pipeline.classifiers.ridge import scores as ridge_scores
 from pipeline.classifiers.selection import Choice, choose_c, working_precision
-from pipeline.classifiers.settings import Linear
 from pipeline.classifiers.tuning import CS, FINE, PENALTIES, PLAIN, ROUGH
-from pipeline.protocols.linear import closed_form
+from pipeline.protocols.linear import Linear, closed_form
 from pipeline.variants.variant import Variant
 
 Labels = NDArray[np.int64]

@@ -20,11 +20,10 @@ from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
 from pipeline.datasets.settings import Dataset
 from pipeline.finetuning.recipes import recipe_of, run_key
-from pipeline.finetuning.settings import Run
 from pipeline.models.settings import Model
 from pipeline.models.transforms import VIEW_RULES
 from pipeline.paths import FINETUNING, record_path
-from pipeline.protocols.finetune import FINETUNE
+from pipeline.protocols.finetune import FINETUNE, Run
 from pipeline.provenance import recorded_card
 from pipeline.study import Study
 

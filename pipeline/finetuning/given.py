@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from pipeline.classifiers.inner_splits import held_out_parts, scheme_for
 from pipeline.datasets.index import Index
-from pipeline.finetuning.settings import Run
 from pipeline.probes.shots import make_draws
+from pipeline.protocols.finetune import Run
 from pipeline.variants.budget import Budget
 
 Rows = NDArray[np.int64]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pipeline.finetuning.classifier import Classifier, check_drop_path, drawn_from, is_transformer
 from pipeline.finetuning.images import Decoded
 from pipeline.finetuning.recipes import Recipe
-from pipeline.finetuning.settings import Run
 from pipeline.models.networks import LoadedModel, load_model
 from pipeline.models.settings import Model
 from pipeline.models.transforms import Geometry, View
+from pipeline.protocols.finetune import Run
 
 
 @dataclass(frozen=True)

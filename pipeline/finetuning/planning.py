@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cache.errors import ProbelineError
 from pipeline.datasets.index import Index
 from pipeline.finetuning.cells import epochs_of, is_finetuned, runs_to_do
-from pipeline.finetuning.settings import Run
+from pipeline.protocols.finetune import Run
 from pipeline.study import Study
 
 PASSES_A_STEP = 3

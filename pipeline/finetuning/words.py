@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.finetuning.recipes import REFERENCE_BATCH, recipe_of
-from pipeline.finetuning.settings import Run
+from pipeline.protocols.finetune import Run
 from pipeline.study import Study
 
 TRAINED = {

@@ -20,10 +20,9 @@ from pipeline.probes.episodes import run_episodes
 from pipeline.probes.problems import problems_of
 from pipeline.probes.protocol import Scored, Task, read_features, run_protocol
 from pipeline.probes.reading import read_rows
-from pipeline.probes.settings import Fewshot
 from pipeline.probes.shots import Draw, make_draws
 from pipeline.protocol import Say
-from pipeline.protocols.fewshot import FEWSHOT
+from pipeline.protocols.fewshot import FEWSHOT, Fewshot
 from pipeline.study import Study
 from pipeline.variants.budget import budgets
 

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from pipeline.classifiers.linear_heads import fit_head
 from pipeline.classifiers.normalization import Features
-from pipeline.classifiers.settings import Linear
 from pipeline.nearest.banks import ArrayBank
 from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.protocol import Task, read_features
 from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_scores import Part
 from pipeline.probes.transfer_votes import neighbor_votes
-from pipeline.protocols.linear import closed_form
+from pipeline.protocols.linear import Linear, closed_form
 from pipeline.protocols.transfer import held_out
 from pipeline.variants.variant import Variant
 

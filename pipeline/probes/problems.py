@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from pipeline.paths import PARAMS
-from pipeline.probes.settings import Fewshot
+from pipeline.protocols.fewshot import Fewshot
 
 Labels = NDArray[np.int64]
 

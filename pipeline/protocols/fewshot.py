@@ -4,16 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from pipeline.protocol import Later, Protocol
-from pipeline.variants.budget import budgets
+from pipeline.section import Distinct, Section, Seed
+from pipeline.variants.budget import Budget, budgets
 from pipeline.variants.variant import Variant
 
 if TYPE_CHECKING:
     from pipeline.study import Study
 
 NAME = "fewshot"
+
+Coarse = dict[str, Annotated[list[str], Field(min_length=1)]]
+"""Classes of a data set by the coarser class that they are merged into."""
+
+
+class Fewshot(Section):
+    """A few labels: seeded draws of train that all models share; empty lists leave it out."""
+
+    shots: Annotated[list[Annotated[int, Field(ge=1)]], Distinct] = []
+    fractions: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Distinct] = []
+    heads: Annotated[
+        list[Literal["prototypes", "ridge", "logistic"]], Field(min_length=1), Distinct
+    ] = ["prototypes", "ridge", "logistic"]
+    draws: int = Field(10, ge=2)
+    draws_above_five: int = Field(5, ge=2)
+    class_counts: Annotated[list[Annotated[int, Field(ge=2)]], Distinct] = []
+    coarse: dict[str, Annotated[Coarse, Field(min_length=2)]] = {}
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _simpler_problems_have_their_shots(self) -> Self:
+        if (self.class_counts or self.coarse) and not self.shots:
+            raise ValueError("`shots`, at the first of which `class_counts` and `coarse` are asked")
+        return self
+
+    @model_validator(mode="after")
+    def _fractions_have_names(self) -> Self:
+        names = [Budget(share=share).name for share in self.fractions]
+        if len(set(names)) < len(names):
+            raise ValueError("`fractions` that differ in the first six digits of their percentage")
+        return self
 
 
 def _variants(study: Study) -> Iterator[Variant]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from pipeline.protocol import Later, Protocol
+from pipeline.section import Distinct, Section
 from pipeline.variants.variant import Variant
 from pipeline.variants.words import number_of
 
@@ -15,6 +18,25 @@ if TYPE_CHECKING:
     from pipeline.study import Study
 
 NAME = "knn"
+
+
+class Knn(Section):
+    """k nearest neighbours: named presets, every combination of a grid, and a tuned variant."""
+
+    presets: Annotated[list[Literal["study", "dino"]], Distinct] = []
+    k: Annotated[list[Annotated[int, Field(ge=1)]], Distinct] = []
+    weighting: Annotated[list[Literal["distance", "uniform", "softmax"]], Distinct] = ["distance"]
+    temperature: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct] = [
+        0.07
+    ]
+    tuned: bool = False
+
+    @model_validator(mode="after")
+    def _something_is_asked_for(self) -> Self:
+        if not self.presets and not (self.k and self.weighting):
+            raise ValueError("at least one of `presets` and `k` (with `weighting`)")
+        return self
+
 
 TUNED = Variant(protocol=NAME, head="knn", tuned=True)
 """Which space and way of voting that is, leave-one-out on train decides."""

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pipeline.protocol import Later, Protocol
+from pipeline.section import Distinct, Section, Seed
 from pipeline.variants.variant import Variant
 
 if TYPE_CHECKING:
     from pipeline.study import Study
 
 NAME = "predictors"
+
+Predictor = Literal[
+    "rankme", "alpha_req", "h_score", "logme", "cdnv", "nc1", "uniformity", "alignment", "label_cka"
+]
+
+
+class Predictors(Section):
+    """Numbers of the train embeddings that predict scores without a probe."""
+
+    names: Annotated[list[Predictor], Distinct] = []
+    seed: Seed = 0
 
 
 def _views(study: Study) -> int:

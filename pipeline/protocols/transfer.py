@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pipeline.protocol import Later, Protocol
 from pipeline.protocols.knn import PRESETS, knn_variants
 from pipeline.protocols.linear import closed_form, linear_variants, views_read
+from pipeline.section import Distinct, Section
 from pipeline.variants.variant import Variant
 
 if TYPE_CHECKING:
     from pipeline.study import Study
 
 NAME = "transfer"
+
+
+class Transfer(Section):
+    """Train on one data set, test on others with classes of the same names."""
+
+    sources: Annotated[list[str], Distinct] = []
 
 
 def transferred_knn(study: Study) -> list[Variant]:

@@ -11,9 +11,8 @@ import xarray as xr
 
 from pipeline.finetuning.cells import not_run
 from pipeline.finetuning.curves import read_curves
-from pipeline.finetuning.settings import Run
 from pipeline.finetuning.words import run_words
-from pipeline.protocols.finetune import FINETUNE
+from pipeline.protocols.finetune import FINETUNE, Run
 from pipeline.protocols.linear import LINEAR
 from pipeline.report.formats import count, percent, points, seconds
 from pipeline.report.inputs import Inputs

@@ -10,10 +10,10 @@ import pytest
 
 from pipeline.classifiers import selection
 from pipeline.classifiers.linear_heads import fit_head
-from pipeline.classifiers.settings import Linear
 from pipeline.probes import protocol
 from pipeline.probes.protocol import Source, Task, copy_bytes
 from pipeline.process_pool import COPIES
+from pipeline.protocols.linear import Linear
 
 SHAPES = {
     "tall": (2100, 100, 10),

@@ -22,11 +22,11 @@ from pipeline.extraction.loading import BatchLoader
 from pipeline.finetuning import images as decoding
 from pipeline.finetuning.given import given_to
 from pipeline.finetuning.images import batches_of, decode_once, view_of
-from pipeline.finetuning.settings import Run
 from pipeline.models.transforms import Geometry, Resized, View, padded
 from pipeline.params import load_study
 from pipeline.probes.fewshot import draws_of
-from pipeline.probes.settings import Fewshot
+from pipeline.protocols.fewshot import Fewshot
+from pipeline.protocols.finetune import Run
 
 
 def index_of(counts: list[int], groups: list[str] | None = None) -> Index:

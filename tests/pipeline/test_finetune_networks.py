@@ -20,10 +20,10 @@ from pipeline.finetuning.job import load_for
 from pipeline.finetuning.layer_decay import layer_ids
 from pipeline.finetuning.optimization import drawing, mixup_of
 from pipeline.finetuning.recipes import recipe_of
-from pipeline.finetuning.settings import Run
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
+from pipeline.protocols.finetune import Run
 
 CONVNEXT = {"architecture": "test_convnext", "weights": "random(0)", "input_size": 64}
 ENTRIES = {"vit": VIT, "resnet": RESNET, "convnext": CONVNEXT}

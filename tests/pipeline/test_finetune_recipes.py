@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pipeline.finetuning.layer_decay import layer_ids, parameter_groups
 from pipeline.finetuning.recipes import PRESETS, Recipe, recipe_of, run_key
 from pipeline.finetuning.schedule import factor
-from pipeline.finetuning.settings import Run
 from pipeline.params import StudyError
+from pipeline.protocols.finetune import Run
 
 
 def recipe(name: str, share: float = 1.0, transformer: bool = False, **changes) -> Recipe:

@@ -91,9 +91,9 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others(project):
 
 def test_the_head_begins_as_the_published_one_and_by_the_seed(project):
     prepare(project)
-    from pipeline.finetuning.settings import Run
     from pipeline.models.networks import load_model
     from pipeline.params import load_study
+    from pipeline.protocols.finetune import Run
 
     entry = load_study().models["tiny"]
     heads = []

@@ -17,8 +17,8 @@ from pipeline.classifiers.linear_solvers import LogisticSolver, fit_ridge_by
 from pipeline.classifiers.logistic import log_probabilities
 from pipeline.classifiers.normalization import Normalizer
 from pipeline.classifiers.ridge import Ridge, fit_ridge
-from pipeline.classifiers.settings import Linear
 from pipeline.classifiers.tuning import CS, PENALTIES, PLAIN
+from pipeline.protocols.linear import Linear
 
 NORMALIZATIONS = ["none", "zscore", "l2"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_inputs import drawn, make_inputs, partial, table, withheld
 
-from pipeline.probes.settings import Fewshot
+from pipeline.protocols.fewshot import Fewshot
 from pipeline.report.complexity import figures, section
 from pipeline.report.labels import section as labels_section
 from pipeline.report.methods import methods

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from named_variants import variants_named
 
-from pipeline.finetuning.settings import Finetune, Run
+from pipeline.protocols.finetune import Finetune, Run
 from pipeline.report import finetuning
 from pipeline.report.finetuning import MEASURES, curve_rows, figures, run_words, section
 

@@ -14,8 +14,8 @@ from named_variants import variant_named
 
 from cache.errors import ProbelineError
 from pipeline.params import load_study
-from pipeline.probes.settings import Fewshot
 from pipeline.protocol_list import asked_variants
+from pipeline.protocols.fewshot import Fewshot
 from pipeline.report.formats import interval, p_value, points, rho
 from pipeline.report.words import set_word
 from pipeline.scores.netcdf import read_netcdf, write_netcdf
