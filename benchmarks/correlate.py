@@ -37,27 +37,27 @@ from scipy import stats
 
 from cache.fingerprint import fingerprint
 from cache.records import write_record
-from pipeline import metrics
-from pipeline.cells import cell_key
 from pipeline.datasets.index import Index, index_rows, read_index, write_index
-from pipeline.metric import Need
-from pipeline.params import load_study
-from pipeline.paths import PARAMS, SCORES_NC, SPLITS, provenance_path, record_path
+from pipeline.embeddings.cells import cell_key
+from pipeline.embeddings.provenance import origin, recorded_card
+from pipeline.machine.netcdf import read_netcdf
 from pipeline.probes.scoring import Outcome, outcome_table
-from pipeline.protocols.fewshot import FEWSHOT
-from pipeline.protocols.finetune import FINETUNE
-from pipeline.protocols.knn import KNN
-from pipeline.protocols.linear import LINEAR
-from pipeline.protocols.predictors import PREDICTORS
-from pipeline.protocols.transfer import TRANSFER
-from pipeline.provenance import origin, recorded_card
-from pipeline.records import protocols_of, record_key
-from pipeline.scores.cube import comparable
-from pipeline.scores.netcdf import read_netcdf
+from pipeline.project.paths import PARAMS, SCORES_NC, SPLITS, provenance_path, record_path
+from pipeline.results.cube import comparable
 from pipeline.statistics.analysis import analyse
 from pipeline.statistics.evidence import gather_evidence
 from pipeline.statistics.registry import STATISTICS
-from pipeline.study import Study
+from pipeline.study import metrics
+from pipeline.study.fewshot import FEWSHOT
+from pipeline.study.finetune import FINETUNE
+from pipeline.study.knn import KNN
+from pipeline.study.linear import LINEAR
+from pipeline.study.metric import Need
+from pipeline.study.params import load_study
+from pipeline.study.predictors import PREDICTORS
+from pipeline.study.records import protocols_of, record_key
+from pipeline.study.schema import Study
+from pipeline.study.transfer import TRANSFER
 
 REPOSITORY = Path(__file__).parents[1]
 CLASSES, TRAIN, DRAWS = 100, 5_000, 5

@@ -3,13 +3,13 @@
 For each network, rates on the same JPEG files, each in a process of its own, interleaved:
 
 - forward   the network alone, on pixels already decoded and resized, through
-`pipeline.extraction.forward`
+`pipeline.embeddings.forward`
 - decode    reading, decoding and resizing alone, with as many threads as there are processors
 - extract   the whole engine: read, decode, resize, run, digest, journal, commit
 - plain     DataLoader with 2 workers, float32, default memory format, outputs concatenated
 
 On a CPU, network and decoder share the processors: no engine can go beyond 1 / (1/forward +
-1/decode), the bound. Compiling (`pipeline/extraction/compiling.py`) is left to its rule for a data
+1/decode), the bound. Compiling (`pipeline/embeddings/compiling.py`) is left to its rule for a data
 set of 100,000 images and is not in the rates; its seconds stand beside them.
 
     python benchmarks/extraction.py [--images 512] [--side 224] [--repeats 3] [--models ...]
@@ -67,10 +67,10 @@ def measure(mode: str, name: str, size: int) -> tuple[float, float]:
     from pipeline.datasets.samples import entries_of
     from pipeline.datasets.settings import Dataset
     from pipeline.datasets.sources import dataset_root
-    from pipeline.devices import this_machine
-    from pipeline.extraction.engine import Job, extract_split
-    from pipeline.extraction.forward import Forward
-    from pipeline.extraction.loading import BatchLoader
+    from pipeline.embeddings.engine import Job, extract_split
+    from pipeline.embeddings.forward import Forward
+    from pipeline.embeddings.loading import BatchLoader
+    from pipeline.machine.devices import this_machine
     from pipeline.models.networks import load_model
     from pipeline.models.settings import Model
 

@@ -25,9 +25,9 @@ from ruamel.yaml import YAML
 
 from cache.records import read_record
 from pipeline.finetuning.run import Finetuned, finetune_cell
-from pipeline.params import load_study
-from pipeline.paths import record_path
-from pipeline.protocols.fewshot import FEWSHOT
+from pipeline.project.paths import record_path
+from pipeline.study.fewshot import FEWSHOT
+from pipeline.study.params import load_study
 
 RUN = {
     "recipe": "modern", "fraction": 0.1, "epochs": 30, "warmup_epochs": 2, "batch_size": 16,

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.classifiers.heads import Head, Recipe, fit_heads
-from pipeline.devices import this_machine
+from pipeline.heads.heads import Head, Recipe, fit_heads
+from pipeline.machine.devices import this_machine
 
 HEADS = [Head(float(r), bn) for bn in (False, True) for r in np.logspace(-3, 0.5, 8)]
 

@@ -26,9 +26,9 @@ from sklearn.neighbors import NearestNeighbors
 
 from cache.cell import Cell, CellAddress
 from cache.writer import CellWriter
-from pipeline.nearest.banks import CellBank
-from pipeline.nearest.search import nearest
-from pipeline.nearest.votes import WEIGHTINGS, Voting, judge
+from pipeline.neighbors.banks import CellBank
+from pipeline.neighbors.search import nearest
+from pipeline.neighbors.votes import WEIGHTINGS, Voting, judge
 
 CLASSES = 100
 KS = (1, 5, 10, 20, 50, 100, 200)

@@ -3,7 +3,7 @@
     python -m benchmarks.linear [--images 5000] [--classes 20] [--columns 768 2048] [--threads 1]
     python -m benchmarks.linear --cells digits/resnet18_seed0 digits/vit_tiny_seed0
 
-Logistic regression: one path of `pipeline.classifiers.logistic` against cold fits of
+Logistic regression: one path of `pipeline.heads.logistic` against cold fits of
 `LogisticRegression`, C from 1e-6 to 1e5, of the same features in float64. Objectives are computed
 from coefficients.
 
@@ -33,10 +33,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from cache.cell import Cell
-from pipeline.classifiers.logistic import LogisticPath
-from pipeline.classifiers.normalization import centre_and_scale
-from pipeline.classifiers.ridge import fit_ridge
-from pipeline.paths import cell_address
+from pipeline.heads.logistic import LogisticPath
+from pipeline.heads.normalization import centre_and_scale
+from pipeline.heads.ridge import fit_ridge
+from pipeline.project.paths import cell_address
 
 CS = np.logspace(-6, 5, 20)
 PENALTIES = np.logspace(-2, 5, 20)

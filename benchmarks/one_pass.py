@@ -20,10 +20,10 @@ from extraction import make_images
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root
-from pipeline.devices import this_machine
-from pipeline.extraction import loading
-from pipeline.extraction.engine import Job, extract_split
-from pipeline.extraction.forward import Forward
+from pipeline.embeddings import loading
+from pipeline.embeddings.engine import Job, extract_split
+from pipeline.embeddings.forward import Forward
+from pipeline.machine.devices import this_machine
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
 

@@ -30,13 +30,13 @@ from cache.cell import Cell
 from cache.fingerprint import fingerprint
 from cache.records import write_record
 from cache.writer import CellWriter
-from pipeline.cards import make_card
-from pipeline.cells import cell_key
 from pipeline.datasets.index import Index, index_rows, write_index
-from pipeline.params import load_study
-from pipeline.paths import PARAMS, SPLITS, cell_address, record_path
-from pipeline.records import protocols_of, record_key
-from pipeline.study import Study
+from pipeline.embeddings.cells import cell_key
+from pipeline.models.cards import make_card
+from pipeline.project.paths import PARAMS, SPLITS, cell_address, record_path
+from pipeline.study.params import load_study
+from pipeline.study.records import protocols_of, record_key
+from pipeline.study.schema import Study
 
 COLUMNS = 64
 REPOSITORY = Path(__file__).parents[1]
@@ -49,7 +49,7 @@ try:
 finally:
     print("heavy:", *sorted({"torch", "timm", "sklearn", "zarr"} & sys.modules.keys()))
 """
-IMPORTS = "import stages.cli, pipeline.overview"
+IMPORTS = "import stages.cli, pipeline.planning.overview"
 
 
 def make_study(models: int, datasets: int) -> Study:

@@ -15,7 +15,7 @@ import click
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline.own_folders import refuse_links_out
+from pipeline.project.own_folders import refuse_links_out
 
 P = ParamSpec("P")
 R = TypeVar("R")

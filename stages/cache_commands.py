@@ -13,15 +13,15 @@ from cache.cell import Cell
 from cache.errors import CellCorruptError, CellMissingError
 from cache.removal import remove_cell, size_of
 from cache.verify import verify as verify_cell
-from pipeline import protocol_list
-from pipeline.overview import cells_on_disk, roles_of_cells
-from pipeline.params import load_study
-from pipeline.paths import (
+from pipeline.planning.overview import cells_on_disk, roles_of_cells
+from pipeline.project.paths import (
     cell_address,
     neighbors_folder,
     provenance_path,
     record_path,
 )
+from pipeline.study import protocol_list
+from pipeline.study.params import load_study
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -77,7 +77,7 @@ def verify(*, deep: bool, repair: bool) -> None:
         click.echo("to mend: probeline cache verify --repair", err=True)
         sys.exit(1)
     if damaged:
-        from pipeline.extraction.mending import mend
+        from pipeline.embeddings.mending import mend
 
         mended = mend(load_study(), damaged)
         click.echo(f"{mended.cells} cells mended, {mended.chunks} chunks computed again")
@@ -192,7 +192,7 @@ def import_(folder: Path, dataset: str, model: str) -> None:
 @explain_errors
 def export(dataset: str, model: str, folder: Path, kind: str) -> None:
     """Write one model's embeddings as plain files: features, labels and ids for each split."""
-    from pipeline.extraction.exporting import export_cells
+    from pipeline.embeddings.exporting import export_cells
 
     for path in export_cells(load_study(), dataset, model, folder, kind):
         click.echo(path)

@@ -14,9 +14,9 @@ import click
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline import protocol_list
-from pipeline.params import load_study, parse_study
-from pipeline.paths import PARAMS, STUDIES
+from pipeline.project.paths import PARAMS, STUDIES
+from pipeline.study import protocol_list
+from pipeline.study.params import load_study, parse_study
 from stages._run import explain_errors
 from stages.cache_commands import cache
 from stages.datasets_commands import datasets
@@ -51,7 +51,7 @@ main.add_command(figures)
 @explain_errors
 def status() -> None:
     """Say what is cached, what is missing and what is stale, and why."""
-    from pipeline.overview import study_overview
+    from pipeline.planning.overview import study_overview
 
     study = load_study()
     overview = study_overview(study)

@@ -8,12 +8,12 @@ import click
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline.params import load_study
-from pipeline.paths import PARAMS, SCORES_CSV, SCORES_NC
-from pipeline.scores.cube import to_cube
-from pipeline.scores.gathering import gather
-from pipeline.scores.netcdf import write_netcdf
-from pipeline.scores.score_table import to_csv
+from pipeline.machine.netcdf import write_netcdf
+from pipeline.project.paths import PARAMS, SCORES_CSV, SCORES_NC
+from pipeline.results.cube import to_cube
+from pipeline.results.gathering import gather
+from pipeline.results.score_table import to_csv
+from pipeline.study.params import load_study
 from stages._run import explain_errors, say
 
 

@@ -13,17 +13,17 @@ import xarray as xr
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline.params import load_study
-from pipeline.paths import CORRELATION_NC, METRICS_JSON, PLOTS, SCORES_NC, STATISTICS
+from pipeline.machine.netcdf import write_netcdf
+from pipeline.project.paths import CORRELATION_NC, METRICS_JSON, PLOTS, SCORES_NC, STATISTICS
 from pipeline.report.contests import contest
 from pipeline.report.inputs import Inputs
 from pipeline.report.verdicts import in_the_terminal, tracked_best
-from pipeline.scores.cube import read_cube
-from pipeline.scores.netcdf import write_netcdf
+from pipeline.results.cube import read_cube
 from pipeline.statistics.analysis import analyse, tracked
 from pipeline.statistics.evidence import gather_evidence
 from pipeline.statistics.plots import plot_tables
 from pipeline.statistics.registry import compute_statistics, tidy
+from pipeline.study.params import load_study
 from stages._run import explain_errors, say
 
 

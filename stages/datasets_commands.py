@@ -9,8 +9,8 @@ import click
 
 from cache.errors import ProbelineError
 from pipeline.datasets.known import KnownDataset, known_dataset, known_names
-from pipeline.environment import expand_path
-from pipeline.params import load_study
+from pipeline.machine.environment import expand_path
+from pipeline.study.params import load_study
 from stages._run import explain_errors
 from stages.of_dataset import require_dataset
 from stages.table import print_table
@@ -77,7 +77,7 @@ def check_dataset(name: str) -> None:
     """Read a data set of the study as the index stage does, compare, and keep nothing."""
     from pipeline.datasets.index import differing_samples, read_index
     from pipeline.datasets.indexing import build_index
-    from pipeline.paths import index_path
+    from pipeline.project.paths import index_path
 
     study = load_study()
     require_dataset(study, name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from cache.errors import ProbelineError
-from pipeline.cells import cell_status
 from pipeline.datasets.index import read_index
-from pipeline.params import load_study
-from pipeline.provenance import describe_audit, recorded_audit
+from pipeline.embeddings.cells import cell_status
+from pipeline.embeddings.provenance import describe_audit, recorded_audit
+from pipeline.study.params import load_study
 from stages._run import Tally, explain_errors, say
 from stages.of_dataset import named_dataset
 
@@ -31,12 +31,12 @@ def main(dataset: str | None) -> None:
         if status.state in ("stale", "damaged"):
             say(f"extract {dataset}", f"{name} is {status.state}, computed again: {status.detail}")
         if status.state == "damaged":
-            from pipeline.extraction.mending import set_aside
+            from pipeline.embeddings.mending import set_aside
 
             set_aside(study, index, name)
     imported = [name for name in missing if study.models[name].weights == "imported"]
     for name in imported:
-        from pipeline.extraction.imported_cells import write_imported_cells
+        from pipeline.embeddings.imported_cells import write_imported_cells
 
         write_imported_cells(study, index, name)
     to_run = [name for name in missing if name not in imported]
@@ -50,7 +50,7 @@ def main(dataset: str | None) -> None:
     tally.computed = len(imported)
     if to_run:
         # Only now: a stage that has nothing to do must not spend seconds on importing torch.
-        from pipeline.extraction.missing import extract_models
+        from pipeline.embeddings.missing import extract_models
 
         computed = extract_models(study, index, to_run)
         tally.computed += len(computed)

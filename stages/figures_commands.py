@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from pipeline.params import load_study
+from pipeline.study.params import load_study
 from stages._run import explain_errors
 
 

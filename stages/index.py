@@ -10,8 +10,8 @@ import click
 from cache.files import write_durably
 from pipeline.datasets.index import write_index
 from pipeline.datasets.indexing import build_index
-from pipeline.params import load_study
-from pipeline.paths import name_path
+from pipeline.project.paths import name_path
+from pipeline.study.params import load_study
 from stages._run import explain_errors, say
 from stages.of_dataset import named_dataset
 

@@ -10,7 +10,7 @@ import click
 from cache.errors import ProbelineError
 from pipeline.models.settings import Model
 from pipeline.models.zoo import zoo_model, zoo_names
-from pipeline.params import load_study
+from pipeline.study.params import load_study
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -25,7 +25,7 @@ def models(context: click.Context) -> None:
     """List the study's models; look at them, and at the zoo of known ones."""
     if context.invoked_subcommand is not None:
         return
-    from pipeline.cards import find_card
+    from pipeline.models.cards import find_card
 
     rows = []
     for name, entry in load_study().models.items():

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from pipeline.nearest.neighbors import compute_neighbors
-from pipeline.params import load_study
-from pipeline.paths import NEIGHBORS
+from pipeline.neighbors.neighbors import compute_neighbors
 from pipeline.probes.knn_variants import left_out
+from pipeline.project.paths import NEIGHBORS
+from pipeline.study.params import load_study
 from stages._run import Tally, explain_errors, keep_folder
 
 

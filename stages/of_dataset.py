@@ -10,7 +10,7 @@ import os
 import re
 
 from cache.errors import ProbelineError
-from pipeline.study import Study
+from pipeline.study.schema import Study
 
 
 def named_dataset(study: Study, stage: str, argument: str | None) -> str:

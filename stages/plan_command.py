@@ -7,9 +7,9 @@ import math
 
 import click
 
-from pipeline.params import load_study
-from pipeline.planned_downloads import PlannedDownloads
-from pipeline.study import Study
+from pipeline.planning.planned_downloads import PlannedDownloads
+from pipeline.study.params import load_study
+from pipeline.study.schema import Study
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -27,9 +27,9 @@ def plan(measure: bool) -> None:
     Times are of forward passes, at the rates measured in this project. Needs no data and no
     weights; --measure builds networks with random weights, which takes some seconds for each.
     """
-    from pipeline.plan import finetune_plan
-    from pipeline.plan import plan as make_plan
-    from pipeline.planned_downloads import planned_downloads
+    from pipeline.planning.plan import finetune_plan
+    from pipeline.planning.plan import plan as make_plan
+    from pipeline.planning.planned_downloads import planned_downloads
 
     study = load_study()
     plans = make_plan(study, _probed(study) if measure else None)
@@ -64,8 +64,8 @@ def plan(measure: bool) -> None:
 
 
 def _probed(study: Study) -> dict[str, tuple[float, int]]:
-    from pipeline.extraction.probing import probe
-    from pipeline.plan import without_rate
+    from pipeline.embeddings.probing import probe
+    from pipeline.planning.plan import without_rate
 
     rates, memory = probe(
         study, without_rate(study), lambda name: click.echo(f"timing {name} …", err=True)

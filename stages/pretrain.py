@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from pipeline.datasets.index import read_index
-from pipeline.params import load_study
-from pipeline.paths import CHECKPOINTS
 from pipeline.pretraining.entries import pretrain_status, read_training
+from pipeline.project.paths import CHECKPOINTS
+from pipeline.study.params import load_study
 from stages._run import Tally, explain_errors, keep_folder, say
 
 

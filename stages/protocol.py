@@ -7,10 +7,10 @@ from functools import partial
 import click
 
 from cache.errors import ProbelineError
-from pipeline import protocol_list
-from pipeline.params import load_study
-from pipeline.paths import RESULTS
-from pipeline.section import one_of
+from pipeline.project.paths import RESULTS
+from pipeline.project.section import one_of
+from pipeline.study import protocol_list
+from pipeline.study.params import load_study
 from stages._run import Tally, explain_errors, keep_folder, say
 
 

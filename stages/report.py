@@ -7,11 +7,11 @@ import time
 import click
 
 from cache.files import write_durably
-from pipeline.params import load_study
-from pipeline.paths import REPORT, SUMMARY
+from pipeline.project.paths import REPORT, SUMMARY
 from pipeline.report.inputs import load_inputs
 from pipeline.report.page import render
 from pipeline.report.summary import summarise
+from pipeline.study.params import load_study
 from stages._run import explain_errors, say
 
 

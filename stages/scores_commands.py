@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.params import load_study
+from pipeline.study.params import load_study
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -31,7 +31,7 @@ def import_(started_in: Path, file: Path, name: str | None, *, percent: bool) ->
     results/scores.csv of another study is such a file. git tracks the copy, and `dvc repro` adds it
     to the study.
     """
-    from pipeline.scores.foreign_scores import import_scores, stored_path
+    from pipeline.results.foreign_scores import import_scores, stored_path
     from pipeline.statistics.foreign_remarks import remarks
 
     kept = stored_path(name or file.stem)
@@ -53,8 +53,8 @@ def import_(started_in: Path, file: Path, name: str | None, *, percent: bool) ->
 @explain_errors
 def list_() -> None:
     """List the imported scores."""
-    from pipeline.scores.foreign_file import read_foreign
-    from pipeline.scores.foreign_scores import stored_files
+    from pipeline.results.foreign_file import read_foreign
+    from pipeline.results.foreign_scores import stored_files
 
     rows = []
     for path in stored_files():
@@ -70,6 +70,6 @@ def list_() -> None:
 @explain_errors
 def remove(name: str) -> None:
     """Delete the imported scores called NAME; git still has them if they were committed."""
-    from pipeline.scores.foreign_scores import remove_scores
+    from pipeline.results.foreign_scores import remove_scores
 
     click.echo(f"{remove_scores(name)} deleted; `dvc repro` takes them out of the results")

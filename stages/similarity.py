@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pipeline.params import load_study
+from pipeline.study.params import load_study
 from stages._run import Tally, explain_errors
 
 

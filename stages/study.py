@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import click
 
-from pipeline.params import load_study
-from pipeline.paths import EMBEDDINGS, INDEX, PROVENANCE
+from pipeline.project.paths import EMBEDDINGS, INDEX, PROVENANCE
+from pipeline.study.params import load_study
 from stages._run import explain_errors, keep_folder, say
 
 

@@ -43,7 +43,7 @@ def quiet_machine(monkeypatch):
     monkeypatch.setenv("PROBELINE_DEVICE", "cpu")
     monkeypatch.setenv("PROBELINE_WORKERS", "0")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    process_pool = importlib.import_module("pipeline.process_pool")
+    process_pool = importlib.import_module("pipeline.machine.process_pool")
     monkeypatch.setattr(process_pool, "cpu_count", lambda: 1)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from cache.cell import Cell
 from cache.writer import CellWriter
-from pipeline.paths import cell_address
 from pipeline.probes.protocol import Task
-from pipeline.study import Study
+from pipeline.project.paths import cell_address
+from pipeline.study.schema import Study
 
 
 def make_cell(split, values, labels, *, model="made") -> Cell:

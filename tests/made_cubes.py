@@ -1,4 +1,4 @@
-"""Cubes of scores with planted effects, as `pipeline.scores.cube.to_cube` makes them."""
+"""Cubes of scores with planted effects, as `pipeline.results.cube.to_cube` makes them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 from named_variants import variants_named
 
-from pipeline.scores.variant_table import variant_coords
+from pipeline.results.variant_table import variant_coords
 from pipeline.statistics.evidence import Draws, Evidence, Hits, ValSplit
-from pipeline.study import Correlation
+from pipeline.study.schema import Correlation
 
 WORDS = {
     "family": "model",

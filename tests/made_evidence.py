@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline.statistics.evidence import Evidence, Hits, ValSplit
-from pipeline.study import Correlation
+from pipeline.study.schema import Correlation
 
 
 def make_evidence(

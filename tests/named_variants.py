@@ -7,12 +7,12 @@ from dataclasses import replace
 from functools import cache
 from itertools import product
 
-from pipeline.protocols.knn import PRESETS, TUNED, votes_in
-from pipeline.protocols.linear import closed_form, gradient_variants
-from pipeline.protocols.transfer import held_out, trained_on
-from pipeline.variants.budget import budgets
-from pipeline.variants.column import Column
-from pipeline.variants.variant import Variant
+from pipeline.study.budget import budgets
+from pipeline.study.column import Column
+from pipeline.study.knn import PRESETS, TUNED, votes_in
+from pipeline.study.linear import closed_form, gradient_variants
+from pipeline.study.transfer import held_out, trained_on
+from pipeline.study.variant import Variant
 
 SOURCES = ("a", "a_b", "d0", "d1", "data0", "in0", "in", "digits", "cats_bnw", "my_knn_set")
 HEADS = ("prototypes", "ridge", "logistic")

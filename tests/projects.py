@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline import protocol_list
+from pipeline.study import protocol_list
 
 REPOSITORY = Path(__file__).parents[1]
 

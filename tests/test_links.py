@@ -14,7 +14,7 @@ from cache.files import write_durably
 from cache.journal import Journal
 from cache.lock import Lock
 from cache.writer import CellWriter
-from pipeline.own_folders import refuse_links_out
+from pipeline.project.own_folders import refuse_links_out
 
 PLACES = [
     "data/imported",

@@ -13,16 +13,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cache.errors import ProbelineError
-from pipeline import paths
-from pipeline.names import NAME, checked_name, usable
-from pipeline.scores.foreign_scores import stored_path
+from pipeline.project import paths
+from pipeline.project.names import NAME, checked_name, usable
+from pipeline.results.foreign_scores import stored_path
 
 MAKERS = [
     function
     for name, function in inspect.getmembers(paths, inspect.isfunction)
     if function.__module__ == paths.__name__ and not name.startswith("_")
 ]
-"""Every function of `pipeline.paths`: what is added there is tested here."""
+"""Every function of `pipeline.project.paths`: what is added there is tested here."""
 
 _NAMED = ("dataset", "model", "pretrained")
 

@@ -21,18 +21,18 @@ from projects import RESNET, VIT, fill_folder
 from pydantic import ValidationError
 
 from cache.cell import Cell
-from pipeline.cells import open_cells
 from pipeline.datasets.index import read_index
 from pipeline.datasets.samples import entries_of
 from pipeline.datasets.sources import dataset_root
-from pipeline.extraction.loading import BatchLoader
+from pipeline.embeddings.cells import open_cells
+from pipeline.embeddings.loading import BatchLoader
 from pipeline.models.transforms import Geometry
-from pipeline.params import load_study
-from pipeline.paths import cell_address, record_path
-from pipeline.protocols.knn import Knn
-from pipeline.records import settings_of
-from pipeline.section import Section
-from pipeline.study import Study
+from pipeline.project.paths import cell_address, record_path
+from pipeline.project.section import Section
+from pipeline.study.knn import Knn
+from pipeline.study.params import load_study
+from pipeline.study.records import settings_of
+from pipeline.study.schema import Study
 
 
 def rows(model: str, split: str = "train") -> np.ndarray:

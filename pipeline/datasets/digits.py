@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.datasets.picture_tar import write_pictures
-from pipeline.paths import RAW
+from pipeline.project.paths import RAW
 
 SIDE = 32
 Images = NDArray[np.float64]

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, fsync_directory, sha256_file, write_durably
 from cache.fingerprint import fingerprint
-from pipeline.cards import Card
-from pipeline.paths import SPLITS, imported_folder, imported_path
+from pipeline.models.cards import Card
+from pipeline.project.paths import SPLITS, imported_folder, imported_path
 
 
 @dataclass(frozen=True)

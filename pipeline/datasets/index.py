@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import fingerprint
-from pipeline.paths import SPLITS, index_path
+from pipeline.project.paths import SPLITS, index_path
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,9 +15,9 @@ from pipeline.datasets.images import BadImageError, decode
 from pipeline.datasets.roots import Entry, Root
 from pipeline.datasets.samples import entries_of
 from pipeline.datasets.settings import Dataset
-from pipeline.environment import cpu_count, worker_count
-from pipeline.paths import SPLITS
-from pipeline.progress import Progress
+from pipeline.machine.environment import cpu_count, worker_count
+from pipeline.machine.progress import Progress
+from pipeline.project.paths import SPLITS
 
 READABLE_SAMPLE = 64
 """Images decoded while indexing, to find a wrong or damaged folder before GPU time is spent."""

@@ -16,9 +16,9 @@ from cache.fingerprint import fingerprint
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.picture_tar import png, write_collection
 from pipeline.datasets.settings import Dataset, Split
-from pipeline.environment import expand_path
-from pipeline.paths import RAW, SPLITS
-from pipeline.progress import Progress
+from pipeline.machine.environment import expand_path
+from pipeline.machine.progress import Progress
+from pipeline.project.paths import RAW, SPLITS
 
 Parts = Mapping[Split | None, Sequence[Any]]
 """The library's own objects for each split; None where it has no splits."""

@@ -11,8 +11,8 @@ from cache.errors import ProbelineError
 from pipeline.datasets.roots import Entry, Root
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
-from pipeline.environment import expand_path
-from pipeline.paths import SPLITS
+from pipeline.machine.environment import expand_path
+from pipeline.project.paths import SPLITS
 
 
 def samples_of_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:

@@ -14,12 +14,12 @@ from pathlib import Path
 from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, fsync_directory
 from cache.lock import Lock
-from pipeline.archives import is_archive, unpack
 from pipeline.datasets.known import KnownDataset, KnownFile
 from pipeline.datasets.known_layouts import read_layout
 from pipeline.datasets.roots import Folder
-from pipeline.downloads import Content, download
-from pipeline.environment import wait_seconds
+from pipeline.fetching.archives import is_archive, unpack
+from pipeline.fetching.downloads import Content, download
+from pipeline.machine.environment import wait_seconds
 
 
 def prepare(known: KnownDataset, images: Path) -> tuple[Path, bool]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from pipeline.datasets.known import known_dataset
-from pipeline.section import Section, Seed
+from pipeline.project.section import Section, Seed
 
 Split = Literal["train", "val"]
 

@@ -19,7 +19,7 @@ from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.roots import Entry, Tar, explain_reading, whole
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
-from pipeline.paths import SPLITS
+from pipeline.project.paths import SPLITS
 
 CLASS_NAMES = "classnames.txt"
 """A file beside the shards that names the numbered classes, a line each."""

@@ -19,8 +19,8 @@ from pipeline.datasets.roots import Entry, Root, open_root
 from pipeline.datasets.samples import limited, sample_table, stratified_split
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import Shards, samples_of_shards
-from pipeline.environment import expand_path
-from pipeline.paths import RAW, SPLITS
+from pipeline.machine.environment import expand_path
+from pipeline.project.paths import RAW, SPLITS
 
 _AS_CONVERTED = Dataset.model_validate(
     {

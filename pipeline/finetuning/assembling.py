@@ -9,14 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cache.records import Record, is_current_record, read_record, write_record
-from pipeline import metrics
 from pipeline.datasets.index import Index
 from pipeline.finetuning.cells import keys_of, record_key, run_path
-from pipeline.paths import record_path
 from pipeline.probes.protocol import groups_of
 from pipeline.probes.scoring import score_rows, stored_outcome
-from pipeline.protocols.finetune import FINETUNE
-from pipeline.study import Study
+from pipeline.project.paths import record_path
+from pipeline.study import metrics
+from pipeline.study.finetune import FINETUNE
+from pipeline.study.schema import Study
 
 
 def put_together(study: Study, index: Index, model: str) -> None:

@@ -14,18 +14,18 @@ from typing import Any
 from cache.errors import CellMissingError, ProbelineError
 from cache.fingerprint import fingerprint
 from cache.records import is_current_record
-from pipeline import metrics
-from pipeline.cards import Card, find_card
 from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
 from pipeline.datasets.settings import Dataset
+from pipeline.embeddings.provenance import recorded_card
 from pipeline.finetuning.recipes import recipe_of, run_key
+from pipeline.models.cards import Card, find_card
 from pipeline.models.settings import Model
 from pipeline.models.transforms import VIEW_RULES
-from pipeline.paths import FINETUNING, record_path
-from pipeline.protocols.finetune import FINETUNE, Run
-from pipeline.provenance import recorded_card
-from pipeline.study import Study
+from pipeline.project.paths import FINETUNING, record_path
+from pipeline.study import metrics
+from pipeline.study.finetune import FINETUNE, Run
+from pipeline.study.schema import Study
 
 FORMAT = 1
 """Part of every key: raised when what a run stores changes."""

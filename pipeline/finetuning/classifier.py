@@ -15,7 +15,7 @@ from pipeline.finetuning.adapters import add_adapters
 from pipeline.finetuning.layer_decay import layer_ids
 from pipeline.models.features import compute_features
 from pipeline.models.networks import LoadedModel
-from pipeline.protocols.finetune import Run
+from pipeline.study.finetune import Run
 
 _HEAD_SPREAD = 0.01
 """Standard deviation of the head's initial weights, as in the published study; its bias is 0."""

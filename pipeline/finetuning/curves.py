@@ -10,8 +10,8 @@ from cache.files import write_durably
 from cache.records import read_record
 from pipeline.datasets.index import Index, read_index
 from pipeline.finetuning.cells import is_finetuned, keys_of, run_path
-from pipeline.paths import FINETUNE_PLOT
-from pipeline.study import Study
+from pipeline.project.paths import FINETUNE_PLOT
+from pipeline.study.schema import Study
 
 Rows = list[dict[str, Any]]
 

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from pipeline.classifiers.inner_splits import held_out_parts, scheme_for
 from pipeline.datasets.index import Index
+from pipeline.heads.inner_splits import held_out_parts, scheme_for
 from pipeline.probes.shots import make_draws
-from pipeline.protocols.finetune import Run
-from pipeline.variants.budget import Budget
+from pipeline.study.budget import Budget
+from pipeline.study.finetune import Run
 
 Rows = NDArray[np.int64]
 

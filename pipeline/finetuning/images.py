@@ -16,7 +16,7 @@ from PIL import Image
 
 from cache.files import explain_disk_errors, not_through_links
 from pipeline.datasets.roots import Root
-from pipeline.extraction.loading import BatchLoader, Pixels
+from pipeline.embeddings.loading import BatchLoader, Pixels
 from pipeline.models.transforms import Geometry, View
 
 Picture = NDArray[np.uint8]

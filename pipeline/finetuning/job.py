@@ -16,7 +16,7 @@ from pipeline.finetuning.recipes import Recipe
 from pipeline.models.networks import LoadedModel, load_model
 from pipeline.models.settings import Model
 from pipeline.models.transforms import Geometry, View
-from pipeline.protocols.finetune import Run
+from pipeline.study.finetune import Run
 
 
 @dataclass(frozen=True)

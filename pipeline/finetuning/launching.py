@@ -11,10 +11,10 @@ from lightning_fabric import Fabric
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from cache.errors import ProbelineError
-from pipeline.devices import this_machine
 from pipeline.finetuning.classifier import Classifier, has_batch_norm
 from pipeline.finetuning.job import Job
 from pipeline.finetuning.training import Advance, train
+from pipeline.machine.devices import this_machine
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from cache.errors import ProbelineError
 from pipeline.datasets.index import Index
 from pipeline.finetuning.cells import epochs_of, is_finetuned, runs_to_do
-from pipeline.protocols.finetune import Run
-from pipeline.study import Study
+from pipeline.study.finetune import Run
+from pipeline.study.schema import Study
 
 PASSES_A_STEP = 3
 """A training step costs about as much as so many forward passes: its own, and twice as much for the

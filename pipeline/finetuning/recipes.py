@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from pipeline.protocols.finetune import RecipeName, Run
+from pipeline.study.finetune import RecipeName, Run
 
 VERSION = 1
 """Part of every result's key: raised when code changes numbers and no setting tells."""

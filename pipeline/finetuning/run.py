@@ -16,8 +16,7 @@ from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.roots import Root
 from pipeline.datasets.sources import dataset_root
-from pipeline.devices import this_machine
-from pipeline.extraction.loading import BatchLoader, Pixels
+from pipeline.embeddings.loading import BatchLoader, Pixels
 from pipeline.finetuning.classifier import Classifier, is_transformer
 from pipeline.finetuning.given import Given, Rows, given_to
 from pipeline.finetuning.history import Epoch, chosen
@@ -28,10 +27,11 @@ from pipeline.finetuning.launching import check_batch, new_fabric, train_within_
 from pipeline.finetuning.recipes import recipe_of, run_key
 from pipeline.finetuning.state import put_tensors, read_state
 from pipeline.finetuning.training import Advance
+from pipeline.machine.devices import this_machine
 from pipeline.models.networks import load_model
 from pipeline.models.transforms import VIEW_RULES, Geometry, Resized
 from pipeline.probes.scoring import Outcome, make_outcome
-from pipeline.study import Study
+from pipeline.study.schema import Study
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pipeline.datasets.index import read_index
 from pipeline.finetuning.cells import is_finetuned, runs_to_do
-from pipeline.protocol import Say
-from pipeline.study import Study
+from pipeline.study.protocol import Say
+from pipeline.study.schema import Study
 
 
 def train_all(study: Study, _: Say) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from torch import nn
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import differences
-from pipeline.training_state import load_state
+from pipeline.machine.training_state import load_state
 
 Tensors = dict[str, torch.Tensor]
 

@@ -12,7 +12,6 @@ import torch
 from cache.errors import ProbelineError
 from cache.records import write_record
 from pipeline.datasets.index import Index
-from pipeline.devices import this_machine
 from pipeline.finetuning.assembling import put_together
 from pipeline.finetuning.cells import (
     epochs_of,
@@ -22,12 +21,13 @@ from pipeline.finetuning.cells import (
     unfinished_path,
 )
 from pipeline.finetuning.run import finetune_cell
+from pipeline.machine.devices import this_machine
+from pipeline.machine.process_pool import Report, process_count, run_jobs
+from pipeline.machine.progress import Progress
 from pipeline.probes.protocol import groups_of
 from pipeline.probes.scoring import outcome_table, score_rows
-from pipeline.process_pool import Report, process_count, run_jobs
-from pipeline.progress import Progress
-from pipeline.protocols.finetune import FINETUNE
-from pipeline.study import Study
+from pipeline.study.finetune import FINETUNE
+from pipeline.study.schema import Study
 
 
 @dataclass(frozen=True)

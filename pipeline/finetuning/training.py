@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from cache.errors import ProbelineError
-from pipeline.environment import compile_choice
 from pipeline.finetuning.classifier import Classifier
 from pipeline.finetuning.divergence import diverged
 from pipeline.finetuning.history import Epoch, chosen
@@ -35,6 +34,7 @@ from pipeline.finetuning.optimization import (
 )
 from pipeline.finetuning.schedule import factor
 from pipeline.finetuning.state import Tensors, put_tensors, read_state, tensors_of, write_state
+from pipeline.machine.environment import compile_choice
 
 Advance = Callable[[int, str], None]
 """Called with a number of epochs done, and what to say of the last."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipeline.finetuning.recipes import REFERENCE_BATCH, recipe_of
-from pipeline.protocols.finetune import Run
-from pipeline.study import Study
+from pipeline.study.finetune import Run
+from pipeline.study.schema import Study
 
 TRAINED = {
     "all": "all weights",

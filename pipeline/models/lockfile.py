@@ -11,7 +11,7 @@ from typing import Any
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline.paths import WEIGHTS_LOCK
+from pipeline.project.paths import WEIGHTS_LOCK
 
 
 def locked(name: str) -> dict[str, Any]:

@@ -22,13 +22,13 @@ from timm.models._hub import load_model_config_from_path
 from torch import nn
 
 from cache.errors import ProbelineError
-from pipeline.downloads import Content, download
+from pipeline.fetching.downloads import Content, download
 from pipeline.models import hub
 from pipeline.models.arguments import ways_to_weights
 from pipeline.models.checkpoints import CheckpointError, read_checkpoint
 from pipeline.models.lockfile import locked, record
 from pipeline.models.settings import pretrained_name
-from pipeline.paths import WEIGHTS
+from pipeline.project.paths import WEIGHTS
 
 _LOCATIONS = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source", "custom_load")
 """What a repository's config.json may not say: where weights come from."""

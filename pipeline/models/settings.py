@@ -11,8 +11,8 @@ from cache.fingerprint import fingerprint
 from pipeline.models.arguments import ways_to_weights
 from pipeline.models.feature_kinds import Feature
 from pipeline.models.zoo import zoo_model
-from pipeline.paths import WEIGHTS, checkpoint_path
-from pipeline.section import Arguments, Section
+from pipeline.project.paths import WEIGHTS, checkpoint_path
+from pipeline.project.section import Arguments, Section
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 

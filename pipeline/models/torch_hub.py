@@ -23,11 +23,11 @@ from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, sha256_file
 from cache.fingerprint import fingerprint
 from cache.lock import Lock
-from pipeline.archives import unpack
-from pipeline.downloads import Content, download
-from pipeline.environment import wait_seconds
+from pipeline.fetching.archives import unpack
+from pipeline.fetching.downloads import Content, download
+from pipeline.machine.environment import wait_seconds
 from pipeline.models.lockfile import locked, record
-from pipeline.paths import WEIGHTS
+from pipeline.project.paths import WEIGHTS
 
 PREFIX = "torchhub:"
 GITHUB = "https://github.com"

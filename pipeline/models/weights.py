@@ -6,8 +6,8 @@ from pathlib import Path
 
 from cache.errors import ProbelineError
 from cache.fingerprint import fingerprint
-from pipeline.downloads import Content, download
-from pipeline.environment import expand_path
+from pipeline.fetching.downloads import Content, download
+from pipeline.machine.environment import expand_path
 from pipeline.models.lockfile import locked, record
 from pipeline.models.settings import Model, pretrained_name
 

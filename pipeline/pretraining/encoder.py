@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from pipeline.models.networks import LoadedModel
-from pipeline.pretraining.settings import Pretrain
 from pipeline.pretraining.views import Augmentation
+from pipeline.study.pretraining import Pretrain
 
 
 class Encoder(nn.Module):

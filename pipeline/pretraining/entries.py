@@ -14,9 +14,9 @@ from cache.fingerprint import differences
 from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
 from pipeline.datasets.samples import stratified_split
-from pipeline.paths import checkpoint_path
-from pipeline.pretraining.settings import Pretrain
-from pipeline.study import Study
+from pipeline.project.paths import checkpoint_path
+from pipeline.study.pretraining import Pretrain
+from pipeline.study.schema import Study
 
 RECIPE = 1
 """Part of every checkpoint's key: raised when a method's numbers change."""

@@ -11,11 +11,11 @@ import torch
 from cache.errors import ProbelineError
 from pipeline.datasets.index import Index
 from pipeline.datasets.sources import dataset_root
-from pipeline.extraction.loading import BatchLoader
+from pipeline.embeddings.loading import BatchLoader
 from pipeline.models.transforms import Geometry
 from pipeline.pretraining.entries import training_samples
-from pipeline.pretraining.settings import Pretrain
-from pipeline.study import Study
+from pipeline.study.pretraining import Pretrain
+from pipeline.study.schema import Study
 
 _BATCH = 256
 

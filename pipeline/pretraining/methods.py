@@ -24,4 +24,4 @@ METHODS: dict[str, type[Method]] = {
     "mae": MAE,
     "simmim": SimMIM,
 }
-"""Their names are `pipeline.pretraining.settings.METHODS`, which needs no torch."""
+"""Their names are `pipeline.study.pretraining.METHODS`, which needs no torch."""

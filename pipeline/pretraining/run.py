@@ -14,18 +14,18 @@ from safetensors.torch import save
 from cache.files import sha256_bytes, write_durably
 from cache.fingerprint import fingerprint
 from pipeline.datasets.index import Index
-from pipeline.devices import this_machine
+from pipeline.machine.devices import this_machine
+from pipeline.machine.process_pool import Report, process_count, run_jobs
+from pipeline.machine.progress import Progress
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
-from pipeline.paths import checkpoint_path
 from pipeline.pretraining.encoder import Encoder
 from pipeline.pretraining.entries import pretrain_key, record_path, unfinished_path
 from pipeline.pretraining.images import training_images
 from pipeline.pretraining.rank import rank_of
 from pipeline.pretraining.training import Training
-from pipeline.process_pool import Report, process_count, run_jobs
-from pipeline.progress import Progress
-from pipeline.study import Study
+from pipeline.project.paths import checkpoint_path
+from pipeline.study.schema import Study
 
 _PACKAGES = ("torch", "timm", "lightly", "numpy", "pillow")
 

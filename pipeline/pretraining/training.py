@@ -16,12 +16,12 @@ from torch import nn
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import fingerprint
+from pipeline.machine.training_state import load_state
 from pipeline.pretraining.encoder import Encoder, Method, Setting
 from pipeline.pretraining.images import TrainingImages
 from pipeline.pretraining.methods import METHODS
-from pipeline.pretraining.settings import Pretrain
 from pipeline.pretraining.views import Augmentation
-from pipeline.training_state import load_state
+from pipeline.study.pretraining import Pretrain
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls as a cosine, to zero."""

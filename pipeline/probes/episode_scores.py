@@ -10,11 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline import metrics
-from pipeline.classifiers.shot_classifiers import Labels
-from pipeline.metric import Predictions
-from pipeline.metrics import CONFIDENCE
+from pipeline.heads.shot_classifiers import Labels
 from pipeline.probes.episodes import BACKEND, Episodes
+from pipeline.study import metrics
+from pipeline.study.metric import Predictions
+from pipeline.study.metrics import CONFIDENCE
 
 
 def episode_rows(

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.classifiers.inner_splits import Groups
-from pipeline.classifiers.normalization import Features
-from pipeline.classifiers.shot_classifiers import Classifier, Labels, Scores
+from pipeline.heads.inner_splits import Groups
+from pipeline.heads.normalization import Features
+from pipeline.heads.shot_classifiers import Classifier, Labels, Scores
 from pipeline.probes.problems import Part, Problem, all_classes
 from pipeline.probes.scoring import make_outcome
 from pipeline.probes.shots import Draw
-from pipeline.protocols.fewshot import FEWSHOT
-from pipeline.variants.variant import Variant
+from pipeline.study.fewshot import FEWSHOT
+from pipeline.study.variant import Variant
 
 BACKEND = "numpy"
 

@@ -11,20 +11,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cache.records import is_current_record, write_record
-from pipeline.classifiers.shot_classifiers import Classifier, logistic_over, prototypes, ridge_over
-from pipeline.classifiers.tuning import FEWSHOT_CS, FEWSHOT_PENALTIES
 from pipeline.datasets.index import Index, read_index
-from pipeline.paths import records_folder
+from pipeline.heads.shot_classifiers import Classifier, logistic_over, prototypes, ridge_over
+from pipeline.heads.tuning import FEWSHOT_CS, FEWSHOT_PENALTIES
 from pipeline.probes.episode_scores import episode_rows, episode_table
 from pipeline.probes.episodes import run_episodes
 from pipeline.probes.problems import problems_of
 from pipeline.probes.protocol import Scored, Task, read_features, run_protocol
 from pipeline.probes.reading import read_rows
 from pipeline.probes.shots import Draw, make_draws
-from pipeline.protocol import Say
-from pipeline.protocols.fewshot import FEWSHOT, Fewshot
-from pipeline.study import Study
-from pipeline.variants.budget import budgets
+from pipeline.project.paths import records_folder
+from pipeline.study.budget import budgets
+from pipeline.study.fewshot import FEWSHOT, Fewshot
+from pipeline.study.protocol import Say
+from pipeline.study.schema import Study
 
 DRAWS_FORMAT = 1
 

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.classifiers.linear_heads import fit_head
-from pipeline.classifiers.normalization import Features
-from pipeline.nearest.banks import ArrayBank
+from pipeline.heads.linear_heads import fit_head
+from pipeline.heads.normalization import Features
+from pipeline.neighbors.banks import ArrayBank
 from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.protocol import Task, read_features
 from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_scores import Part
 from pipeline.probes.transfer_votes import neighbor_votes
-from pipeline.protocols.linear import Linear, closed_form
-from pipeline.protocols.transfer import held_out
-from pipeline.variants.variant import Variant
+from pipeline.study.linear import Linear, closed_form
+from pipeline.study.transfer import held_out
+from pipeline.study.variant import Variant
 
 Labels = NDArray[np.int64]
 Groups = NDArray[np.str_]

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.nearest.leave_one_out import Choice, choose, leave_one_out
-from pipeline.nearest.neighbors import Space, Stored, read_neighbors, spaces
-from pipeline.nearest.votes import Verdict, judge
+from pipeline.neighbors.leave_one_out import Choice, choose, leave_one_out
+from pipeline.neighbors.neighbors import Space, Stored, read_neighbors, spaces
+from pipeline.neighbors.votes import Verdict, judge
 from pipeline.probes.knn_variants import left_out, space_of, tuned_votings, variants_of, voting_of
 from pipeline.probes.protocol import Scored, Task, judged, run_protocol
 from pipeline.probes.scoring import Outcome
-from pipeline.protocol import Say
-from pipeline.protocols.knn import KNN, TUNED
-from pipeline.study import Study
-from pipeline.variants.variant import Variant
+from pipeline.study.knn import KNN, TUNED
+from pipeline.study.protocol import Say
+from pipeline.study.schema import Study
+from pipeline.study.variant import Variant
 
 Labels = NDArray[np.int64]
 Read = Callable[[Space], Mapping[str, Stored]]

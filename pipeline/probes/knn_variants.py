@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from cache.errors import ProbelineError
 from pipeline.datasets.index import read_index
-from pipeline.nearest.neighbors import Space
-from pipeline.nearest.votes import Voting
-from pipeline.protocols.knn import knn_variants, votes_in
-from pipeline.study import Study
-from pipeline.variants.variant import Variant
+from pipeline.neighbors.neighbors import Space
+from pipeline.neighbors.votes import Voting
+from pipeline.study.knn import knn_variants, votes_in
+from pipeline.study.schema import Study
+from pipeline.study.variant import Variant
 
 TUNED_K = (1, 2, 5, 10, 20, 50, 100, 200)
 TUNED_TEMPERATURES = (0.03, 0.07, 0.2)

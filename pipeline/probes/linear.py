@@ -8,16 +8,16 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.backends import choose_backend
-from pipeline.classifiers.inner_splits import Groups
-from pipeline.classifiers.linear_heads import FittedHead, Labels, fit_head
-from pipeline.classifiers.linear_solvers import OFFERED
-from pipeline.classifiers.normalization import Features
+from pipeline.heads.inner_splits import Groups
+from pipeline.heads.linear_heads import FittedHead, Labels, fit_head
+from pipeline.heads.linear_solvers import OFFERED
+from pipeline.heads.normalization import Features
+from pipeline.machine.backends import choose_backend
 from pipeline.probes.protocol import Scored, Task, judged, read_features, run_protocol
 from pipeline.probes.scoring import Outcome, make_outcome
-from pipeline.protocol import Say
-from pipeline.protocols.linear import LINEAR
-from pipeline.study import Study
+from pipeline.study.linear import LINEAR
+from pipeline.study.protocol import Say
+from pipeline.study.schema import Study
 
 
 def score_all(study: Study, _: Say) -> tuple[int, int]:

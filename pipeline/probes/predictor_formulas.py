@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.classifiers.normalization import unit_length
+from pipeline.heads.normalization import unit_length
 from pipeline.probes.class_moments import ClassMoments, parts_of
 
 Floats = NDArray[np.floating]

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.cell import Cell, CellAddress
-from pipeline.cells import needed_splits
-from pipeline.metric import TRANSFERABILITY
+from pipeline.embeddings.cells import needed_splits
 from pipeline.probes.class_moments import ClassMoments, Parts, class_moments, parts_of
 from pipeline.probes.predictor_formulas import (
     Floats,
@@ -36,9 +35,10 @@ from pipeline.probes.protocol import Scored, Task, run_protocol
 from pipeline.probes.reading import read_parts, read_rows
 from pipeline.probes.scoring import outcome_table
 from pipeline.probes.similarity import label_cka
-from pipeline.protocol import Say
-from pipeline.protocols.predictors import NAME
-from pipeline.study import Study
+from pipeline.study.metric import TRANSFERABILITY
+from pipeline.study.predictors import NAME
+from pipeline.study.protocol import Say
+from pipeline.study.schema import Study
 
 RANKME_ROWS = 25_600
 UNIFORMITY_ROWS = 8_192

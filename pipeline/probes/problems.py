@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from pipeline.paths import PARAMS
-from pipeline.protocols.fewshot import Fewshot
+from pipeline.project.paths import PARAMS
+from pipeline.study.fewshot import Fewshot
 
 Labels = NDArray[np.int64]
 

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from cache.cell import Cell
 from cache.errors import NonFiniteError
 from cache.records import is_current_record, write_record
-from pipeline.cells import open_all_cells
-from pipeline.classifiers.normalization import Features
-from pipeline.classifiers.tuning import NARROW
 from pipeline.datasets.index import Index, read_index
-from pipeline.paths import record_path
+from pipeline.embeddings.cells import open_all_cells
+from pipeline.heads.normalization import Features
+from pipeline.heads.tuning import NARROW
+from pipeline.machine.process_pool import Report, process_count, run_jobs
+from pipeline.machine.progress import Progress
 from pipeline.probes.scoring import Outcome, outcome_table, score_rows
-from pipeline.process_pool import Report, process_count, run_jobs
-from pipeline.progress import Progress
-from pipeline.records import is_asked, record_key
-from pipeline.study import Study
+from pipeline.project.paths import record_path
+from pipeline.study.records import is_asked, record_key
+from pipeline.study.schema import Study
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def _bytes(task: Task) -> int:
 
 
 def copy_bytes(rows: int, columns: int, classes: int) -> int:
-    """Of the features, their axes and the class scores: `pipeline.process_pool.COPIES` are a peak.
+    """Of the features, their axes and the class scores: `pipeline.machine.process_pool.COPIES` are a peak.
 
     In twice the precision of the features, as some are held in float64 beside it, and the parts of
     five folds at once.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.cell import Cell
-from pipeline.classifiers.normalization import Features
+from pipeline.heads.normalization import Features
 from pipeline.probes.protocol import read_features
 
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cache.errors import NonFiniteError
-from pipeline import metrics
-from pipeline.metric import Predictions
+from pipeline.study import metrics
+from pipeline.study.metric import Predictions
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def score_rows(
     *,
     held_out: bool = False,
 ) -> list[dict[str, Any]]:
-    """One row for each of `pipeline.metrics.METRICS` whose needs are met.
+    """One row for each of `pipeline.study.metrics.METRICS` whose needs are met.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """The study's SGD linear probe from cached features: fixed settings, and a tuned learning rate.
 
-Two runs of fused heads (`pipeline.classifiers.heads`): every learning rate with and without
+Two runs of fused heads (`pipeline.heads.heads`): every learning rate with and without
 BatchNorm on the inner part of train, judged on a hold-out of train
-(`pipeline.classifiers.inner_splits`); then the presets and the chosen ones together on all of
+(`pipeline.heads.inner_splits`); then the presets and the chosen ones together on all of
 train. No other split enters a choice.
 """
 
@@ -19,19 +19,19 @@ import torch
 
 from cache.cell import Cell
 from cache.errors import ProbelineError
-from pipeline.cells import needed_splits
-from pipeline.classifiers.heads import Array, FittedHeads, Head, Labels, Recipe, fit_heads
-from pipeline.classifiers.inner_splits import Groups, Mask, held_out_parts
-from pipeline.classifiers.linear_heads import FittedHead
-from pipeline.classifiers.linear_solvers import use_our_share_of_threads
-from pipeline.classifiers.normalization import Features
-from pipeline.classifiers.tuning import HIDDEN, PRESET_RATE
-from pipeline.devices import this_machine
-from pipeline.paths import SPLITS, cell_address
+from pipeline.embeddings.cells import needed_splits
+from pipeline.heads.heads import Array, FittedHeads, Head, Labels, Recipe, fit_heads
+from pipeline.heads.inner_splits import Groups, Mask, held_out_parts
+from pipeline.heads.linear_heads import FittedHead
+from pipeline.heads.linear_solvers import use_our_share_of_threads
+from pipeline.heads.normalization import Features
+from pipeline.heads.tuning import HIDDEN, PRESET_RATE
+from pipeline.machine.devices import this_machine
 from pipeline.probes.protocol import read_features
-from pipeline.protocols.linear import gradient_variants, gradient_views
-from pipeline.study import Study
-from pipeline.variants.variant import Variant
+from pipeline.project.paths import SPLITS, cell_address
+from pipeline.study.linear import gradient_variants, gradient_views
+from pipeline.study.schema import Study
+from pipeline.study.variant import Variant
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def fit_sgd(
     Parameters
     ----------
     variants : sequence of Variant
-        See `pipeline.protocols.linear.gradient_variants`.
+        See `pipeline.study.linear.gradient_variants`.
     views : sequence of array of shape (n_train, n_features)
         What the heads are trained on.
     train : array of shape (n_train, n_features)

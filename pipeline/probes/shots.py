@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from pipeline.variants.budget import Budget
+from pipeline.study.budget import Budget
 
 FEW = 5
 """Up to this many images of a class, a score depends much on which: more draws are taken."""

@@ -15,13 +15,13 @@ import xarray as xr
 from cache.cell import Cell
 from cache.errors import ProbelineError
 from cache.fingerprint import fingerprint
-from pipeline.cells import open_all_cells
-from pipeline.classifiers.normalization import Features
 from pipeline.datasets.index import read_index
-from pipeline.paths import SIMILARITY_NC
+from pipeline.embeddings.cells import open_all_cells
+from pipeline.heads.normalization import Features
+from pipeline.machine.netcdf import read_netcdf, write_netcdf
 from pipeline.probes.model_similarity import IMAGES, image_sample, similarity_map
-from pipeline.scores.netcdf import read_netcdf, write_netcdf
-from pipeline.study import Study
+from pipeline.project.paths import SIMILARITY_NC
+from pipeline.study.schema import Study
 
 FORMAT = 1
 """Raised when the numbers or their storage change."""

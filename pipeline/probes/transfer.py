@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.backends import choose_backend
-from pipeline.classifiers.linear_heads import FittedHead
-from pipeline.classifiers.linear_solvers import OFFERED
 from pipeline.datasets.index import read_index
 from pipeline.datasets.shared_classes import SharedClasses
-from pipeline.nearest.banks import CellBank
-from pipeline.nearest.preparation import Space
+from pipeline.heads.linear_heads import FittedHead
+from pipeline.heads.linear_solvers import OFFERED
+from pipeline.machine.backends import choose_backend
+from pipeline.neighbors.banks import CellBank
+from pipeline.neighbors.preparation import Space
 from pipeline.probes.held_out_groups import hold_out_groups
 from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.linear import fit_all_heads
@@ -33,10 +33,10 @@ from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_pairs import describe_pairs
 from pipeline.probes.transfer_scores import Part, join
 from pipeline.probes.transfer_votes import neighbor_votes
-from pipeline.protocol import Say
-from pipeline.protocols.transfer import TRANSFER, trained_on, transferred_knn
-from pipeline.study import Study
-from pipeline.variants.variant import Variant
+from pipeline.study.protocol import Say
+from pipeline.study.schema import Study
+from pipeline.study.transfer import TRANSFER, trained_on, transferred_knn
+from pipeline.study.variant import Variant
 
 Values = NDArray[np.floating]
 Matrix = NDArray[np.float64]

@@ -11,8 +11,8 @@ from pipeline.datasets.shared_classes import SharedClasses
 from pipeline.probes.held_out_groups import obstacle
 from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.protocol import groups_of
-from pipeline.protocols.transfer import transferred_knn
-from pipeline.study import Study
+from pipeline.study.schema import Study
+from pipeline.study.transfer import transferred_knn
 
 
 def describe_pairs(study: Study, indexes: Mapping[str, Index]) -> Iterator[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.nearest.banks import ArrayBank, Bank
-from pipeline.nearest.library_search import nearest_by
-from pipeline.nearest.votes import vote
+from pipeline.neighbors.banks import ArrayBank, Bank
+from pipeline.neighbors.library_search import nearest_by
+from pipeline.neighbors.votes import vote
 from pipeline.probes.knn_variants import space_of, voting_of
-from pipeline.variants.variant import Variant
+from pipeline.study.variant import Variant
 
 
 def neighbor_votes(

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import altair as alt
 
-from pipeline.protocol_list import protocol_label
-from pipeline.protocols.predictors import PREDICTORS
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, finish
+from pipeline.study.predictors import PREDICTORS
+from pipeline.study.protocol_list import protocol_label
 
 EVERY = ""
 """Stands for all data sets at once, without intervals."""

@@ -9,11 +9,11 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report.embed import embed
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import short
 from pipeline.statistics.mean_scores import ALL, OUTSIDE
+from pipeline.study.protocol_list import protocol_label
 
 Floats = NDArray[np.float64]
 

@@ -10,11 +10,11 @@ from typing import Any
 import altair as alt
 import xarray as xr
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, SHAPES, finish
 from pipeline.report.verdicts import listed, margin_words
+from pipeline.study.protocol_list import protocol_label
 
 _UNITS = {"labels": ("label a class", "labels a class"), "images": ("test image", "test images")}
 

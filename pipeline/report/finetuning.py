@@ -12,16 +12,16 @@ import xarray as xr
 from pipeline.finetuning.cells import not_run
 from pipeline.finetuning.curves import read_curves
 from pipeline.finetuning.words import run_words
-from pipeline.protocols.finetune import FINETUNE, Run
-from pipeline.protocols.linear import LINEAR
 from pipeline.report.formats import count, percent, points, seconds
 from pipeline.report.inputs import Inputs
 from pipeline.report.labels import GROUPS, groupings
 from pipeline.report.panels import Cell, Table
 from pipeline.report.stated import Drawn, Rows, Shown, Spec, choice, legend, short
 from pipeline.report.theme import COLORS, finish
-from pipeline.variants.budget import Budget
-from pipeline.variants.variant import Variant
+from pipeline.study.budget import Budget
+from pipeline.study.finetune import FINETUNE, Run
+from pipeline.study.linear import LINEAR
+from pipeline.study.variant import Variant
 
 MEASURES = {
     "holdout_top1": "accuracy on the hold-out",

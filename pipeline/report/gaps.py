@@ -11,14 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cache.records import read_record
+from pipeline.embeddings.provenance import describe_audit
 from pipeline.finetuning.cells import not_run
-from pipeline.nearest.data_checks import checks_path
-from pipeline.protocol_list import protocol_label
-from pipeline.protocols.fewshot import FEWSHOT
-from pipeline.protocols.linear import LINEAR
-from pipeline.protocols.transfer import TRANSFER
-from pipeline.provenance import describe_audit
+from pipeline.neighbors.data_checks import checks_path
 from pipeline.report.inputs import Inputs
+from pipeline.study.fewshot import FEWSHOT
+from pipeline.study.linear import LINEAR
+from pipeline.study.protocol_list import protocol_label
+from pipeline.study.transfer import TRANSFER
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from typing import Any
 
 import altair as alt
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report.inputs import Inputs
 from pipeline.report.noise import noise_tables
 from pipeline.report.panels import Table
 from pipeline.report.stated import Drawn, all_withheld
 from pipeline.report.theme import finish, number
 from pipeline.statistics.correlation import MIN_MODELS
-from pipeline.variants.column import column_name
+from pipeline.study.column import column_name
+from pipeline.study.protocol_list import protocol_label
 
 COEFFICIENT_WORDS = {
     "spearman": "Spearman ρ",

@@ -14,18 +14,18 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from pipeline import metrics
-from pipeline.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
+from pipeline.machine.netcdf import read_netcdf_groups
+from pipeline.project.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
 from pipeline.report.blocks import largest_block
-from pipeline.scores.cube import headline_variants, read_cube, scored_by
-from pipeline.scores.foreign_scores import load_foreign
-from pipeline.scores.netcdf import read_netcdf_groups
-from pipeline.scores.score_table import read_scores
-from pipeline.scores.variant_table import variants_of
+from pipeline.results.cube import headline_variants, read_cube, scored_by
+from pipeline.results.foreign_scores import load_foreign
+from pipeline.results.score_table import read_scores
+from pipeline.results.variant_table import variants_of
 from pipeline.statistics.evidence import ValSplit, gather_evidence
-from pipeline.study import Study
-from pipeline.variants.column import EACH_TARGET, Column, column_name
-from pipeline.variants.variant import Variant
+from pipeline.study import metrics
+from pipeline.study.column import EACH_TARGET, Column, column_name
+from pipeline.study.schema import Study
+from pipeline.study.variant import Variant
 
 _REMEDY = "run `dvc repro` (or the stages `collect`, then `correlate`)"
 
@@ -39,7 +39,7 @@ class Inputs:
     study : Study
         May name nothing: scores may all be imported. The cube has all names.
     cube : Dataset
-        See `pipeline.scores.cube.to_cube`.
+        See `pipeline.results.cube.to_cube`.
     correlations : Dataset
         See `pipeline.statistics.analysis.analyse`.
     scores : DataFrame

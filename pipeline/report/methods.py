@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pipeline import protocol_list
 from pipeline.models.feature_kinds import FEATURES
-from pipeline.protocols.finetune import FINETUNE
-from pipeline.study import Study
+from pipeline.study import protocol_list
+from pipeline.study.finetune import FINETUNE
+from pipeline.study.schema import Study
 
 
 def methods(study: Study) -> dict[str, str]:

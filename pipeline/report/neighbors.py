@@ -18,17 +18,17 @@ from cache.errors import ProbelineError
 from cache.files import sha256_bytes
 from cache.fingerprint import differences
 from cache.records import Record, read_record
-from pipeline.cells import open_cells
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.roots import Root
 from pipeline.datasets.samples import entries_of
 from pipeline.datasets.sources import dataset_root
-from pipeline.nearest.neighbors import Space, neighbors_key, spaces
-from pipeline.paths import neighbors_path
+from pipeline.embeddings.cells import open_cells
+from pipeline.neighbors.neighbors import Space, neighbors_key, spaces
+from pipeline.project.paths import neighbors_path
 from pipeline.report.inputs import Inputs
 from pipeline.report.picture_sheet import Sheet, thumbnail
-from pipeline.study import Study
-from pipeline.variants.words import NORMALIZATION_WORDS
+from pipeline.study.schema import Study
+from pipeline.study.words import NORMALIZATION_WORDS
 
 QUERIES, NEAREST = 6, 5
 """Test images in all, at most; neighbours of each."""

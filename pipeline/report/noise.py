@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import NOTHING, interval, percent, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import (
@@ -18,6 +17,7 @@ from pipeline.report.panels import (
     table_of,
     whole,
 )
+from pipeline.study.protocol_list import protocol_label
 
 
 def pairs_section(inputs: Inputs) -> Tables:

@@ -7,12 +7,12 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import p_value, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import Cell, Filled, Tables, estimate, table_of
 from pipeline.report.words import set_word
 from pipeline.statistics.panel import MEAN
+from pipeline.study.protocol_list import protocol_label
 
 
 def section(inputs: Inputs) -> Tables:

@@ -16,8 +16,6 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from pipeline.metrics import BOOTSTRAP
-from pipeline.protocol_list import protocol_label, protocol_named
 from pipeline.report import formats as report_formats
 from pipeline.report import sections, verdicts
 from pipeline.report.about import About
@@ -31,6 +29,8 @@ from pipeline.report.methods import embeddings, methods
 from pipeline.report.scatter import MEAN_TARGET
 from pipeline.report.tables import score_table
 from pipeline.statistics.correlation import MIN_FAMILIES, MIN_MODELS
+from pipeline.study.metrics import BOOTSTRAP
+from pipeline.study.protocol_list import protocol_label, protocol_named
 
 _HERE = Path(__file__).parent
 

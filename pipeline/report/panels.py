@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import NOTHING, count, interval, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.section import Content
 from pipeline.report.stated import all_withheld, statistic
+from pipeline.study.protocol_list import protocol_label
 
 NOT_ESTIMABLE = "not estimable"
 """What the text of a cell begins with that says, there or below, why it has no number."""

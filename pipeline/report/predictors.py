@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pipeline.protocol_list import classifies
-from pipeline.protocols.finetune import FINETUNE
 from pipeline.report.inputs import Inputs
 from pipeline.report.targets import first_targets, most_targets, single_target
 from pipeline.report.words import set_word
 from pipeline.statistics.predictions import ALL
-from pipeline.variants.column import EACH_TARGET, Column
+from pipeline.study.column import EACH_TARGET, Column
+from pipeline.study.finetune import FINETUNE
+from pipeline.study.protocol_list import classifies
 
 PROTOCOL, EMBEDDINGS, OF_TARGETS, TRAINED = "protocol", "embeddings", "of_targets", "trained"
 """Kinds: judging images, in-domain embeddings, embeddings of each target, training all models."""

@@ -8,10 +8,10 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, finish
+from pipeline.study.protocol_list import protocol_label
 
 FIELDS = ("value", "band", "outside", "accuracy", "expected", "beyond", "n")
 PLACES = ("below the band", "inside the band", "above the band")

@@ -10,11 +10,11 @@ import numpy as np
 import xarray as xr
 
 from cache.errors import ProbelineError
-from pipeline.paths import SIMILARITY_NC
+from pipeline.machine.netcdf import read_netcdf
+from pipeline.project.paths import SIMILARITY_NC
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import Drawn, Rows, Shown, Spec, choice, rows_of
 from pipeline.report.theme import finish
-from pipeline.scores.netcdf import read_netcdf
 
 _ROOM_FOR_NUMBER = 34
 """Pixels a side from which on the cells hold their number."""

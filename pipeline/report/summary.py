@@ -9,15 +9,15 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pipeline import metrics
-from pipeline.protocol_list import protocol_label
 from pipeline.report.answers import Answers, answer
 from pipeline.report.contests import Contest
 from pipeline.report.formats import interval, percent, rho
 from pipeline.report.gaps import missing_cells
 from pipeline.report.inputs import Inputs
 from pipeline.report.verdicts import verdict
-from pipeline.variants.column import Column
+from pipeline.study import metrics
+from pipeline.study.column import Column
+from pipeline.study.protocol_list import protocol_label
 
 MOST_PREDICTORS = 8
 

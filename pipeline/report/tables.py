@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import metrics
-from pipeline.cards import loading_part
-from pipeline.metric import TRANSFERABILITY
+from pipeline.models.cards import loading_part
 from pipeline.models.settings import Model
-from pipeline.protocol_list import classifies
 from pipeline.report.inputs import Inputs
+from pipeline.study import metrics
+from pipeline.study.metric import TRANSFERABILITY
+from pipeline.study.protocol_list import classifies
 
 _DIGITS = 5
 """Decimals of accuracies: finer than a test image in 100,000."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report.inputs import Inputs
 from pipeline.statistics.predictions import ALL, OTHER_PROTOCOLS
+from pipeline.study.protocol_list import protocol_label
 
 
 def first_targets(trust: xr.Dataset) -> str:

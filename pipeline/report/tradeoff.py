@@ -9,12 +9,12 @@ import altair as alt
 import numpy as np
 import xarray as xr
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.targets import first_targets
 from pipeline.report.theme import COLORS, SHAPES, finish
 from pipeline.report.words import set_word
+from pipeline.study.protocol_list import protocol_label
 
 COSTS = {"seconds": "seconds a model", "forward_passes": "images embedded a model"}
 

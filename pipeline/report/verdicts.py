@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report.contests import Contest
 from pipeline.report.formats import count, percent, points
 from pipeline.statistics.tie_cost import POWER
+from pipeline.study.protocol_list import protocol_label
 
 _NAMED = 8
 """Names that a sentence lists; of more it names one less, and counts the rest."""

@@ -6,7 +6,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report.formats import NOTHING, interval, p_value, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import (
@@ -22,6 +21,7 @@ from pipeline.report.panels import (
     whole,
 )
 from pipeline.statistics.panel import MEAN
+from pipeline.study.protocol_list import protocol_label
 
 _GAPS = "Gaps between kinds and between backbones, points of the mean score"
 _SHARE = "Share of the kind gap that the backbone explains"

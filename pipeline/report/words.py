@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.protocol_list import protocol_label
+from pipeline.study.protocol_list import protocol_label
 
 SET_WORDS = {
     "other_protocols": "scores by other protocols",

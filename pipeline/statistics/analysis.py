@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pipeline import metrics
-from pipeline.protocol_list import reaches_all
-from pipeline.scores.cube import cheap_predictors, comparable, headline_variants
-from pipeline.scores.variant_table import variants_of
+from pipeline.results.cube import cheap_predictors, comparable, headline_variants
+from pipeline.results.variant_table import variants_of
 from pipeline.statistics.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
 from pipeline.statistics.panel import ASSUMED_TESTS
 from pipeline.statistics.weighted_tau import weighted_tau
-from pipeline.study import Correlation
-from pipeline.variants.column import column_name
+from pipeline.study import metrics
+from pipeline.study.column import column_name
+from pipeline.study.protocol_list import reaches_all
+from pipeline.study.schema import Correlation
 
 _PAIR = ("coefficient", "predictor", "target")
 
@@ -29,7 +29,7 @@ def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
     Parameters
     ----------
     cube : Dataset
-        See `pipeline.scores.cube.to_cube`.
+        See `pipeline.results.cube.to_cube`.
     settings : Correlation
 
     Returns

@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.scores.cube import scored_by
+from pipeline.results.cube import scored_by
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.withheld import withheld
-from pipeline.variants.budget import Budget
+from pipeline.study.budget import Budget
 
 Floats = NDArray[np.float64]
 

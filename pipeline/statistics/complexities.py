@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.scores.cube import comparable
+from pipeline.results.cube import comparable
 from pipeline.statistics.evidence import Draws, Evidence
-from pipeline.variants.budget import Budget
-from pipeline.variants.variant import Variant
+from pipeline.study.budget import Budget
+from pipeline.study.variant import Variant
 
 Floats = NDArray[np.float64]
 

@@ -21,7 +21,7 @@ from pipeline.statistics.correlation import (
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import ImageNoise, image_noise, no_outcomes
 from pipeline.statistics.withheld import withheld
-from pipeline.variants.column import column_name
+from pipeline.study.column import column_name
 
 Floats = NDArray[np.float64]
 

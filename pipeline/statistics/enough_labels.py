@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from pipeline.protocols.linear import LINEAR
-from pipeline.scores.cube import comparable
+from pipeline.results.cube import comparable
 from pipeline.statistics.budgets import NO_CURVES, curves
 from pipeline.statistics.enough_images import choices
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.withheld import withheld
+from pipeline.study.linear import LINEAR
 
 NUMBERS = ("labels", "regret", "regret_high", "p_best", "models", "draws")
 

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from cache.records import Record
-from pipeline import metrics
 from pipeline.datasets.index import Index
-from pipeline.environment import cpu_count
-from pipeline.protocols.transfer import TRANSFER
-from pipeline.scores.cube import headline_variants
-from pipeline.scores.current import Current
-from pipeline.scores.variant_table import variants_of
-from pipeline.study import Correlation, Study
-from pipeline.variants.variant import Variant
+from pipeline.machine.environment import cpu_count
+from pipeline.results.cube import headline_variants
+from pipeline.results.current import Current
+from pipeline.results.variant_table import variants_of
+from pipeline.study import metrics
+from pipeline.study.schema import Correlation, Study
+from pipeline.study.transfer import TRANSFER
+from pipeline.study.variant import Variant
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Evidence:
     Attributes
     ----------
     cube : Dataset
-        See `pipeline.scores.cube.to_cube`.
+        See `pipeline.results.cube.to_cube`.
     settings : Correlation
     tests : mapping of str to ValSplit
         Test images of each data set; none of those that only have imported scores.
@@ -148,7 +148,7 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
     ----------
     study : Study
     cube : Dataset
-        See `pipeline.scores.cube.to_cube`.
+        See `pipeline.results.cube.to_cube`.
 
     Raises
     ------

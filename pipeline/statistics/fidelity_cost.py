@@ -6,14 +6,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.protocol_list import classifies
-from pipeline.protocols.finetune import FINETUNE
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import fidelity
 from pipeline.statistics.predictions import Predictions
 from pipeline.statistics.trust import coordinates
 from pipeline.statistics.withheld import withheld
-from pipeline.variants.column import EACH_TARGET, Column
+from pipeline.study.column import EACH_TARGET, Column
+from pipeline.study.finetune import FINETUNE
+from pipeline.study.protocol_list import classifies
 
 Floats = NDArray[np.float64]
 

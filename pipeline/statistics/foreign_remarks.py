@@ -16,7 +16,7 @@ def remarks(scores: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     scores : DataFrame
-        See `pipeline.scores.foreign_file.ForeignFile`.
+        See `pipeline.results.foreign_file.ForeignFile`.
     """
     return [*_gaps(scores), *_too_little(scores), *_unsaid(scores)]
 

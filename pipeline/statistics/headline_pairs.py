@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.scores.cube import comparable
+from pipeline.results.cube import comparable
 from pipeline.statistics.correlation import (
     COEFFICIENTS,
     FEW_FAMILIES,
@@ -31,7 +31,7 @@ from pipeline.statistics.resampling import (
 )
 from pipeline.statistics.weighted_tau import weighted_tau
 from pipeline.statistics.withheld import withheld
-from pipeline.variants.column import column_name
+from pipeline.study.column import column_name
 
 Floats = NDArray[np.float64]
 

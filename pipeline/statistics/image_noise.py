@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import metrics
 from pipeline.statistics.evidence import Evidence, Hits, ValSplit
 from pipeline.statistics.image_draws import EXACT_UP_TO, multinomial_draws, normal_draws
 from pipeline.statistics.remembered import remembered
+from pipeline.study import metrics
 
 Floats = NDArray[np.float64]
 Column = tuple[str, str]

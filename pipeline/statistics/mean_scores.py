@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.scores.cube import comparable
+from pipeline.results.cube import comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.image_noise import ImageColumn, ImageNoise, image_noise, no_outcomes

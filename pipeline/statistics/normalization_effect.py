@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.scores.cube import comparable
+from pipeline.results.cube import comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
 from pipeline.statistics.panel import MEAN, cluster_weights, words

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.scores.cube import comparable
+from pipeline.results.cube import comparable
 from pipeline.statistics.evidence import Evidence
 
 Floats = NDArray[np.float64]

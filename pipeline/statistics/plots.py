@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from pipeline.scores.cube import comparable, headline_variants
-from pipeline.variants.column import column_name
+from pipeline.results.cube import comparable, headline_variants
+from pipeline.study.column import column_name
 
 Rows = list[dict[str, Any]]
 
@@ -29,7 +29,7 @@ def plot_tables(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Rows]:
     Parameters
     ----------
     cube : Dataset
-        See `pipeline.scores.cube.to_cube`.
+        See `pipeline.results.cube.to_cube`.
     correlations : Dataset
         See `pipeline.statistics.analysis.analyse`.
 

@@ -15,11 +15,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.protocols.finetune import FINETUNE
-from pipeline.scores.cube import cheap_predictors, comparable
+from pipeline.results.cube import cheap_predictors, comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import ASSUMED_TESTS, clusters_of
-from pipeline.variants.column import EACH_TARGET, Column
+from pipeline.study.column import EACH_TARGET, Column
+from pipeline.study.finetune import FINETUNE
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class Predictions:
     n_test : ndarray of shape (n_columns,)
         Test images behind each column; NaN for cheap predictors, which are no accuracies.
     predictors : tuple of Column
-        On in-domain data sets, or on `pipeline.variants.column.EACH_TARGET`.
+        On in-domain data sets, or on `pipeline.study.column.EACH_TARGET`.
     targets : tuple of Column
     pick : ndarray of shape (n_predictors, n_targets)
         The predictor's column for each target.

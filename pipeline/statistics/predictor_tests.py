@@ -9,8 +9,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.protocols.finetune import FINETUNE
-from pipeline.protocols.linear import LINEAR
 from pipeline.statistics.differences import POWER, Differences, judged_together
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import Fidelity, fidelity, measure_fidelity
@@ -24,7 +22,9 @@ from pipeline.statistics.predictions import (
 from pipeline.statistics.resampling import percentile_interval
 from pipeline.statistics.twins import plain_twins
 from pipeline.statistics.withheld import withheld
-from pipeline.variants.column import Column
+from pipeline.study.column import Column
+from pipeline.study.finetune import FINETUNE
+from pipeline.study.linear import LINEAR
 
 Floats = NDArray[np.float64]
 Pair = tuple[int, int]

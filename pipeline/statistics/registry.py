@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import xarray as xr
 
-from pipeline.scores.score_table import to_csv
+from pipeline.results.score_table import to_csv
 from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.choosing import choosing
 from pipeline.statistics.complexity_gap import complexity_gap

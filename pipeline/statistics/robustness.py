@@ -16,16 +16,16 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from pipeline.protocols.knn import KNN
-from pipeline.protocols.linear import LINEAR
-from pipeline.protocols.transfer import TRANSFER
-from pipeline.scores.cube import comparable
+from pipeline.results.cube import comparable
 from pipeline.statistics.baseline_fit import MIN_BASELINE, judge
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise
 from pipeline.statistics.panel import logit, words
 from pipeline.statistics.withheld import withheld
-from pipeline.variants.variant import Variant
+from pipeline.study.knn import KNN
+from pipeline.study.linear import LINEAR
+from pipeline.study.transfer import TRANSFER
+from pipeline.study.variant import Variant
 
 Floats = NDArray[np.float64]
 

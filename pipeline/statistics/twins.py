@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from pipeline.variants.variant import Variant
+from pipeline.study.variant import Variant
 
 
 def plain_twins(variants: Collection[Variant]) -> dict[Variant, Variant]:

@@ -10,13 +10,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.scores.cube import cheap_predictors, comparable
+from pipeline.results.cube import cheap_predictors, comparable
 from pipeline.statistics.design import UNKNOWN, frequent_backbones
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
 from pipeline.statistics.panel import words
 from pipeline.statistics.rank_correlation import spearman
-from pipeline.variants.column import column_name
+from pipeline.study.column import column_name
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]

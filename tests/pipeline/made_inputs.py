@@ -13,11 +13,11 @@ import xarray as xr
 from markupsafe import Markup, escape
 from named_variants import AnyColumns, AnyVariants, variants_named
 
-from pipeline.protocol_list import protocol_label
 from pipeline.report.inputs import Inputs
 from pipeline.report.page import _environment
-from pipeline.scores.variant_table import variant_coords, variants_of
-from pipeline.study import Study
+from pipeline.results.variant_table import variant_coords, variants_of
+from pipeline.study.protocol_list import protocol_label
+from pipeline.study.schema import Study
 
 METRIC = "top1"
 

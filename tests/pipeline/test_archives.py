@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache.errors import DiskFullError
-from pipeline import archives
-from pipeline.archives import ArchiveError, Limits, unpack
+from pipeline.fetching import archives
+from pipeline.fetching.archives import ArchiveError, Limits, unpack
 
 FILES = {"a/1.txt": b"one", "a/b/2.txt": b"", "3.bin": bytes(range(256)) * 40}
 

@@ -15,10 +15,10 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
 from cache.cell import Cell
-from pipeline.extraction import audit
-from pipeline.extraction import missing as extraction
-from pipeline.extraction.audit import IMAGES, audit_rows, compare, predict_others
-from pipeline.paths import cell_address, provenance_path
+from pipeline.embeddings import audit
+from pipeline.embeddings import missing as extraction
+from pipeline.embeddings.audit import IMAGES, audit_rows, compare, predict_others
+from pipeline.project.paths import cell_address, provenance_path
 
 CLS = {**VIT, "feature": "cls"}
 
@@ -68,7 +68,7 @@ def test_a_row_of_zeros_that_does_not_stay_one_differs_by_all_of_itself():
 @pytest.fixture
 def passes(monkeypatch):
     """Images that each way of computing has seen."""
-    from pipeline.extraction.forward import Forward
+    from pipeline.embeddings.forward import Forward
 
     seen: dict[str, int] = {}
     begin, call = Forward.__init__, Forward.__call__

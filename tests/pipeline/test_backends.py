@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from cache.errors import ProbelineError
-from pipeline.backends import choose_backend, require_cuml_size
+from pipeline.machine.backends import choose_backend, require_cuml_size
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from made_cells import make_cell
 
 from cache.cell import SKIPPED, chunk_name
 from cache.errors import CellCorruptError
-from pipeline.nearest.banks import CellBank
+from pipeline.neighbors.banks import CellBank
 
 ROWS, COLUMNS = 700, 3
 

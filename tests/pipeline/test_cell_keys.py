@@ -8,14 +8,14 @@ import pytest
 from projects import draw
 
 from cache.fingerprint import fingerprint
-from pipeline.cards import find_card, make_card
-from pipeline.cells import cell_key, open_cells
 from pipeline.datasets.indexing import build_index
+from pipeline.embeddings.cells import cell_key, open_cells
+from pipeline.models.cards import find_card, make_card
 from pipeline.models.networks import load_model
-from pipeline.params import load_study
-from pipeline.paths import SPLITS
-from pipeline.records import record_key
-from pipeline.study import Study
+from pipeline.project.paths import SPLITS
+from pipeline.study.params import load_study
+from pipeline.study.records import record_key
+from pipeline.study.schema import Study
 
 
 def key_of(params: dict, dataset: str = "pets", model: str = "tiny", split: str = "train") -> str:

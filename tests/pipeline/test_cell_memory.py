@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pipeline.classifiers import selection
-from pipeline.classifiers.linear_heads import fit_head
+from pipeline.heads import selection
+from pipeline.heads.linear_heads import fit_head
+from pipeline.machine.process_pool import COPIES
 from pipeline.probes import protocol
 from pipeline.probes.protocol import Source, Task, copy_bytes
-from pipeline.process_pool import COPIES
-from pipeline.protocols.linear import Linear
+from pipeline.study.linear import Linear
 
 SHAPES = {
     "tall": (2100, 100, 10),

@@ -14,7 +14,7 @@ from pipeline.statistics.evidence import Draws, Evidence
 from pipeline.statistics.label_gap import label_gap
 from pipeline.statistics.registry import tidy
 from pipeline.statistics.twins import plain_twins
-from pipeline.variants.budget import Budget
+from pipeline.study.budget import Budget
 
 TASKS = ("2_classes", "5_classes", "all_classes", "coarse")
 CHANCE = np.array([0.5, 0.2, 0.1, 0.3])

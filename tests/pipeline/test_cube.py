@@ -13,11 +13,11 @@ from projects import RESNET, VIT
 
 from cache.cell import Cell
 from cache.errors import ProbelineError
-from pipeline.params import load_study
-from pipeline.paths import SCORES_NC, cell_address
-from pipeline.scores.cube import to_cube
-from pipeline.scores.netcdf import read_netcdf, write_netcdf
-from pipeline.scores.score_table import COLUMNS
+from pipeline.machine.netcdf import read_netcdf, write_netcdf
+from pipeline.project.paths import SCORES_NC, cell_address
+from pipeline.results.cube import to_cube
+from pipeline.results.score_table import COLUMNS
+from pipeline.study.params import load_study
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def collected() -> dict[str, float]:
 
 def test_scores_of_two_precisions_never_stand_side_by_side(project, monkeypatch):
     """A run that is killed while it scores the new cells leaves records of the old ones."""
-    from pipeline import process_pool
+    from pipeline.machine import process_pool
     from pipeline.probes import protocol
 
     project.params["models"] = {"tiny": VIT, "net": RESNET}

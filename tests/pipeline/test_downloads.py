@@ -13,8 +13,8 @@ from servers import Server, serving
 
 from cache.errors import CellLockedError, ProbelineError
 from cache.lock import Lock
-from pipeline import downloads
-from pipeline.downloads import Content, DownloadError, download
+from pipeline.fetching import downloads
+from pipeline.fetching.downloads import Content, DownloadError, download
 
 BODY = np.random.default_rng(0).bytes(3_000_000)
 ANY = Content()

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.nearest.banks import ArrayBank
-from pipeline.nearest.duplicates import near_duplicates, suspected_label_errors
-from pipeline.nearest.search import nearest
+from pipeline.neighbors.banks import ArrayBank
+from pipeline.neighbors.duplicates import near_duplicates, suspected_label_errors
+from pipeline.neighbors.search import nearest
 
 
 def clusters(seed, n=300, classes=3):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cache.errors import ProbelineError
-from pipeline import environment
-from pipeline.devices import this_machine
+from pipeline.machine import environment
+from pipeline.machine.devices import this_machine
 
 
 @pytest.mark.parametrize("text", ["100", "0", "-4", "3.5", "many", "512", "٢٥٧"])

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from projects import RESNET, VIT
 
-from pipeline.params import load_study
-from pipeline.paths import record_path
-from pipeline.scores.cube import to_cube
-from pipeline.scores.foreign_scores import import_scores
-from pipeline.scores.gathering import gather
+from pipeline.project.paths import record_path
+from pipeline.results.cube import to_cube
+from pipeline.results.foreign_scores import import_scores
+from pipeline.results.gathering import gather
 from pipeline.statistics.evidence import gather_evidence
+from pipeline.study.params import load_study
 
 VARIANT = "prototypes_1_shot"
 

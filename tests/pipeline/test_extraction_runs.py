@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from cache.cell import Cell
 from cache.lock import Lock
 from pipeline.datasets.index import read_index
-from pipeline.paths import cell_address, provenance_path
+from pipeline.project.paths import cell_address, provenance_path
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_rows_are_the_models_features_of_the_images_in_order(project, small_chun
 
 
 def test_extraction_leaves_networks_and_random_states_as_they_were(project, monkeypatch):
-    from pipeline.extraction import missing as extraction
+    from pipeline.embeddings import missing as extraction
     from pipeline.models.networks import digest_weights
 
     loaded = []
@@ -141,7 +141,7 @@ def many_images(project) -> str:
 def test_a_bad_image_met_at_extraction_is_named_and_what_was_done_stays(
     project, small_chunks, monkeypatch
 ):
-    from pipeline.extraction import loading
+    from pipeline.embeddings import loading
 
     bad = many_images(project)
     project.run("index", "pets").succeeded()

@@ -4,8 +4,8 @@ import timm
 import torch
 
 from cache.errors import ProbelineError
-from pipeline.devices import this_machine
-from pipeline.extraction.forward import Forward
+from pipeline.embeddings.forward import Forward
+from pipeline.machine.devices import this_machine
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model

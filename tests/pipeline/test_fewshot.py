@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import balanced_accuracy_score, f1_score, top_k_accuracy_score
 
 from cache.errors import NonFiniteError
-from pipeline.classifiers.shot_classifiers import Scores, logistic_over, prototypes, ridge_over
+from pipeline.heads.shot_classifiers import Scores, logistic_over, prototypes, ridge_over
 from pipeline.probes.episode_scores import episode_rows, episode_table
 from pipeline.probes.episodes import run_episodes
 from pipeline.probes.shots import Budget, make_draws

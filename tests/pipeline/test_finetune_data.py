@@ -13,20 +13,20 @@ from PIL import Image
 from projects import draw, fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.classifiers.inner_splits import held_out_parts
 from pipeline.datasets.index import Index, index_rows, read_index
 from pipeline.datasets.roots import Entry
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.sources import dataset_root
-from pipeline.extraction.loading import BatchLoader
+from pipeline.embeddings.loading import BatchLoader
 from pipeline.finetuning import images as decoding
 from pipeline.finetuning.given import given_to
 from pipeline.finetuning.images import batches_of, decode_once, view_of
+from pipeline.heads.inner_splits import held_out_parts
 from pipeline.models.transforms import Geometry, Resized, View, padded
-from pipeline.params import load_study
 from pipeline.probes.fewshot import draws_of
-from pipeline.protocols.fewshot import Fewshot
-from pipeline.protocols.finetune import Run
+from pipeline.study.fewshot import Fewshot
+from pipeline.study.finetune import Run
+from pipeline.study.params import load_study
 
 
 def index_of(counts: list[int], groups: list[str] | None = None) -> Index:

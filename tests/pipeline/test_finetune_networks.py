@@ -23,7 +23,7 @@ from pipeline.finetuning.recipes import recipe_of
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
-from pipeline.protocols.finetune import Run
+from pipeline.study.finetune import Run
 
 CONVNEXT = {"architecture": "test_convnext", "weights": "random(0)", "input_size": 64}
 ENTRIES = {"vit": VIT, "resnet": RESNET, "convnext": CONVNEXT}

@@ -8,8 +8,8 @@ from projects import REPOSITORY
 
 from cache.records import read_record
 from pipeline.finetuning.run import finetune_cell
-from pipeline.params import load_study
-from pipeline.paths import record_path
+from pipeline.project.paths import record_path
+from pipeline.study.params import load_study
 
 RESNET = {
     "architecture": "resnet18",

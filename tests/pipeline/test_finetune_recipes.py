@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pipeline.finetuning.layer_decay import layer_ids, parameter_groups
 from pipeline.finetuning.recipes import PRESETS, Recipe, recipe_of, run_key
 from pipeline.finetuning.schedule import factor
-from pipeline.params import StudyError
-from pipeline.protocols.finetune import Run
+from pipeline.study.finetune import Run
+from pipeline.study.params import StudyError
 
 
 def recipe(name: str, share: float = 1.0, transformer: bool = False, **changes) -> Recipe:
@@ -214,7 +214,7 @@ BAD_RUNS = {
 
 @pytest.mark.parametrize("what", BAD_RUNS)
 def test_runs_that_can_not_be(what, project):
-    from pipeline.params import load_study
+    from pipeline.study.params import load_study
 
     change, words = BAD_RUNS[what]
     project.params["finetune"] = {"runs": {"full": {"recipe": "study", **change}}}

@@ -92,8 +92,8 @@ def test_a_seed_gives_the_same_weights_and_another_seed_others(project):
 def test_the_head_begins_as_the_published_one_and_by_the_seed(project):
     prepare(project)
     from pipeline.models.networks import load_model
-    from pipeline.params import load_study
-    from pipeline.protocols.finetune import Run
+    from pipeline.study.finetune import Run
+    from pipeline.study.params import load_study
 
     entry = load_study().models["tiny"]
     heads = []

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.errors import ProbelineError
-from pipeline.scores.foreign_file import read_foreign
-from pipeline.scores.score_table import COLUMNS
+from pipeline.results.foreign_file import read_foreign
+from pipeline.results.score_table import COLUMNS
 
 HEADER = "model,dataset,protocol,metric,value"
 

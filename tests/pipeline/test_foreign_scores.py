@@ -11,21 +11,21 @@ import xarray as xr
 from projects import RESNET, VIT
 
 from cache.errors import ProbelineError
-from pipeline.params import load_study
-from pipeline.scores.cube import headline_variants, to_cube
-from pipeline.scores.foreign_scores import (
+from pipeline.machine.netcdf import read_netcdf
+from pipeline.results.cube import headline_variants, to_cube
+from pipeline.results.foreign_scores import (
     import_scores,
     load_foreign,
     remove_scores,
     stored_files,
     stored_path,
 )
-from pipeline.scores.gathering import gather
-from pipeline.scores.netcdf import read_netcdf
-from pipeline.scores.score_table import DATASET_WORDS, MODEL_WORDS, read_scores
-from pipeline.scores.variant_table import FIELDS
+from pipeline.results.gathering import gather
+from pipeline.results.score_table import DATASET_WORDS, MODEL_WORDS, read_scores
+from pipeline.results.variant_table import FIELDS
 from pipeline.statistics.foreign_remarks import remarks
-from pipeline.study import Study
+from pipeline.study.params import load_study
+from pipeline.study.schema import Study
 
 HEADER = "model,dataset,protocol,metric,value"
 

@@ -14,12 +14,12 @@ from torch._dynamo.exc import TorchDynamoException
 
 from cache.cell import Cell
 from cache.errors import ProbelineError
-from pipeline.devices import Machine, this_machine
-from pipeline.extraction.compiling import PAYS_FROM, should_compile
-from pipeline.extraction.forward import Forward
+from pipeline.embeddings.compiling import PAYS_FROM, should_compile
+from pipeline.embeddings.forward import Forward
+from pipeline.machine.devices import Machine, this_machine
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
-from pipeline.paths import cell_address
+from pipeline.project.paths import cell_address
 
 CPU = torch.device("cpu")
 
@@ -104,7 +104,7 @@ def test_several_devices_work_side_by_side_and_give_the_same_cells(project, monk
         return dataclasses.replace(machine, devices=(CPU, torch.device("cpu", 0)))
 
     monkeypatch.setattr(Forward, "_run", spy)
-    monkeypatch.setattr("pipeline.extraction.missing.this_machine", two_devices)
+    monkeypatch.setattr("pipeline.embeddings.missing.this_machine", two_devices)
     shutil.rmtree("data/embeddings")
     project.run("extract", "pets").succeeded("0 cached, 3 computed")
     assert set(threads) == {"cpu", "cpu:0"}

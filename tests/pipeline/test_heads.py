@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from cache.errors import ProbelineError
-from pipeline.classifiers import heads as module
-from pipeline.classifiers.head_stacks import cross_entropy
-from pipeline.classifiers.heads import Head, Recipe, fit_heads
-from pipeline.classifiers.inner_splits import held_out_parts
+from pipeline.heads import heads as module
+from pipeline.heads.head_stacks import cross_entropy
+from pipeline.heads.heads import Head, Recipe, fit_heads
+from pipeline.heads.inner_splits import held_out_parts
 from pipeline.probes.sgd import Trial, best_trial, fit_sgd, try_heads
-from pipeline.protocols.linear import gradient_variants
+from pipeline.study.linear import gradient_variants
 
 SGD = gradient_variants("sgd", (False, True))
 GRID = [Head(rate, bn) for bn in (False, True) for rate in (0.01, 0.1, 1.0, 10.0)]

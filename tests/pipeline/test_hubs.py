@@ -19,8 +19,8 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from timm.models import save_for_hf
 
 from cache.errors import ProbelineError
-from pipeline.cards import find_card, make_card
 from pipeline.models import hub, torch_hub
+from pipeline.models.cards import find_card, make_card
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model

@@ -13,7 +13,7 @@ from cache.errors import ProbelineError
 from pipeline.datasets.index import read_index, write_index
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
-from pipeline.paths import index_path
+from pipeline.project.paths import index_path
 
 
 def dataset(**entry) -> Dataset:

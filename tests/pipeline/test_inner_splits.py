@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.errors import ProbelineError
-from pipeline.classifiers.inner_splits import held_out_parts, scheme_for
-from pipeline.classifiers.tuning import FOLDS
+from pipeline.heads.inner_splits import held_out_parts, scheme_for
+from pipeline.heads.tuning import FOLDS
 
 IMAGES = st.lists(
     st.tuples(st.integers(0, 3), st.sampled_from(["", *"stuvwxyz"])), min_size=4, max_size=60

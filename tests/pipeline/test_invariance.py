@@ -22,12 +22,12 @@ from pipeline.datasets.indexing import build_index
 from pipeline.datasets.samples import entries_of
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root
-from pipeline.devices import this_machine
-from pipeline.extraction.engine import Job, extract_split
-from pipeline.extraction.forward import Forward
+from pipeline.embeddings.engine import Job, extract_split
+from pipeline.embeddings.forward import Forward
+from pipeline.machine.devices import this_machine
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
-from pipeline.paths import SPLITS, cell_address
+from pipeline.project.paths import SPLITS, cell_address
 
 K = 20
 TOLERANCE = 1e-3

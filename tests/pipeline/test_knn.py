@@ -11,13 +11,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from cache.records import read_record
-from pipeline.nearest.data_checks import checks_path, vote_of_models
-from pipeline.nearest.neighbors import neighbors_key, search_cell, spaces
-from pipeline.paths import neighbors_path, record_path
+from pipeline.neighbors.data_checks import checks_path, vote_of_models
+from pipeline.neighbors.neighbors import neighbors_key, search_cell, spaces
 from pipeline.probes import knn
 from pipeline.probes.knn import run_knn
 from pipeline.probes.knn_variants import TUNED_K, tuned_votings
-from pipeline.protocol_list import asked_variants
+from pipeline.project.paths import neighbors_path, record_path
+from pipeline.study.protocol_list import asked_variants
 
 FOUR = {"keep": 60, "metric": ["euclidean", "cosine"], "normalization": ["none", "zscore"]}
 GRID = {
@@ -266,8 +266,8 @@ def test_a_finding_needs_most_models():
 
 def test_planted_copies_and_labels_are_listed_by_name(project, monkeypatch):
     """The findings of a study whose neighbours are those of made-up features."""
-    from pipeline.nearest import data_checks
-    from pipeline.nearest.neighbors import Stored
+    from pipeline.neighbors import data_checks
+    from pipeline.neighbors.neighbors import Stored
 
     project.prepare()
     project.run("neighbors").succeeded()

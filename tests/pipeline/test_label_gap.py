@@ -15,7 +15,7 @@ from pipeline.statistics.budgets import curves, label_curves
 from pipeline.statistics.crossing import crossings, probability_of_none, undecided
 from pipeline.statistics.label_crossing import label_crossing
 from pipeline.statistics.label_gap import label_gap
-from pipeline.variants.budget import Budget
+from pipeline.study.budget import Budget
 
 SHOTS = (1, 2, 5, 10, 20, 50)
 VARIANTS = [f"fewshot/ridge_{s}_shot{'s' if s > 1 else ''}" for s in SHOTS]

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 
 from cache.errors import ProbelineError
-from pipeline.classifiers.inner_splits import held_out_parts
-from pipeline.classifiers.linear_heads import FittedHead, fit_head
-from pipeline.classifiers.linear_solvers import LogisticSolver, fit_ridge_by
-from pipeline.classifiers.logistic import log_probabilities
-from pipeline.classifiers.normalization import Normalizer
-from pipeline.classifiers.ridge import Ridge, fit_ridge
-from pipeline.classifiers.tuning import CS, PENALTIES, PLAIN
-from pipeline.protocols.linear import Linear
+from pipeline.heads.inner_splits import held_out_parts
+from pipeline.heads.linear_heads import FittedHead, fit_head
+from pipeline.heads.linear_solvers import LogisticSolver, fit_ridge_by
+from pipeline.heads.logistic import log_probabilities
+from pipeline.heads.normalization import Normalizer
+from pipeline.heads.ridge import Ridge, fit_ridge
+from pipeline.heads.tuning import CS, PENALTIES, PLAIN
+from pipeline.study.linear import Linear
 
 NORMALIZATIONS = ["none", "zscore", "l2"]
 
@@ -274,7 +274,7 @@ def test_scores_do_not_depend_on_how_many_are_asked_for(monkeypatch):
     for name in ("logistic", "ridge"):
         head: FittedHead = fit_head(name, "l2", x, y, 3, Linear(c=[1.0]))
         together = head.scores(x)
-        monkeypatch.setattr("pipeline.classifiers.linear_heads.BLOCK", 7)
+        monkeypatch.setattr("pipeline.heads.linear_heads.BLOCK", 7)
         np.testing.assert_allclose(head.scores(x), together, rtol=1e-10)
         np.testing.assert_allclose(head.scores(x[4:5]), together[4:5], rtol=1e-10)
         monkeypatch.undo()

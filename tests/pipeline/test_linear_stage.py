@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from projects import fill_folder
 
-from pipeline.cells import open_cells
-from pipeline.classifiers.heads import fit_heads
-from pipeline.classifiers.inner_splits import held_out_parts
 from pipeline.datasets.index import read_index
-from pipeline.params import load_study
+from pipeline.embeddings.cells import open_cells
+from pipeline.heads.heads import fit_heads
+from pipeline.heads.inner_splits import held_out_parts
 from pipeline.probes.linear import run_linear
 from pipeline.probes.protocol import Task
+from pipeline.study.params import load_study
 
 HEADS = {
     "heads": ["ridge", "logistic"],
@@ -92,7 +92,7 @@ def test_groups_of_train_are_held_out_as_a_whole(project, task_of):
     groups = np.array([f"patient {i // 2}" for i in range(rows)])
     held, seen = [], []
     with pytest.MonkeyPatch.context() as patch:
-        for place in ("pipeline.classifiers.selection", "pipeline.probes.sgd"):
+        for place in ("pipeline.heads.selection", "pipeline.probes.sgd"):
             patch.setattr(
                 f"{place}.held_out_parts",
                 lambda *a: held.append(held_out_parts(*a)) or held[-1],

@@ -14,9 +14,9 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
 from cache.errors import ProbelineError
-from pipeline.classifiers import newton
-from pipeline.classifiers.logistic import LogisticPath, decision, fit_path, log_probabilities
-from pipeline.classifiers.softmax import SoftmaxLoss, principal_axes
+from pipeline.heads import newton
+from pipeline.heads.logistic import LogisticPath, decision, fit_path, log_probabilities
+from pipeline.heads.softmax import SoftmaxLoss, principal_axes
 
 CS = np.logspace(-3, 1, 5)
 TIGHT = 1e-13
@@ -373,7 +373,7 @@ def test_blocks_in_torch_agree_with_numpys(dtype):
 
 def test_numpy_features_do_not_import_torch():
     code = (
-        "import sys, numpy as np; from pipeline.classifiers.logistic import fit_path;"
+        "import sys, numpy as np; from pipeline.heads.logistic import fit_path;"
         "fit_path(np.eye(4), np.array([0, 1, 0, 1]), 2, [1.0]);"
         "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )

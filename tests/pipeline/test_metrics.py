@@ -14,16 +14,16 @@ from projects import REPOSITORY
 from pydantic import ValidationError
 
 from cache.errors import ProbelineError
-from pipeline import metrics
-from pipeline.metric import TRANSFERABILITY, Metric, Need, Predictions
 from pipeline.probes.episode_scores import episode_rows
 from pipeline.probes.episodes import Episodes
 from pipeline.probes.problems import all_classes
-from pipeline.records import protocols_of, record_key
-from pipeline.scores.cube import comparable, scored_by
-from pipeline.scores.foreign_file import read_foreign
+from pipeline.results.cube import comparable, scored_by
+from pipeline.results.foreign_file import read_foreign
 from pipeline.statistics.registry import compute_statistics
-from pipeline.study import Correlation, Study
+from pipeline.study import metrics
+from pipeline.study.metric import TRANSFERABILITY, Metric, Need, Predictions
+from pipeline.study.records import protocols_of, record_key
+from pipeline.study.schema import Correlation, Study
 
 SOURCE = REPOSITORY / "pipeline" / "metrics.py"
 TOY = Metric("balanced_error", "balanced error", lambda p: 0.25, higher_is_better=False)
@@ -71,7 +71,7 @@ def test_a_metric_is_spelled_in_one_file():
             continue
         if said:
             spelled[str(path.relative_to(REPOSITORY))] = said
-    assert set(spelled) == {"pipeline/metrics.py"}
+    assert set(spelled) == {"pipeline/study/metrics.py"}
 
 
 def test_keys_are_those_of_before_until_a_metric_is_added(project, monkeypatch):

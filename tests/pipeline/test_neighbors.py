@@ -15,10 +15,10 @@ from cache.errors import (
     ProbelineError,
 )
 from cache.files import sha256_file
-from pipeline.nearest import neighbors
-from pipeline.nearest.leave_one_out import stratified
-from pipeline.nearest.neighbors import neighbors_key, read_neighbors, search_cell, spaces
-from pipeline.paths import neighbors_path
+from pipeline.neighbors import neighbors
+from pipeline.neighbors.leave_one_out import stratified
+from pipeline.neighbors.neighbors import neighbors_key, read_neighbors, search_cell, spaces
+from pipeline.project.paths import neighbors_path
 
 EVERY = {
     "keep": 7,

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from cache.errors import ProbelineError
-from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups, write_netcdf
+from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups, write_netcdf
 
 NAMES = ["modèle π", "模型 😀", "<b>a</b>", "=1+1", ""]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.params import StudyError, load_study, parse_study
-from pipeline.study import Study
+from pipeline.study.params import StudyError, load_study, parse_study
+from pipeline.study.schema import Study
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from projects import REPOSITORY, RESNET, VIT
 
-from pipeline.extraction.probing import probe
-from pipeline.params import load_study
-from pipeline.plan import plan, without_rate
-from pipeline.planned_downloads import planned_downloads
+from pipeline.embeddings.probing import probe
+from pipeline.planning.plan import plan, without_rate
+from pipeline.planning.planned_downloads import planned_downloads
+from pipeline.study.params import load_study
 
 
 def planned(project):

@@ -13,10 +13,10 @@ from projects import REPOSITORY
 from ruamel.yaml import YAML
 from scipy import stats
 
-from pipeline.scores.variant_table import variant_coords
+from pipeline.results.variant_table import variant_coords
 from pipeline.statistics.analysis import analyse
 from pipeline.statistics.plots import _COLUMNS, plot_tables
-from pipeline.study import Correlation
+from pipeline.study.schema import Correlation
 
 MODELS, DATASETS = 7, ("in", "out_a", "out_b")
 

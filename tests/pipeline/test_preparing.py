@@ -16,11 +16,11 @@ from projects import draw
 
 from cache.errors import CellLockedError, DiskFullError, ProbelineError
 from cache.lock import Lock
-from pipeline import downloads
-from pipeline.archives import is_archive
 from pipeline.datasets import preparing
 from pipeline.datasets.known import KnownDataset, known_dataset, known_names
 from pipeline.datasets.preparing import describe_counts, prepare
+from pipeline.fetching import downloads
+from pipeline.fetching.archives import is_archive
 
 BIRDS = ("001.Albatross", "002.Sparrow")
 COUNTS = {"train": 2, "val": 2, "classes": 2}

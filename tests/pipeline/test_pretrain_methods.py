@@ -18,10 +18,10 @@ from pipeline.models.settings import Model
 from pipeline.pretraining.encoder import Encoder, Setting
 from pipeline.pretraining.label_methods import ORDERS, quarter_turned, shuffled
 from pipeline.pretraining.methods import METHODS
-from pipeline.pretraining.settings import METHODS as NAMES
-from pipeline.pretraining.settings import Pretrain
 from pipeline.pretraining.teacher_methods import MOMENTUM
 from pipeline.pretraining.views import Augmentation
+from pipeline.study.pretraining import METHODS as NAMES
+from pipeline.study.pretraining import Pretrain
 
 CONVNEXT = {"architecture": "test_convnext", "weights": "random(0)", "input_size": 32}
 BACKBONES = {"resnet": RESNET, "vit": VIT, "convnext": CONVNEXT}

@@ -18,8 +18,8 @@ from pipeline.models.settings import Model
 from pipeline.pretraining.encoder import Encoder
 from pipeline.pretraining.images import TrainingImages, check_enough
 from pipeline.pretraining.rank import Rank, rank_of
-from pipeline.pretraining.settings import Pretrain
 from pipeline.pretraining.training import DivergedError, Training, schedule
+from pipeline.study.pretraining import Pretrain
 
 PLACE = "params.yaml: pretrain.tiny"
 

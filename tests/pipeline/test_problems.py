@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from cache.errors import ProbelineError
-from pipeline.classifiers.shot_classifiers import Scores, prototypes, ridge_over
+from pipeline.heads.shot_classifiers import Scores, prototypes, ridge_over
 from pipeline.probes.episode_scores import episode_rows, episode_table
 from pipeline.probes.episodes import run_episodes
 from pipeline.probes.problems import a_few_classes, coarse_classes, problems_of
 from pipeline.probes.shots import Budget, make_draws
-from pipeline.protocols.fewshot import Fewshot
+from pipeline.study.fewshot import Fewshot
 
 CLASSES = 7
 NAMES = tuple("abcdefg")

@@ -14,9 +14,9 @@ import threadpoolctl
 from projects import REPOSITORY
 
 from cache.errors import ProbelineError
-from pipeline import process_pool
-from pipeline.process_pool import Report, process_count, run_jobs
-from pipeline.progress import Progress
+from pipeline.machine import process_pool
+from pipeline.machine.process_pool import Report, process_count, run_jobs
+from pipeline.machine.progress import Progress
 
 
 def make(folder: Path, report: Report) -> None:

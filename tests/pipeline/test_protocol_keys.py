@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from cache.fingerprint import fingerprint
-from pipeline.records import key_on, protocols_of
-from pipeline.study import Study
+from pipeline.study.records import key_on, protocols_of
+from pipeline.study.schema import Study
 
 DIGESTS = {
     "knn": "2cd74e5060c7d3154fb4b9c3af419c45c0bf2eec2b9f3625426a3b5c8a5d65ce",

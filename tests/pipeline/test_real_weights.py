@@ -11,7 +11,7 @@ from pipeline.datasets.images import decode
 from pipeline.datasets.roots import Tar
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
-from pipeline.params import load_study
+from pipeline.study.params import load_study
 
 pytestmark = pytest.mark.slow
 

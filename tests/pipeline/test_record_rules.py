@@ -8,10 +8,10 @@ import inspect
 import pytest
 
 from cache.fingerprint import fingerprint
-from pipeline import records
-from pipeline.classifiers import tuning
-from pipeline.records import record_key
-from pipeline.study import Study
+from pipeline.heads import tuning
+from pipeline.study import records
+from pipeline.study.records import record_key
+from pipeline.study.schema import Study
 
 TUNED = ("linear", "fewshot", "transfer")
 OTHERS = ("knn", "predictors")
@@ -45,7 +45,7 @@ def test_every_rule_changes_the_keys_of_what_it_decides_and_no_others(study, nam
 
 def test_no_choice_depends_on_a_number_outside_the_key():
     """Of the modules that choose, no constant but those imported from `tuning`."""
-    from pipeline.classifiers import inner_splits, selection
+    from pipeline.heads import inner_splits, selection
 
     for module in (inner_splits, selection):
         tree = ast.parse(inspect.getsource(module))

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from made_inputs import drawn, make_inputs, partial, table, withheld
 
-from pipeline.protocols.fewshot import Fewshot
 from pipeline.report.complexity import figures, section
 from pipeline.report.labels import section as labels_section
 from pipeline.report.methods import methods
+from pipeline.study.fewshot import Fewshot
 
 TASKS = ["2_classes", "5_classes", "all_classes", "coarse"]
 CHANGES = [f"all_classes - {task}" for task in TASKS if task != "all_classes"]

@@ -9,9 +9,9 @@ import pytest
 import xarray as xr
 from named_variants import variants_named
 
-from pipeline.protocols.finetune import Finetune, Run
 from pipeline.report import finetuning
 from pipeline.report.finetuning import MEASURES, curve_rows, figures, run_words, section
+from pipeline.study.finetune import Finetune, Run
 
 MODELS = ("a", "b")
 VARIANTS = ("linear/ridge_none", "fewshot/ridge_10_percent", "finetune/few", "finetune/full")

@@ -10,8 +10,8 @@ from named_variants import variants_named
 
 from cache.errors import ProbelineError
 from cache.records import read_record, write_record
-from pipeline.scores.cube import cheap_predictors, comparable, headline_variants
-from pipeline.scores.variant_table import variant_coords
+from pipeline.results.cube import cheap_predictors, comparable, headline_variants
+from pipeline.results.variant_table import variant_coords
 from pipeline.statistics.evidence import _shares
 
 

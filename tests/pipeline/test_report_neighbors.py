@@ -13,10 +13,10 @@ from test_picture_sheet import cut
 
 from cache.cell import Cell
 from pipeline.datasets.index import read_index
-from pipeline.params import load_study
-from pipeline.paths import NEIGHBORS, cell_address
+from pipeline.project.paths import NEIGHBORS, cell_address
 from pipeline.report.neighbors import NEAREST, QUERIES, choose, section
 from pipeline.report.picture_sheet import thumbnail
+from pipeline.study.params import load_study
 
 
 def found_in(project):

@@ -14,7 +14,7 @@ from named_variants import variant_named
 from pipeline.report.answers import MOST, Answers
 from pipeline.report.predictors import TRAINED, lone_target, predictors
 from pipeline.report.targets import first_targets, most_targets, single_target
-from pipeline.variants.column import Column
+from pipeline.study.column import Column
 
 LABELS = [
     "knn/study@in0", "linear/ridge_none@in0", "finetune/full@in0", "predictors/logme@in0",

@@ -8,13 +8,13 @@ from typing import get_args
 import pytest
 from made_inputs import make_inputs
 
-from pipeline.cards import loading_part
+from pipeline.models.cards import loading_part
 from pipeline.models.feature_kinds import FEATURES, Feature
 from pipeline.models.settings import Model
 from pipeline.report.inputs import Inputs
 from pipeline.report.methods import embeddings
 from pipeline.report.tables import provenance_table
-from pipeline.study import Study
+from pipeline.study.schema import Study
 
 PLAIN = {"architecture": "test_vit", "weights": "random(0)"}
 

@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 from made_inputs import drawn, make_inputs, partial
 
+from pipeline.machine.netcdf import write_netcdf
 from pipeline.models.settings import Model
 from pipeline.probes.similarity_maps import SIMILARITY_NC
 from pipeline.report.similarity import figures, section
-from pipeline.scores.netcdf import write_netcdf
 
 MODELS = ["a", "b", "c", "d"]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 
 from cache.errors import ProbelineError
-from pipeline.classifiers.ridge import choose, fit_ridge, scores
+from pipeline.heads.ridge import choose, fit_ridge, scores
 
 PENALTIES = np.logspace(-2, 4, 13)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from cache.errors import ProbelineError
-from pipeline.scores.score_table import (
+from pipeline.results.score_table import (
     COLUMNS,
     NUMBERS,
     WHOLE_NUMBERS,

@@ -11,14 +11,14 @@ from scipy import stats
 from sklearn.metrics import f1_score
 
 from cache.errors import ProbelineError
-from pipeline.classifiers.normalization import centre_and_scale, unit_length, zscore
-from pipeline.metrics import expected_calibration_error, macro_f1
+from pipeline.heads.normalization import centre_and_scale, unit_length, zscore
 from pipeline.probes.scoring import (
     Outcome,
     make_outcome,
     outcome_table,
     score_rows,
 )
+from pipeline.study.metrics import expected_calibration_error, macro_f1
 
 EIGHTHS = st.integers(0, 8).map(lambda n: n / 8)  # ties are frequent
 

@@ -16,13 +16,13 @@ from sklearn.neighbors import NearestNeighbors
 from cache.cell import Cell, CellAddress, chunk_name
 from cache.errors import CellCorruptError, NonFiniteError, ProbelineError
 from cache.writer import CellWriter
-from pipeline.classifiers.normalization import unit_length, zscore
-from pipeline.nearest import candidates, limits, search
-from pipeline.nearest.banks import ArrayBank, CellBank, draw
-from pipeline.nearest.library_search import nearest_by
-from pipeline.nearest.preparation import widen
-from pipeline.nearest.running import Running
-from pipeline.nearest.search import nearest
+from pipeline.heads.normalization import unit_length, zscore
+from pipeline.neighbors import candidates, limits, search
+from pipeline.neighbors.banks import ArrayBank, CellBank, draw
+from pipeline.neighbors.library_search import nearest_by
+from pipeline.neighbors.preparation import widen
+from pipeline.neighbors.running import Running
+from pipeline.neighbors.search import nearest
 
 BACKENDS = ("numpy", "torch")
 

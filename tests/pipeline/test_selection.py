@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.classifiers import selection
-from pipeline.classifiers.inner_splits import held_out_parts, scheme_for
-from pipeline.classifiers.linear_solvers import LogisticSolver
-from pipeline.classifiers.logistic import LogisticPath
-from pipeline.classifiers.normalization import centre_and_scale, zscore
-from pipeline.classifiers.selection import Record, choose_c
-from pipeline.classifiers.tuning import BEYOND, EXTENSION, ROUGH
+from pipeline.heads import selection
+from pipeline.heads.inner_splits import held_out_parts, scheme_for
+from pipeline.heads.linear_solvers import LogisticSolver
+from pipeline.heads.logistic import LogisticPath
+from pipeline.heads.normalization import centre_and_scale, zscore
+from pipeline.heads.selection import Record, choose_c
+from pipeline.heads.tuning import BEYOND, EXTENSION, ROUGH
 
 GRID = [1e-3, 1e-2, 1e-1, 1.0]
 

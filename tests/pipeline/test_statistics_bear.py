@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_cubes import make_cube, make_evidence
 
-from pipeline.scores.netcdf import read_netcdf_groups, write_netcdf
+from pipeline.machine.netcdf import read_netcdf_groups, write_netcdf
 from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.enough_images import enough_images
 from pipeline.statistics.enough_labels import enough_labels

@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeClass
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from pipeline.classifiers.heads import Head, Recipe, fit_heads
-from pipeline.classifiers.tuning import PENALTIES
 from pipeline.datasets.shared_classes import SharedClasses
+from pipeline.heads.heads import Head, Recipe, fit_heads
+from pipeline.heads.tuning import PENALTIES
 from pipeline.probes import linear
 from pipeline.probes.held_out_groups import obstacle
 from pipeline.probes.protocol import Source, Task

@@ -13,16 +13,16 @@ from made_cells import make_study
 from named_variants import variant_named
 
 from cache.errors import ProbelineError
-from pipeline.params import load_study
-from pipeline.protocol_list import asked_variants
-from pipeline.protocols.fewshot import Fewshot
+from pipeline.machine.netcdf import read_netcdf, write_netcdf
 from pipeline.report.formats import interval, p_value, points, rho
 from pipeline.report.words import set_word
-from pipeline.scores.netcdf import read_netcdf, write_netcdf
-from pipeline.scores.variant_table import asked_table, variant_coords, variants_in, variants_of
-from pipeline.study import Study
-from pipeline.variants.column import EACH_TARGET, Column
-from pipeline.variants.variant import Variant
+from pipeline.results.variant_table import asked_table, variant_coords, variants_in, variants_of
+from pipeline.study.column import EACH_TARGET, Column
+from pipeline.study.fewshot import Fewshot
+from pipeline.study.params import load_study
+from pipeline.study.protocol_list import asked_variants
+from pipeline.study.schema import Study
+from pipeline.study.variant import Variant
 
 TRICKY = ("my_knn_set", "ridge", "cats_bnw", "x_bn", "5_shots", "10_percent", "from_ridge_none")
 """Names of data sets that look like parts of a variant's."""

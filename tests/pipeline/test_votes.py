@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from cache.errors import ProbelineError
-from pipeline.classifiers.normalization import unit_length
-from pipeline.nearest import votes
-from pipeline.nearest.banks import ArrayBank
-from pipeline.nearest.leave_one_out import (
+from pipeline.heads.normalization import unit_length
+from pipeline.neighbors import votes
+from pipeline.neighbors.banks import ArrayBank
+from pipeline.neighbors.leave_one_out import (
     LeaveOneOut,
     choose,
     leave_one_out,
     stratified,
     without_twins,
 )
-from pipeline.nearest.search import nearest
-from pipeline.nearest.votes import Voting, judge, vote
+from pipeline.neighbors.search import nearest
+from pipeline.neighbors.votes import Voting, judge, vote
 from pipeline.probes.scoring import make_outcome
 from pipeline.probes.transfer_votes import neighbor_votes
-from pipeline.protocols.knn import PRESETS
+from pipeline.study.knn import PRESETS
 
 KS = (1, 3, 5, 10, 20, 50, 100)
 ALL = [Voting(k, w, 0.07 if w == "softmax" else None) for w in votes.WEIGHTINGS for k in KS]

@@ -8,9 +8,12 @@ import pandas as pd
 from cache.files import write_durably
 from cache.fingerprint import fingerprint
 from cache.records import write_record
-from pipeline.cells import cell_key
 from pipeline.datasets.index import Index, index_rows, write_index
-from pipeline.paths import (
+from pipeline.embeddings.cells import cell_key
+from pipeline.embeddings.provenance import origin, recorded_card
+from pipeline.machine.netcdf import write_netcdf
+from pipeline.probes.scoring import make_outcome, outcome_table, score_rows
+from pipeline.project.paths import (
     CORRELATION_NC,
     PARAMS,
     SCORES_CSV,
@@ -19,17 +22,14 @@ from pipeline.paths import (
     provenance_path,
     record_path,
 )
-from pipeline.probes.scoring import make_outcome, outcome_table, score_rows
-from pipeline.provenance import origin, recorded_card
-from pipeline.records import record_key
-from pipeline.scores.cube import to_cube
-from pipeline.scores.gathering import gather
-from pipeline.scores.netcdf import write_netcdf
-from pipeline.scores.score_table import to_csv
+from pipeline.results.cube import to_cube
+from pipeline.results.gathering import gather
+from pipeline.results.score_table import to_csv
 from pipeline.statistics.analysis import analyse
 from pipeline.statistics.evidence import gather_evidence
 from pipeline.statistics.registry import compute_statistics
-from pipeline.study import Study
+from pipeline.study.records import record_key
+from pipeline.study.schema import Study
 
 CLASSES = 3
 NOT_TRAINED = {"weights": "random(0)", "method": "random", "supervision": "none"}

@@ -14,11 +14,11 @@ from made_finetuned import calls, train_nothing
 from projects import RESNET, VIT, fill_folder
 
 from cache.records import read_record
-from pipeline import metrics
-from pipeline.metric import Metric
-from pipeline.paths import CORRELATION_NC, record_path
-from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
+from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups
+from pipeline.project.paths import CORRELATION_NC, record_path
 from pipeline.statistics.registry import STATISTICS
+from pipeline.study import metrics
+from pipeline.study.metric import Metric
 
 TOY = Metric(
     "balanced_error",

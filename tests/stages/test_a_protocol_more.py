@@ -14,15 +14,15 @@ import pytest
 from projects import REPOSITORY, RESNET, VIT, fill_folder
 from ruamel.yaml import YAML
 
-from pipeline import protocol_list
+from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups
 from pipeline.probes.protocol import Scored, Task, judged, read_features, run_protocol
 from pipeline.probes.scoring import make_outcome
-from pipeline.protocol import Protocol, Say, distinct
-from pipeline.records import RECORD_FORMAT, record_key
 from pipeline.report.words import set_word
-from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
-from pipeline.study import Study
-from pipeline.variants.variant import Variant
+from pipeline.study import protocol_list
+from pipeline.study.protocol import Protocol, Say, distinct
+from pipeline.study.records import RECORD_FORMAT, record_key
+from pipeline.study.schema import Study
+from pipeline.study.variant import Variant
 
 MODELS = [f"m{n}" for n in range(5)]
 
@@ -125,7 +125,9 @@ def test_a_set_of_its_targets_has_its_words(with_toy):
 
 
 def test_two_of_one_name_are_refused():
-    with pytest.raises(ValueError, match=r"one name: class_means \(pipeline/protocol_list.py\)"):
+    with pytest.raises(
+        ValueError, match=r"one name: class_means \(pipeline/study/protocol_list.py\)"
+    ):
         distinct(TOY, *protocol_list.PROTOCOLS, TOY)
 
 
@@ -165,9 +167,9 @@ def test_what_runs_it_is_there_to_be_imported(protocol):
 
 def test_no_protocol_is_named_outside_its_object():
     names = {protocol.name for protocol in protocol_list.PROTOCOLS}
-    known = {f"pipeline/protocols/{name}.py" for name in names}
-    keys_of_params = {"pipeline/study.py"}
-    heads = {"pipeline/variants/variant.py", "pipeline/statistics/robustness.py"}  # a head is knn
+    known = {f"pipeline/study/{name}.py" for name in names}
+    keys_of_params = {"pipeline/study/schema.py"}
+    heads = {"pipeline/study/variant.py", "pipeline/statistics/robustness.py"}  # a head is knn
     spelled = {
         path.relative_to(REPOSITORY).as_posix()
         for folder in ("pipeline", "stages")

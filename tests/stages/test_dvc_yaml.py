@@ -12,10 +12,10 @@ import pytest
 from projects import REPOSITORY
 from ruamel.yaml import YAML
 
-from pipeline import protocol_list
-from pipeline.params import load_study
-from pipeline.protocol import Later
-from pipeline.study import Study
+from pipeline.study import protocol_list
+from pipeline.study.params import load_study
+from pipeline.study.protocol import Later
+from pipeline.study.schema import Study
 
 FLOORS = ("cache", "pipeline", "stages")
 
@@ -74,7 +74,7 @@ def imported_by(name: str) -> set[Path]:
     if protocol is not None:
         return closure(REPOSITORY / "stages/protocol.py", *named_by(protocol))
     seen = closure(REPOSITORY / "stages" / f"{name}.py")
-    if REPOSITORY / "pipeline/records.py" in seen:  # keys of all protocols
+    if REPOSITORY / "pipeline/study/records.py" in seen:  # keys of all protocols
         seen = closure(*seen, *(f for p in protocol_list.PROTOCOLS for f in named_by(p, *RUN)))
     return seen
 
@@ -101,8 +101,8 @@ def test_a_stage_depends_on_every_constant_of_keys_that_it_imports(name):
 
 
 def test_that_test_sees_what_is_missing():
-    deps = [dep for dep in stages()["knn"]["deps"] if dep != "pipeline/records.py"]
-    assert undeclared("knn", deps) == ["pipeline/records.py"]
+    deps = [dep for dep in stages()["knn"]["deps"] if dep != "pipeline/study/records.py"]
+    assert undeclared("knn", deps) == ["pipeline/study/records.py"]
     assert len(imported_by("knn")) > 50
     assert REPOSITORY / "pipeline/finetuning/cells.py" in imported_by("collect")
 

@@ -15,13 +15,13 @@ from sklearn.metrics import accuracy_score
 from cache.cell import Cell
 from cache.errors import NonFiniteError
 from cache.records import read_record
-from pipeline.classifiers.shot_classifiers import prototypes
 from pipeline.datasets.index import read_index
-from pipeline.params import load_study
-from pipeline.paths import cell_address, record_path
+from pipeline.heads.shot_classifiers import prototypes
 from pipeline.probes.fewshot import draws_of
 from pipeline.probes.reading import read_parts, read_rows
-from pipeline.records import record_key
+from pipeline.project.paths import cell_address, record_path
+from pipeline.study.params import load_study
+from pipeline.study.records import record_key
 
 DRAWS = "results/fewshot/pets/images.drawn.parquet"
 

@@ -19,13 +19,13 @@ from projects import REPOSITORY, RESNET, VIT
 
 from cache.errors import ProbelineError
 from cache.records import read_record
-from pipeline.cards import Card
 from pipeline.finetuning.cells import _card
-from pipeline.params import load_study
-from pipeline.paths import FINETUNE_PLOT, record_path
-from pipeline.records import protocols_of
-from pipeline.scores.gathering import gather
-from pipeline.scores.netcdf import read_netcdf
+from pipeline.machine.netcdf import read_netcdf
+from pipeline.models.cards import Card
+from pipeline.project.paths import FINETUNE_PLOT, record_path
+from pipeline.results.gathering import gather
+from pipeline.study.params import load_study
+from pipeline.study.records import protocols_of
 
 RUN = {"recipe": "modern", "epochs": 4, "warmup_epochs": 1}
 
@@ -269,7 +269,7 @@ def test_a_killed_stage_keeps_what_it_finished_and_goes_on_with_the_rest(extract
     """Kill -9 in the middle of the second run."""
     code = (
         f"import sys; sys.path.insert(0, {str(REPOSITORY / 'tests')!r})\n"
-        "import pipeline.finetuning.storing as storing, pipeline.process_pool as pool\n"
+        "import pipeline.finetuning.storing as storing, pipeline.machine.process_pool as pool\n"
         "import made_finetuned\n"
         "storing.finetune_cell = made_finetuned.train_nothing\n"
         "pool.cpu_count = lambda: 1\n"

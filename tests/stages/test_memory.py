@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
-from pipeline.study import Study
+from pipeline.study.schema import Study
 from pipeline.datasets.index import write_index
 from pipeline.datasets.indexing import build_index
 count = int(sys.argv[1])
@@ -30,7 +30,7 @@ study = Study(datasets={"d": Dataset(source="folder", path="images.tar", role="i
     extraction={"storage": "float32"}, neighbors={}, knn={"k": [1]}, linear={},
     fewshot={}, transfer={}, predictors={}, correlation={}, report={}, pretrain={}, finetune={})
 index = build_index("d", study.datasets["d"])
-from pipeline.extraction.missing import extract_models
+from pipeline.embeddings.missing import extract_models
 extract_models(study, index, ["m"])
 print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 """

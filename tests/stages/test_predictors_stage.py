@@ -12,14 +12,14 @@ from scipy import stats
 
 from cache.cell import Cell
 from cache.records import read_record
-from pipeline.cells import open_cells
 from pipeline.datasets.index import read_index
-from pipeline.params import load_study
-from pipeline.paths import cell_address, record_path
+from pipeline.embeddings.cells import open_cells
+from pipeline.machine.netcdf import read_netcdf
 from pipeline.probes.predictors import Data, run_predictors
 from pipeline.probes.protocol import Task
-from pipeline.scores.cube import headline_variants
-from pipeline.scores.netcdf import read_netcdf
+from pipeline.project.paths import cell_address, record_path
+from pipeline.results.cube import headline_variants
+from pipeline.study.params import load_study
 
 NAMES = ["logme", "rankme", "h_score", "alpha_req", "cdnv", "nc1", "uniformity", "label_cka"]
 

@@ -12,7 +12,7 @@ import pytest
 from projects import RESNET, VIT
 
 from pipeline.pretraining.entries import training_samples
-from pipeline.pretraining.settings import Pretrain
+from pipeline.study.pretraining import Pretrain
 
 
 def entry(method: str, backbone: dict = VIT, **options) -> dict:
@@ -114,7 +114,7 @@ def test_processes_side_by_side_give_the_same_weights(small, monkeypatch):
     alone = {n: record(small, n)["weights"] for n in small.params["pretrain"]}
     for name in alone:
         (small.folder / f"data/checkpoints/{name}.json").unlink()
-    monkeypatch.setattr("pipeline.process_pool.cpu_count", lambda: 2)
+    monkeypatch.setattr("pipeline.machine.process_pool.cpu_count", lambda: 2)
     small.run("pretrain").succeeded("3 computed")
     assert {n: record(small, n)["weights"] for n in alone} == alone
 

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from report_study import NOT_TRAINED, make_study, store
 
-from pipeline.paths import CORRELATION_NC, REPORT, SCORES_NC, SUMMARY, provenance_path
-from pipeline.scores.netcdf import read_netcdf, read_netcdf_groups
+from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups
+from pipeline.project.paths import CORRELATION_NC, REPORT, SCORES_NC, SUMMARY, provenance_path
 from stages.report import main
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)"><!--'

@@ -8,10 +8,10 @@ import pytest
 import xarray as xr
 from report_study import make_study, store
 
-from pipeline.params import load_study
 from pipeline.report.about import _NAMES, About
 from pipeline.report.inputs import load_inputs
 from pipeline.report.page import render
+from pipeline.study.params import load_study
 
 
 @pytest.fixture

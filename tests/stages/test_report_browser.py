@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from report_study import make_study, store
 
-from pipeline.paths import REPORT
+from pipeline.project.paths import REPORT
 from stages.report import main
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed")

@@ -13,7 +13,7 @@ import xarray as xr
 from click.testing import CliRunner
 from report_study import make_study, store
 
-from pipeline.paths import REPORT
+from pipeline.project.paths import REPORT
 from pipeline.report import page, sections
 from pipeline.report.panels import Cell, Table, Tables, as_it_is
 from pipeline.report.section import Section

@@ -12,7 +12,7 @@ import pytest
 from projects import REPOSITORY
 from scipy import stats
 
-from pipeline.scores.netcdf import read_netcdf
+from pipeline.machine.netcdf import read_netcdf
 
 HEADER = "model,dataset,protocol,metric,value,family,role"
 

@@ -6,10 +6,10 @@ import numpy as np
 from projects import RESNET
 
 from cache.cell import Cell
-from pipeline.paths import cell_address
+from pipeline.machine.netcdf import read_netcdf
 from pipeline.probes.model_similarity import similarity_map
 from pipeline.probes.similarity_maps import SIMILARITY_NC
-from pipeline.scores.netcdf import read_netcdf
+from pipeline.project.paths import cell_address
 
 
 def two_models(project):

@@ -69,7 +69,7 @@ def test_no_command_holds_a_name():
     from projects import REPOSITORY
     from ruamel.yaml import YAML
 
-    from pipeline.protocol_list import PROTOCOLS
+    from pipeline.study.protocol_list import PROTOCOLS
 
     stages = YAML(typ="safe").load((REPOSITORY / "dvc.yaml").read_text())["stages"]
     ours = {protocol.name for protocol in PROTOCOLS}

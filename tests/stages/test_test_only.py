@@ -11,12 +11,12 @@ from projects import fill_folder
 from timm.data import ImageNetInfo
 
 from cache.records import read_record
-from pipeline.overview import study_overview
-from pipeline.params import load_study
-from pipeline.paths import cell_address, record_path
-from pipeline.protocol_list import PROTOCOLS
+from pipeline.planning.overview import study_overview
+from pipeline.project.paths import cell_address, record_path
 from pipeline.report.gaps import find_gaps
 from pipeline.report.inputs import load_inputs
+from pipeline.study.params import load_study
+from pipeline.study.protocol_list import PROTOCOLS
 
 IDS = ImageNetInfo().label_names()
 KINDS = [IDS[2], IDS[11], IDS[999]]

@@ -7,10 +7,10 @@ import pytest
 from projects import draw, fill_folder
 
 from cache.records import read_record
-from pipeline.overview import study_overview
-from pipeline.params import load_study
-from pipeline.paths import record_path
-from pipeline.scores.gathering import gather
+from pipeline.planning.overview import study_overview
+from pipeline.project.paths import record_path
+from pipeline.results.gathering import gather
+from pipeline.study.params import load_study
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from projects import RESNET, VIT, fill_folder
 
-from pipeline.params import load_study
 from pipeline.report.inputs import load_inputs
 from pipeline.report.tables import score_table
-from pipeline.scores.variant_table import asked_table, variants_of
+from pipeline.results.variant_table import asked_table, variants_of
+from pipeline.study.params import load_study
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Embeddings: which a study needs, their keys, and the engine that makes them or takes them in."""

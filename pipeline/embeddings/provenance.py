@@ -1,0 +1,193 @@
+"""Beside a cell's key: what computed it and what that cost. No dates: DVC hashes this."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from cache.errors import ProbelineError
+from cache.files import write_durably
+from cache.fingerprint import differences
+from pipeline.models.cards import Card, checkpoint_digest, loading_part
+from pipeline.models.settings import Model
+from pipeline.project.paths import provenance_path
+
+_PACKAGES = ("torch", "timm", "pillow", "numpy", "zarr")
+
+
+def record_provenance(
+    dataset: str,
+    model: str,
+    entry: Model,
+    card: Card,
+    *,
+    split: str,
+    images: int,
+    seconds: float,
+    remarks: Sequence[str],
+    device: str,
+    precision: str,
+) -> None:
+    """Record one split; what is recorded of the model's other splits, and its audit, stays.
+
+    Parameters
+    ----------
+    dataset, model : str
+    entry : Model
+        What the study asked for; `made_from` compares it later.
+    card : Card
+    split : str
+    images : int
+    seconds : float
+        Spent in forward passes, by earlier interrupted runs too.
+    remarks : sequence of str
+        What the cell says of itself.
+    device, precision : str
+        Of the computation.
+    """
+    earlier = _read(dataset, model)
+    facts = _facts(model, entry, card, device, precision)
+    if (earlier.get("weights"), earlier.get("precision")) == (card.weights, precision):
+        facts["splits"] = dict(earlier["splits"])
+    facts["splits"][split] = {
+        "images": images,
+        "seconds": round(seconds, 3),
+        "remarks": list(remarks),
+    }
+    if earlier.get("audit", {}).get("precision") == precision:
+        facts["audit"] = earlier["audit"]
+    _write(dataset, model, facts)
+
+
+def record_audit(
+    dataset: str,
+    model: str,
+    entry: Model,
+    card: Card,
+    audit: Mapping[str, Any],
+    *,
+    device: str,
+) -> None:
+    """Record an audit of reduced precision, before the cells that it is about are whole.
+
+    Parameters
+    ----------
+    dataset, model : str
+    entry : Model
+    card : Card
+    audit : mapping
+        Holds ``cell`` (the fingerprint of the train cell to come) and ``precision``.
+    device : str
+        Of the computation.
+    """
+    # Cells that are there still are what the record says of them.
+    facts = _read(dataset, model) or _facts(model, entry, card, device, audit["precision"])
+    _write(dataset, model, {**facts, "audit": dict(audit)})
+
+
+def recorded_audit(dataset: str, model: str) -> dict[str, Any]:
+    """What `record_audit` recorded last; empty where it did not."""
+    return dict(_read(dataset, model).get("audit", {}))
+
+
+def describe_audit(audit: Mapping[str, Any]) -> str:
+    """A recorded audit in one line."""
+    return (
+        f"in {audit['precision']}, rows of {audit['images']} images differ from float32 by "
+        f"{audit['median']:.2%} of their norm (median; {audit['maximum']:.2%} at most) and "
+        f"{audit['changed']:.1%} of their kNN predictions change"
+    )
+
+
+def recorded_card(dataset: str, model: str, entry: Model) -> Card | None:
+    """What cells' keys need of a model, if the record agrees with what the study asks for.
+
+    For a clone that has records and results but not the embeddings themselves.
+    """
+    facts = _read(dataset, model)
+    if not facts or made_from(dataset, model, entry, facts["weights"], strictly=False):
+        return None
+    return Card(facts["weights"], facts["transform"], 0, 0)
+
+
+def origin(model: str, entry: Model) -> dict[str, Any]:
+    """What a study asks for in a model, and the digest of its checkpoint (None: not here)."""
+    try:
+        checkpoint = checkpoint_digest(model, entry)
+    except ProbelineError:
+        checkpoint = None
+    return {"entry": loading_part(entry), "checkpoint": checkpoint}
+
+
+def made_from(dataset: str, model: str, entry: Model, weights: str, *, strictly: bool) -> list[str]:
+    """How the record of a cell differs from what the study asks for; empty where it does not.
+
+    Parameters
+    ----------
+    dataset, model : str
+    entry : Model
+    weights : str
+        Digest in the cell's key: a record of other weights is of another cell.
+    strictly : bool
+        Also ask for the same versions of torch and timm, on which the weights of `random` and
+        `pretrained` depend.
+
+    Returns
+    -------
+    list of str
+        A line for each difference.
+    """
+    try:
+        recorded = json.loads(provenance_path(dataset, model).read_bytes())
+        if recorded["weights"] != weights:
+            return ["its origin is not recorded"]
+        asked = origin(model, entry)
+        found = {name: recorded[name] for name in asked}
+        if asked["checkpoint"] is None:  # not on this machine; its features are
+            asked["checkpoint"] = found["checkpoint"]
+        if found["checkpoint"] is None and entry.weights == "pretrained":
+            asked["checkpoint"] = None  # recorded before timm's own weights had their digest
+        if strictly and entry.weights_file is None:
+            for package in ("torch", "timm"):
+                found[package] = recorded["versions"][package]
+                asked[package] = version(package)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ["its origin is not recorded"]
+    return differences(found, asked)
+
+
+def _facts(model: str, entry: Model, card: Card, device: str, precision: str) -> dict[str, Any]:
+    """What holds for all splits of a model."""
+    return {
+        **origin(model, entry),
+        "parameters": card.parameters,
+        "dimension": card.columns,
+        "weights": card.weights,
+        "transform": dict(card.transform),
+        "device": device,
+        "processor": platform.processor() or platform.machine(),
+        "versions": {package: version(package) for package in _PACKAGES},
+        "python": platform.python_version(),
+        "precision": precision,
+        "splits": {},
+    }
+
+
+def _read(dataset: str, model: str) -> dict[str, Any]:
+    """The record as it stands; empty where there is none, or a damaged one."""
+    try:
+        facts = json.loads(provenance_path(dataset, model).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    whole = isinstance(facts, dict) and all(
+        isinstance(facts.get(name), kind)
+        for name, kind in (("weights", str), ("transform", dict), ("splits", dict))
+    )
+    return facts if whole else {}
+
+
+def _write(dataset: str, model: str, facts: Mapping[str, Any]) -> None:
+    write_durably(provenance_path(dataset, model), json.dumps(facts, indent=1).encode())

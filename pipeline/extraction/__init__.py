@@ -1,1 +1,0 @@
-"""Images through networks into the cache, in one pass; and embeddings from elsewhere."""

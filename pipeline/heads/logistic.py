@@ -1,0 +1,235 @@
+"""Multinomial logistic regression along a path of C, on scikit-learn's exact objective.
+
+    ½‖W‖² + C Σ_i −log softmax(W x_i + b)[y_i],    b not penalised
+
+and for two classes scikit-learn's binary one, ½‖w‖² + C Σ loss, which is the above with W = ±w/2
+and ‖W‖² in place of ½‖W‖².
+
+Newton's method with conjugate gradients (`newton`), in the features' principal axes (`softmax`). A
+fit starts where the quadratic through the last three optima, as functions of log C, expects the
+next: from there a few matrix products are left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.errors import ProbelineError
+from pipeline.heads.newton import Minimiser, Optimum, Stopped
+from pipeline.heads.softmax import Array, Point, SoftmaxLoss, namespace
+from pipeline.heads.tuning import PLAIN
+
+Float64 = NDArray[np.float64]
+
+REACH = 3
+"""Optima from which the next is extrapolated."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted classifier and how well it was fitted.
+
+    Attributes
+    ----------
+    coefficients : ndarray of shape (n_classes, n_features), float64
+        0 for a class that is absent from train. For two classes, ±½ of scikit-learn's one row.
+    intercept : ndarray of shape (n_classes,), float64
+        −∞ for a class that is absent from train.
+    c : float
+    objective : float
+    gap : float
+        Estimate of (objective − optimum) / optimum, from the gradient and the Hessian. It is of
+        the right order, not a bound: a curvature that no iteration has met escapes it.
+    gradient_norm : float
+        Euclidean, of the objective by W and b of the centred features, divided by that at W = 0.
+    iterations : int
+        Conjugate gradients of this fit; each costs two matrix products.
+    stopped : {'converged', 'iterations', 'precision'}
+        Gap within tolerance and gradient norm below 1e-3; too many iterations; or steps that gain
+        nothing in the precision of the features. The last two say nothing of the distance from
+        the optimum: read `gap`.
+    """
+
+    coefficients: Float64
+    intercept: Float64
+    c: float
+    objective: float
+    gap: float
+    gradient_norm: float
+    iterations: int
+    stopped: Stopped
+
+    @property
+    def converged(self) -> bool:
+        """Whether it stopped because it was near the optimum, as far as `gap` can tell."""
+        return self.stopped == "converged"
+
+
+class LogisticPath:
+    """Fits of one train set, each from where the last ones ended; fast where C changes little.
+
+    Parameters
+    ----------
+    features : array of shape (n_samples, n_features), float32 or float64
+        NumPy or torch. Gradients are computed in its precision, on its device. A copy in that
+        precision is made, and one in float32.
+    labels : array of shape (n_samples,), integer
+        0 to n_classes − 1, same library and device.
+    n_classes : int
+    tolerance : float
+        Of the objective's relative distance from the optimum.
+    max_iterations : int
+        For each C.
+    axes : array of shape (n_features, n_axes), float64, optional
+        `pipeline.heads.softmax.principal_axes` of a train set that this one is a part of: it
+        saves an eigendecomposition and changes no optimum.
+
+    Raises
+    ------
+    ProbelineError
+        NaN or infinity in the features, or labels of fewer than two classes.
+    """
+
+    def __init__(
+        self,
+        features: Array,
+        labels: Array,
+        n_classes: int,
+        *,
+        tolerance: float = PLAIN,
+        max_iterations: int = 1000,
+        axes: Array | None = None,
+    ) -> None:
+        self._present = _check(features, labels, n_classes)
+        ranks = _ranks(labels, self._present, n_classes)
+        self._loss = SoftmaxLoss(features, ranks, len(self._present), axes)
+        self._minimiser = Minimiser(self._loss)
+        self._n_classes = n_classes
+        self._tolerance, self._max_iterations = tolerance, max_iterations
+        self._past: list[tuple[float, Array]] = []
+        self._last: Optimum | None = None
+
+    def fit(self, c: float) -> Fit:
+        """Fit one C; the first from W = 0 and the log class frequencies."""
+        c = float(c)  # a NumPy scalar would widen every float32 array that it meets
+        weights, point = self._start(c)
+        optimum = self._minimiser.minimise(weights, point, c, self._tolerance, self._max_iterations)
+        self._past = [*self._past[1 - REACH :], (c, optimum.weights)]
+        self._last = optimum
+        return _fit(optimum, c, self._loss, self._present, self._n_classes)
+
+    def _start(self, c: float) -> tuple[Array, Point]:
+        """The polynomial in log C through the last optima, or the last of them if it is better."""
+        minimiser, last = self._minimiser, self._last
+        if last is None:
+            weights = self._loss.start()
+            return weights, minimiser.point(weights)
+        known = {math.log(at): weights for at, weights in self._past}
+        here = math.log(c)
+        if len(known) > 1 and here not in known:
+            weights = sum(
+                math.prod((here - other) / (at - other) for other in known if other != at) * optimum
+                for at, optimum in known.items()
+            )
+            point = minimiser.point(weights)
+            if minimiser.objective(weights, point.loss, c) < minimiser.objective(
+                last.weights, last.loss, c
+            ):
+                return weights, point
+        return last.weights, minimiser.point(last.weights)
+
+
+def fit_path(
+    features: Array, labels: Array, n_classes: int, cs: Sequence[float], **options: Any
+) -> list[Fit]:
+    """Fit every C, in the order of `cs`; weakest regularisation last is fastest.
+
+    Parameters, options and errors are those of `LogisticPath`.
+    """
+    path = LogisticPath(features, labels, n_classes, **options)
+    return [path.fit(c) for c in cs]
+
+
+def decision(fit: Fit, features: Array) -> Array:
+    """Scores of shape (n_samples, n_classes) in the features' precision; −∞ for absent classes."""
+    coefficients, intercept = (
+        namespace(features).asarray(values, dtype=features.dtype, device=features.device)
+        for values in (fit.coefficients, fit.intercept)
+    )
+    return features @ coefficients.T + intercept
+
+
+def log_probabilities(fit: Fit, features: Array) -> Float64:
+    """Log class probabilities of shape (n_samples, n_classes), float64."""
+    scores = decision(fit, features)
+    if not isinstance(scores, np.ndarray):
+        scores = scores.cpu().numpy()
+    scores = scores.astype(np.float64)
+    scores -= scores.max(1, keepdims=True)
+    return np.asarray(scores - np.log(np.exp(scores).sum(1, keepdims=True)))
+
+
+def _check(features: Array, labels: Array, n_classes: int) -> NDArray[np.int64]:
+    """Refuse what cannot be fitted; return the classes that have samples."""
+    xp = namespace(features)
+    if not bool(xp.isfinite(features).all()):
+        raise ProbelineError(
+            "logistic regression",
+            "the features hold NaN or infinity",
+            expected="finite values",
+            remedy="extract the cell again, or leave the model out",
+        )
+    if int(labels.min()) < 0 or int(labels.max()) >= n_classes:
+        raise ProbelineError(
+            "logistic regression",
+            "a label is outside the label space",
+            expected=f"0 to {n_classes - 1}",
+            found=f"{int(labels.min())} to {int(labels.max())}",
+        )
+    counts = xp.bincount(labels, minlength=n_classes)
+    present = np.array([i for i, count in enumerate(counts.tolist()) if count])
+    if len(present) < 2:
+        raise ProbelineError(
+            "logistic regression",
+            "there is nothing to tell apart",
+            expected="train images of two classes or more",
+            found=f"{len(labels)} images of {len(present)} class(es)",
+            remedy="add images of another class, or leave the data set out",
+        )
+    return present
+
+
+def _ranks(labels: Array, present: NDArray[np.int64], n_classes: int) -> Array:
+    """Labels renumbered among the classes that are present."""
+    table = np.zeros(n_classes, dtype=np.int64)
+    table[present] = np.arange(len(present))
+    return namespace(labels).asarray(table, device=labels.device)[labels]
+
+
+def _fit(
+    optimum: Optimum, c: float, loss: SoftmaxLoss, present: NDArray[np.int64], n_classes: int
+) -> Fit:
+    """The optimum in NumPy, for features as they came and for all classes."""
+    inner, offset = loss.from_axes(optimum.weights)
+    if not isinstance(inner, np.ndarray):
+        inner, offset = inner.cpu().numpy(), offset.cpu().numpy()
+    coefficients = np.zeros((n_classes, inner.shape[1]))
+    coefficients[present] = inner
+    intercept = np.full(n_classes, -np.inf)
+    intercept[present] = offset
+    return Fit(
+        coefficients=coefficients,
+        intercept=intercept,
+        c=c,
+        objective=optimum.objective,
+        gap=optimum.gap,
+        gradient_norm=optimum.gradient_norm,
+        iterations=optimum.iterations,
+        stopped=optimum.stopped,
+    )

@@ -1,0 +1,134 @@
+"""What learns from a few shots: prototypes, ridge, logistic regression.
+
+A classifier learns from a draw's images alone: what it normalises with are their statistics, never
+those of the test split or of undrawn train images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.heads.inner_splits import Groups
+from pipeline.heads.linear_solvers import LogisticSolver
+from pipeline.heads.logistic import log_probabilities
+from pipeline.heads.normalization import Features, centre_and_scale, unit_length
+from pipeline.heads.ridge import choose, fit_ridge
+from pipeline.heads.ridge import scores as ridge_scores
+from pipeline.heads.selection import choose_c
+from pipeline.heads.tuning import FINE, ROUGH
+
+Labels = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a classifier says of the queries.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_queries, n_classes)
+        Larger is likelier; -inf for a class without a shot.
+    log_probabilities : bool
+        Whether the values are natural logarithms of probabilities.
+    details : dict
+        What was selected, and whether it converged.
+    """
+
+    values: NDArray[np.float64]
+    log_probabilities: bool
+    details: dict[str, Any]
+
+
+Classifier = Callable[[Features, Labels, Features, int, Groups | None], Scores]
+"""(shots, their labels, queries, number of classes, the shots' groups) -> scores."""
+
+
+def prototypes(
+    shots: Features,
+    labels: Labels,
+    queries: Features,
+    n_classes: int,
+    groups: Groups | None = None,
+) -> Scores:
+    """Nearest class mean of centred unit vectors (CL2N, Wang et al. 2019, arXiv 1911.04623).
+
+    The centre is the mean of the shots. Probabilities are softmax(-‖x - prototype‖²), as in
+    prototypical networks (Snell et al. 2017); nothing calibrates them.
+    """
+    centre = shots.mean(axis=0, dtype=np.float64).astype(np.float32)
+    known, unknown = unit_length(shots - centre, queries - centre)
+    order = np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[order], return_index=True)
+    of_classes = np.split(order, starts[1:])
+    means = np.stack([known[rows].mean(axis=0, dtype=np.float64) for rows in of_classes])
+    # ‖x‖² is common to all classes, so it leaves the softmax.
+    scores = 2 * unknown @ means.T - np.square(means).sum(axis=1)
+    scores -= scores.max(axis=1, keepdims=True)
+    scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    values = np.full((len(queries), n_classes), -np.inf)
+    values[:, present] = scores
+    return Scores(values, True, {})
+
+
+def logistic_over(cs: Sequence[float], seed: int) -> Classifier:
+    """Multinomial logistic regression, features divided by one scalar of the shots.
+
+    C is chosen among the shots by `pipeline.heads.selection.choose_c`, which divides no
+    group: 1 below five shots a class.
+    """
+
+    def classify(
+        shots: Features,
+        labels: Labels,
+        queries: Features,
+        n_classes: int,
+        groups: Groups | None = None,
+    ) -> Scores:
+        classes = labels.astype(np.int64)
+        known, unknown = centre_and_scale(shots, queries)
+        wide = known.astype(np.float64)
+        solver = LogisticSolver("numpy", wide, n_classes)
+        rough = partial(solver.open_path, tolerance=ROUGH)
+        choice = choose_c(shots, classes, cs, centre_and_scale, rough, groups=groups, seed=seed)
+        fit = solver.open_path(wide, classes, tolerance=FINE)(choice.c)
+        details = {
+            "C": choice.c,
+            "scheme": choice.scheme,
+            "by_group": choice.by_group,
+            "converged": bool(fit.converged),
+        }
+        return Scores(log_probabilities(fit, unknown), True, details)
+
+    return classify
+
+
+def ridge_over(penalties: Sequence[float]) -> Classifier:
+    """Ridge to ±1 targets, λ by exact leave-one-out among the shots; it gives no probabilities.
+
+    Features are divided by one scalar of the shots, so that λ means the same for every model. With
+    one shot a class no left-out image has its class in train: λ then only says how far to trust
+    the features' directions.
+    """
+
+    def classify(
+        shots: Features,
+        labels: Labels,
+        queries: Features,
+        n_classes: int,
+        groups: Groups | None = None,
+    ) -> Scores:
+        known, unknown = centre_and_scale(shots, queries)
+        fits, judged = fit_ridge(known, labels.astype(np.int64), n_classes, penalties, groups)
+        place = choose(judged)
+        values = ridge_scores(fits[place], unknown)
+        values[:, np.setdiff1d(np.arange(n_classes), labels)] = -np.inf
+        details = {"lambda": fits[place].penalty, "leave_one_out_top1": judged[place].accuracy}
+        return Scores(values, False, details)
+
+    return classify

@@ -1,0 +1,1 @@
+"""The computer below: its environment, devices, processes, progress; files by libraries."""

@@ -1,0 +1,128 @@
+"""Model cards: what must be known of a model to name its cells, without importing torch.
+
+The key of a cell holds the digest of the weights actually loaded, and the transform that timm
+resolves. Both need torch once. A card remembers the answer under everything that it depends on.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cache.files import sha256_file, write_durably
+from cache.fingerprint import fingerprint
+from pipeline.machine.environment import expand_path
+from pipeline.models.settings import Model
+from pipeline.models.weights import locked_digest, no_such_file
+from pipeline.project.paths import CARDS
+
+if TYPE_CHECKING:
+    from pipeline.models.networks import LoadedModel
+
+
+@dataclass(frozen=True)
+class Card:
+    """What cells' keys need of a model.
+
+    Attributes
+    ----------
+    weights : str
+        SHA-256 of the weights actually loaded.
+    transform : mapping
+        See `pipeline.models.transforms.Transform.to_dict`.
+    columns : int
+        Features per image.
+    parameters : int
+    """
+
+    weights: str
+    transform: Mapping[str, Any]
+    columns: int
+    parameters: int
+
+
+def find_card(name: str, entry: Model) -> Card | None:
+    """The card of a model, if it was made on this machine for this very entry; no torch.
+
+    Raises
+    ------
+    ProbelineError
+        When the entry names a checkpoint file that is not there.
+    """
+    path = _path(name, entry)
+    try:
+        return Card(**json.loads(path.read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
+    """Remember a loaded model's card."""
+    card = Card(
+        weights=model.weights_digest,
+        transform=model.transform.to_dict(),
+        columns=model.columns,
+        parameters=model.parameters,
+    )
+    write_durably(_path(name, entry), json.dumps(asdict(card), indent=1).encode())
+    return card
+
+
+def loading_part(entry: Model, *, without_feature: bool = False) -> dict[str, Any]:
+    """The part of an entry that loading depends on; words for tables and statistics are not."""
+    words = {"method", "family", "backbone", "supervision", "kind", "source", "trust"}
+    return entry.model_dump(exclude=words | ({"feature"} if without_feature else set()))
+
+
+def _path(name: str, entry: Model) -> Path:
+    depends = {
+        "entry": loading_part(entry),
+        "file": checkpoint_digest(name, entry),
+        "torch": _version("torch"),
+        "timm": _version("timm"),
+    }
+    return CARDS / f"{fingerprint(depends)[:32]}.json"
+
+
+def checkpoint_digest(name: str, entry: Model) -> str | None:
+    """SHA-256 of the checkpoint file, remembered by its size and time of change; None without one.
+
+    Of a hub's model, the digest of what is recorded of it.
+
+    Of weights that have an address but were never fetched, it is None, too.
+
+    Raises
+    ------
+    ProbelineError
+        When the entry names a file that is not there.
+    """
+    if entry.weights_file is None:
+        return locked_digest(entry)
+    place = f"params.yaml: models.{name}.weights"
+    path = expand_path(entry.weights_file, place)
+    if not path.is_file():
+        if entry.is_remote:
+            return locked_digest(entry)  # fetched when the model runs, not to name its cells
+        raise no_such_file(entry, path, place)
+    facts = path.stat()
+    known = (
+        CARDS
+        / "files"
+        / f"{fingerprint([str(path.absolute()), facts.st_size, facts.st_mtime_ns])[:32]}"
+    )
+    if known.exists():
+        return known.read_text()
+    digest = sha256_file(path)
+    write_durably(known, digest.encode())
+    return digest
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """Of an installed package; parsing its metadata takes milliseconds, once per cell seconds."""
+    return version(package)

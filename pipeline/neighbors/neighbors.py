@@ -1,0 +1,315 @@
+"""The nearest train images of every cell, searched once and stored for every way of voting.
+
+One file per cell and space (metric x normalisation) holds the val images' neighbours in train and,
+for selection and data checks, the train images' own, each image left out of its neighbours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cache.cell import Cell
+from cache.errors import CellMissingError, CellStaleError, ProbelineError
+from cache.fingerprint import differences
+from cache.records import is_current_record, read_record, write_record
+from pipeline.datasets.index import read_index
+from pipeline.embeddings.cells import open_cells
+from pipeline.machine.backends import choose_backend
+from pipeline.machine.process_pool import Report, process_count, run_jobs
+from pipeline.machine.progress import Progress
+from pipeline.neighbors.banks import Bank, CellBank
+from pipeline.neighbors.leave_one_out import stratified
+from pipeline.neighbors.library_search import OFFERED, nearest_by
+from pipeline.neighbors.search import Neighbors
+from pipeline.project.paths import neighbors_path
+from pipeline.study.neighbors import Neighbors as Settings
+from pipeline.study.schema import Study
+
+FORMAT = 1
+"""Part of every file's key: raised when the numbers, the draw or the layout change."""
+
+FREE_SHARE = 0.5
+"""Of the free memory, what all searches together may take; the rest is for tables and the system's
+own cache of files."""
+
+Space = tuple[str, str]
+"""Metric and normalisation."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The neighbours of one split's images, as they are stored.
+
+    Attributes
+    ----------
+    samples : ndarray of shape (n_queries,), int32
+        Row of each query in its split.
+    distances : ndarray of shape (n_queries, k), float64
+        Nearest first, rounded to float32 (relative 6e-8; the search is exact to 1e-6); 0 for
+        equal rows and for no others.
+    indices : ndarray of shape (n_queries, k), int32
+        Rows of the train split.
+    seconds : float
+        That the search took.
+    backend : str
+        What searched.
+    """
+
+    samples: NDArray[np.int32]
+    distances: NDArray[np.float64]
+    indices: NDArray[np.int32]
+    seconds: float
+    backend: str
+
+
+def spaces(settings: Settings) -> list[Space]:
+    """The spaces that a study names, in its order."""
+    return [(metric, n) for metric in settings.metric for n in settings.normalization]
+
+
+def compute_neighbors(study: Study) -> tuple[int, int]:
+    """Search what the study misses; files of spaces that it no longer names stay.
+
+    Returns
+    -------
+    cached, computed : int
+        Files found current, and files made.
+
+    Raises
+    ------
+    ProbelineError
+        When a cell is not what the study asks for, the memory does not suffice, or the backend
+        can't do it; earlier files stay.
+    """
+    pending = []
+    total = 0
+    for dataset, entry in study.datasets.items():
+        if entry.test_only:  # there are no train images to be near to
+            continue
+        index = read_index(dataset)
+        for model in study.models:
+            train, val = open_cells(study, index, model)
+            for space in spaces(study.neighbors):
+                total += 1
+                key = neighbors_key(study.neighbors, space, train, val)
+                path = neighbors_path(dataset, model, *space)
+                if not is_current_record(path, key):
+                    pending.append((key, path, train, val))
+    if pending:
+        backend = choose_backend(OFFERED)
+        # Features are streamed: no cell's size bounds how many searches run at once.
+        workers = process_count(len(pending))
+        search = partial(_search, backend, int(FREE_SHARE * _free_memory(backend)) // workers)
+        run_jobs(search, pending, workers, Progress("neighbors", len(pending), "cells"))
+    return total - len(pending), len(pending)
+
+
+def neighbors_key(settings: Settings, space: Space, train: Cell, val: Cell) -> dict[str, Any]:
+    """Everything that the stored neighbours of one cell in one space depend on."""
+    metric, normalization = space
+    return {
+        "format": FORMAT,
+        "metric": metric,
+        "normalization": normalization,
+        "keep": settings.keep,
+        "train": train.manifest.fingerprint,
+        "val": val.manifest.fingerprint,
+    }
+
+
+def read_neighbors(
+    settings: Settings, dataset: str, model: str, space: Space, train: Cell, val: Cell
+) -> dict[str, Stored]:
+    """The stored neighbours of one cell, checked against the study: of ``val`` and of ``train``.
+
+    Raises
+    ------
+    CellMissingError, CellStaleError, CellCorruptError
+        When they are not what the study asks for.
+    """
+    path = neighbors_path(dataset, model, *space)
+    record = read_record(path)
+    remedy = "run `dvc repro` (or `python -m stages.neighbors`)"
+    if record is None:
+        raise CellMissingError(str(path), "the neighbours are missing", remedy=remedy)
+    changed = differences(record.key, neighbors_key(settings, space, train, val))
+    if changed:
+        raise CellStaleError(
+            str(path),
+            "the stored neighbours answer another question",
+            found="; ".join(changed),
+            remedy=remedy,
+        )
+    table = record.outcomes()
+    splits = table["split"].to_numpy()
+    samples = table["sample"].to_numpy()
+    distances, indices = (_matrix(table[name]) for name in ("distances", "indices"))
+    stored = {}
+    for facts in record.scores:
+        rows = np.flatnonzero(splits == facts["split"])
+        part = slice(rows[0], rows[-1] + 1)
+        k = facts["k"]
+        stored[facts["split"]] = Stored(
+            samples[part],
+            distances[part, :k].astype(np.float64),
+            indices[part, :k],
+            facts["seconds"],
+            facts["backend"],
+        )
+    return stored
+
+
+def _search(
+    backend: str, share: int, job: tuple[dict[str, Any], Path, Cell, Cell], report: Report
+) -> None:
+    search_cell(backend, share, *job)
+    report(1, "")
+
+
+def search_cell(
+    backend: str, share: int, key: dict[str, Any], path: Path, train: Cell, val: Cell
+) -> None:
+    """Search one cell in one space and store its file.
+
+    Parameters
+    ----------
+    backend : str
+        One of `OFFERED`.
+    share : int
+        Bytes of memory that the search may take.
+    key : dict
+        See `neighbors_key`.
+    path : Path
+    train, val : Cell
+
+    Raises
+    ------
+    ProbelineError
+        When the memory does not suffice, or the backend can't do it.
+    """
+    memory = min(share, int(FREE_SHARE * psutil.virtual_memory().available))
+    bank = CellBank(train)
+    own = stratified(train.labels()).astype(np.int32)
+    queries: dict[str, tuple[Bank, NDArray[np.int32] | None]] = {
+        "val": (CellBank(val), None),
+        "train": (_Some(bank, own), own),
+    }
+    found: dict[str, Neighbors] = {}
+    facts: list[dict[str, Any]] = []
+    for split, (asked, left_out) in queries.items():
+        start = time.perf_counter()
+        k = min(key["keep"], bank.rows - (left_out is not None))
+        try:
+            found[split] = nearest_by(
+                backend,
+                bank,
+                asked,
+                k,
+                key["metric"],
+                key["normalization"],
+                own=left_out,
+                memory=memory,
+            )
+        except ProbelineError as error:
+            raise _at(error, f"{error.place} of {split} images for {path}") from error
+        seconds = round(time.perf_counter() - start, 4)
+        facts.append({"split": split, "k": k, "backend": backend, "seconds": seconds})
+    samples = {"val": np.arange(val.manifest.rows, dtype=np.int32), "train": own}
+    write_record(path, key=key, scores=facts, outcomes=_table(samples, found))
+
+
+def _free_memory(backend: str) -> int:
+    """Bytes that are free where the backend computes."""
+    free: int = psutil.virtual_memory().available
+    if backend == "torch":
+        from pipeline.neighbors.torch_scanning import free_memory
+
+        free = min(free, free_memory() or free)
+    return free
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Some rows of a bank, ascending: a `Bank` itself."""
+
+    bank: Bank
+    numbers: NDArray[np.int32]
+
+    @property
+    def rows(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def columns(self) -> int:
+        return self.bank.columns
+
+    @property
+    def chunk_bytes(self) -> int:
+        return 2 * self.bank.chunk_bytes  # a chunk, and the rows taken from it
+
+    def chunks(self) -> Iterator[tuple[slice, NDArray[np.floating]]]:
+        for rows, values in self.bank.chunks():
+            first, last = np.searchsorted(self.numbers, [rows.start, rows.stop])
+            if first < last:
+                yield slice(first, last), values[self.numbers[first:last] - rows.start]
+
+    def take(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
+        return self.bank.take(self.numbers[rows])
+
+    def describe(self, row: int) -> str:
+        return self.bank.describe(int(self.numbers[row]))
+
+
+def _table(samples: dict[str, NDArray[np.int32]], found: dict[str, Neighbors]) -> pa.Table:
+    """Both splits below each other; the shorter lists end in -1 and infinity."""
+    width = max(each.indices.shape[1] for each in found.values())
+    sizes = [len(samples[split]) for split in found]
+    return pa.table(
+        {
+            "split": pa.DictionaryArray.from_arrays(
+                pa.array(np.repeat(np.arange(len(found)), sizes), pa.int32()), pa.array(list(found))
+            ),
+            "sample": np.concatenate([samples[split] for split in found]),
+            "indices": _lists([each.indices for each in found.values()], width, -1),
+            "distances": _lists([_rounded(f.distances) for f in found.values()], width, np.inf),
+        }
+    )
+
+
+def _rounded(distances: NDArray[np.float64]) -> NDArray[np.float32]:
+    """In float32; what is not 0 stays so, for only exact matches are 0, and finite."""
+    limits = np.finfo(np.float32)
+    near = np.clip(distances, float(limits.tiny), float(limits.max)).astype(np.float32)
+    return np.where(distances == 0, np.float32(0), near)
+
+
+def _lists(parts: list[NDArray[Any]], width: int, filler: float) -> pa.FixedSizeListArray:
+    padded = [
+        np.pad(part, ((0, 0), (0, width - part.shape[1])), constant_values=filler) for part in parts
+    ]
+    values = pa.array(np.concatenate(padded).ravel())
+    element = pa.field("element", values.type)  # as Parquet names it, so that schemas compare
+    return pa.FixedSizeListArray.from_arrays(values, type=pa.list_(element, width))
+
+
+def _matrix(column: pa.ChunkedArray) -> NDArray[Any]:
+    lists = column.combine_chunks()
+    matrix: NDArray[Any] = lists.flatten().to_numpy().reshape(len(column), -1)
+    return matrix
+
+
+def _at(error: ProbelineError, place: str) -> ProbelineError:
+    """The same error, with its place named better."""
+    return type(error)(
+        place, error.problem, expected=error.expected, found=error.found, remedy=error.remedy
+    )

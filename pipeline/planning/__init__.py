@@ -1,0 +1,1 @@
+"""How a study stands, and what it is going to cost."""

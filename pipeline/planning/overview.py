@@ -1,0 +1,136 @@
+"""How a study stands: which cells and records are there, which are missing or stale, and why."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cache.cell import Cell, CellAddress
+from cache.errors import ProbelineError
+from cache.records import is_current_record
+from pipeline.datasets.index import Index, read_index
+from pipeline.embeddings.cells import cell_status, needed_splits
+from pipeline.project.paths import EMBEDDINGS, cell_address, record_path
+from pipeline.study.records import Fingerprints, is_asked, key_on, protocols_of
+from pipeline.study.schema import Study
+
+
+@dataclass(frozen=True)
+class DatasetOverview:
+    """How one data set stands.
+
+    Attributes
+    ----------
+    name : str
+    cached : int
+        Models whose embeddings are current.
+    records : dict of str to int
+        By protocol: models whose record is current.
+    asked : dict of str to int
+        By protocol: models of which the study asks for a record; 0: it is not run here.
+    todo : list of str
+        What is not, a line each, with the reason.
+    """
+
+    name: str
+    cached: int
+    records: dict[str, int]
+    asked: dict[str, int]
+    todo: list[str]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How a whole study stands."""
+
+    protocols: tuple[str, ...]
+    datasets: list[DatasetOverview]
+
+
+def study_overview(study: Study) -> Overview:
+    """Look at every cell and record of a study; imports no torch."""
+    index_of = functools.cache(read_index)
+    datasets = [_dataset_overview(study, name, index_of) for name in study.datasets]
+    return Overview(protocols_of(study), datasets)
+
+
+def cells_on_disk() -> list[CellAddress]:
+    """Every whole or damaged cell of the cache, sorted.
+
+    Raises
+    ------
+    ProbelineError
+        When a folder there has a name that no data set or model can have.
+    """
+    groups = sorted(EMBEDDINGS.glob("*/*.zarr/*/"))
+    return [
+        cell_address(group.parents[1].name, group.parent.stem, group.name)
+        for group in groups
+        if group.is_dir()
+    ]
+
+
+def roles_of_cells(study: Study) -> dict[CellAddress, str]:
+    """For each cell that the study names: cached, missing, stale or damaged."""
+    roles = {}
+    for dataset in study.datasets:
+        try:
+            index = read_index(dataset)
+        except ProbelineError as error:
+            states = dict.fromkeys(study.models, error.problem)
+        else:
+            states = {m: cell_status(study, index, m).state for m in study.models}
+        for model, state in states.items():
+            test_only = study.datasets[dataset].test_only
+            for split in needed_splits(study, study.models[model], test_only=test_only):
+                roles[cell_address(dataset, model, split)] = state
+    return roles
+
+
+def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index]) -> DatasetOverview:
+    none = dict.fromkeys(protocols_of(study), 0)
+    asked = {p: sum(is_asked(study, p, name, m) for m in study.models) for p in none}
+    try:
+        index = index_of(name)
+    except ProbelineError as error:
+        return DatasetOverview(name, 0, none, asked, [f"{name}: {error.problem}"])
+    cached = 0
+    records = dict(none)
+    todo = []
+    for model in study.models:
+        status = cell_status(study, index, model)
+        if status.state != "cached":
+            detail = f" ({status.detail})" if status.detail else ""
+            todo.append(f"{name}/{model}: embeddings {status.state}{detail}")
+            continue
+        cached += 1
+        # Opened once for all protocols: with hundreds of cells, reading manifests is what costs.
+        found = functools.cache(functools.partial(_fingerprints, index_of, model))
+        for protocol in records:
+            if not is_asked(study, protocol, name, model):
+                continue
+            if _is_scored(study, protocol, index, model, found):
+                records[protocol] += 1
+            else:
+                there = record_path(protocol, name, model).exists()
+                as_asked = " with these settings (or its record is damaged)" if there else ""
+                todo.append(f"{name}/{model}: {protocol} not scored{as_asked}")
+    return DatasetOverview(name, cached, records, asked, todo)
+
+
+def _fingerprints(index_of: Callable[[str], Index], model: str, dataset: str) -> dict[str, str]:
+    index = index_of(dataset)
+    cells = {s: Cell.open(cell_address(dataset, model, s)) for s in index.split_names}
+    of: dict[str, str] = {split: cell.manifest.fingerprint for split, cell in cells.items()}
+    return {**of, "names": index.names_digest}
+
+
+def _is_scored(
+    study: Study, protocol: str, index: Index, model: str, fingerprints: Fingerprints
+) -> bool:
+    try:
+        key = key_on(study, protocol, index, model, fingerprints)
+    except ProbelineError:  # a data set that a transferred probe is trained on is not there
+        return False
+    return is_current_record(record_path(protocol, index.name, model), key)

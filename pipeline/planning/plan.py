@@ -1,0 +1,154 @@
+"""What `dvc repro` is going to cost: images, forward passes, disk and time, before it starts."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cache.errors import ProbelineError
+from pipeline.datasets.index import Index, read_index
+from pipeline.embeddings.cells import cell_status, needed_splits, samples_of
+from pipeline.finetuning.planning import FinetunePlan, plan_finetuning
+from pipeline.models.cards import find_card, loading_part
+from pipeline.models.settings import Model
+from pipeline.models.zoo import known_columns
+from pipeline.project.paths import PROVENANCE
+from pipeline.study.schema import Study
+
+UNKNOWN = math.nan
+
+_BYTES = {"float16": 2, "float32": 4}
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """What one data set still needs; NaN is what nobody knows yet.
+
+    Attributes
+    ----------
+    name : str
+    train, val : float
+        Images; unknown where the data set is not indexed and declares no `expected` counts.
+    missing : int
+        Models without current embeddings.
+    passes : float
+        Images to run through networks; entries that differ only in their feature share one.
+    size : float
+        Bytes of the missing embeddings; unknown where a model's number of features is.
+    seconds : float
+        Of forward passes, at the rates measured in this project; unknown where a model never ran.
+    """
+
+    name: str
+    train: float
+    val: float
+    missing: int
+    passes: float
+    size: float
+    seconds: float
+
+
+def plan(study: Study, probed: Mapping[str, tuple[float, int]] | None = None) -> list[DatasetPlan]:
+    """What every data set of a study still needs; imports no torch and reads no image.
+
+    Parameters
+    ----------
+    study : Study
+    probed : mapping of str to (float, int), optional
+        Seconds per image and features per image, of models that this project has not run yet.
+    """
+    probed = probed or {}
+    rates = {name: _measured_rate(name) for name in study.models}
+    columns = {name: _columns(name, entry) for name, entry in study.models.items()}
+    for name, (seconds, width) in probed.items():
+        rates[name] = seconds if math.isnan(rates[name]) else rates[name]
+        columns[name] = width if math.isnan(columns[name]) else columns[name]
+    return [_dataset_plan(study, name, rates, columns) for name in study.datasets]
+
+
+def without_rate(study: Study) -> list[str]:
+    """Models that never ran in this project, so that nobody knows how long they take."""
+    return [name for name in study.models if math.isnan(_measured_rate(name))]
+
+
+def finetune_plan(study: Study) -> FinetunePlan:
+    """What fine-tuning still needs; imports no torch and reads no image."""
+    indexes = {name: _index_or_none(name) for name in study.datasets}
+    train = {name: _counts(study, name, index)["train"] for name, index in indexes.items()}
+    return plan_finetuning(study, indexes.__getitem__, train, functools.cache(_measured_rate))
+
+
+def _dataset_plan(
+    study: Study, name: str, rates: Mapping[str, float], columns: Mapping[str, float]
+) -> DatasetPlan:
+    index = _index_or_none(name)
+    counts = _counts(study, name, index)
+    missing = [
+        model
+        for model in study.models
+        if index is None or cell_status(study, index, model).state != "cached"
+    ]
+    test_only = study.datasets[name].test_only
+    images = {model: _images(study, study.models[model], counts, test_only) for model in missing}
+    networks = {_network(study.models[model]): model for model in missing}.values()
+    stored = _BYTES[study.extraction.storage]
+    return DatasetPlan(
+        name,
+        **counts,
+        missing=len(missing),
+        passes=sum(images[model] for model in networks),
+        size=sum(images[model] * columns[model] * stored for model in missing),
+        seconds=sum(images[model] * rates[model] for model in networks),
+    )
+
+
+def _index_or_none(name: str) -> Index | None:
+    try:
+        return read_index(name)
+    except ProbelineError:
+        return None
+
+
+def _counts(study: Study, name: str, index: Index | None) -> dict[str, float]:
+    if index is not None:
+        return {split: float(len(index.split(split))) for split in ("train", "val")}
+    expected = study.datasets[name].expected
+    train = 0 if study.datasets[name].test_only else expected.train or UNKNOWN
+    return {"train": train, "val": expected.val or UNKNOWN}
+
+
+def _images(study: Study, entry: Model, counts: Mapping[str, float], test_only: bool) -> float:
+    """Images that a model sees, augmented views included; none of imported embeddings."""
+    if entry.weights == "imported":
+        return 0
+    splits = needed_splits(study, entry, test_only=test_only)
+    return sum(counts[samples_of(split)[0]] for split in splits)
+
+
+def _network(entry: Model) -> str:
+    return json.dumps(loading_part(entry, without_feature=True), sort_keys=True)
+
+
+def _columns(name: str, entry: Model) -> float:
+    """Features per image: measured, or known of the zoo's backbones."""
+    try:
+        card = find_card(name, entry)
+    except ProbelineError:
+        card = None
+    return known_columns(entry.architecture, entry.feature) if card is None else card.columns
+
+
+def _measured_rate(model: str) -> float:
+    """Seconds that an image took this model, over all data sets where it ran."""
+    images = seconds = 0.0
+    for path in sorted(PROVENANCE.glob(f"*/{model}.json")):
+        try:
+            splits = json.loads(path.read_bytes())["splits"].values()
+            images += sum(split["images"] for split in splits)
+            seconds += sum(split["seconds"] for split in splits)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # damaged: the next extraction writes it anew
+    return seconds / images if images else UNKNOWN

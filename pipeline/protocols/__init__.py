@@ -1,1 +1,0 @@
-"""The protocols: one object each, light enough for `status`; what runs them is imported later."""

@@ -1,0 +1,40 @@
+"""What a model's embeddings cost: from the record of their origin, where there is one."""
+
+from __future__ import annotations
+
+import json
+
+from pipeline.project.paths import provenance_path
+
+_UNKNOWN = {
+    "parameters": float("nan"),
+    "dimension": float("nan"),
+    "images": float("nan"),
+    "extraction_seconds": float("nan"),
+}
+
+
+def recorded_costs(dataset: str, model: str) -> dict[str, float]:
+    """Sizes of a model, and forward passes and seconds behind its embeddings of a data set.
+
+    Returns
+    -------
+    dict of str to float
+        Keys parameters, dimension (features per image), images (forward passes, views included)
+        and extraction_seconds; NaN where nothing is recorded, or nothing that is a cost: imported
+        embeddings have no parameters and no seconds of ours.
+    """
+    try:
+        facts = json.loads(provenance_path(dataset, model).read_bytes())
+    except FileNotFoundError:
+        return _UNKNOWN
+    if not isinstance(facts, dict) or "splits" not in facts:
+        return _UNKNOWN  # `probeline status` and stage extract treat it as none, too
+    splits = facts["splits"].values()
+    found = {
+        "parameters": facts.get("parameters"),
+        "dimension": facts.get("dimension"),
+        "images": sum(split["images"] for split in splits),
+        "extraction_seconds": round(sum(split["seconds"] for split in splits), 3),
+    }
+    return {name: float(number) if number else float("nan") for name, number in found.items()}

@@ -1,0 +1,246 @@
+"""All scores of a study as one labelled cube; missing cells stay visible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from cache.errors import ProbelineError
+from pipeline.study import metrics
+from pipeline.datasets.settings import Dataset
+from pipeline.models.settings import Model
+from pipeline.project.paths import SCORES_NC
+from pipeline.study.protocol_list import classifies
+from pipeline.study.records import is_asked, protocols_of
+from pipeline.machine.netcdf import read_netcdf
+from pipeline.results.score_table import (
+    CELL,
+    CELL_COSTS,
+    DATASET_WORDS,
+    MODEL_SIZES,
+    MODEL_WORDS,
+    typed,
+)
+from pipeline.results.variant_table import FIELDS, variant_coords, variants_in
+from pipeline.study.schema import Study
+from pipeline.study.variant import Variant
+
+_SCORED = ("value", "ci_low", "ci_high", "seconds")
+"""Variables of the cube that a score has."""
+
+
+def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
+    """The same scores as a labelled cube.
+
+    Returns
+    -------
+    Dataset
+        Dimensions model, dataset, variant (``protocol/variant``) and metric: first those that the
+        study names, then those imported. Variables value, ci_low, ci_high, seconds (float64, NaN
+        where not scored; of several seeds their mean, which has no interval); n_test per data set
+        (0 where nobody said it); asked per model, data set and variant: 0 where the study does not
+        run its own protocol, so that a NaN is no gap; images and extraction_seconds per model and
+        data set: forward passes behind the embeddings, and what they took (NaN where unknown).
+        Coordinates carry the words on models (family, backbone, method, supervision, kind), their
+        sizes (parameters, dimension: features per image; NaN where unknown), the words on data
+        sets (role, cluster, shift), of variants the protocol, the other fields of `Variant`,
+        the label, and whether it is the study's own, and of metrics whether higher is better (1, 0;
+        -1 where that depends on the predictor).
+    """
+    keyed = typed(scores)
+    variants = variants_in(study, keyed)
+    keyed["variant"] = [
+        variants[key].full_name for key in zip(keyed["protocol"], keyed["variant"], strict=True)
+    ]
+    labels = {
+        "model": _names(study.models, keyed["model"]),
+        "dataset": _names(study.datasets, keyed["dataset"]),
+        "variant": [variant.full_name for variant in variants.values()],
+        "metric": _names((), keyed["metric"]),
+    }
+    cells = _one_row_each(keyed)
+    n_test = keyed.groupby("dataset")["n_test"].max().reindex(labels["dataset"]).fillna(0)
+    models = keyed.drop_duplicates("model").set_index("model")
+    datasets = keyed.drop_duplicates("dataset").set_index("dataset")
+    sizes = keyed.groupby("model")[list(MODEL_SIZES)].first().reindex(labels["model"])
+    return xr.Dataset(
+        {name: (tuple(labels), _placed(cells, labels, name)) for name in _SCORED}
+        | {"n_test": ("dataset", n_test.to_numpy(np.int64))}
+        | {"asked": (("model", "dataset", "variant"), _asked(study, labels, variants.values()))}
+        | {
+            name: (("model", "dataset"), _placed(_known(keyed, name), labels, name))
+            for name in CELL_COSTS
+        },
+        coords=labels
+        | variant_coords(list(variants.values()))
+        | {"own": ("variant", _own(study, keyed, labels["variant"]))}
+        | {"higher_is_better": ("metric", [metrics.direction(name) for name in labels["metric"]])}
+        | {
+            word: ("model", _words(study.models, models, labels["model"], word))
+            for word in MODEL_WORDS
+        }
+        | {name: ("model", sizes[name].to_numpy(np.float64)) for name in MODEL_SIZES}
+        | {
+            word: ("dataset", _words(study.datasets, datasets, labels["dataset"], word))
+            for word in DATASET_WORDS
+        },
+        attrs={
+            "intervals": "95%: Clopper-Pearson for top-k, stratified bootstrap for "
+            "mean_per_class; of fewshot Student's t over draws"
+        },
+    )
+
+
+def read_cube() -> xr.Dataset:
+    """The cube that stage `collect` wrote.
+
+    Raises
+    ------
+    ProbelineError
+        When it is absent, damaged, or without the fields of variants.
+    """
+    cube = read_netcdf(SCORES_NC)
+    if missing := [name for name in FIELDS if name not in cube.coords]:
+        raise ProbelineError(
+            str(SCORES_NC),
+            "was written by another version",
+            expected=f"coordinates of variants {', '.join(FIELDS)}",
+            found=f"no {', '.join(missing)}",
+            remedy="run `dvc repro` (or the stage `collect`)",
+        )
+    return cube
+
+
+def _names(first: Iterable[str], others: pd.Series[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *others.unique()]))
+
+
+def _own(study: Study, keyed: pd.DataFrame, variants: list[str]) -> list[int]:
+    """1 for variants of a protocol that the study runs on some cell of its own, else 0."""
+    of_study = (
+        keyed["protocol"].isin(protocols_of(study))
+        & keyed["model"].isin(list(study.models))
+        & keyed["dataset"].isin(list(study.datasets))
+    )
+    return pd.Index(variants).isin(keyed.loc[of_study, "variant"].unique()).astype(int).tolist()
+
+
+def _asked(
+    study: Study, labels: Mapping[str, Sequence[str]], variants: Iterable[Variant]
+) -> NDArray[np.int8]:
+    """Shape (n_models, n_datasets, n_variants); what only imported scores can fill counts as 1."""
+    shape = [len(labels[dim]) for dim in ("model", "dataset", "variant")]
+    asked = np.ones(shape, np.int8)
+    of_variants = np.array([variant.protocol for variant in variants], np.str_)
+    for protocol in protocols_of(study):
+        columns = np.flatnonzero(of_variants == protocol)
+        for m, model in enumerate(study.models):
+            for d, dataset in enumerate(study.datasets):
+                if not is_asked(study, protocol, dataset, model):
+                    asked[m, d, columns] = 0
+    return asked
+
+
+def _words(
+    entries: Mapping[str, Model] | Mapping[str, Dataset],
+    rows: pd.DataFrame,
+    names: list[str],
+    word: str,
+) -> list[str]:
+    """What params.yaml says of models (or data sets), else what the scores' table says."""
+    said = rows[word].to_dict() | {n: getattr(entry, word) or "" for n, entry in entries.items()}
+    return [said[name] for name in names]
+
+
+def _one_row_each(keyed: pd.DataFrame) -> pd.DataFrame:
+    """Scores of several seeds as their mean; the interval of one seed is not that of the mean."""
+    rows = keyed[[*CELL, *_SCORED]]
+    several = rows.duplicated(list(CELL), keep=False)
+    if not several.any():
+        return rows
+    means = rows[several].groupby(list(CELL), sort=False)[["value", "seconds"]].mean()
+    means = means.reset_index().reindex(columns=rows.columns)
+    return pd.concat([rows[~several], means.astype(rows.dtypes)], ignore_index=True)
+
+
+def _known(keyed: pd.DataFrame, name: str) -> pd.DataFrame:
+    """One row for each model and data set of which a cost is known."""
+    rows = keyed[["model", "dataset", name]].dropna(subset=name)
+    return rows.drop_duplicates(["model", "dataset"])
+
+
+def _placed(
+    rows: pd.DataFrame, labels: Mapping[str, Sequence[str]], name: str
+) -> NDArray[np.float64]:
+    """A column of a table as an array over those labels that the table has."""
+    dims = {dim: names for dim, names in labels.items() if dim in rows}
+    array = np.full([len(names) for names in dims.values()], np.nan)
+    places = tuple(pd.Index(names).get_indexer(pd.Index(rows[d])) for d, names in dims.items())
+    array[places] = rows[name].to_numpy(np.float64)
+    return array
+
+
+def headline_variants(cube: xr.Dataset) -> Mapping[str, str]:
+    """The variant that stands for each protocol that judges images.
+
+    It is the first of those scored on the most data sets: what transfer names first may be a probe
+    that only one data set has. Imported variants stand for protocols that the study does not run.
+    """
+    scored = (cube["value"].count(["model", "metric"]) > 0).sum("dataset")
+    own = cube.coords.get("own", xr.ones_like(scored))
+    best: dict[str, tuple[tuple[int, int], str]] = {}
+    for variant, protocol, *rank in zip(
+        cube["variant"].values, cube["protocol"].values, own.values, scored.values, strict=True
+    ):
+        preference = int(rank[0]), int(rank[1])
+        if classifies(str(protocol)) and preference > best.get(str(protocol), ((-1, -1), ""))[0]:
+            best[str(protocol)] = preference, str(variant)
+    return {protocol: variant for protocol, (_, variant) in best.items()}
+
+
+def cheap_predictors(cube: xr.Dataset) -> list[str]:
+    """Variants of the protocol that judges no images: ``predictors/rankme`` and so on."""
+    return [str(v) for v in cube["variant"].values[~_judges(cube).values]]
+
+
+def scored_by(cube: xr.Dataset, metric: str) -> xr.Dataset:
+    """The scores by one metric, higher is better: of an error e that is 1 - e.
+
+    Returns
+    -------
+    Dataset
+        Dimensions model, dataset and variant; variables value, ci_low and ci_high, NaN where not
+        scored.
+    """
+    of = metrics.metric_named(metric)
+    ends = ("ci_low", "ci_high") if of.higher_is_better else ("ci_high", "ci_low")
+    found = cube[["value", *ends]].reindex(metric=[metric]).sel(metric=metric, drop=True)
+    good: xr.Dataset = of.goodness(found)
+    return good.rename(dict(zip(ends, ("ci_low", "ci_high"), strict=True)))
+
+
+def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
+    """What ranks the models by each variant: its metric, or of a cheap predictor its promise.
+
+    Higher is better; of an error e it is 1 - e.
+
+    Returns
+    -------
+    DataArray
+        Dimensions model, dataset and variant; NaN where not scored.
+    """
+    # Whoever selects from it many times does not pay for the variants' fields each time.
+    found = cube["value"].drop_vars(FIELDS).reindex(metric=[metric, "promise"])
+    good = metrics.metric_named(metric).goodness(found.sel(metric=metric, drop=True))
+    scores: xr.DataArray = good.where(_judges(cube), found.sel(metric="promise", drop=True))
+    return scores
+
+
+def _judges(cube: xr.Dataset) -> xr.DataArray:
+    """Which variants predict the classes of images."""
+    protocols = cube["protocol"]
+    return protocols.copy(data=np.array([classifies(str(p)) for p in protocols.values], bool))

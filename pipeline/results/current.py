@@ -1,0 +1,88 @@
+"""The records that answer a study, among all that lie in its folder."""
+
+from __future__ import annotations
+
+import functools
+
+from cache.errors import CellMissingError, CellStaleError
+from cache.fingerprint import fingerprint
+from cache.records import Record, read_record
+from pipeline.embeddings.cells import cell_key, open_all_cells
+from pipeline.datasets.index import Index, read_index
+from pipeline.project.paths import cell_address, record_path
+from pipeline.embeddings.provenance import recorded_card
+from pipeline.study.records import is_asked, key_on
+from pipeline.study.schema import Study
+
+
+class Current:
+    """The records that answer a study: its settings, and the very cells that it asks for.
+
+    A record of a cell that has since been computed otherwise (in another precision, say) is not
+    among them, even where a killed run has not yet scored the new cell: such scores would be
+    compared with others that they can't be compared with.
+
+    Parameters
+    ----------
+    study : Study
+    """
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._index = functools.cache(read_index)
+        self._cells = functools.cache(self._fingerprints)
+        self._records = functools.cache(self._read)
+
+    def record(self, protocol: str, dataset: str, model: str) -> Record | None:
+        """The record of a protocol on a cell; None when there is none, or one of something else.
+
+        Read once: statistics ask for the same one many times.
+
+        Raises
+        ------
+        CellCorruptError
+            When the record is damaged.
+        ProbelineError
+            When the data set is not indexed.
+        """
+        return self._records(protocol, dataset, model)
+
+    def index(self, dataset: str) -> Index:
+        """A data set's index, read once."""
+        return self._index(dataset)
+
+    def _read(self, protocol: str, dataset: str, model: str) -> Record | None:
+        if not is_asked(self._study, protocol, dataset, model):
+            return None
+        record = read_record(record_path(protocol, dataset, model))
+        if record is None:
+            return None
+        try:
+            key = key_on(
+                self._study,
+                protocol,
+                self._index(dataset),
+                model,
+                lambda name: self._cells(name, model),
+            )
+        except (CellMissingError, CellStaleError):
+            return None
+        return record if fingerprint(record.key) == fingerprint(key) else None
+
+    def _fingerprints(self, dataset: str, model: str) -> dict[str, str]:
+        """Of the cells that the study asks for, and of the classes' names."""
+        study, index = self._study, self._index(dataset)
+        if cell_address(dataset, model, "val").store.exists():
+            cells = open_all_cells(study, index, model)
+            of: dict[str, str] = {s: cell.manifest.fingerprint for s, cell in cells.items()}
+            return {**of, "names": index.names_digest}
+        # A clone that pulled results without embeddings: the record of their origin tells.
+        entry = study.models[model]
+        card = recorded_card(dataset, model, entry)
+        if card is None:
+            raise CellMissingError(
+                f"model {model} on data set {dataset}",
+                "there are neither embeddings nor provenance",
+            )
+        of = {s: fingerprint(cell_key(study, index, s, entry, card)) for s in index.split_names}
+        return {**of, "names": index.names_digest}

@@ -1,0 +1,1 @@
+"""What params.yaml says, and what all results are called: protocols, variants, metrics."""

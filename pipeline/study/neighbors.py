@@ -1,0 +1,20 @@
+"""Section `neighbors` of params.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.project.section import Distinct, Section
+
+Preparation = Literal["none", "l2", "zscore", "centered_l2"]
+Metric = Literal["euclidean", "cosine"]
+
+
+class Neighbors(Section):
+    """The nearest train images of every image, stored once for every way of voting."""
+
+    keep: int = Field(200, ge=1)
+    metric: Annotated[list[Metric], Field(min_length=1), Distinct] = ["euclidean", "cosine"]
+    normalization: Annotated[list[Preparation], Field(min_length=1), Distinct] = ["none", "zscore"]

@@ -1,0 +1,53 @@
+"""Numbers of the train embeddings that predict scores without a probe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pipeline.project.section import Distinct, Section, Seed
+from pipeline.study.protocol import Later, Protocol
+from pipeline.study.variant import Variant
+
+if TYPE_CHECKING:
+    from pipeline.study.schema import Study
+
+NAME = "predictors"
+
+Predictor = Literal[
+    "rankme", "alpha_req", "h_score", "logme", "cdnv", "nc1", "uniformity", "alignment", "label_cka"
+]
+
+
+class Predictors(Section):
+    """Numbers of the train embeddings that predict scores without a probe."""
+
+    names: Annotated[list[Predictor], Distinct] = []
+    seed: Seed = 0
+
+
+def _views(study: Study) -> int:
+    return min(2, study.extraction.views) if "alignment" in study.predictors.names else 0
+
+
+PREDICTORS = Protocol(
+    name=NAME,
+    label="cheap predictor",
+    sections=(NAME,),
+    sentence=lambda study: "Numbers computed from the train embeddings and their labels alone.",
+    variants=lambda study: [Variant(protocol=NAME, called=n) for n in study.predictors.names],
+    run=Later("pipeline.probes.predictors", "score_all"),
+    is_wanted=lambda study: bool(study.predictors.names),
+    views=_views,
+    classifies=False,
+    names={
+        "rankme": "RankMe",
+        "alpha_req": "α-ReQ",
+        "h_score": "H-score",
+        "logme": "LogME",
+        "cdnv": "CDNV",
+        "nc1": "NC1",
+        "uniformity": "uniformity",
+        "alignment": "alignment",
+        "label_cka": "CKA with labels",
+    },
+)
