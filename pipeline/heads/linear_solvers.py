@@ -149,8 +149,7 @@ def _tensors(features: Matrix, second: NDArray[Any]) -> tuple[Any, Any]:
 def use_our_share_of_threads() -> None:
     """Give torch as many threads as NumPy's BLAS has here.
 
-    `pipeline.machine.process_pool` limits the libraries that are loaded when a cell begins; torch comes
-    later.
+    The process pool limits the libraries that are loaded when a cell begins; torch comes later.
     """
     import threadpoolctl
     import torch

@@ -1,6 +1,6 @@
 """What tuned heads choose from, and by which rules.
 
-All of it is part of the records' keys (`pipeline.study.records`), so nothing heavy is imported here.
+All of it is part of the records' keys (`study.records`), so nothing heavy is imported here.
 """
 
 from __future__ import annotations

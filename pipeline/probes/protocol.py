@@ -252,7 +252,7 @@ def _bytes(task: Task) -> int:
 
 
 def copy_bytes(rows: int, columns: int, classes: int) -> int:
-    """Of the features, their axes and the class scores: `pipeline.machine.process_pool.COPIES` are a peak.
+    """Of the features, their axes and the class scores: `process_pool.COPIES` are a peak.
 
     In twice the precision of the features, as some are held in float64 beside it, and the parts of
     five folds at once.

@@ -1,6 +1,6 @@
 """What a protocol is: its name and words, its settings, its variants, its cells, its key, its run.
 
-`pipeline.study.protocol_list` has all protocols; whoever runs, keys, reads or shows records asks them.
+`protocol_list` has all protocols; whoever runs, keys, reads or shows records asks them.
 """
 
 from __future__ import annotations
