@@ -92,7 +92,7 @@ def write_study(models: int, datasets: int) -> Study:
     with open(REPOSITORY / "studies" / "digits.yaml", encoding="utf-8") as file:
         params: dict[str, Any] = YAML(typ="safe").load(file)
     params["pretrain"] = {}
-    params["fewshot"] |= {"class_counts": [], "coarse": {}}
+    params["fewshot"] |= {"ways": [], "coarse": {}}
     params["finetune"] = {}  # its scores are imported
     params["datasets"] = {
         f"data_{number}": {

@@ -2,6 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What a terminal obeys, what turns the order of text around, and bytes that are no text."""
+
+
+def printable(text: str) -> str:
+    """Text of strangers (names, labels, paths) as a terminal may show it, Escape as its code."""
+    return _UNPRINTABLE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+
+
+def is_printable(text: str) -> bool:
+    """Whether `printable` leaves a text as it is."""
+    return not _UNPRINTABLE.search(text)
+
 
 class ProbelineError(Exception):
     """Anything that went wrong for a reason that the user can mend.
@@ -39,7 +54,7 @@ class ProbelineError(Exception):
         ):
             if text:
                 lines.append(f"  {name:<9} {text}")
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword arguments do not survive a worker process without this.

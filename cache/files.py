@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from cache.errors import DiskFullError, ProbelineError
 
@@ -105,25 +107,66 @@ def fsync_directory(path: Path) -> None:
 def write_durably(path: Path, data: bytes | memoryview) -> None:
     """Write `data` to `path` so that a reader finds all of it or the former file.
 
-    Temporary file in the same folder, fsync, rename, fsync of the folder. The temporary name ends
-    in ``.partial``, which DVC and the readers ignore.
+    Raises
+    ------
+    DiskFullError
+        When the disk is full; the temporary file is removed.
+    """
+    with whole_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which becomes `path` when the block ends, whole, or not at all.
+
+    Temporary file in the same folder, fsync, rename, fsync of the folder. Its name ends in
+    ``.partial``, which DVC and the readers ignore, and is always the same for a path: what a killed
+    process leaves there, the next writer takes over, so that nothing piles up. Whoever writes holds
+    an ``flock`` on it, which dies with its owner.
 
     Raises
     ------
     DiskFullError
         When the disk is full; the temporary file is removed.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.partial")
     with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb", opener=not_through_links) as file:
-                file.write(data)
+        with _alone(temporary) as file:
+            try:
+                file.truncate(0)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
-            raise
+                os.replace(temporary, path)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    temporary.unlink()
+                raise
         fsync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _alone(temporary: Path) -> Iterator[BinaryIO]:
+    """A file that no other process writes meanwhile (where the file system knows no locks: may)."""
+    while True:
+        if temporary.is_symlink():  # a stranger's: nothing is written through it
+            temporary.unlink()
+        with open(temporary, "r+b", opener=_created) as file:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(temporary, file):  # else whoever held it has renamed or removed it meanwhile
+                yield file
+                return
+
+
+def _is_at(path: Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _created(path: str, flags: int) -> int:
+    return not_through_links(path, flags | os.O_CREAT)

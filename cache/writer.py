@@ -350,7 +350,7 @@ class CellWriter:
         store.mkdir(parents=True, exist_ok=True)
         fsync_directory(store.parent)
         with exclusively(store):
-            for left_over in store.glob(".zarr.json.*.partial"):  # by a crash right here
+            for left_over in store.glob(".zarr.json.*.partial"):  # by a crash of an older version
                 left_over.unlink()
             # Before the rename: a store that names a group too many is mended by the next run,
             # but one that lacks a whole group would hide it.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import errno
 import functools
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import ParamSpec, TypeVar
 
 import click
@@ -24,11 +28,15 @@ R = TypeVar("R")
 def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
     """What every command does: look at the project's folders, and explain errors.
 
-    A `ProbelineError` is printed without a traceback, and the exit status is 1.
+    A `ProbelineError` is printed without a traceback, and the exit status is 1. SIGTERM, by which
+    Slurm and Docker end a process, ends it as Ctrl-C does.
     """
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        former = signal.getsignal(signal.SIGTERM)
+        if threading.current_thread() is threading.main_thread():  # Python takes it there only
+            signal.signal(signal.SIGTERM, _terminate)
         try:
             refuse_links_out()
             return function(*args, **kwargs)
@@ -46,13 +54,26 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
             )
             print(_paint(said), file=sys.stderr)
             sys.exit(1)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as end:
             print(
                 "\ninterrupted: what was committed is kept; run it again to go on", file=sys.stderr
             )
-            sys.exit(130)
+            sys.exit(128 + (signal.SIGTERM if isinstance(end, _TerminatedError) else signal.SIGINT))
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, former)
 
     return wrapped
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM; what cleans up after Ctrl-C cleans up after it."""
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    if multiprocessing.parent_process() is not None:  # a forked worker, which its pool ends
+        os._exit(128 + number)
+    raise _TerminatedError
 
 
 class Tally:

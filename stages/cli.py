@@ -16,7 +16,7 @@ from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.project.paths import PARAMS, STUDIES
 from pipeline.study import protocol_list
-from pipeline.study.params import load_study, parse_study
+from pipeline.study.params import load_study, parse_study, upgrade_study
 from stages._run import explain_errors
 from stages.cache_commands import cache
 from stages.datasets_commands import datasets
@@ -51,7 +51,7 @@ main.add_command(figures)
 @explain_errors
 def status() -> None:
     """Say what is cached, what is missing and what is stale, and why."""
-    from pipeline.planning.overview import study_overview
+    from pipeline.planning.overview import data_lines, study_overview
 
     study = load_study()
     overview = study_overview(study)
@@ -67,6 +67,8 @@ def status() -> None:
             for d in overview.datasets
         ],
     )
+    for line in data_lines(study):
+        click.echo(line)
     for protocol in protocol_list.PROTOCOLS:
         for line in protocol.not_run(study):
             click.echo(f"{protocol.label} not run: {line}")
@@ -81,6 +83,21 @@ def status() -> None:
             f"\nall {total * len(study.datasets)} cells are cached and scored; `dvc status` says "
             "whether tables and report are of them"
         )
+
+
+@main.command(short_help="Give an old study the words of today, its comments kept.")
+@click.argument("study", type=click.Path(path_type=Path), default=PARAMS)
+@explain_errors
+def upgrade(study: Path) -> None:
+    """Give STUDY (default: params.yaml) the words of today; comments and layout stay."""
+    if (_started_in / study).is_file():
+        study = Path(os.path.relpath(_started_in / study))
+    text, changes = upgrade_study(study)
+    if changes:
+        write_durably(study, text.encode())
+    for line in changes:
+        click.echo(f"{study}, {line}")
+    click.echo(f"{study}: " + (f"{len(changes)} changed" if changes else "nothing to change"))
 
 
 @main.command(short_help="Make STUDY the study that `dvc repro` runs.")

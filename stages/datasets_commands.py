@@ -30,7 +30,7 @@ def datasets(context: click.Context) -> None:
         try:
             index = read_index(name)
             counts = [f"{len(index.split(s)):,}" for s in ("train", "val")]
-            counts += [str(len(index.classes)), "; ".join(index.remarks)]
+            counts += [str(len(index.classes)), "; ".join(index.said)]
         except ProbelineError as error:
             counts = ["", "", "", error.problem]
         rows.append([name, dataset.source, dataset.role, *counts])
@@ -82,8 +82,10 @@ def check_dataset(name: str) -> None:
     study = load_study()
     require_dataset(study, name)
     index = build_index(name, study.datasets[name])
-    for remark in index.remarks:
-        click.echo(f"warning: {remark}")
+    for note in index.warnings:
+        click.echo(f"warning: {note}")
+    for note in index.notes:
+        click.echo(note)
     if index_path(name).exists() and (changed := differing_samples(index, read_index(name))):
         click.echo(
             f"warning: {len(changed)} images are not as they were indexed, e.g. {changed[0]}: "

@@ -28,8 +28,10 @@ def main(dataset: str | None) -> None:
     write_index(index)
     write_durably(name_path(dataset), f"{dataset}\n".encode())
     counts = Counter(index.table["split"])
-    for remark in index.remarks:
-        say(f"index {dataset}", f"warning: {remark}")
+    for note in index.warnings:
+        say(f"index {dataset}", f"warning: {note}")
+    for note in index.notes:
+        say(f"index {dataset}", note)
     say(
         f"index {dataset}",
         f"{counts['train']:,} train and {counts['val']:,} val images of {len(index.classes)} "

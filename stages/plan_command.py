@@ -27,6 +27,7 @@ def plan(measure: bool) -> None:
     Times are of forward passes, at the rates measured in this project. Needs no data and no
     weights; --measure builds networks with random weights, which takes some seconds for each.
     """
+    from pipeline.planning.overview import data_lines
     from pipeline.planning.plan import finetune_plan
     from pipeline.planning.plan import plan as make_plan
     from pipeline.planning.planned_downloads import planned_downloads
@@ -47,6 +48,8 @@ def plan(measure: bool) -> None:
     )
     rows.append(["all", "", "", _count(missing), _count(passes), _disk(size), _time(seconds)])
     print_table(_HEADER, rows)
+    for line in data_lines(study):
+        click.echo(line)
     _say_downloads(planned_downloads(study))
     if study.pretrain:
         epochs = sum(entry.epochs for entry in study.pretrain.values())

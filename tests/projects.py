@@ -69,7 +69,7 @@ class Project:
             "datasets": {"pets": {"source": "folder", "path": "images", "role": "in_domain"}},
             "models": {"tiny": {**VIT}},
             "extraction": {"precision": "float32", "storage": "float16"},
-            "neighbors": {"keep": 5, "metric": ["euclidean"], "normalization": ["none"]},
+            "neighbors": {"n_neighbors": 5, "metric": ["euclidean"], "normalization": ["none"]},
             "knn": {"k": [3]},
             "linear": {"c": [0.1, 1.0], "normalization": ["none"], "max_iterations": 100},
             "fewshot": {},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cache.files import explain_disk_errors, fsync_directory, not_through_links
+from cache.files import whole_file
 
 INDEX = "index.csv"
 """The member of a `write_collection` that lists the others."""
@@ -69,22 +68,14 @@ def write_files(target: Path, files: Iterable[tuple[str, bytes]]) -> None:
     DiskFullError
         When the disk is full; the temporary file is removed.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    with explain_disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb", opener=not_through_links) as file:
-                with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-                    for name, content in files:
-                        member = tarfile.TarInfo(name)
-                        member.size = len(content)
-                        archive.addfile(member, io.BytesIO(content))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
-        fsync_directory(target.parent)
+    with (
+        whole_file(target) as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as archive,
+    ):
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
 
 
 def png(image: Image.Image) -> bytes:

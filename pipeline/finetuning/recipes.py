@@ -141,8 +141,8 @@ def run_key(run: Run) -> dict[str, Any]:
         "transformer": recipe_of(run, share=1, transformer=True),
         "scarce": recipe_of(run, share=0, transformer=False),
     }
-    given = run.model_dump(include={"fraction", "shots", "draw", "train", "flip", "selection"})
-    given |= run.model_dump(include={"precision", "batch_norm", "view_area"})
+    given = run.to_key(include={"fraction", "shots", "draw", "train", "flip", "selection"})
+    given |= run.to_key(include={"precision", "batch_norm", "view_area"})
     if run.train == "lora":
         given["lora_rank"] = run.lora_rank
     return {"version": VERSION, **given, "recipe": {n: asdict(r) for n, r in forms.items()}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import xarray as xr
 from xarray.backends import H5NetCDFStore
 
 from cache.errors import ProbelineError
-from cache.files import explain_disk_errors
+from cache.files import write_durably
 
 
 def write_netcdf(
@@ -27,19 +28,14 @@ def write_netcdf(
     groups : mapping of str to Dataset, optional
         Further data sets, by the name of their group.
     """
-    temporary = path.with_name(f".{path.name}.partial")
-    with explain_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.unlink(missing_ok=True)  # of a run that was killed; or a link
-        try:
-            # By `to_netcdf` the file would be opened, and all of it visited, for each group anew.
-            with h5netcdf.File(temporary, "w") as file:
-                dataset.dump_to_store(H5NetCDFStore(file))
-                for name, group in (groups or {}).items():
-                    group.dump_to_store(H5NetCDFStore(file.create_group(name)))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    # In memory first: where the disk is full, HDF5 ends the whole process by a segmentation fault.
+    whole = io.BytesIO()
+    # By `to_netcdf` the file would be opened, and all of it visited, for each group anew.
+    with h5netcdf.File(whole, "w") as file:
+        dataset.dump_to_store(H5NetCDFStore(file))
+        for name, group in (groups or {}).items():
+            group.dump_to_store(H5NetCDFStore(file.create_group(name)))
+    write_durably(path, whole.getvalue())
 
 
 def read_netcdf(path: Path) -> xr.Dataset:

@@ -76,7 +76,7 @@ def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
 def loading_part(entry: Model, *, without_feature: bool = False) -> dict[str, Any]:
     """The part of an entry that loading depends on; words for tables and statistics are not."""
     words = {"method", "family", "backbone", "supervision", "kind", "source", "trust"}
-    return entry.model_dump(exclude=words | ({"feature"} if without_feature else set()))
+    return entry.to_key(exclude=words | ({"feature"} if without_feature else set()))
 
 
 def _path(name: str, entry: Model) -> Path:

@@ -11,7 +11,11 @@ from typing import Any
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
+from cache.lock import Lock
 from pipeline.project.paths import WEIGHTS_LOCK
+
+_WAIT = 60.0
+"""Seconds; whoever holds the lock is writing a few kilobytes."""
 
 
 def locked(name: str) -> dict[str, Any]:
@@ -48,9 +52,19 @@ def read_lock() -> dict[str, dict[str, Any]]:
 
 
 def record(name: str, facts: Mapping[str, Any]) -> None:
-    """Keep what was found of something fetched; nothing is written where it is known."""
-    lock = read_lock()
-    if lock.get(name) != facts:
-        lock[name] = dict(facts)
+    """Keep what was found of something fetched; nothing is written where it is known.
+
+    Raises
+    ------
+    ProbelineError
+        When the file is damaged, or another process keeps it locked.
+    """
+    if locked(name) == facts:
+        return
+    alone = Lock(WEIGHTS_LOCK.with_name(f".{WEIGHTS_LOCK.name}.lock"), str(WEIGHTS_LOCK), _WAIT)
+    try:  # read, change and write as one: else of two processes one's records would be lost
+        lock = {**read_lock(), name: dict(facts)}
         text = json.dumps(dict(sorted(lock.items())), indent=1) + "\n"
         write_durably(WEIGHTS_LOCK, text.encode())
+    finally:
+        alone.release()

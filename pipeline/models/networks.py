@@ -24,6 +24,7 @@ from pipeline.models.checkpoints import load_exactly, read_checkpoint, state_dic
 from pipeline.models.features import compute_features
 from pipeline.models.pretrained import build_of_hub, build_pretrained, nothing_executed
 from pipeline.models.settings import Model
+from pipeline.models.state_faults import channels_wanted
 from pipeline.models.transforms import Geometry, Transform
 from pipeline.models.weights import provide_weights
 
@@ -266,6 +267,14 @@ def _columns(backbone: nn.Module, transform: Transform, feature: str, place: str
             f"{place}.feature", error.problem, found=error.found, remedy=error.remedy
         ) from None
     except (AssertionError, RuntimeError, ValueError, AttributeError, TypeError) as error:
+        if (channels := channels_wanted(str(error))) is not None:
+            raise ProbelineError(
+                f"{place}.arguments",
+                f"the network's first layer takes {channels} channel{'s' * (channels != 1)}, "
+                "images have 3 (RGB)",
+                expected="3 channels",
+                remedy="leave `in_chans` out, and take a checkpoint for RGB images",
+            ) from None
         raise ProbelineError(
             place,
             f"the network does not accept images of {size} x {size} pixels",

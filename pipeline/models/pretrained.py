@@ -25,7 +25,7 @@ from cache.errors import ProbelineError
 from pipeline.fetching.downloads import Content, download
 from pipeline.models import hub
 from pipeline.models.arguments import ways_to_weights
-from pipeline.models.checkpoints import CheckpointError, read_checkpoint
+from pipeline.models.checkpoints import CheckpointError, read_checkpoint, require_plain
 from pipeline.models.lockfile import locked, record
 from pipeline.models.settings import pretrained_name
 from pipeline.project.paths import WEIGHTS
@@ -145,7 +145,9 @@ def _fetch(architecture: str, facts: PretrainedCfg, place: str) -> Path:
 def _loaded(path: Path, place: str) -> dict[str, Any]:
     """A file's weights, as fields of `PretrainedCfg`: tensors, or a file of plain arrays."""
     if path.suffix != ".npz":
-        return {"state_dict": dict(read_checkpoint(path, place))}
+        checkpoint = dict(read_checkpoint(path, place))
+        require_plain(checkpoint, place)  # timm would take an inert object for a tensor
+        return {"state_dict": checkpoint}
     try:
         with np.load(path, allow_pickle=False) as arrays:
             for name in arrays.files:

@@ -121,7 +121,7 @@ def neighbors_key(settings: Settings, space: Space, train: Cell, val: Cell) -> d
         "format": FORMAT,
         "metric": metric,
         "normalization": normalization,
-        "keep": settings.keep,
+        "keep": settings.n_neighbors,
         "train": train.manifest.fingerprint,
         "val": val.manifest.fingerprint,
     }

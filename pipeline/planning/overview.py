@@ -55,6 +55,20 @@ def study_overview(study: Study) -> Overview:
     return Overview(protocols_of(study), datasets)
 
 
+def data_lines(study: Study) -> list[str]:
+    """What is left out of the data sets that are indexed, and what is white in them."""
+    lines = []
+    for name in study.datasets:
+        try:
+            index = read_index(name)
+        except ProbelineError:  # said of the data set already
+            continue
+        if index.skipped:
+            lines.append(f"{name}: {len(index.skipped):,} images can't be read and are left out")
+        lines += [f"{name}: {line}" for line in index.left_out + index.notes]
+    return lines
+
+
 def cells_on_disk() -> list[CellAddress]:
     """Every whole or damaged cell of the cache, sorted.
 

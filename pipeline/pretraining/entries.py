@@ -57,7 +57,8 @@ def pretrain_key(entry: Pretrain, index: Index) -> dict[str, Any]:
     return {
         "recipe": RECIPE,
         "decoder": DECODER,
-        "settings": entry.model_dump(exclude={"dataset"}),
+        **index.grey_key,
+        "settings": entry.to_key(exclude={"dataset"}),
         "samples": index.samples_digest("train"),
     }
 

@@ -40,7 +40,7 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
 def _prepare(settings: Fewshot, index: Index, say: Say) -> None:
     """Check a data set's problems and store its draws; say what it is too small for."""
     problems_of(settings, index.name, index.classes)
-    for count in settings.class_counts:
+    for count in settings.ways:
         if count >= len(index.classes):
             say(f"{index.name}: not {count} classes at a time of {len(index.classes)}")
     for budget, labels in short_classes(store_draws(settings, index)).items():
@@ -90,8 +90,8 @@ def draws_of(settings: Fewshot, labels: NDArray[np.integer], n_classes: int) -> 
         n_classes,
         budgets(settings.shots, settings.fractions),
         seed=settings.seed,
-        few_draws=settings.draws,
-        draws=settings.draws_above_five,
+        few_draws=settings.episodes,
+        draws=settings.episodes_above_five,
     )
 
 
@@ -113,7 +113,7 @@ def store_draws(settings: Fewshot, index: Index) -> list[Draw]:
     key = {
         "format": DRAWS_FORMAT,
         "train": index.samples_digest("train"),
-        "settings": settings.model_dump(exclude={"heads", "class_counts", "coarse"}),
+        "settings": settings.to_key(exclude={"heads", "ways", "coarse"}),
     }
     path = draws_path(index.name)
     if not is_current_record(path, key):

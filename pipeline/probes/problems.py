@@ -138,7 +138,7 @@ def problems_of(settings: Fewshot, dataset: str, classes: Sequence[str]) -> list
     ProbelineError
         When its coarse classes do not name every class exactly once.
     """
-    few = [size for size in settings.class_counts if size < len(classes)]
+    few = [size for size in settings.ways if size < len(classes)]
     found = [a_few_classes(len(classes), size, settings.seed) for size in few]
     if dataset in settings.coarse:
         _check(settings.coarse[dataset], dataset, classes)

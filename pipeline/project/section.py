@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
 
 from cache.fingerprint import canonical_json
 
@@ -15,6 +15,16 @@ class Section(BaseModel):
     """A mapping of params.yaml: unknown keys and mistyped values are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    def to_key(
+        self, include: set[str] | None = None, exclude: set[str] | None = None
+    ) -> dict[str, Any]:
+        """The settings as keys of cells and records spell them, whatever params.yaml calls them.
+
+        Records stay valid when a key of params.yaml gets a better name: its field says by
+        ``serialization_alias``, a renamed value by `spelled`, what keys have always called it.
+        """
+        return self.model_dump(by_alias=True, include=include, exclude=exclude)
 
 
 def _distinct(values: list[Any]) -> list[Any]:
@@ -29,6 +39,11 @@ def _plain(arguments: dict[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError):
         raise ValueError("finite numbers, text, lists and mappings only (no dates)") from None
     return arguments
+
+
+def spelled(**former: str) -> PlainSerializer:
+    """Of a text whose values have better names now: what keys have always called them."""
+    return PlainSerializer(lambda value: former.get(value, value))
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]

@@ -88,6 +88,13 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             len(study.datasets),
         ),
         Gap(
+            "Files left out, and scales of grey",
+            "What lies in the data sets' folders and is no image of theirs, by kind; and which "
+            "brightness is white in grey images of more than 8 bits.",
+            tuple(f"{d}: {n}" for d, test in inputs.tests.items() for n in test.notes),
+            len(study.datasets),
+        ),
+        Gap(
             "Remarks on embeddings",
             "For example, values too large for float16, kept in float32.",
             tuple(

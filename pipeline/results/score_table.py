@@ -11,36 +11,92 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from cache.errors import ProbelineError
 
-SCORE_COLUMNS = (
-    "model", "dataset", "protocol", "variant", "metric", "value", "ci_low", "ci_high",
-    "n_train", "n_test", "seed", "seconds", "backend", "details",
-)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ScoreColumn:
+    """A column of scores.csv.
+
+    Attributes
+    ----------
+    name : str
+    of : str
+        What it tells of: a ``score``, the ``model`` (``model size``: in numbers), the ``dataset``,
+        the ``cell`` of embeddings, the ``variant``.
+    meaning : str
+    unit : str
+        Or the values that it may have.
+    kind : str
+        ``text``, ``number``, or ``whole`` (a whole number, or nothing).
+    """
+
+    name: str
+    of: Literal["score", "model", "model size", "dataset", "cell", "variant"]
+    meaning: str
+    unit: str = ""
+    kind: Literal["text", "number", "whole"] = "text"
+
+
+SCORE_TABLE = (
+    ScoreColumn("model", "score", "name in params.yaml, or in an imported file"),
+    ScoreColumn("dataset", "score", "data set that the score is on: its val split"),
+    ScoreColumn("protocol", "score", "which evaluation"),
+    ScoreColumn("variant", "score", "which way of running it, as records call it; see `label`"),
+    ScoreColumn("metric", "score", "what is measured"),
+    ScoreColumn("value", "score", "the score", "the metric's; accuracies from 0 to 1", "number"),
+    ScoreColumn(
+        "ci_low", "score", "lower limit of its 95% interval over test images", "as value", "number"
+    ),
+    ScoreColumn("ci_high", "score", "upper limit of the same", "as value", "number"),
+    ScoreColumn("n_train", "score", "images (few-shot: of a draw) learned from", "images", "whole"),
+    ScoreColumn("n_test", "score", "test images", "images", "whole"),
+    ScoreColumn("seed", "score", "of a draw or training; empty where there is one", "", "whole"),
+    ScoreColumn("seconds", "score", "time that the probe took, embeddings given", "s", "number"),
+    ScoreColumn("backend", "score", "library that computed it"),
+    ScoreColumn("details", "score", "what was tuned or found on the way", "JSON"),
+    ScoreColumn("family", "model", "models that share training data or code"),
+    ScoreColumn("backbone", "model", "kind of network"),
+    ScoreColumn("method", "model", "how it was pre-trained"),
+    ScoreColumn("supervision", "model", "what it learned from"),
+    ScoreColumn("kind", "model", "objective: discriminative or generative"),
+    ScoreColumn("parameters", "model size", "weights of the backbone", "weights", "number"),
+    ScoreColumn("dimension", "model size", "features per image", "features", "number"),
+    ScoreColumn("role", "dataset", "of the data set in the study", "in_domain, out_of_domain"),
+    ScoreColumn("cluster", "dataset", "data sets that count as one"),
+    ScoreColumn("shift", "dataset", "how it differs from the models' training data"),
+    ScoreColumn("images", "cell", "forward passes behind the embeddings, views too", "", "number"),
+    ScoreColumn("extraction_seconds", "cell", "their time", "s", "number"),
+    ScoreColumn("label", "variant", "what the variant is, in words"),
+)
+"""The columns of scores.csv, in order. All but the first group repeat what is known of model, data
+set and cell, so that the file can be read, or imported elsewhere, on its own."""
+
+
+def _names(**wanted: str) -> tuple[str, ...]:
+    (field, value), *_ = wanted.items()
+    return tuple(column.name for column in SCORE_TABLE if getattr(column, field) == value)
+
+
+COLUMNS = tuple(column.name for column in SCORE_TABLE)
+SCORE_COLUMNS = _names(of="score")
 """What a protocol says of one score."""
-
-MODEL_WORDS = ("family", "backbone", "method", "supervision", "kind")
-DATASET_WORDS = ("role", "cluster", "shift")
-MODEL_SIZES = ("parameters", "dimension")
-"""Number of weights, and of features per image."""
-
-CELL_COSTS = ("images", "extraction_seconds")
-"""Forward passes behind a model's embeddings of a data set (views included), and their seconds."""
+MODEL_WORDS = _names(of="model")
+MODEL_SIZES = _names(of="model size")
+DATASET_WORDS = _names(of="dataset")
+CELL_COSTS = _names(of="cell")
+NUMBERS = _names(kind="number")
+WHOLE_NUMBERS = _names(kind="whole")
 
 CELL = ("model", "dataset", "protocol", "variant", "metric")
 """What a score is of; rows of the same differ in their seed."""
-
-COLUMNS = (*SCORE_COLUMNS, *MODEL_WORDS, *MODEL_SIZES, *DATASET_WORDS, *CELL_COSTS, "label")
-"""Of scores.csv, in order. The last ones repeat what is known of the model, the data set and the
-cell, and what the variant is in words, so that the file can be read, or imported elsewhere, on its
-own."""
-
-NUMBERS = ("value", "ci_low", "ci_high", "seconds", *MODEL_SIZES, *CELL_COSTS)
-WHOLE_NUMBERS = ("n_train", "n_test", "seed")
 
 _RISKY = re.compile(r"'*[=+\-@\t\r]")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r]")

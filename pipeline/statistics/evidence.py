@@ -80,6 +80,8 @@ class ValSplit:
     n_train, n_classes : int
     remarks : tuple of str
         What the index found that is not an error.
+    notes : tuple of str
+        What listing left out, and what is white in grey images of more than 8 bits.
     """
 
     paths: tuple[str, ...]
@@ -87,6 +89,7 @@ class ValSplit:
     n_train: int
     n_classes: int
     remarks: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def _no_draws(variant: str, dataset: str) -> Draws:
@@ -179,7 +182,8 @@ def _val_split(index: Index) -> ValSplit:
         labels=index.labels("val"),
         n_train=len(index.split("train")),
         n_classes=len(index.classes),
-        remarks=index.remarks,
+        remarks=index.warnings,
+        notes=index.notes,
     )
 
 

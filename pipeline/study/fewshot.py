@@ -30,16 +30,18 @@ class Fewshot(Section):
     heads: Annotated[
         list[Literal["prototypes", "ridge", "logistic"]], Field(min_length=1), Distinct
     ] = ["prototypes", "ridge", "logistic"]
-    draws: int = Field(10, ge=2)
-    draws_above_five: int = Field(5, ge=2)
-    class_counts: Annotated[list[Annotated[int, Field(ge=2)]], Distinct] = []
+    episodes: int = Field(10, ge=2, serialization_alias="draws")
+    episodes_above_five: int = Field(5, ge=2, serialization_alias="draws_above_five")
+    ways: Annotated[
+        list[Annotated[int, Field(ge=2)]], Field(serialization_alias="class_counts"), Distinct
+    ] = []
     coarse: dict[str, Annotated[Coarse, Field(min_length=2)]] = {}
     seed: Seed = 0
 
     @model_validator(mode="after")
     def _simpler_problems_have_their_shots(self) -> Self:
-        if (self.class_counts or self.coarse) and not self.shots:
-            raise ValueError("`shots`, at the first of which `class_counts` and `coarse` are asked")
+        if (self.ways or self.coarse) and not self.shots:
+            raise ValueError("`shots`, at the first of which `ways` and `coarse` are asked")
         return self
 
     @model_validator(mode="after")
@@ -60,7 +62,7 @@ def _variants(study: Study) -> Iterator[Variant]:
     ]
     yield from every
     for variant in every[: len(asked.heads)]:
-        yield from (replace(variant, ways=ways) for ways in asked.class_counts)
+        yield from (replace(variant, ways=count) for count in asked.ways)
         if asked.coarse:
             yield replace(variant, coarse=True)
 
@@ -68,7 +70,7 @@ def _variants(study: Study) -> Iterator[Variant]:
 def _settings(study: Study, dataset: str) -> dict[str, Any]:
     """Without the coarse classes of other data sets, which change nothing on this one."""
     asked = study.fewshot
-    return {NAME: asked.model_dump() | {"coarse": asked.coarse.get(dataset, {})}}
+    return {NAME: asked.to_key() | {"coarse": asked.coarse.get(dataset, {})}}
 
 
 def _sentence(study: Study) -> str:
@@ -77,7 +79,7 @@ def _sentence(study: Study) -> str:
         "A head is trained on a few images of each class, drawn by a seed; all models see the same "
         "draws. Scores are means over draws, their intervals Student's t over draws."
     )
-    simpler = [f"{count} classes at a time" for count in asked.class_counts]
+    simpler = [f"{count} classes at a time" for count in asked.ways]
     simpler += ["coarse classes"] if asked.coarse else []
     if not simpler:
         return words

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.project.section import Distinct, Section
+from pipeline.project.section import Distinct, Section, spelled
 from pipeline.study.protocol import Later, Protocol
 from pipeline.study.variant import Variant
 from pipeline.study.words import number_of
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 NAME = "knn"
 
 
+PresetName = Annotated[Literal["paper", "dino"], spelled(paper="study")]
+
+
 class Knn(Section):
     """k nearest neighbours: named presets, every combination of a grid, and a tuned variant."""
 
-    presets: Annotated[list[Literal["study", "dino"]], Distinct] = []
+    presets: Annotated[list[PresetName], Distinct] = []
     k: Annotated[list[Annotated[int, Field(ge=1)]], Distinct] = []
     weighting: Annotated[list[Literal["distance", "uniform", "softmax"]], Distinct] = ["distance"]
     temperature: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1), Distinct] = [
@@ -77,7 +80,7 @@ def votes_in(
 
 PRESETS = {
     # arXiv 2407.12210: k = 20, 1/distance, with and without z-scoring by the train split.
-    "study": tuple(
+    "paper": tuple(
         replace(variant, preset="study")
         for normalization in ("none", "zscore")
         for variant in votes_in("euclidean", normalization, [20], ["distance"], [])

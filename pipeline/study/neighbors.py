@@ -15,6 +15,6 @@ Metric = Literal["euclidean", "cosine"]
 class Neighbors(Section):
     """The nearest train images of every image, stored once for every way of voting."""
 
-    keep: int = Field(200, ge=1)
+    n_neighbors: int = Field(200, ge=1, serialization_alias="keep")
     metric: Annotated[list[Metric], Field(min_length=1), Distinct] = ["euclidean", "cosine"]
     normalization: Annotated[list[Preparation], Field(min_length=1), Distinct] = ["none", "zscore"]

@@ -13,11 +13,13 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 
-from cache.errors import ProbelineError
+from cache.errors import ProbelineError, is_printable
 from pipeline.project import names
+from pipeline.project.foreign_files import words_of
 from pipeline.project.paths import PARAMS
+from pipeline.study.renamed import UPGRADE, new_key, new_value, upgraded
 from pipeline.study.schema import Study
 
 _MOST_VALUES = 200_000
@@ -63,6 +65,20 @@ def parse_study(text: str, path: Path = PARAMS) -> Study:
         raise raised from None
 
 
+def upgrade_study(path: Path = PARAMS) -> tuple[str, list[str]]:
+    """A study's text with today's words, checked; and a line for each change.
+
+    Raises
+    ------
+    StudyError
+        When it is no study, even with today's words.
+    """
+    text = _read(path)
+    new, changes = upgraded(text, _parse(text, path))
+    parse_study(new, path)
+    return new, changes
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -74,7 +90,14 @@ def _read(path: Path) -> str:
             "or copy a study into place: probeline use studies/digits.yaml",
         ) from None
     except UnicodeDecodeError as error:
-        raise StudyError(str(path), "is not UTF-8 text", found=str(error)) from None
+        wide = error.object.startswith((b"\xff\xfe", b"\xfe\xff"))
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise StudyError(
+            str(path) if wide else f"{path}:{line}",
+            "is not UTF-8 text",
+            found="UTF-16 text" if wide else f"byte 0x{error.object[error.start]:02X}",
+            remedy="save it as UTF-8",
+        ) from None
 
 
 def _parse(text: str, path: Path) -> CommentedMap:
@@ -104,11 +127,11 @@ def _parse(text: str, path: Path) -> CommentedMap:
             found="more than can be read",
             remedy="copy a study into place: probeline use studies/digits.yaml",
         ) from None
-    except (YAMLError, ValueError) as error:  # e.g. control characters, or the date 2020-13-45
+    except Exception as error:  # noqa: BLE001 - control characters, the date 2020-13-45, `!!bool x`
         raise StudyError(
             str(path),
             "is not valid YAML",
-            found=" ".join(str(error).split())[:200],
+            found=words_of(error),
             remedy="correct or quote that value",
         ) from None
     if not isinstance(document, CommentedMap):
@@ -133,9 +156,9 @@ class _Plain:
         self._path = path
         self._left = _MOST_VALUES
 
-    def of(self, value: object, depth: int = 0) -> object:
+    def of(self, value: object, *place: object) -> object:
         self._left -= 1
-        if self._left < 0 or depth > _DEEPEST:
+        if self._left < 0 or len(place) > _DEEPEST:
             raise StudyError(
                 str(self._path),
                 "its aliases stand for too much",
@@ -143,10 +166,18 @@ class _Plain:
                 found="more",
                 remedy="write it without `&` and `*`; if it is somebody else's, do not use it",
             )
+        if isinstance(value, str) and not is_printable(value):
+            raise StudyError(
+                f"{self._path}: {'.'.join(map(str, place)) or 'top level'}",
+                "holds control characters",
+                expected="text that a terminal and a report may show",
+                found=value[:80],
+                remedy="delete them; if the study is somebody else's, ask why they are there",
+            )
         if isinstance(value, dict):
-            return {self.of(k, depth + 1): self.of(v, depth + 1) for k, v in value.items()}
+            return {self.of(k, *place, k): self.of(v, *place, k) for k, v in value.items()}
         if isinstance(value, list):
-            return [self.of(v, depth + 1) for v in value]
+            return [self.of(v, *place, i) for i, v in enumerate(value)]
         for kind in (bool, int, float, str):
             if isinstance(value, kind):
                 return kind(value)
@@ -181,6 +212,10 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
     for part in location if between else ():
         found = found[part]
     name = str(location[-1]) if location else ""
+    if kind == "extra_forbidden" and (new := new_key(location)):
+        return ProbelineError(
+            place, "has another name now", expected=f"`{new}`", found=name, remedy=UPGRADE
+        )
     if kind == "extra_forbidden":
         legal = _legal_keys(location[:-1])
         near = difflib.get_close_matches(name, legal, n=1, cutoff=0.5)
@@ -209,6 +244,10 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
             expected=names.EXPECTED,
             found=name,
             remedy=f"rename it, e.g. to `{_usable(name, location)}`",
+        )
+    if new := new_value(location, found):
+        return ProbelineError(
+            place, "has another name now", expected=f"`{new}`", found=str(found), remedy=UPGRADE
         )
     return ProbelineError(
         place,

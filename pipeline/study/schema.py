@@ -73,9 +73,9 @@ class Study(ProtocolSections):
     def _votes_have_their_neighbors(self) -> Self:
         presets = [variant for name in self.knn.presets for variant in PRESETS[name]]
         most = max([*self.knn.k, *(variant.k or 0 for variant in presets)])
-        if most > self.neighbors.keep:
+        if most > self.neighbors.n_neighbors:
             raise _elsewhere(
-                ("neighbors", "keep"), f"at least {most}, the largest k that `knn` asks for"
+                ("neighbors", "n_neighbors"), f"at least {most}, the largest k that `knn` asks for"
             )
         spaces = {(m, n) for m in self.neighbors.metric for n in self.neighbors.normalization}
         for variant in presets:

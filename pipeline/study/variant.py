@@ -168,7 +168,7 @@ class Variant:
             return (f"DINO’s preset, {number_of(self.k or 0, 'neighbour')}", normalization)
         if self.preset:
             votes = f"{number_of(self.k or 0, 'neighbour')}, {WEIGHTING_WORDS[self.weighting]}"
-            return (f"the study’s preset ({votes})", normalization)
+            return (f"the paper’s preset ({votes})", normalization)
         temperature = "" if self.temperature is None else f" {self.temperature!r}"
         return (
             number_of(self.k or 0, "neighbour"),

@@ -1,10 +1,13 @@
 import copy
 import pickle
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cache import errors
-from cache.errors import NonFiniteError, ProbelineError
+from cache.errors import NonFiniteError, ProbelineError, printable
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type)]
 TEXT = """params.yaml models.vit.size: is too small
@@ -69,3 +72,18 @@ def test_the_position_survives_a_worker_process():
 def test_is_also_the_built_in_that_a_caller_would_catch(kind, builtin):
     with pytest.raises(builtin):
         raise sample(kind)
+
+
+@given(st.text() | st.binary().map(lambda name: name.decode(errors="surrogateescape")))
+def test_no_text_of_a_stranger_commands_the_terminal(text):
+    said = str(ProbelineError(text, "is wrong", found=text, remedy=text))
+    said.encode()  # a name of bytes that are no text, too
+    assert all(c == "\n" or c == "\t" or unicodedata.category(c) != "Cc" for c in said)
+    assert not set(said) & set("\u202e\u2066\u2028")
+    if text.isprintable():
+        assert f"{text}: is wrong" in said
+
+
+def test_letters_of_any_script_stay_as_they_are():
+    assert printable("Zoë 猫 ñ\n\tπ 😀") == "Zoë 猫 ñ\n\tπ 😀"
+    assert printable("\x1b[2J\r\x9b\u202etxt.exe\udcff") == r"\x1b[2J\r\x9b\u202etxt.exe\udcff"

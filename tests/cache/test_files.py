@@ -1,6 +1,9 @@
 import errno
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -109,3 +112,41 @@ def test_names_are_made_durable_too(tmp_path, monkeypatch):
     write_durably(tmp_path / "file.bin", b"new")
     assert synced[0].endswith(".partial")
     assert synced[1:] == [os.path.realpath(tmp_path)]
+
+
+def test_what_a_killed_process_left_is_taken_over(tmp_path):
+    path = tmp_path / "file.bin"
+    (tmp_path / ".file.bin.partial").write_bytes(b"half of something longer than what comes")
+    write_durably(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_writers_killed_again_and_again_leave_one_file_at_most(tmp_path):
+    code = (
+        "import os, signal, sys; from pathlib import Path; from cache.files import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'x' * 99); file.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    for _ in range(3):
+        ran = subprocess.run([sys.executable, "-c", code, str(tmp_path / "f")], check=False)
+        assert ran.returncode == -signal.SIGKILL
+    assert [p.name for p in tmp_path.iterdir()] == [".f.partial"]
+
+
+def test_two_processes_that_write_one_file_leave_it_whole(tmp_path):
+    path = tmp_path / "file.bin"
+    code = (
+        "import sys; from pathlib import Path; from cache.files import write_durably\n"
+        "for _ in range(60): write_durably(Path(sys.argv[1]), sys.argv[2].encode() * 5000)"
+    )
+    write_durably(path, b"a" * 5000)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), letter]) for letter in "abc"
+    ]
+    while any(writer.poll() is None for writer in writers):
+        found = path.read_bytes()
+        assert len(found) == 5000
+        assert len(set(found)) == 1
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]

@@ -21,7 +21,12 @@ VARIANT = "prototypes_1_shot"
 def evidence(project):
     """Two models on a data set of images, and one more data set of which scores are imported."""
     project.params["models"] = {"tiny": VIT, "net": RESNET}
-    project.params["fewshot"] = {"shots": [1], "fractions": [], "heads": ["prototypes"], "draws": 3}
+    project.params["fewshot"] = {
+        "shots": [1],
+        "fractions": [],
+        "heads": ["prototypes"],
+        "episodes": 3,
+    }
     project.prepare()
     project.knn().succeeded("2 computed")
     project.run("fewshot").succeeded("2 computed")

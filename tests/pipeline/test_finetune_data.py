@@ -52,7 +52,9 @@ def given(index: Index, seed: int = 0, **run):
 )
 def test_a_few_shot_run_gets_the_probes_own_draw(budget, draw):
     index = index_of([40, 25, 11])
-    settings = Fewshot(shots=[1, 3], fractions=[0.2, 0.5], seed=3, draws=4, draws_above_five=3)
+    settings = Fewshot(
+        shots=[1, 3], fractions=[0.2, 0.5], seed=3, episodes=4, episodes_above_five=3
+    )
     (stored,) = [
         d
         for d in draws_of(settings, index.labels("train"), 3)

@@ -39,7 +39,7 @@ def test_a_tenth_of_the_labels_of_digits_on_photographs(project):
     }
     project.params["models"] = {n: {**RESNET, "weights": f"pretrain({n})"} for n in ("pre", "new")}
     project.params["fewshot"] = {
-        "fractions": [0.1], "draws_above_five": 2, "heads": ["ridge", "logistic"]
+        "fractions": [0.1], "episodes_above_five": 2, "heads": ["ridge", "logistic"]
     }  # fmt: skip
     project.params["finetune"] = {"enabled": True, "runs": {"few": RUN}}
     project.write()
@@ -72,7 +72,7 @@ def test_a_tenth_of_the_labels_of_sketches(project, shared_data, monkeypatch):
     project.params["datasets"] = {"sketches": sketches.model_dump()}
     project.params["models"] = {"pre": network, "new": {**network, "weights": "random(0)"}}
     project.params["fewshot"] = {
-        "fractions": [0.1], "draws_above_five": 2, "heads": ["ridge", "logistic"]
+        "fractions": [0.1], "episodes_above_five": 2, "heads": ["ridge", "logistic"]
     }  # fmt: skip
     changes = {
         "epochs": 30, "warmup_epochs": 3, "learning_rate": 0.01, "head_learning_rate": 0.05,

@@ -19,9 +19,9 @@ from pipeline.probes.knn_variants import TUNED_K, tuned_votings
 from pipeline.project.paths import neighbors_path, record_path
 from pipeline.study.protocol_list import asked_variants
 
-FOUR = {"keep": 60, "metric": ["euclidean", "cosine"], "normalization": ["none", "zscore"]}
+FOUR = {"n_neighbors": 60, "metric": ["euclidean", "cosine"], "normalization": ["none", "zscore"]}
 GRID = {
-    "presets": ["study"], "k": [1, 5, 60], "weighting": ["distance", "uniform", "softmax"],
+    "presets": ["paper"], "k": [1, 5, 60], "weighting": ["distance", "uniform", "softmax"],
     "temperature": [0.07, 0.5], "tuned": True,
 }  # fmt: skip
 
@@ -99,7 +99,7 @@ def names_of(study):
 
 
 def test_dino_is_named_by_its_k():
-    study = make_study({"keep": 200}, {"presets": ["dino", "study"]})
+    study = make_study({"n_neighbors": 200}, {"presets": ["dino", "paper"]})
     assert names_of(study) == [
         "dino_k10", "dino_k20", "dino_k100", "dino_k200", "study", "study_zscore"
     ]  # fmt: skip
@@ -171,7 +171,7 @@ def slow_leave_one_out(points, labels, metric, weighting, k):
 
 def test_the_tuned_variant_is_the_best_of_a_slow_leave_one_out():
     task = made_task(14, n=48)
-    study = make_study(FOUR | {"keep": 21}, {"k": [5], "tuned": True})
+    study = make_study(FOUR | {"n_neighbors": 21}, {"k": [5], "tuned": True})
     outcomes, rows = run(study, task)
     labels = task.train.labels()
     scores = {}
@@ -200,7 +200,7 @@ def test_the_tuned_variant_is_the_best_of_a_slow_leave_one_out():
 def test_constant_features_are_scored_and_nothing_is_chosen():
     train, labels = clouds(15, n=30)
     task = make_task(np.ones_like(train), labels, np.ones((6, 12), np.float32), labels[:6])
-    outcomes, rows = run(make_study({"keep": 9}, {"k": [3], "tuned": True}), task)
+    outcomes, rows = run(make_study({"n_neighbors": 9}, {"k": [3], "tuned": True}), task)
     details = rows["tuned", "top1"]["details"]
     assert details["leave_one_out_accuracy"] is None
     assert (details["k"], details["metric"]) == (1, "euclidean")
@@ -237,7 +237,7 @@ def test_the_tuned_grid_stops_at_what_is_stored():
 
 
 def test_presets_beyond_a_train_split_are_left_out_there_and_refused_if_none_is_left(project):
-    project.params["neighbors"] |= {"keep": 200, "metric": ["cosine"]}
+    project.params["neighbors"] |= {"n_neighbors": 200, "metric": ["cosine"]}
     project.params["knn"] = {"presets": ["dino"]}
     project.write()
     project.run("index", "pets").succeeded()

@@ -21,7 +21,7 @@ from pipeline.neighbors.neighbors import neighbors_key, read_neighbors, search_c
 from pipeline.project.paths import neighbors_path
 
 EVERY = {
-    "keep": 7,
+    "n_neighbors": 7,
     "metric": ["euclidean", "cosine"],
     "normalization": ["none", "l2", "zscore", "centered_l2"],
 }
@@ -93,7 +93,7 @@ def test_every_space_holds_what_a_slow_search_finds(task, backend):
 def test_fewer_train_images_than_are_kept(here, backend):
     train, labels = clouds(2, n=5)
     task = make_task(train, labels, train[:1], labels[:1])
-    settings = make_study({"keep": 200}, {"k": [1]}).neighbors
+    settings = make_study({"n_neighbors": 200}, {"k": [1]}).neighbors
     found = store(settings, task, ("euclidean", "none"), backend=backend)
     assert found["val"].indices.shape == (1, 5)
     assert found["train"].indices.shape == (5, 4)
@@ -110,7 +110,7 @@ def test_zeros_are_exact_matches_and_nothing_else_is(here, backend, metric):
     train[50], train[60] = 0, 0
     val = train[[3, 7, 50]].copy()
     task = make_task(train, labels, val, labels[[3, 7, 50]])
-    settings = make_study({"keep": 6, "metric": [metric]}, {"k": [1]}).neighbors
+    settings = make_study({"n_neighbors": 6, "metric": [metric]}, {"k": [1]}).neighbors
     found = store(settings, task, (metric, "none"), backend=backend)["val"]
     zeros = [np.flatnonzero(row == 0).tolist() for row in found.distances]
     assert zeros == [[0, 1], [0], [0, 1] if metric == "euclidean" else []]
@@ -122,7 +122,7 @@ def test_zeros_are_exact_matches_and_nothing_else_is(here, backend, metric):
 def test_tiny_and_huge_distances_stay_positive_and_finite(here):
     train = np.array([[0.0], [1e-38], [3e38], [-3e38]], np.float32)
     task = make_task(train, np.array([0, 1, 0, 1]), train, np.array([0, 1, 0, 1]))
-    settings = make_study({"keep": 4, "metric": ["euclidean"]}, {"k": [1]}).neighbors
+    settings = make_study({"n_neighbors": 4, "metric": ["euclidean"]}, {"k": [1]}).neighbors
     found = store(settings, task, ("euclidean", "none"))["val"]
     np.testing.assert_array_equal(found.indices[0, :2], [0, 1])
     assert found.distances[0, 0] == 0 < found.distances[0, 1] < 1e-37
@@ -149,7 +149,7 @@ def test_little_memory_finds_the_same_and_too_little_says_how_much(here):
 def test_of_many_train_images_a_stratified_draw_is_searched_in_all(here, monkeypatch):
     train, labels = clouds(6, n=1300)  # several chunks
     task = make_task(train, labels, train[:3], labels[:3])
-    settings = make_study({"keep": 9}, {"k": [1]}).neighbors
+    settings = make_study({"n_neighbors": 9}, {"k": [1]}).neighbors
     every = store(settings, task, ("cosine", "none"))["train"]
     drawn = stratified(labels, 50)
     monkeypatch.setattr(neighbors, "stratified", lambda labels: stratified(labels, 50))
@@ -160,13 +160,13 @@ def test_of_many_train_images_a_stratified_draw_is_searched_in_all(here, monkeyp
 
 
 def test_missing_stale_and_damaged_neighbours_are_refused(task):
-    settings = make_study({"keep": 5}, {"k": [1]}).neighbors
+    settings = make_study({"n_neighbors": 5}, {"k": [1]}).neighbors
     space = ("cosine", "none")
     there = (task.dataset, task.model, space, task.train, task.val)
     with pytest.raises(CellMissingError, match=r"stages\.neighbors"):
         read_neighbors(settings, *there)
     store(settings, task, space)
-    more = make_study({"keep": 6}, {"k": [1]}).neighbors
+    more = make_study({"n_neighbors": 6}, {"k": [1]}).neighbors
     with pytest.raises(CellStaleError, match="keep"):
         read_neighbors(more, *there)
     path = neighbors_path("clouds", "made", *space)
@@ -196,7 +196,7 @@ def test_the_stage_searches_what_is_missing_alone(project):
     project.run("knn").refused("cosine_none.parquet", "missing")
     project.run("neighbors").succeeded("0 cached, 1 computed")
     assert before.items() <= project.files("data/neighbors").items()  # the other space stays
-    project.params["neighbors"]["keep"] = 4
+    project.params["neighbors"]["n_neighbors"] = 4
     project.write()
     project.run("knn").refused("another question", "keep")
     project.run("neighbors").succeeded("0 cached, 1 computed")
@@ -209,7 +209,7 @@ def test_the_stage_searches_what_is_missing_alone(project):
 @pytest.mark.parametrize("backend", ["sklearn", "torch"])
 def test_the_backend_is_chosen_by_name_and_recorded(project, monkeypatch, backend):
     project.prepare()
-    project.params["neighbors"]["keep"] = 6
+    project.params["neighbors"]["n_neighbors"] = 6
     project.write()
     monkeypatch.setenv("PROBELINE_BACKEND", "faiss")
     project.run("neighbors").refused("PROBELINE_BACKEND", "auto, sklearn, torch, cuml")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -53,3 +56,25 @@ def test_a_damaged_file_is_named(tmp_path):
     path.unlink()
     with pytest.raises(ProbelineError, match="is not made yet"):
         read_netcdf_groups(path)
+
+
+def test_a_file_that_the_disk_does_not_take_is_an_error_and_no_crash(tmp_path):
+    """HDF5 on a full disk ends the process by a segmentation fault: it writes into memory."""
+    code = (
+        "import resource, sys; from pathlib import Path; import numpy as np, xarray as xr\n"
+        "from cache.errors import ProbelineError\n"
+        "from pipeline.machine.netcdf import write_netcdf\n"
+        "data = xr.Dataset({'x': ('n', np.random.default_rng(0).normal(size=50_000))})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "try: write_netcdf(data, Path(sys.argv[1]))\n"
+        "except ProbelineError as error: print(error); sys.exit(7)"
+    )
+    path = tmp_path / "scores.nc"
+    path.write_bytes(b"former")
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 7, ran
+    assert "is larger than a file may be here" in ran.stdout
+    assert path.read_bytes() == b"former"
+    assert [p.name for p in tmp_path.iterdir()] == ["scores.nc"]

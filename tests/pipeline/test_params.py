@@ -83,7 +83,8 @@ FAULTS = {
     "float for k": ("[5]", "[2.5]", "integer", "found     2.5"),
     "nothing asked of knn": ("[5]", "[]", "knn", "at least one of `presets` and `k`"),
     "too few neighbours kept": (
-        "neighbors: {}", "neighbors: {keep: 4}", "params.yaml:7: neighbors.keep", "at least 5",
+        "neighbors: {}", "neighbors: {n_neighbors: 4}", "params.yaml:7: neighbors.n_neighbors",
+        "at least 5",
         "found     4",
     ),
     "a preset without its space": (
@@ -99,10 +100,10 @@ FAULTS = {
         "data sets of this study: pets",
     ),
     "simpler problems without shots": (
-        "fewshot: {}", "fewshot: {class_counts: [2]}", "params.yaml:9: fewshot", "`shots`, at"
+        "fewshot: {}", "fewshot: {ways: [2]}", "params.yaml:9: fewshot", "`shots`, at"
     ),
     "one class at a time": (
-        "fewshot: {}", "fewshot: {shots: [5], class_counts: [1]}", "fewshot.class_counts.0", "to 2"
+        "fewshot: {}", "fewshot: {shots: [5], ways: [1]}", "fewshot.ways.0", "to 2"
     ),
     "coarse classes of no data set": (
         "fewshot: {}", "fewshot: {shots: [5], coarse: {pet: {a: [x], b: [y]}}}",
@@ -202,6 +203,9 @@ BROKEN = {
     "a control character": ("a: \x07\n", "params.yaml: is not valid YAML"),
     "an impossible date": ("a: 2020-13-45\n", "params.yaml: is not valid YAML"),
     "an enormous number": (f"a: {'9' * 5000}\n", "params.yaml: is not valid YAML"),
+    "a word for a truth": ("a: !!bool x\n", "params.yaml: is not valid YAML"),
+    "a character beyond Unicode": ('a: "\\UFFFFFFFF"\n', "params.yaml: is not valid YAML"),
+    "a zero byte": ("a: 1\n\0", "params.yaml: is not valid YAML"),
     "nothing": ("", "params.yaml: is not a study"),
     "a list": ("- a\n", "params.yaml: is not a study"),
     "a word": ("study\n", "params.yaml: is not a study"),
@@ -229,9 +233,22 @@ def test_an_absent_file_names_the_remedy(tmp_path):
 
 
 def test_a_file_of_another_encoding_is_explained(tmp_path):
-    (tmp_path / "params.yaml").write_bytes(b"a: \xff\n")
-    with pytest.raises(StudyError, match="not UTF-8"):
-        load_study(tmp_path / "params.yaml")
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"# a\na: \xff\n")
+    with pytest.raises(StudyError, match=r"params\.yaml:2: is not UTF-8(.|\n)*0xFF(.|\n)*to mend"):
+        load_study(path)
+    path.write_bytes((REPOSITORY / "params.yaml").read_text().encode("utf-16"))
+    with pytest.raises(StudyError, match=r"UTF-16 text"):
+        load_study(path)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_marks_and_line_ends_of_other_systems_are_read(tmp_path, mark, end):
+    text = (REPOSITORY / "params.yaml").read_text()
+    path = tmp_path / "params.yaml"
+    path.write_bytes((mark + text.replace("\n", end)).encode())
+    assert load_study(path) == load_study(REPOSITORY / "params.yaml")
 
 
 def test_anchors_and_merge_keys_work():

@@ -189,7 +189,7 @@ def test_several_fits_tell_whether_all_converged():
 
 
 def test_problems_of_a_data_set():
-    asked = Fewshot(shots=[4], class_counts=[5, 2, 7, 9], coarse={"one": COARSE})
+    asked = Fewshot(shots=[4], ways=[5, 2, 7, 9], coarse={"one": COARSE})
     found = problems_of(asked, "one", NAMES)
     assert [(p.ways, p.names) for p in found] == [(5, ()), (2, ()), (None, tuple(COARSE))]
     assert [p.ways for p in problems_of(asked, "other", NAMES)] == [5, 2]

@@ -30,12 +30,12 @@ def study(project) -> Study:
             for name in ("pets", "others")
         },
         "extraction": {"views": 3},
-        "neighbors": {"keep": 200, "metric": ["euclidean", "cosine"],
+        "neighbors": {"n_neighbors": 200, "metric": ["euclidean", "cosine"],
                       "normalization": ["none", "zscore"]},
-        "knn": {"presets": ["study", "dino"], "k": [3], "tuned": True},
+        "knn": {"presets": ["paper", "dino"], "k": [3], "tuned": True},
         "linear": {"heads": ["ridge", "sgd"], "c": [0.1, 1.0]},
         "fewshot": {
-            "shots": [1, 5], "fractions": [0.1], "class_counts": [2],
+            "shots": [1, 5], "fractions": [0.1], "ways": [2],
             "coarse": {d: {"x": ["cat"], "y": ["dog"]} for d in ("pets", "others")},
         },
         "transfer": {"sources": ["pets", "others"]},

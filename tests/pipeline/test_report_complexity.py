@@ -119,7 +119,7 @@ def test_what_is_withheld_is_said():
 
 def test_the_methods_name_the_simpler_problems():
     study = make_inputs().study
-    asked = Fewshot(shots=[10, 1], class_counts=[2, 5], coarse={"in0": {"x": ["a"], "y": ["b"]}})
+    asked = Fewshot(shots=[10, 1], ways=[2, 5], coarse={"in0": {"x": ["a"], "y": ["b"]}})
     words = methods(study.model_copy(update={"fewshot": asked}))["fewshot"]
     assert "With 10 of each class" in words
     assert words.endswith("2 classes at a time, 5 classes at a time, coarse classes.")

@@ -92,7 +92,7 @@ def test_a_model_without_neighbours_is_named_and_the_other_is_shown(searched):
 
 
 def test_neighbours_of_other_settings_are_not_shown(searched):
-    searched.params["neighbors"]["keep"] = 4
+    searched.params["neighbors"]["n_neighbors"] = 4
     searched.write()
     found = found_in(searched)
     assert found.queries == ()

@@ -31,7 +31,7 @@ def here(tmp_path, monkeypatch):
 
 def study(heads=("ridge",), k=(5,), **knn):
     asked = make_study(
-        {"keep": 20, "metric": ["euclidean"], "normalization": ["zscore", "none"]},
+        {"n_neighbors": 20, "metric": ["euclidean"], "normalization": ["zscore", "none"]},
         {"k": list(k), **knn},
     )
     linear = asked.linear.model_copy(
@@ -119,7 +119,7 @@ def test_heads_by_gradient_descent_are_those_of_the_source(data, name):
 @pytest.mark.parametrize("head", ["knn", "ridge", "logistic"])
 def test_equals_scikit_learn_on_the_shared_classes(data, head, kind, transductive):
     (photos, labels), (own, _), (val, val_labels) = data
-    knn = {"presets": ["study"]} if kind == "none" else {}
+    knn = {"presets": ["paper"]} if kind == "none" else {}
     heads = ["logistic" if head == "logistic" else "ridge"]
     scored = Transfer(study(heads, **knn))(task_of(data))
     truth = names_of(val_labels, SKETCHES)
@@ -246,7 +246,7 @@ def test_groups_left_out_in_turn_equal_scikit_learns_splitter(data):
     groups[:5] = ""  # never left out, always taught
     photos = make_cell("train", features, labels, model="photos")
     task = Task("photos", "made", photos, photos, PHOTOS, train_groups=groups)
-    scored = Transfer(study(presets=["study"]))(task)
+    scored = Transfer(study(presets=["paper"]))(task)
     named = groups != ""
     folds = [
         (np.flatnonzero(groups != g), np.flatnonzero(groups == g)) for g in np.unique(groups[named])
@@ -277,7 +277,7 @@ def test_all_images_in_groups_equal_leave_one_group_out(data):
     groups = np.array([f"site{i % 4}" for i in range(len(labels))])
     photos = make_cell("train", features, labels, model="photos")
     task = Task("photos", "made", photos, photos, PHOTOS, train_groups=groups)
-    found = outcomes_of(Transfer(study(presets=["study"]))(task), "held_out_group_knn_study")
+    found = outcomes_of(Transfer(study(presets=["paper"]))(task), "held_out_group_knn_study")
     direct = cross_val_predict(
         KNeighborsClassifier(20, weights="distance"),
         features,

@@ -46,12 +46,12 @@ def studies(draw):
         "models": {"m": {"architecture": "resnet18", "weights": "random(0)"}},
         "extraction": {"views": draw(st.integers(0, 12))},
         "neighbors": {
-            "keep": 300,
+            "n_neighbors": 300,
             "metric": ["euclidean", "cosine"],
             "normalization": ["none", "zscore", *draw(some(("l2", "centered_l2")))],
         },
         "knn": {
-            "presets": draw(some(("study", "dino"))),
+            "presets": draw(some(("paper", "dino"))),
             "k": draw(st.lists(st.integers(1, 300), unique=True, min_size=1, max_size=3)),
             "weighting": draw(some(("distance", "uniform", "softmax"), 1)),
             "temperature": draw(st.lists(st.floats(0.001, 9), unique=True, min_size=1, max_size=2)),
@@ -66,7 +66,7 @@ def studies(draw):
             "shots": shots,
             "fractions": draw(st.lists(shares, unique=True, max_size=3)),
             "heads": draw(some(("prototypes", "ridge", "logistic"), 1)),
-            "class_counts": draw(some((2, 5, 10))) if shots else [],
+            "ways": draw(some((2, 5, 10))) if shots else [],
             "coarse": {names[0]: {"a": ["x"], "b": ["y"]}} if shots and draw(st.booleans()) else {},
         },
         "transfer": {"sources": draw(some(names))},
@@ -108,8 +108,8 @@ def test_names_of_data_sets_stand_in_labels_as_they_are(study):
 @pytest.mark.parametrize(
     ("name", "label"),
     [
-        ("knn/study", "kNN: the study’s preset (20 neighbours, 1/distance)"),
-        ("knn/study_zscore", "kNN: the study’s preset (20 neighbours, 1/distance), z-scored"),
+        ("knn/study", "kNN: the paper’s preset (20 neighbours, 1/distance)"),
+        ("knn/study_zscore", "kNN: the paper’s preset (20 neighbours, 1/distance), z-scored"),
         ("knn/dino_k10", "kNN: DINO’s preset, 10 neighbours"),
         ("knn/tuned", "kNN: tuned by leave-one-out"),
         (
@@ -135,7 +135,7 @@ def test_names_of_data_sets_stand_in_labels_as_they_are(study):
         ),
         (
             "transfer/from_my_knn_set_knn_study",
-            "transferred probe: trained on my_knn_set, kNN, the study’s preset (20 neighbours, "
+            "transferred probe: trained on my_knn_set, kNN, the paper’s preset (20 neighbours, "
             "1/distance)",
         ),
         (

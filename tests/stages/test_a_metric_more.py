@@ -47,7 +47,7 @@ def finished(project, monkeypatch):
             }
             for n, name in enumerate(MODELS)
         },
-        "fewshot": {"shots": [1, 2], "draws": 3, "heads": ["prototypes"]},
+        "fewshot": {"shots": [1, 2], "episodes": 3, "heads": ["prototypes"]},
         "transfer": {"sources": ["pets"]},
         "predictors": {"names": ["rankme"]},
         "finetune": {

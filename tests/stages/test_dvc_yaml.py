@@ -153,7 +153,7 @@ ASKED_ONLY = {
 @pytest.fixture
 def recorded(project, monkeypatch):
     """Runs a stage; gives the sections that it read."""
-    project.params["fewshot"] = {"shots": [1], "draws": 2, "draws_above_five": 2}
+    project.params["fewshot"] = {"shots": [1], "episodes": 2, "episodes_above_five": 2}
     project.params["predictors"] = {"names": ["rankme", "logme"]}
     project.params["datasets"]["more"] = {**project.params["datasets"]["pets"]}
     project.params["transfer"] = {"sources": ["more"]}

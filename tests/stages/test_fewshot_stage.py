@@ -34,7 +34,7 @@ def few(project):
     project.params["models"] = {"tiny": {**VIT}, "net": {**RESNET}}
     project.params["fewshot"] = {
         "shots": [6, 1], "fractions": [0.5], "heads": ["ridge", "prototypes"], "seed": 3,
-        "draws": 3, "draws_above_five": 2,
+        "episodes": 3, "episodes_above_five": 2,
     }  # fmt: skip
     project.prepare()
     return project
@@ -122,7 +122,7 @@ def test_simpler_problems_of_the_same_images(few):
     few.run("fewshot").succeeded()
     plain, drawn = rows_of("tiny"), (few.folder / DRAWS).read_bytes()
     few.params["fewshot"] |= {
-        "class_counts": [2, 5], "coarse": {"pets": {"hooves": ["cow"], "none": ["ape", "bee"]}}
+        "ways": [2, 5], "coarse": {"pets": {"hooves": ["cow"], "none": ["ape", "bee"]}}
     }  # fmt: skip
     few.write()
     said = few.run("fewshot").succeeded("0 cached, 2 computed")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
+from projects import REPOSITORY
 
 
 @pytest.fixture
@@ -78,7 +83,7 @@ def test_one_bad_model_keeps_no_other_from_being_named(project):
 
 def test_more_neighbours_than_train_images(project):
     project.prepare()
-    project.params["neighbors"]["keep"] = 9
+    project.params["neighbors"]["n_neighbors"] = 9
     project.params["knn"]["k"] = [3, 9]
     project.write()
     for stage in ("neighbors", "knn"):
@@ -158,3 +163,46 @@ def test_a_whole_study_from_processes(project, shell):
 def test_usage(project):
     project.run("index").refused("does not know which data set is meant", "python -m stages.index")
     assert not shutil.which("no-such-command")
+
+
+TERMINATED = """
+import sys, time
+from cache.files import whole_file
+from pathlib import Path
+from stages._run import explain_errors
+
+@explain_errors
+def stage():
+    with whole_file(Path("data/half")) as file:
+        print("ready", flush=True)
+        time.sleep(100)
+
+stage()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stage_that_is_terminated_cleans_up(project, number):
+    """Slurm and Docker send SIGTERM."""
+    project.write()
+    stage = subprocess.Popen(
+        [sys.executable, "-c", TERMINATED],
+        cwd=project.folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert stage.stdout.readline() == "ready\n"
+    stage.send_signal(number)
+    _, said = stage.communicate(timeout=100)
+    assert stage.returncode == 128 + number
+    assert "interrupted: what was committed is kept" in said
+    assert "Traceback" not in said
+    assert list((project.folder / "data").iterdir()) == []
+
+
+def test_control_characters_of_a_study_are_refused_and_not_printed(project, shell):
+    project.params["report"] = {"title": "\x1b[2J\x1b]0;owned\x07"}
+    said = shell("protocol", "knn").refused("report.title", "holds control characters", r"\x1b[2J")
+    assert "\x1b" not in said

@@ -50,7 +50,7 @@ def shifted(project):
         "third": {**project.params["models"]["tiny"], "weights": "random(2)"},
     }
     project.params["neighbors"]["normalization"] = ["none", "zscore"]
-    project.params["fewshot"] = {"shots": [2], "heads": ["prototypes"], "draws": 2}
+    project.params["fewshot"] = {"shots": [2], "heads": ["prototypes"], "episodes": 2}
     project.params["predictors"] = {"names": ["rankme"]}
     project.params["transfer"] = {"sources": ["imagenet"]}
     project.write()

@@ -24,7 +24,12 @@ def awkward(project):
         f"m{n}": {**(VIT if n % 2 else RESNET), "weights": f"random({n})"} for n in range(2)
     }
     project.params["linear"] |= {"heads": ["ridge", "sgd"], "sgd": {"epochs": 2}}
-    project.params["fewshot"] = {"shots": [2], "fractions": [0.025], "heads": ["ridge"], "draws": 2}
+    project.params["fewshot"] = {
+        "shots": [2],
+        "fractions": [0.025],
+        "heads": ["ridge"],
+        "episodes": 2,
+    }
     project.params["transfer"] = {"sources": ["my_knn_set", "cats_bnw"]}
     project.params["predictors"] = {"names": ["rankme"]}
     for name in project.params["datasets"]:

@@ -1,0 +1,107 @@
+"""Old words of params.yaml: named with the new one, rewritten on request, unchanged in keys."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.study.params import StudyError, parse_study, upgrade_study
+from pipeline.study.records import settings_of
+from pipeline.study.renamed import RENAMED_KEYS, RENAMED_VALUES
+
+STUDY = """\
+# a study of last year, with comments
+datasets: {}
+models: {}
+extraction: {}
+neighbors: &all   # kept once
+  keep: 200       # of each image
+  "metric": [euclidean, cosine]
+knn:
+  presets: [study, 'dino']   # study: k = 20
+fewshot: {shots: [10], draws: 3, "draws_above_five": 2, class_counts: [2]}
+linear: {}
+transfer: {}
+predictors: {}
+correlation: {}
+report: {title: "draws and keep of my study"}
+pretrain: {}
+finetune: {}
+"""
+NEW = (
+    ("keep:", "n_neighbors:"),
+    ("[study,", "[paper,"),
+    ("draws:", "episodes:"),
+    ('"draws_above_five"', '"episodes_above_five"'),
+    ("class_counts", "ways"),
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "old", "new"),
+    [
+        ("params.yaml:6: neighbors.keep", "keep", "n_neighbors"),
+        ("params.yaml:10: fewshot.draws:", "draws", "episodes"),
+        ("params.yaml:10: fewshot.class_counts", "class_counts", "ways"),
+        ("params.yaml:9: knn.presets.0", "study", "paper"),
+    ],
+)
+def test_an_old_word_is_an_error_that_names_the_new_one(place, old, new):
+    with pytest.raises(StudyError) as caught:
+        parse_study(STUDY)
+    said = next(str(f) for f in caught.value.faults if f"found     {old}\n" in f"{f}\n")
+    assert place in said
+    assert "has another name now" in said
+    assert f"`{new}`" in said
+    assert "probeline upgrade" in said
+
+
+def test_upgrade_changes_the_words_and_nothing_else(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(STUDY)
+    text, changes = upgrade_study(path)
+    assert len(changes) == len(NEW)
+    assert path.read_text() == STUDY  # nothing is written by it
+    back = text
+    for old, new in NEW:
+        assert text.count(new) == 1
+        back = back.replace(new, old)
+    assert back == STUDY
+    path.write_text(text)
+    assert upgrade_study(path) == (text, [])
+
+
+def test_what_an_alias_repeats_is_changed_once(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(STUDY.replace("linear: {}", "linear: {}  # &few").replace("&all", "&few"))
+    assert len(upgrade_study(path)[1]) == len(NEW)
+
+
+def test_keys_of_records_keep_the_former_spelling():
+    """So that no record of a finished study is computed again."""
+    text = STUDY
+    for old, new in NEW:
+        text = text.replace(old, new)
+    study = parse_study(text)
+    assert settings_of(study, "knn") == {
+        "neighbors": {
+            "keep": 200,
+            "metric": ["euclidean", "cosine"],
+            "normalization": ["none", "zscore"],
+        },
+        "knn": {
+            "presets": ["study", "dino"],
+            "k": [],
+            "weighting": ["distance"],
+            "temperature": [0.07],
+            "tuned": False,
+        },
+    }
+    few = settings_of(study, "fewshot")["fewshot"]
+    assert (few["draws"], few["draws_above_five"], few["class_counts"]) == (3, 2, [2])
+    assert not {"episodes", "ways"} & set(few)
+
+
+def test_no_word_is_old_and_new_at_once():
+    assert not set(RENAMED_KEYS.values()) & {place[-1] for place in RENAMED_KEYS}
+    for names in RENAMED_VALUES.values():
+        assert not set(names) & set(names.values())
