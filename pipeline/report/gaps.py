@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cache.records import read_record
 from pipeline.embeddings.provenance import describe_audit
+from pipeline.embeddings.unavailable import unavailable
 from pipeline.finetuning.cells import not_run
 from pipeline.neighbors.data_checks import checks_path
 from pipeline.report.inputs import Inputs
@@ -62,6 +63,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
     cells = len(study.models) * len(study.datasets)
     return [
         missing_cells(inputs),
+        _without_weights(inputs),
         Gap(
             "Cells that are not fine-tuned",
             "The study does not ask for them, in its section `finetune`: they are not run, and no "
@@ -120,6 +122,18 @@ def missing_cells(inputs: Inputs) -> Gap:
         "statistic uses the models that have both scores, and says how many.",
         _missing(inputs),
         int(asked),
+    )
+
+
+def _without_weights(inputs: Inputs) -> Gap:
+    """Models that were left out, because their weights were not to be had."""
+    cells = [(d, m) for d in inputs.study.datasets for m in inputs.study.models]
+    return Gap(
+        "Models without weights",
+        "Their weights could not be fetched when the study ran, so they have no embeddings and no "
+        "score there. `probeline models fetch`, then `dvc repro`, mends that.",
+        tuple(f"{m} on {d}: {reason}" for d, m in cells if (reason := unavailable(d, m))),
+        len(cells),
     )
 
 

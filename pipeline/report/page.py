@@ -16,6 +16,7 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
+from pipeline.models.transform_origin import listed, not_given
 from pipeline.report import formats as report_formats
 from pipeline.report import sections, verdicts
 from pipeline.report.about import About
@@ -63,6 +64,11 @@ def render(inputs: Inputs) -> str:
             outside=inputs.datasets("out_of_domain"),
             answers=answer(inputs),
             missing=missing_cells(inputs),
+            not_given={
+                name: listed(parts)
+                for name, entry in inputs.study.models.items()
+                if (parts := not_given(entry))
+            },
             mean_target=MEAN_TARGET,
             coefficients=COEFFICIENT_WORDS,
             word=protocol_label,

@@ -336,3 +336,21 @@ def test_absent_results_say_what_to_run(path):
 def test_a_study_of_26_models_and_14_data_sets():
     store(make_study(models=26, inside=2, outside=12, variants=6), images=20)
     assert len(run()) < 15e6
+
+
+def test_a_checkpoint_of_ones_own_with_defaults_is_said_on_the_first_screen():
+    study = make_study(models=3, inside=1, outside=0)
+    store(study, statistics=False)
+    assert "transform not given" not in words_of(run())
+    models = dict(study.models)
+    for name, given in (("model0", {}), ("model1", {"mean": [0.5] * 3, "std": [0.5] * 3})):
+        models[name] = models[name].model_copy(update={"weights": "own.pth", **given})
+    store(study.model_copy(update={"models": models}), statistics=False)
+    words = words_of(run())
+    first = words[: words.index("Best model Which")]
+    assert "Image transform not given for 2 checkpoints: model0 (mean, std, crop and" in first
+    assert "model1 (crop and interpolation)" in first
+    provenance = words[words.index("who said") if "who said" in words else 0 :]
+    assert "(timm's default, not given)" in provenance
+    assert "mean 0.5 0.5 0.5, std 0.5 0.5 0.5 (given)" in provenance
+    assert "(recorded with these weights)" in provenance
