@@ -6,7 +6,12 @@ RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
 .PHONY: repro test test-gpu lint types install clean-environment
 
+# First what needs no stage: is the study sound, are the images those that were indexed, can weights be
+# had? Only a study that is not sound stops it.
 repro: $(VENV)/.installed
+	$(RUN) python -m stages.study
+	$(RUN) probeline datasets check --quiet
+	@$(RUN) probeline models fetch --left-out || true
 	$(RUN) dvc repro
 
 test: $(VENV)/.installed

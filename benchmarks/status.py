@@ -47,7 +47,7 @@ from stages.cli import main
 try:
     main(["status"])
 finally:
-    print("heavy:", *sorted({"torch", "timm", "sklearn", "zarr"} & sys.modules.keys()))
+    print("heavy:", *sorted({"torch", "timm", "sklearn", "pandas", "zarr"} & sys.modules.keys()))
 """
 IMPORTS = "import stages.cli, pipeline.planning.overview"
 
@@ -65,6 +65,8 @@ def make_study(models: int, datasets: int) -> Study:
         for seed in range(models)
     }
     params["transfer"], params["pretrain"] = {"sources": ["data_0"]}, {}
+    # Both name data sets and models that are replaced here.
+    params["fewshot"]["coarse"], params["finetune"] = {}, {}
     with open(PARAMS, "w", encoding="utf-8") as file:
         YAML().dump(params, file)
     shutil.copy(REPOSITORY / "dvc.yaml", "dvc.yaml")
@@ -168,7 +170,7 @@ def main() -> None:
     heavy = said.split("heavy:")[1].split() or ["none"]
     whole, imports = (statistics.median(side) for side in zip(*turns, strict=True))
     print(f"{options.models} models x {options.datasets} data sets of {options.images} images")
-    print(f"torch, timm, sklearn, zarr imported: {', '.join(heavy)}")
+    print(f"torch, timm, sklearn, pandas, zarr imported: {', '.join(heavy)}")
     print("| | median, s | lowest to highest |\n|---|---|---|")
     for label, side in (("probeline status", 0), ("its imports alone", 1)):
         seconds = sorted(turn[side] for turn in turns)

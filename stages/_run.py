@@ -20,6 +20,7 @@ import click
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.project.own_folders import refuse_links_out
+from stages._announce import announced
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +40,8 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
             signal.signal(signal.SIGTERM, _terminate)
         try:
             refuse_links_out()
-            return function(*args, **kwargs)
+            with announced():
+                return function(*args, **kwargs)
         except ProbelineError as error:
             print(_paint(error), file=sys.stderr)
             sys.exit(1)

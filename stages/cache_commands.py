@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from cache.cell import Cell
-from cache.errors import CellCorruptError, CellMissingError
+from cache.errors import CellCorruptError, CellMissingError, ProbelineError
 from cache.removal import remove_cell, size_of
 from cache.verify import verify as verify_cell
 from pipeline.planning.overview import cells_on_disk, roles_of_cells
@@ -156,23 +156,58 @@ def _remove_what_was_made_of(dataset: str, model: str) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--dataset", required=True, help="The data set's name in params.yaml.")
 @click.option("--model", required=True, help="The model's name in params.yaml.")
+@click.option(
+    "--features", multiple=True, metavar="PATTERN",
+    help="Which columns of a Parquet file are features, e.g. 'f*'; may be repeated.",
+)  # fmt: skip
 @explain_errors
-def import_(folder: Path, dataset: str, model: str) -> None:
+def import_(folder: Path, dataset: str, model: str, features: tuple[str, ...]) -> None:
     """Bring your own embeddings: FOLDER holds train and val as `export` writes them.
 
     For each split either SPLIT.npy (samples x features) with SPLIT.csv (columns class or label,
-    and optionally id), or SPLIT.parquet with the same columns and one per feature.
+    and optionally id and group), or SPLIT.parquet with the same columns and either one per feature,
+    numbered like f0, f1 …, or one of lists.
     """
     from pipeline.datasets.imported import import_embeddings
 
-    kept = import_embeddings(folder, dataset, model)
-    click.echo(f"kept in {kept}. In params.yaml:")
-    click.echo(f"  datasets:  {dataset}: {{source: imported, role: in_domain}}")
-    click.echo(f"  models:    {model}: {{architecture: imported, weights: imported}}")
-    click.echo(
-        f"then `dvc repro`; after importing anew, `dvc repro -f index@{dataset} "
-        f"extract@{dataset}` first"
-    )
+    study = load_study()
+    known, entry = study.datasets.get(dataset), study.models.get(model)
+    if entry is not None and entry.weights != "imported":
+        raise ProbelineError(
+            f"params.yaml: models.{model}",
+            "is another model, which is not imported",
+            found=entry.architecture,
+            remedy="give the imported one another name with --model",
+        )
+    kept = import_embeddings(folder, dataset, model, features)
+    for split, found in kept.splits.items():
+        classes = sorted(set(found.samples.classes))
+        some = ", ".join(classes[:5]) + ", …" * (len(classes) > 5)
+        rows, width = found.features.shape
+        click.echo(
+            f"{split}: {rows:,} samples x {width:,} features, {len(classes):,} classes ({some}), "
+            f"from {found.origin}"
+        )
+        for note in found.notes:
+            click.echo(f"{split}: {note}")
+    click.echo(f"kept in {kept.folder}")
+    for warning in kept.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if known is None or entry is None:
+        click.echo("add to params.yaml:")
+        if known is None:
+            click.echo(f"datasets:\n  {dataset}: {{source: imported, role: in_domain}}")
+        if entry is None:
+            click.echo(f"models:\n  {model}: {{architecture: imported, weights: imported}}")
+    if kept.changed is None:
+        click.echo("then `dvc repro`" if known is None or entry is None else "now `dvc repro`")
+    elif kept.changed:
+        click.echo(
+            "other embeddings were imported under this name before; DVC does not see that: "
+            f"`dvc repro -f index@{dataset} extract@{dataset}`, then `dvc repro`"
+        )
+    else:
+        click.echo("the same embeddings were imported before: nothing has changed")
 
 
 @cache.command()

@@ -15,8 +15,7 @@ import click
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.project.paths import PARAMS, STUDIES
-from pipeline.study import protocol_list
-from pipeline.study.params import load_study, parse_study, upgrade_study
+from pipeline.study.params import parse_study, upgrade_study
 from stages._run import explain_errors
 from stages.cache_commands import cache
 from stages.datasets_commands import datasets
@@ -24,7 +23,7 @@ from stages.figures_commands import figures
 from stages.models_commands import models
 from stages.plan_command import plan
 from stages.scores_commands import scores
-from stages.table import print_table
+from stages.status_command import status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,43 +43,8 @@ main.add_command(scores)
 main.add_command(models)
 main.add_command(datasets)
 main.add_command(plan)
+main.add_command(status)
 main.add_command(figures)
-
-
-@main.command(short_help="Say what is cached, missing or stale, and why.")
-@explain_errors
-def status() -> None:
-    """Say what is cached, what is missing and what is stale, and why."""
-    from pipeline.planning.overview import study_overview
-
-    study = load_study()
-    overview = study_overview(study)
-    total = len(study.models)
-    print_table(
-        ["data set", "embeddings", *overview.protocols],
-        [
-            [
-                d.name,
-                f"{d.cached}/{total}",
-                *(f"{n}/{of}" if (of := d.asked[p]) else "not run" for p, n in d.records.items()),
-            ]
-            for d in overview.datasets
-        ],
-    )
-    for protocol in protocol_list.PROTOCOLS:
-        for line in protocol.not_run(study):
-            click.echo(f"{protocol.label} not run: {line}")
-    todo = [line for d in overview.datasets for line in d.todo]
-    if todo:
-        click.echo("\nnot up to date:")
-        for line in todo:
-            click.echo(f"  {line}")
-        click.echo("\n`dvc repro` computes these and nothing else.")
-    else:
-        click.echo(
-            f"\nall {total * len(study.datasets)} cells are cached and scored; `dvc status` says "
-            "whether tables and report are of them"
-        )
 
 
 @main.command(short_help="Give an old study the words of today, its comments kept.")

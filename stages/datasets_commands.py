@@ -30,7 +30,7 @@ def datasets(context: click.Context) -> None:
         try:
             index = read_index(name)
             counts = [f"{len(index.split(s)):,}" for s in ("train", "val")]
-            counts += [str(len(index.classes)), "; ".join(index.remarks)]
+            counts += [str(len(index.classes)), "; ".join(index.said)]
         except ProbelineError as error:
             counts = ["", "", "", error.problem]
         rows.append([name, dataset.source, dataset.role, *counts])
@@ -71,10 +71,19 @@ def show_dataset(name: str) -> None:
 
 
 @datasets.command("check")
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--quiet", is_flag=True, help="Without NAME: only data sets that have changed.")
 @explain_errors
-def check_dataset(name: str) -> None:
-    """Read a data set of the study as the index stage does, compare, and keep nothing."""
+def check_dataset(name: str | None, quiet: bool) -> None:
+    """Compare data sets with what was indexed.
+
+    With NAME: read every image as the index stage does, compare, and keep nothing. Without: look at
+    the number, sizes and times of change of all data sets' files, and read only what has another
+    time and the same size.
+    """
+    if name is None:
+        _look_at_all(quiet=quiet)
+        return
     from pipeline.datasets.index import differing_samples, read_index
     from pipeline.datasets.indexing import build_index
     from pipeline.project.paths import index_path
@@ -82,8 +91,10 @@ def check_dataset(name: str) -> None:
     study = load_study()
     require_dataset(study, name)
     index = build_index(name, study.datasets[name])
-    for remark in index.remarks:
-        click.echo(f"warning: {remark}")
+    for note in index.warnings:
+        click.echo(f"warning: {note}")
+    for note in index.notes:
+        click.echo(note)
     if index_path(name).exists() and (changed := differing_samples(index, read_index(name))):
         click.echo(
             f"warning: {len(changed)} images are not as they were indexed, e.g. {changed[0]}: "
@@ -94,6 +105,22 @@ def check_dataset(name: str) -> None:
         f"{name}: {counts['train']:,} train and {counts['val']:,} val images of "
         f"{len(index.classes):,} classes; every one can be read"
     )
+
+
+def _look_at_all(*, quiet: bool) -> None:
+    """A line for each data set."""
+    from pipeline.datasets.watched_files import is_watchable
+    from pipeline.datasets.watching import look_closely
+
+    for name, dataset in load_study().datasets.items():
+        found = look_closely(name, dataset)
+        if found is None:
+            if not quiet:
+                here = is_watchable(name, dataset)
+                click.echo(f"{name}: {'not indexed yet' if here else 'no images to look at here'}")
+        elif found.differs or not quiet:
+            of = "" if found.differs else f", {found.of:,} files"
+            click.echo(f"{'warning: ' if found.differs else ''}{found}{of}")
 
 
 @datasets.command("prepare")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from cache.errors import ProbelineError
 from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import cell_status
 from pipeline.embeddings.provenance import describe_audit, recorded_audit
+from pipeline.embeddings.unavailable import reason, record_unavailable
 from pipeline.study.params import load_study
 from stages._run import Tally, explain_errors, say
 from stages.of_dataset import named_dataset
@@ -40,6 +43,7 @@ def main(dataset: str | None) -> None:
 
         write_imported_cells(study, index, name)
     to_run = [name for name in missing if name not in imported]
+    absent: dict[str, ProbelineError] = {}
     if to_run and study.datasets[dataset].source == "imported":
         raise ProbelineError(
             f"data set {dataset}",
@@ -51,12 +55,33 @@ def main(dataset: str | None) -> None:
     if to_run:
         # Only now: a stage that has nothing to do must not spend seconds on importing torch.
         from pipeline.embeddings.missing import extract_models
+        from pipeline.models.fetching import fetch_models, together
 
-        computed = extract_models(study, index, to_run)
+        absent = fetch_models({name: study.models[name] for name in to_run})
+        if absent and len(absent) == len(study.models):
+            raise together(absent, "can't be fetched, and the study has no others")
+        _warn(f"extract {dataset}", absent)
+        computed = extract_models(study, index, [name for name in to_run if name not in absent])
         tally.computed += len(computed)
         _say_audits(dataset, computed)
-    tally.cached = len(study.models) - tally.computed
+    record_unavailable(dataset, absent)
+    tally.cached = len(study.models) - tally.computed - len(absent)
     tally.close()
+    if absent:
+        say(f"extract {dataset}", f"{len(absent)} without weights: {', '.join(absent)}")
+
+
+def _warn(stage: str, absent: Mapping[str, ProbelineError]) -> None:
+    """All that could not be fetched, together, before anything runs; the rest goes on."""
+    if not absent:
+        return
+    click.echo(
+        f"warning: {stage}: the weights of {len(absent)} "
+        f"model{'s' * (len(absent) != 1)} can't be fetched; the others go on", err=True
+    )  # fmt: skip
+    for name, error in absent.items():
+        click.echo(f"  {name}: {reason(error)}\n    to mend: {error.remedy}", err=True)
+    click.echo("  then: `probeline models fetch`, and `dvc repro`", err=True)
 
 
 def _say_audits(dataset: str, models: list[str]) -> None:

@@ -10,6 +10,7 @@ import click
 from cache.files import write_durably
 from pipeline.datasets.index import write_index
 from pipeline.datasets.indexing import build_index
+from pipeline.datasets.watching import remember, see
 from pipeline.project.paths import name_path
 from pipeline.study.params import load_study
 from stages._run import explain_errors, say
@@ -24,12 +25,17 @@ def main(dataset: str | None) -> None:
     start = time.monotonic()
     study = load_study()
     dataset = named_dataset(study, "index", dataset)
-    index = build_index(dataset, study.datasets[dataset])
+    entry = study.datasets[dataset]
+    seen = see(dataset, entry)
+    index = build_index(dataset, entry)
     write_index(index)
+    remember(index, entry, seen)
     write_durably(name_path(dataset), f"{dataset}\n".encode())
     counts = Counter(index.table["split"])
-    for remark in index.remarks:
-        say(f"index {dataset}", f"warning: {remark}")
+    for note in index.warnings:
+        say(f"index {dataset}", f"warning: {note}")
+    for note in index.notes:
+        say(f"index {dataset}", note)
     say(
         f"index {dataset}",
         f"{counts['train']:,} train and {counts['val']:,} val images of {len(index.classes)} "

@@ -1,14 +1,17 @@
-"""Commands that look at models: `probeline models zoo | show | check`."""
+"""Commands that look at models: `probeline models zoo | show | check | fetch`."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from cache.errors import ProbelineError
 from pipeline.models.settings import Model
+from pipeline.models.transform_origin import listed, not_given, transform_parts
 from pipeline.models.zoo import zoo_model, zoo_names
 from pipeline.study.params import load_study
 from stages._run import explain_errors
@@ -70,10 +73,13 @@ def list_zoo(family: str | None) -> None:
 def show_model(name: str) -> None:
     """Everything known of a model of the study, or of the zoo."""
     entry = _entry(name)
+    parts = transform_parts(entry, _known_transform(name, entry))
+    own = {"source", *(part.name for part in parts)}
     rows = [
         [key, str(value)]
-        for key, value in entry.model_dump(exclude_defaults=True, exclude={"source"}).items()
+        for key, value in entry.model_dump(exclude_defaults=True, exclude=own).items()
     ]
+    rows += [[part.name, str(part)] for part in parts]
     rows += [[key, str(value)] for key, value in entry.source.model_dump().items() if value]
     if name in zoo_names():
         rows += [[key, str(value)] for key, value in zoo_model(name).facts.items()]
@@ -81,6 +87,7 @@ def show_model(name: str) -> None:
         there = "on this disk" if Path(entry.weights_file).exists() else "not on this disk yet"
         rows.append([there, entry.weights_file])
     print_table(["", name], rows)
+    _warn_of_defaults(name, entry)
 
 
 @models.command("check")
@@ -91,7 +98,69 @@ def check_models(names: tuple[str, ...]) -> None:
     from pipeline.models.check import check_model
 
     for name in names:
-        click.echo(check_model(name, _entry(name)))
+        entry = _entry(name)
+        click.echo(check_model(name, entry))
+        _warn_of_defaults(name, entry)
+
+
+@models.command("fetch")
+@click.argument("names", nargs=-1)
+@click.option("--left-out", is_flag=True, help="Only models that an earlier run had to leave out.")
+@explain_errors
+def fetch(names: tuple[str, ...], left_out: bool) -> None:
+    """Download all weights that the study, or the models NAMED, still lack, before anything runs.
+
+    All are tried; those that can't be had are listed together, with the file, and where to put it
+    by hand. The exit status is then 1. `dvc repro` computes what an earlier run had to leave out.
+    """
+    from pipeline.embeddings.unavailable import forget_unavailable, unavailable
+
+    study = load_study()
+    wanted = {name: _entry(name) for name in names} or dict(study.models)
+    if left_out:
+        wanted = {
+            name: entry
+            for name, entry in wanted.items()
+            if any(unavailable(dataset, name) for dataset in study.datasets)
+        }
+        if not wanted:
+            return
+    from pipeline.models.fetching import fetch_models, together  # imports torch
+
+    absent = fetch_models(wanted)
+    here = [name for name in wanted if name not in absent]
+    datasets = forget_unavailable(name for name in here if name in study.models)
+    click.echo(f"{len(here)} of {len(wanted)} models have all their files here")
+    if datasets:
+        click.echo(f"`dvc repro` now computes what was left out on {', '.join(sorted(datasets))}")
+    if absent:
+        raise together(absent, "can't be fetched")
+
+
+def _known_transform(name: str, entry: Model) -> Mapping[str, Any] | None:
+    """As the model's card says it; else by a look at its network, which imports torch."""
+    from pipeline.models.cards import find_card
+
+    if all(part.value for part in transform_parts(entry)):
+        return None
+    try:
+        card = find_card(name, entry)
+    except ProbelineError:  # the checkpoint is not here
+        card = None
+    if card is not None:
+        return card.transform
+    from pipeline.models.sizes import network_size
+
+    size = network_size(name, entry)
+    return None if size is None else size.transform
+
+
+def _warn_of_defaults(name: str, entry: Model) -> None:
+    if missing := not_given(entry):
+        click.echo(
+            f"warning: {name} is a checkpoint of your own, and {listed(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} timm's default: give what it was trained with"
+        )
 
 
 def _entry(name: str) -> Model:

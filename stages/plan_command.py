@@ -1,19 +1,32 @@
-"""`probeline plan`: what `dvc repro` is going to cost."""
+"""`probeline plan`: what `dvc repro` is going to cost, and what would stop it."""
 
 from __future__ import annotations
 
-import datetime as dt
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
+import psutil
 
-from pipeline.planning.planned_downloads import PlannedDownloads
+from cache.errors import ProbelineError
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
 from stages._run import explain_errors
 from stages.table import print_table
 
-_HEADER = ["data set", "train", "val", "models to run", "forward passes", "disk", "time"]
+if TYPE_CHECKING:
+    from pipeline.finetuning.planning import FinetunePlan
+    from pipeline.planning.plan import DatasetPlan
+    from pipeline.planning.planned_downloads import PlannedDownloads
+    from pipeline.planning.survey import Survey
+
+_HEADER = [
+    *("data set", "images", "train", "val", "models to run", "forward passes", "disk", "time")
+]
+
+MOST_NAMED = 8
+"""Models that one line names."""
 
 
 @click.command(short_help="Say what `dvc repro` will fetch, extract and take.")
@@ -24,43 +37,89 @@ _HEADER = ["data set", "train", "val", "models to run", "forward passes", "disk"
 def plan(measure: bool) -> None:
     """Say what `dvc repro` still has to fetch and extract, how much disk that takes, and how long.
 
-    Times are of forward passes, at the rates measured in this project. Needs no data and no
-    weights; --measure builds networks with random weights, which takes some seconds for each.
+    Lists the images' folders, and checks that paths and weights are there. Times are of forward
+    passes: at the rates measured in this project, else reckoned from the networks' multiply-adds
+    and two seconds of trial on this machine; --measure times each network. Needs no weights. Ends
+    with status 1 if something would stop `dvc repro`.
     """
-    from pipeline.planning.plan import finetune_plan
-    from pipeline.planning.plan import plan as make_plan
-    from pipeline.planning.planned_downloads import planned_downloads
+    from pipeline.planning.overview import data_lines
+    from pipeline.planning.question import open_question
+    from pipeline.planning.survey import survey
 
     study = load_study()
-    plans = make_plan(study, _probed(study) if measure else None)
+    found = survey(study, _probed(study) if measure else None)
+    _print_datasets(found)
+    for line in data_lines(study):
+        click.echo(line)
+    _say_times(study, found)
+    _say_downloads(found.downloads)
+    _say_training(study, found.training)
+    free = psutil.virtual_memory().available
+    for stage in found.memory:
+        click.echo(
+            f"memory of {stage.stage}: about {_disk(stage.size)} ({stage.why})"
+            + (f"; MORE than the {_disk(free)} that are free here" if stage.size > free else "")
+        )
+    if found.transforms:
+        click.echo("\nimages, as the networks see them:")
+        for line, names in found.transforms.items():
+            click.echo(f"  {_some(names)}: {line}")
+    _warn_of_defaults(study)
+    if lacking := open_question(study):
+        click.echo("\n" + "\n".join(lacking))
+    if found.problems:
+        click.echo("")
+        raise _all_problems(found.problems)
+
+
+def _print_datasets(found: Survey) -> None:
     rows = [
         [
             p.name,
+            found.counted[p.name].how or "?",
             *map(_count, (p.train, p.val, p.missing, p.passes)),
             _disk(p.size),
-            _time(p.seconds),
+            _time(p.seconds, about=bool(found.reckoned)),
         ]
-        for p in plans
+        for p in found.plans
     ]
-    missing, passes, size, seconds = (
-        sum(getattr(p, name) for p in plans) for name in ("missing", "passes", "size", "seconds")
-    )
-    rows.append(["all", "", "", _count(missing), _count(passes), _disk(size), _time(seconds)])
+    missing, passes, size, seconds = _totals(found.plans)
+    rows.append(
+        ["all", "", "", "", _count(missing), _count(passes), _disk(size),
+         _time(seconds, about=bool(found.reckoned))]
+    )  # fmt: skip
     print_table(_HEADER, rows)
-    _say_downloads(planned_downloads(study))
-    if study.pretrain:
-        epochs = sum(entry.epochs for entry in study.pretrain.values())
-        click.echo(f"{len(study.pretrain)} models to pre-train, {epochs:,} epochs in all")
-    unknown = passes + size + seconds
-    if study.finetune.enabled:
-        trained = finetune_plan(study)
-        unknown += trained.images + trained.seconds
+    if math.isnan(passes + size + seconds):
+        click.echo("? is not known yet: no images to list, or a hub's network")
+
+
+def _totals(plans: Sequence[DatasetPlan]) -> list[float]:
+    names = ("missing", "passes", "size", "seconds")
+    return [sum(getattr(p, name) for p in plans) for name in names]
+
+
+def _say_times(study: Study, found: Survey) -> None:
+    """How times were found; and remember them for the stages' own announcements."""
+    from pipeline.planning.stage_order import stage_order
+    from pipeline.planning.stage_times import in_words, record_plan, stage_times
+
+    if found.speed is not None:
         click.echo(
-            f"{trained.runs} runs of fine-tuning, {trained.epochs:,} epochs of "
-            f"{_count(trained.images)} images in all, about {_time(trained.seconds)} of one device"
+            f"{_some(found.reckoned)}: time reckoned at {found.speed.convolutions:,.0f} GMAC a "
+            f"second for convolutions and {found.speed.products:,.0f} for transformers, within a "
+            "factor of about two; reading and decoding images comes on top"
         )
-    if math.isnan(unknown):
-        click.echo("? is not known yet: images not indexed, or a model that never ran here")
+    record_plan({f"extract@{p.name}": p.seconds for p in found.plans if p.seconds == p.seconds})
+    times = stage_times()
+    stages = [s for s in stage_order(study.datasets) if not s.startswith("extract@")]
+    known = [times[stage] for stage in stages if stage in times]
+    if known:
+        click.echo(
+            f"{len(known)} of the {len(stages)} stages other than extract took "
+            f"{in_words(sum(known))} when they last ran here"
+        )
+    else:
+        click.echo(f"how long the {len(stages)} other stages take is known once they have run here")
 
 
 def _probed(study: Study) -> dict[str, tuple[float, int]]:
@@ -77,19 +136,67 @@ def _probed(study: Study) -> dict[str, tuple[float, int]]:
 
 def _say_downloads(planned: PlannedDownloads) -> None:
     if planned.checkpoints:
-        size = "of unknown size"
-        if not math.isnan(planned.checkpoint_bytes):
-            size = f"at least {_disk(planned.checkpoint_bytes)}, by their backbones' parameters"
-        click.echo(f"{planned.checkpoints} checkpoints to fetch, {size}")
+        size = _at_least(planned.checkpoint_bytes)
+        click.echo(f"{_many(planned.checkpoints, 'checkpoint')} to fetch, {size}")
     if planned.of_hubs:
-        click.echo(
-            f"{planned.of_hubs} models with timm's or a hub's own weights, which these fetch"
-        )
+        weights = _many(planned.of_hubs, "file of weights", "files of weights")
+        click.echo(f"{weights} to fetch of timm or a hub, {_at_least(planned.hub_bytes)}")
     if planned.datasets:
         click.echo(
-            f"{len(planned.datasets)} known data sets are not there, archives of about "
+            f"{_many(len(planned.datasets), 'known data set')} to prepare, archives of about "
             f"{_disk(planned.dataset_bytes)}: see `probeline datasets prepare NAME`"
         )
+
+
+def _say_training(study: Study, trained: FinetunePlan | None) -> None:
+    if study.pretrain:
+        epochs = sum(entry.epochs for entry in study.pretrain.values())
+        click.echo(f"{len(study.pretrain)} models to pre-train, {epochs:,} epochs in all")
+    if trained is not None:
+        click.echo(
+            f"{trained.runs} runs of fine-tuning, {trained.epochs:,} epochs of "
+            f"{_count(trained.images)} images in all, about {_time(trained.seconds)} of one device"
+        )
+
+
+def _warn_of_defaults(study: Study) -> None:
+    from pipeline.models.transform_origin import listed, not_given
+
+    for name, entry in study.models.items():
+        if missing := not_given(entry):
+            click.echo(
+                f"warning: {name} is a checkpoint of your own, used with timm's default "
+                f"{listed(missing)}: give what it was trained with"
+            )
+
+
+def _all_problems(problems: Sequence[ProbelineError]) -> ProbelineError:
+    """What would stop the run, together; a single one as it is."""
+    if len(problems) == 1:
+        return problems[0]
+    return ProbelineError(
+        "params.yaml",
+        f"{len(problems)} things would stop `dvc repro`",
+        found="\n            ".join(
+            f"{e.place}: {e.problem}" + (f" ({e.found})" if e.found else "") for e in problems
+        ),
+        remedy="\n            ".join(dict.fromkeys(e.remedy for e in problems if e.remedy)),
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _many(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
+
+
+def _at_least(size: float) -> str:
+    if math.isnan(size):
+        return "of unknown size"
+    return f"at least {_disk(size)}, by their networks' parameters"
 
 
 def _count(number: float) -> str:
@@ -97,8 +204,14 @@ def _count(number: float) -> str:
 
 
 def _disk(size: float) -> str:
-    return "?" if math.isnan(size) else f"{size / 1e9:,.3f} GB"
+    if math.isnan(size):
+        return "?"
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
-def _time(seconds: float) -> str:
-    return "?" if math.isnan(seconds) else str(dt.timedelta(seconds=round(seconds)))
+def _time(seconds: float, *, about: bool = False) -> str:
+    from pipeline.planning.stage_times import in_words
+
+    if math.isnan(seconds) or not seconds:
+        return "?" if seconds else "0 s"
+    return f"{'about ' if about else ''}{in_words(seconds)}"

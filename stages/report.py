@@ -12,6 +12,7 @@ from pipeline.report.inputs import load_inputs
 from pipeline.report.page import render
 from pipeline.report.summary import summarise
 from pipeline.study.params import load_study
+from stages._answer import print_answer
 from stages._run import explain_errors, say
 
 
@@ -23,8 +24,10 @@ def main() -> None:
     inputs = load_inputs(load_study())
     page = render(inputs).encode()
     write_durably(REPORT, page)
-    write_durably(SUMMARY, summarise(inputs).encode())
+    summary = summarise(inputs)
+    write_durably(SUMMARY, summary.encode())
     say("report", f"{REPORT}, {len(page) / 1e6:.1f} MB, {time.monotonic() - start:.1f} s")
+    print_answer(summary, REPORT)
 
 
 if __name__ == "__main__":

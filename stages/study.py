@@ -2,13 +2,14 @@
 
 It also keeps the folders that other stages read, also where a study names no data set: a study of
 imported scores alone has nothing to index and to extract, and DVC runs no stage whose dependency
-does not exist.
+does not exist. The indexes of data sets that have left the study are put aside.
 """
 
 from __future__ import annotations
 
 import click
 
+from pipeline.datasets.left_indexes import sort_indexes
 from pipeline.project.paths import EMBEDDINGS, INDEX, PROVENANCE
 from pipeline.study.params import load_study
 from stages._run import explain_errors, keep_folder, say
@@ -19,9 +20,12 @@ from stages._run import explain_errors, keep_folder, say
 def main() -> None:
     """Check the study, then keep each folder."""
     study = load_study()
+    left = sort_indexes(study.datasets)
     for folder in (INDEX, EMBEDDINGS, PROVENANCE):
         keep_folder(folder)
     say("study", f"{len(study.models)} models, {len(study.datasets)} data sets")
+    if left:
+        say("study", f"the index of {', '.join(left)} is kept aside, until a study names it again")
 
 
 if __name__ == "__main__":

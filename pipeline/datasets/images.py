@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import struct
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from cache.errors import ProbelineError
+from pipeline.datasets.grey import Deep
 
 DECODER = "rgb-2"
 """Names the rules below; part of every key, so that changing them changes the key."""
@@ -17,10 +24,18 @@ DECODER = "rgb-2"
 MAX_PIXELS = 178_956_970
 """Larger images are refused before they are decoded (decompression bombs)."""
 
-SUFFIXES = frozenset(
+# A sound picture may carry long texts (the workflow that drew it) and colour profiles: Pillow's
+# own limits are 1 MB and 64 MB. Still bounded, as a few compressed bytes can promise any length.
+PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20
+PngImagePlugin.MAX_TEXT_MEMORY = 64 * 2**20
+
+HEIF_SUFFIXES = frozenset([".heic", ".heif", ".hif"])
+
+SUFFIXES = HEIF_SUFFIXES | frozenset(
     [
         ".jpg",
         ".jpeg",
+        ".jpe",
         ".png",
         ".bmp",
         ".webp",
@@ -30,10 +45,48 @@ SUFFIXES = frozenset(
         ".ppm",
         ".pgm",
         ".pbm",
+        ".pnm",
         ".jfif",
         ".avif",
     ]
 )
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "AVIF")
+"""Pillow's parsers that may look at a file, whatever it is called: those of `SUFFIXES` alone."""
+
+NEEDS_HEIF = "install it: pip install -e '.[heif]'"
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+_STARTS = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"GIF8": "GIF",
+    b"RIFF": "WebP",
+    b"BM": "BMP",
+}
+"""First bytes of kinds that are read: what starts so and is not, is of an odd form or damaged."""
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image upright, by its orientation in EXIF."""
+
+_ORIENTATION = 274
+
+_PART = 2**18
+"""Pixels of grey that are scaled at once."""
+
+_BAD_FILE = "replace or delete the file, then index the data set again"
+_ODD_FILE = "save it as PNG or JPEG; or leave out such files with `on_bad_image: skip`"
 
 
 class BadImageError(ProbelineError, ValueError):
@@ -67,15 +120,15 @@ class _Quiet:
 
 
 _quiet = _Quiet()
+_plugins = threading.Lock()
 
 
-def decode(data: bytes, place: str) -> Image.Image:
+def decode(data: bytes, place: str, white: float | None = None) -> Image.Image:
     """Decode an image file to RGB, upright, 8 bits a channel.
 
     EXIF orientation is applied. Palettes are resolved. Transparency is laid over white (a plain
     conversion shows whatever colour hides under transparent pixels, often black on black).
-    16-bit grey is scaled, not clipped; floating-point grey is taken as 0 to 1, 0 to 255 or 0 to
-    65,535, the narrowest that holds the image. CMYK is converted.
+    Grey of more than 8 bits is scaled, not clipped. CMYK is converted.
 
     Parameters
     ----------
@@ -83,63 +136,217 @@ def decode(data: bytes, place: str) -> Image.Image:
         The file's content.
     place : str
         Names the file in errors.
+    white : float, optional
+        The brightness that is white in grey images of more than 8 bits, as the data set's index
+        holds it. Without it (indexes made before there was one), 65,535 for whole numbers; for
+        floating-point numbers 1, 255 or 65,535, the narrowest that holds the image.
 
     Raises
     ------
     BadImageError
-        When the file is empty, not an image, cut short, larger than `MAX_PIXELS`, or holds
-        negative or undefined brightness.
+        When the file is empty, not an image, cut short, larger than `MAX_PIXELS`, brighter than
+        `white`, of negative or undefined brightness, or anything else keeps it from being decoded.
     """
-    if not data:
-        raise _bad(place, "the file is empty", "0 bytes")
-    try:
-        # Pillow warns of sizes below our own limit, and of harmless oddities of metadata.
-        with _quiet, Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise _bad(
-                    place,
-                    "the image is too large",
-                    f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
-                )
-            image.load()
-            return _to_rgb(ImageOps.exif_transpose(image), place)
-    except BadImageError:
-        raise
-    except UnidentifiedImageError:
-        raise _bad(place, "is not an image", f"bytes that start with {data[:12]!r}") from None
-    except Image.DecompressionBombError as error:
-        raise _bad(place, "the image is too large", str(error)) from None
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError) as error:
-        # Pillow's decoders raise all of these on damaged files.
-        raise _bad(place, "the image is damaged", f"{error} ({len(data)} bytes)") from None
+    with _explained(data, place):
+        return _to_rgb(_load(data, place), place, white)
 
 
-def _to_rgb(image: Image.Image, place: str) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        if not np.isfinite(values).all() or values.min(initial=0) < 0:
+def examine(data: bytes, place: str) -> Deep | None:
+    """Decode an image; what is known of its brightness, if that has more than 8 bits.
+
+    Raises
+    ------
+    BadImageError
+        As `decode`.
+    """
+    with _explained(data, place):
+        image = _load(data, place)
+        if _is_deep(image):
+            return Deep(image.mode == "F", _brightest(np.asarray(image), place))
+        _to_rgb(image, place, None)
+        return None
+
+
+def can_read_heif() -> bool:
+    """Whether the package for HEIC and HEIF is there."""
+    return bool(_heif())
+
+
+def _load(data: bytes, place: str) -> Image.Image:
+    """The image as it is stored, decoded and upright."""
+    formats = (*FORMATS, *_heif()) if _is_heif(data) else FORMATS
+    _make_ready()
+    # Pillow warns of sizes below our own limit, and of harmless oddities of metadata.
+    with _quiet, Image.open(io.BytesIO(data), formats=formats) as image:
+        if image.width * image.height > MAX_PIXELS:
             raise _bad(
                 place,
-                "the image is not grey from black upwards",
-                f"brightness from {values.min(initial=0):g} to {values.max(initial=0):g}",
+                "the image is too large",
+                f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
             )
-        scales = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
-        full = next((s for s in scales if values.max(initial=0) <= s), scales[-1])
-        grey = np.clip(np.rint(values * (255.0 / full)), 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
+        image.load()
+        turn = _UPRIGHT.get(_orientation(image))
+        return image.copy() if turn is None else image.transpose(turn)
+
+
+def _is_heif(data: bytes) -> bool:
+    """By its first bytes, which some AVIF files share."""
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
+
+
+def _orientation(image: Image.Image) -> int:
+    """As EXIF gives it; 1 where that can't be read: a camera's odd metadata lose no image."""
+    try:
+        said = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - parsers of metadata raise whatever they like
+        return 1
+    return said if isinstance(said, int) else 1
+
+
+@functools.cache
+def _make_ready() -> None:
+    with _plugins:  # two threads at once would see half of them
+        Image.init()
+
+
+@functools.cache
+def _heif() -> tuple[str, ...]:
+    """The name of the parser for HEIC and HEIF; nothing where the package is not installed."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return ()
+    with _plugins:
+        Image.init()
+        pillow_heif.register_heif_opener()
+    return ("HEIF",)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether it is grey, of more than 8 bits."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _brightest(values: NDArray[Any], place: str) -> float:
+    """The largest brightness, if all are numbers from 0 upwards."""
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))  # NaN where any is NaN
+    if not np.isfinite([low, high]).all() or low < 0:
+        raise _bad(
+            place,
+            "the image is not grey from black upwards",
+            f"brightness from {low:g} to {high:g}",
+        )
+    return high
+
+
+def _scaled(values: NDArray[Any], white: float) -> NDArray[np.uint8]:
+    """Brightness as 0 to 255; a part at a time, as it takes eight bytes a pixel on its way."""
+    grey = np.empty(values.shape, np.uint8)
+    rows = max(1, _PART // max(1, values.shape[1]))
+    for start in range(0, len(values), rows):
+        part = values[start : start + rows].astype(np.float64)
+        part *= 255.0 / white
+        np.rint(part, out=part)
+        grey[start : start + rows] = np.clip(part, 0, 255, out=part)
+    return grey
+
+
+def _to_rgb(image: Image.Image, place: str, white: float | None) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if _is_deep(image):
+        values = np.asarray(image)
+        peak = _brightest(values, place)
+        if white is None:
+            scales = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)
+            white = next((s for s in scales if peak <= s), scales[-1])
+        elif peak > white:
+            raise BadImageError(
+                place,
+                "the image is brighter than the data set's white",
+                expected=f"brightness of at most {white:g}",
+                found=f"{peak:g}",
+                remedy="leave the image out, or say what is white in this data set: `white: "
+                f"{peak:g}` or more, in its section of params.yaml",
+            )
+        return Image.fromarray(_scaled(values, white)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         over = image.convert("RGBA")
-        white = Image.new("RGBA", over.size, "white")
-        return Image.alpha_composite(white, over).convert("RGB")
+        background = Image.new("RGBA", over.size, "white")
+        return Image.alpha_composite(background, over).convert("RGB")
     return image.convert("RGB")
 
 
-def _bad(place: str, problem: str, found: str) -> BadImageError:
+@contextmanager
+def _explained(data: bytes, place: str) -> Iterator[None]:
+    """Whatever Pillow or one of its plugins raises becomes an error that names the matter."""
+    if not data:
+        raise _bad(place, "the file is empty", "0 bytes")
+    try:
+        yield
+    except BadImageError:
+        raise
+    except UnidentifiedImageError:
+        if _is_heif(data) and not _heif():
+            raise BadImageError(
+                place,
+                "this HEIC image needs the package `pillow-heif`",
+                found=f"bytes that start with {data[:12]!r}",
+                remedy=NEEDS_HEIF,
+            ) from None
+        kind = next((kind for start, kind in _STARTS.items() if data.startswith(start)), "")
+        raise BadImageError(
+            place,
+            f"this {kind} image can't be opened: it is of a form that is not read, or damaged"
+            if kind
+            else "is not an image of a kind that is read",
+            expected=", ".join(FORMATS),
+            found=f"bytes that start with {data[:12]!r}",
+            remedy=_ODD_FILE if kind else _BAD_FILE,
+        ) from None
+    except Exception as error:  # noqa: BLE001 - decoders raise RuntimeError, struct.error, …
+        raise _matter(error, data, place) from None
+
+
+_DAMAGE = (
+    "truncated", "broken", "corrupt", "damaged", "checksum", "unrecognized data", "unexpected end",
+    "premature", "cannot read", "not enough", "cut short", "crc",
+)  # fmt: skip
+"""Words of Pillow and its libraries for bytes that are missing or wrong."""
+
+
+_METADATA = ("text_chunk", "text_memory", "decompressed data too large")
+"""Words of Pillow for texts and colour profiles beyond its limits."""
+
+
+def _matter(error: Exception, data: bytes, place: str) -> BadImageError:
+    """What an exception of a decoder means for who has the file."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    words = said.lower()
+    if isinstance(error, Image.DecompressionBombError):
+        return _bad(place, "the image is too large", said)
+    if isinstance(error, MemoryError):
+        return _bad(place, "the image needs more memory than there is", said)
+    if any(w in words for w in _METADATA):
+        return BadImageError(
+            place,
+            "the metadata (a text or a colour profile) is too large; the picture may be sound",
+            found=said,
+            remedy=f"save it without metadata, e.g. with exiftool -all= {place.split('/')[-1]}",
+        )
+    if "conversion from" in words:
+        return BadImageError(
+            place, "the image's colour space is not read", found=said, remedy=_ODD_FILE
+        )
+    if isinstance(error, EOFError | struct.error | IndexError) or any(w in words for w in _DAMAGE):
+        return _bad(place, "the image is damaged", f"{said} ({len(data)} bytes)")
     return BadImageError(
         place,
-        problem,
-        found=found,
-        remedy="replace or delete the file, then index the data set again",
+        "the image can't be decoded: it is of a form that is not read, or damaged",
+        found=f"{said} ({len(data)} bytes)",
+        remedy=_ODD_FILE,
     )
+
+
+def _bad(place: str, problem: str, found: str) -> BadImageError:
+    return BadImageError(place, problem, found=found, remedy=_BAD_FILE)

@@ -7,9 +7,9 @@ below ``data/imported/<data set>/<model>/``. In params.yaml the data set has ``s
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,44 +18,58 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from cache.files import explain_disk_errors, fsync_directory, sha256_file, write_durably
+from cache.files import (
+    explain_disk_errors,
+    fsync_directory,
+    not_through_links,
+    sha256_file,
+    write_durably,
+)
 from cache.fingerprint import fingerprint
+from pipeline.datasets.embedding_files import Embeddings, Samples, read_embeddings, read_samples
+from pipeline.datasets.index import Index, read_index
+from pipeline.datasets.settings import Split
+from pipeline.datasets.tables import counted, refuse_two_spellings
 from pipeline.models.cards import Card
-from pipeline.project.paths import SPLITS, imported_folder, imported_path
+from pipeline.project.paths import SPLITS, imported_folder, imported_path, index_path
 
 
 @dataclass(frozen=True)
-class Embeddings:
-    """One split of imported embeddings.
+class Imported:
+    """What was imported.
 
     Attributes
     ----------
-    features : ndarray of shape (n_samples, n_features), float32
-    ids : list of str
-    classes : list of str
-        Class name of each row.
+    folder : Path
+        That holds the copy.
+    splits : mapping of str to Embeddings
+        As they were read.
+    changed : bool or None
+        Whether other embeddings of that name were replaced; None where there were none.
+    warnings : tuple of str
+        In what the samples differ from what the project has of the data set, and the like.
     """
 
-    features: NDArray[np.float32]
-    ids: list[str]
-    classes: list[str]
+    folder: Path
+    splits: Mapping[Split, Embeddings]
+    changed: bool | None
+    warnings: tuple[str, ...]
 
 
-def import_embeddings(source: Path, dataset: str, model: str) -> Path:
+def import_embeddings(
+    source: Path, dataset: str, model: str, declared: Sequence[str] = ()
+) -> Imported:
     """Check a folder of embeddings and keep a copy of it for the study.
 
     Parameters
     ----------
     source : Path
         Holds for each of train and val either ``<split>.npy`` of shape (n_samples, n_features)
-        and ``<split>.csv``, or ``<split>.parquet`` with one column per feature. The table has a
-        column class (or label), and may have a column id.
+        and ``<split>.csv``, or ``<split>.parquet`` with one column per feature, or one column of
+        lists. The table has a column class (or label), and may have columns id and group.
     dataset, model : str
-
-    Returns
-    -------
-    Path
-        The folder that holds the copy.
+    declared : sequence of str
+        Names or patterns of a Parquet file's feature columns.
 
     Raises
     ------
@@ -63,7 +77,43 @@ def import_embeddings(source: Path, dataset: str, model: str) -> Path:
         When anything does not fit; nothing is kept then.
     """
     folder = imported_path(dataset, model)
-    splits = {split: read_embeddings(source, split) for split in SPLITS}
+    splits = {split: read_embeddings(source, split, declared) for split in SPLITS}
+    _refuse_other_features(source, splits)
+    classes = [name for found in splits.values() for name in found.samples.classes]
+    refuse_two_spellings(classes, f"{source}, classes of train and val")
+    of_split = {split: embeddings.samples for split, embeddings in splits.items()}
+    warnings = tuple(_warnings(dataset, model, of_split))
+    former = _digests(folder)
+    building = folder.with_name(f".{model}.{os.getpid()}.partial")
+    with explain_disk_errors(folder):
+        try:
+            for split, embeddings in splits.items():
+                _write_array(building / f"{split}.npy", embeddings.features)
+                samples = embeddings.samples
+                table = pd.DataFrame({"id": samples.ids, "class": samples.classes})
+                if any(samples.groups):
+                    table["group"] = samples.groups
+                write_durably(building / f"{split}.csv", table.to_csv(index=False).encode())
+            shutil.rmtree(folder, ignore_errors=True)
+            building.rename(folder)
+            fsync_directory(folder.parent)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    changed = None if former is None else former != _digests(folder)
+    return Imported(folder, splits, changed, warnings)
+
+
+def _write_array(path: Path, features: NDArray[np.float32]) -> None:
+    """Write an array of any size without a second copy of it in memory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "wb", opener=not_through_links) as file:
+        np.save(file, features)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _refuse_other_features(source: Path, splits: Mapping[Split, Embeddings]) -> None:
+    train, val = splits["train"], splits["val"]
     widths = {split: e.features.shape[1] for split, e in splits.items()}
     if len(set(widths.values())) > 1:
         raise ProbelineError(
@@ -72,46 +122,110 @@ def import_embeddings(source: Path, dataset: str, model: str) -> Path:
             found=", ".join(f"{n} in {split}" for split, n in widths.items()),
             remedy="export both with the same model",
         )
-    building = folder.with_name(f".{model}.{os.getpid()}.partial")
-    with explain_disk_errors(folder):
-        try:
-            for split, embeddings in splits.items():
-                buffer = io.BytesIO()
-                np.save(buffer, embeddings.features)
-                write_durably(building / f"{split}.npy", buffer.getvalue())
-                table = pd.DataFrame({"id": embeddings.ids, "class": embeddings.classes})
-                write_durably(building / f"{split}.csv", table.to_csv(index=False).encode())
-            shutil.rmtree(folder, ignore_errors=True)
-            building.rename(folder)
-            fsync_directory(folder.parent)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-    return folder
+    if train.columns != val.columns and len(train.columns) > 1:
+        pairs = zip(train.columns, val.columns, strict=True)
+        one, other = next((a, b) for a, b in pairs if a != b)
+        raise ProbelineError(
+            str(source),
+            "train and val have different feature columns",
+            found=f"{one} in train where val has {other}",
+            remedy="export both with the same columns in the same order",
+        )
+
+
+def _digests(folder: Path) -> dict[str, str] | None:
+    """What the kept files hold; None where there are none."""
+    files = sorted(folder.glob("*.*"))
+    return {file.name: sha256_file(file) for file in files} if files else None
 
 
 def imported_samples(dataset: str) -> pd.DataFrame:
     """The samples of a data set that has no images, as the first of its models lists them.
+
+    `differing` compares all others with them, before their cells are made.
 
     Returns
     -------
     DataFrame
         Columns path (the id), offset, bytes, class, split, group, as for images.
     """
-    of_models = imported_folder(dataset)
-    folders = sorted(of_models.glob("[!.]*/"))
+    folders = _folders(dataset)
     if not folders:
         raise ProbelineError(
             f"data set {dataset}",
             "has no imported embeddings",
-            expected=f"a folder {of_models}/MODEL",
+            expected=f"a folder {imported_folder(dataset)}/MODEL",
             remedy=f"probeline cache import FOLDER --dataset {dataset} --model MODEL",
         )
     tables = []
     for split in SPLITS:
-        rows = read_embeddings(folders[0], split)
-        tables.append(pd.DataFrame({"path": rows.ids, "class": rows.classes, "split": split}))
+        rows = read_samples(folders[0], split)
+        columns = {"path": rows.ids, "class": rows.classes, "split": split, "group": rows.groups}
+        tables.append(pd.DataFrame(columns).astype({"group": object}))
     samples = pd.concat(tables, ignore_index=True)
-    return samples.assign(offset=0, bytes=0, group=None)
+    return samples.assign(offset=0, bytes=0)
+
+
+def _folders(dataset: str) -> list[Path]:
+    return sorted(imported_folder(dataset).glob("[!.]*/"))
+
+
+def _warnings(dataset: str, model: str, splits: Mapping[Split, Samples]) -> Iterator[str]:
+    """How a model's samples differ from the index, and from the other models'."""
+    if both := sorted(set(splits["train"].ids) & set(splits["val"].ids)):
+        yield f"{counted(len(both), 'id is', 'ids are')} in train and in val, e.g. {both[0]}"
+    index = read_index(dataset) if index_path(dataset).exists() else None
+    others = [folder for folder in _folders(dataset) if folder.name != model]
+    for split, samples in splits.items():
+        refused = "`extract` refuses one of the two"
+        if index is not None:
+            how = differing(samples, samples_of_index(index, split), index.classes)
+            if how:
+                yield f"{split} differs from the index of {dataset}: {how}; {refused}"
+        for folder in others:
+            try:
+                how = differing(samples, read_samples(folder, split))
+            except ProbelineError as error:
+                how = f"its table can't be read: {error.problem}"
+            if how:
+                yield f"{split} differs from model {folder.name}: {how}; {refused}"
+
+
+def samples_of_index(index: Index, split: str) -> Samples:
+    """The samples of one split as the index lists them."""
+    rows = index.split(split)
+    return Samples(rows["path"].tolist(), rows["class"].tolist(), [None] * len(rows))
+
+
+def differing(ours: Samples, theirs: Samples, numbered: Sequence[str] = ()) -> str:
+    """In what the samples of one split differ from those that they must be; "" where they agree.
+
+    Parameters
+    ----------
+    ours, theirs : Samples
+        In any order.
+    numbered : sequence of str
+        Names of the classes 0, 1 and so on: a class that is the other's number agrees with it.
+    """
+    of_id = dict(zip(theirs.ids, theirs.classes, strict=True))
+    own = set(ours.ids)
+    missing = [name for name in theirs.ids if name not in own]
+    surplus = [name for name in ours.ids if name not in of_id]
+    if missing or surplus:
+        said = [f"{len(own):,} ids where {len(of_id):,} are expected"]
+        said += [f"{len(missing):,} are missing, e.g. {n}" for n in missing[:1]]
+        said += [f"{len(surplus):,} are not among them, e.g. {n}" for n in surplus[:1]]
+        return "; ".join(said)
+    as_number = {name: str(number) for number, name in enumerate(numbered)}
+    pairs = [(n, c, of_id[n]) for n, c in zip(ours.ids, ours.classes, strict=True)]
+    wrong = [pair for pair in pairs if pair[1] != pair[2]]
+    if not wrong or all(found == as_number.get(expected) for _, found, expected in pairs):
+        return ""
+    name, found, expected = wrong[0]
+    return (
+        f"{counted(len(wrong), 'sample has', 'samples have')} another class, e.g. {name}: "
+        f"{found} instead of {expected}"
+    )
 
 
 def imported_card(dataset: str, model: str) -> Card:
@@ -134,78 +248,3 @@ def imported_card(dataset: str, model: str) -> Card:
             remedy=f"probeline cache import FOLDER --dataset {dataset} --model {model}",
         ) from None
     return Card(fingerprint(digests), {}, columns, 0)
-
-
-def read_embeddings(folder: Path, split: str) -> Embeddings:
-    """Read and check one split of a folder; see `import_embeddings` for its form.
-
-    Raises
-    ------
-    ProbelineError
-        When the files are absent or do not fit together.
-    """
-    npy, csv, parquet = (folder / f"{split}{suffix}" for suffix in (".npy", ".csv", ".parquet"))
-    place = str(folder / split)
-    try:
-        if parquet.exists():
-            table = pd.read_parquet(parquet)
-            named = [c for c in table.columns if c not in ("id", "label", "class")]
-            features = table[named].to_numpy(np.float32)
-        else:
-            features = np.load(npy, allow_pickle=False).astype(np.float32)
-            table = pd.read_csv(csv, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise ProbelineError(
-            place,
-            "there are no embeddings of this split",
-            expected=f"{split}.npy and {split}.csv, or {split}.parquet",
-            found=f"no {Path(error.filename).name} in {folder}",
-            remedy="see `probeline cache import --help`",
-        ) from None
-    except (ValueError, TypeError, OSError) as error:
-        raise ProbelineError(
-            place,
-            "can't be read as embeddings",
-            found=str(error)[:300],
-            remedy="save a plain numeric array of shape (samples, features)",
-        ) from None
-    return _checked(place, features, table)
-
-
-def _checked(place: str, features: NDArray[np.float32], table: pd.DataFrame) -> Embeddings:
-    if features.ndim != 2 or len(features) != len(table) or features.size == 0:
-        raise ProbelineError(
-            place,
-            "embeddings and table do not fit together",
-            expected="one row of features for each row of the table, at least one",
-            found=f"features of shape {features.shape}, {len(table)} rows in the table",
-            remedy="export both from the same run",
-        )
-    if not np.isfinite(features).all():
-        row = int(np.argmin(np.isfinite(features).all(axis=1)))
-        raise ProbelineError(
-            place,
-            "a feature is not a finite number",
-            found=f"row {row}",
-            remedy="export that row again, or leave it out",
-        )
-    column = "class" if "class" in table.columns else "label"
-    if column not in table.columns:
-        raise ProbelineError(
-            place,
-            "the table has no column class (or label)",
-            found=f"columns {', '.join(map(str, table.columns))}",
-            remedy="add a column with each row's class",
-        )
-    split = Path(place).name
-    numbered = [f"{split}/{row:08d}" for row in range(len(table))]
-    ids = table["id"].astype(str).tolist() if "id" in table.columns else numbered
-    if len(set(ids)) != len(ids):
-        twice = pd.Series(ids)[pd.Series(ids).duplicated()].iloc[0]
-        raise ProbelineError(
-            place,
-            "an id is given twice",
-            found=str(twice),
-            remedy="keep one row for each sample",
-        )
-    return Embeddings(features, ids, table[column].astype(str).tolist())

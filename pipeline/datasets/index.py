@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import compress
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import fingerprint
+from pipeline.datasets.grey import GreyScale
+from pipeline.datasets.ledger import PassedOver, describe
 from pipeline.project.paths import SPLITS, index_path
 
 if TYPE_CHECKING:
@@ -60,6 +62,10 @@ class Index:
         Images left out because they can't be read (`on_bad_image: skip`), and what is wrong.
     pad : bool
         Whether images are padded with black to a square before anything else.
+    passed_over : tuple of PassedOver
+        What listing left out; unknown, and empty, of indexes made before it was counted.
+    grey : GreyScale or None
+        What is white in grey images of more than 8 bits; None where there is none of these.
     """
 
     name: str
@@ -68,6 +74,43 @@ class Index:
     rows: pa.Table
     skipped: Mapping[str, str] = field(default_factory=dict)
     pad: bool = False
+    passed_over: tuple[PassedOver, ...] = ()
+    grey: GreyScale | None = None
+
+    @property
+    def white(self) -> float | None:
+        """What `decode` is told."""
+        return None if self.grey is None else self.grey.white
+
+    @property
+    def grey_key(self) -> dict[str, float]:
+        """What keys hold of `white`: nothing where pixels are what they are without it."""
+        if self.grey is None or not self.grey.changes_pixels:
+            return {}
+        return {"grey": self.grey.white}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What may be wrong: remarks, and what was left out that may be images."""
+        return (*self.left_out, *self.remarks)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """A line on what listing passed over that may be images."""
+        lost = describe([p for p in self.passed_over if p.serious])
+        return (lost,) if lost else ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing: what is white, and what else was left out."""
+        rest = describe([p for p in self.passed_over if not p.serious])
+        scale = "" if self.grey is None else str(self.grey)
+        return tuple(filter(None, (scale, rest)))
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Warnings and notes."""
+        return self.warnings + self.notes
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -134,12 +177,17 @@ def index_rows(table: pd.DataFrame) -> pa.Table:
 
 def write_index(index: Index) -> None:
     """Store an index durably; the same data set gives the same bytes."""
-    facts = {
+    facts: dict[str, Any] = {
         "classes": index.classes,
         "remarks": index.remarks,
         "skipped": dict(index.skipped),
         "pad": index.pad,
     }
+    # Left out where there is nothing to say: such indexes keep the bytes that they had before.
+    if index.passed_over:
+        facts["passed_over"] = [asdict(passed) for passed in index.passed_over]
+    if index.grey is not None:
+        facts["grey"] = asdict(index.grey)
     buffer = io.BytesIO()
     pq.write_table(
         index.rows.replace_schema_metadata({_METADATA: json.dumps(facts).encode()}),
@@ -171,6 +219,8 @@ def read_index(name: str) -> Index:
             table.replace_schema_metadata(None),
             facts["skipped"],
             facts.get("pad", False),
+            tuple(PassedOver(**passed) for passed in facts.get("passed_over", ())),
+            GreyScale(**facts["grey"]) if "grey" in facts else None,
         )
     except FileNotFoundError:
         raise ProbelineError(

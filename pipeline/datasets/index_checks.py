@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pandas as pd
 
 from cache.errors import ProbelineError
-from cache.files import sha256_bytes
-from pipeline.datasets.images import BadImageError, decode
-from pipeline.datasets.roots import Entry, Root
-from pipeline.datasets.samples import entries_of
 from pipeline.datasets.settings import Dataset
-from pipeline.machine.environment import cpu_count, worker_count
-from pipeline.machine.progress import Progress
 from pipeline.project.paths import SPLITS
-
-READABLE_SAMPLE = 64
-"""Images decoded while indexing, to find a wrong or damaged folder before GPU time is spent."""
 
 
 def check_splits(name: str, samples: pd.DataFrame, *, test_only: bool = False) -> None:
@@ -86,68 +77,6 @@ def check_expected(
             )
 
 
-def digest_files(name: str, samples: pd.DataFrame, root: Root) -> list[str]:
-    """SHA-256 of every file, read once in order."""
-    empty = samples.loc[samples["bytes"] == 0, "path"]
-    if len(empty):
-        raise ProbelineError(
-            f"data set {name}",
-            f"{len(empty)} image files are empty",
-            expected="image files",
-            found=", ".join(empty[:5]) + (" …" if len(empty) > 5 else ""),
-            remedy="replace or delete them, then index the data set again",
-        )
-    digests = []
-    with Progress(f"index {name}", len(samples), "images") as progress:
-        for entry in entries_of(samples):
-            digests.append(sha256_bytes(root.read(entry)))
-            progress.advance()
-    return digests
-
-
-def check_readable(name: str, samples: pd.DataFrame, root: Root) -> None:
-    """Decode a seeded sample; list every file of it that is no image."""
-    rng = np.random.default_rng(0)
-    rows = rng.permutation(len(samples))[:READABLE_SAMPLE]
-    bad = []
-    for entry in entries_of(samples.iloc[np.sort(rows)]):
-        try:
-            decode(root.read(entry), entry.path)
-        except BadImageError as error:
-            bad.append(error)
-    if bad:
-        raise ProbelineError(
-            f"data set {name}",
-            f"{len(bad)} of {len(rows)} sampled files can't be read as images",
-            expected="files that decode",
-            found="; ".join(f"{e.place}: {e.problem} ({e.found})" for e in bad[:5]),
-            remedy="replace or delete them, then index the data set again",
-        )
-
-
-def find_unreadable(name: str, samples: pd.DataFrame, root: Root) -> dict[str, str]:
-    """Decode every image, in threads; the paths of those that can't be, and why."""
-
-    def fault(entry: Entry) -> str:
-        try:
-            decode(root.read(entry), entry.path)
-        except BadImageError as error:
-            return f"{error.problem}: {error.found}"
-        return ""
-
-    bad = {}
-    entries = entries_of(samples)
-    with (
-        ThreadPoolExecutor(worker_count(cpu_count()) or 1) as pool,
-        Progress(f"decode {name}", len(entries), "images") as progress,
-    ):
-        for entry, what in zip(entries, pool.map(fault, entries), strict=True):
-            if what:
-                bad[entry.path] = what
-            progress.advance()
-    return bad
-
-
 def skipped_remark(skipped: Mapping[str, str]) -> tuple[str, ...]:
     """A line on the images that were left out, if any."""
     if not skipped:
@@ -183,22 +112,29 @@ def two_labels(samples: pd.DataFrame) -> tuple[str, ...]:
 
 
 def odd_classes(samples: pd.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
-    """Lines on classes without val images, and on names that differ in their capitals alone."""
+    """Lines on classes without val images, and on names that differ in capitals or spaces alone."""
     found = []
-    if untested := [
-        c for c in classes if c not in set(samples.loc[samples["split"] == "val", "class"])
-    ]:
+    tested = set(samples.loc[samples["split"] == "val", "class"])
+    if untested := [c for c in classes if c not in tested]:
         found.append(
             f"{len(untested)} of {len(classes)} classes have no val image, e.g. {untested[0]}: "
             "they are learnt, and never tested"
         )
-    folded = Counter(c.casefold() for c in classes)
-    if alike := [c for c in classes if folded[c.casefold()] > 1]:
+    alike: dict[str, list[str]] = {}
+    for name in classes:
+        alike.setdefault(_as_spoken(name), []).append(name)
+    if several := next((names for names in alike.values() if len(names) > 1), None):
+        capitals = len({name.casefold() for name in several}) == 1
         found.append(
-            f"classes differ in their capitals alone, e.g. {alike[0]} and "
-            f"{next(c for c in alike[1:] if c.casefold() == alike[0].casefold())}"
+            f"classes differ in {'their capitals' if capitals else 'spaces or hyphens'} alone, "
+            f"e.g. {several[0]} and {several[1]}"
         )
     return tuple(found)
+
+
+def _as_spoken(name: str) -> str:
+    """What is left of a name without capitals, widths, and what stands between words."""
+    return re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFKC", name).casefold())
 
 
 def groups_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
+from cache.errors import ProbelineError
+from pipeline.datasets.grey import GreyScale
 from pipeline.datasets.imported import imported_samples
-from pipeline.datasets.index import Index, index_rows
+from pipeline.datasets.index import Index, index_rows, read_index
 from pipeline.datasets.index_checks import (
     check_classes,
     check_expected,
-    check_readable,
     check_splits,
-    digest_files,
     duplicates_across_splits,
-    find_unreadable,
     groups_across_splits,
     odd_classes,
     skipped_remark,
     two_labels,
 )
-from pipeline.datasets.roots import Root
+from pipeline.datasets.reading import (
+    ImageFacts,
+    read_images,
+    refuse_faults,
+    refuse_lost_classes,
+    why_skipped,
+)
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.datasets.sources import Listed, dataset_root, list_source
+from pipeline.project.paths import index_path
 
 
 def build_index(name: str, dataset: Dataset) -> Index:
@@ -33,31 +41,68 @@ def build_index(name: str, dataset: Dataset) -> Index:
         When the data set can't carry a study: counts other than expected, a class without train
         images, a single class, an empty split, empty or unreadable files.
     """
-    if dataset.source == "imported":
-        root: Root | None = None
-        samples = imported_samples(name)
-    else:
-        root = dataset_root(name, dataset)
-        samples = list_samples(name, dataset, root)
+    imported = dataset.source == "imported"
+    root = None if imported else dataset_root(name, dataset)
+    listed = Listed(imported_samples(name)) if root is None else list_source(name, dataset, root)
+    samples = listed.samples
+    classes = _checked_classes(name, dataset, samples)  # before hours may go into reading
     skipped: dict[str, str] = {}
-    if root is not None and dataset.on_bad_image == "skip":
-        skipped = find_unreadable(name, samples, root)
-        samples = samples[~samples["path"].isin(skipped)].reset_index(drop=True)
-    check_splits(name, samples, test_only=dataset.test_only)
-    named_by = "val" if dataset.test_only else "train"
-    classes = tuple(sorted(samples.loc[samples["split"] == named_by, "class"].unique()))
-    check_classes(name, samples, classes)
+    grey = None
+    samples["sha256"] = ""
+    if root is not None:
+        facts = read_images(name, samples, root)
+        faults = {p: f.fault for p, f in zip(samples["path"], facts, strict=True) if f.fault}
+        if dataset.on_bad_image == "error":
+            refuse_faults(name, faults, len(samples))
+        samples["sha256"] = [f.sha256 for f in facts]
+        if faults:
+            skipped = why_skipped(faults)
+            sound = ~samples["path"].isin(faults)
+            refuse_lost_classes(name, samples["class"].tolist(), samples["class"][sound].tolist())
+            samples = samples[sound].reset_index(drop=True)
+            classes = _checked_classes(name, dataset, samples)
+        grey = _grey_scale(name, dataset, samples, facts)
     check_expected(name, dataset, samples, classes)
     samples["label"] = samples["class"].map({c: i for i, c in enumerate(classes)}).astype("int64")
     samples["label_set"] = pd.Series([None] * len(samples), dtype=object)
-    samples["sha256"] = digest_files(name, samples, root) if root is not None else ""
-    if root is not None and dataset.on_bad_image == "error":
-        check_readable(name, samples, root)
     order = ["path", "offset", "bytes", "sha256", "class", "label", "split", "group", "label_set"]
     remarks = (
         *skipped_remark(skipped),
+        *listed.remarks,
         *(() if root is None else (*duplicates_across_splits(samples), *two_labels(samples))),
         *odd_classes(samples, classes),
         *groups_across_splits(samples),
     )
-    return Index(name, classes, remarks, index_rows(samples[order]), skipped, dataset.pad)
+    rows = index_rows(samples[order])
+    return Index(name, classes, remarks, rows, skipped, dataset.pad, listed.passed_over, grey)
+
+
+def _checked_classes(name: str, dataset: Dataset, samples: pd.DataFrame) -> tuple[str, ...]:
+    """The classes, in order of their labels."""
+    check_splits(name, samples, test_only=dataset.test_only)
+    named_by = "val" if dataset.test_only else "train"
+    classes = tuple(sorted(samples.loc[samples["split"] == named_by, "class"].unique()))
+    check_classes(name, samples, classes)
+    if dataset.on_bad_image == "error":  # else counts are those of the images that can be read
+        check_expected(name, dataset, samples, classes)
+    return classes
+
+
+def _grey_scale(
+    name: str, dataset: Dataset, samples: pd.DataFrame, facts: Sequence[ImageFacts]
+) -> GreyScale | None:
+    """What is white: as declared, or as sealed in the index of the same images, or decided now."""
+    deep = [f.deep for f in facts if f.deep is not None]
+    if not deep or dataset.white is not None:
+        return GreyScale.decide(name, deep, dataset.white, None)
+    sealed = None
+    if index_path(name).exists():
+        try:
+            earlier = read_index(name)
+        except ProbelineError:  # damaged: written anew
+            earlier = None
+        if earlier is not None and earlier.grey is not None and not earlier.grey.declared:
+            known = set(earlier.rows["sha256"].to_pylist())
+            if any(f.deep is not None and f.sha256 in known for f in facts):
+                sealed = earlier.grey.white
+    return GreyScale.decide(name, deep, None, sealed)

@@ -114,7 +114,7 @@ VOC_CLASSES = (
 
 
 def _majority(mask: bytes, path: str) -> str:
-    with Image.open(io.BytesIO(mask)) as image:  # palette indices, not colours
+    with Image.open(io.BytesIO(mask), formats=["PNG"]) as image:  # palette indices, not colours
         pixels = np.bincount(np.asarray(image).ravel(), minlength=256)[1:255]
     if pixels.max() == 0 or pixels.argmax() >= len(VOC_CLASSES):
         raise ProbelineError(

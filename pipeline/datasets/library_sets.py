@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,8 +17,10 @@ from cache.fingerprint import fingerprint
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.picture_tar import png, write_collection
 from pipeline.datasets.settings import Dataset, Split
+from pipeline.datasets.tables import as_text, counted
 from pipeline.machine.environment import expand_path
 from pipeline.machine.progress import Progress
+from pipeline.project.foreign_files import explain_reading
 from pipeline.project.paths import RAW, SPLITS
 
 Parts = Mapping[Split | None, Sequence[Any]]
@@ -43,6 +46,13 @@ def library_tar(name: str, dataset: Dataset) -> Path:
         sample.
     """
     library, _, of = dataset.source.partition(":")
+    if dataset.columns.group is not None:
+        raise ProbelineError(
+            f"params.yaml: datasets.{name}.columns.group",
+            f"groups of a data set of {dataset.source.partition(':')[0]} are not read",
+            found=dataset.columns.group,
+            remedy="leave `group` out; or write a manifest, which can have such a column",
+        )
     own = [dataset.path, dataset.splits, dataset.test_only, dataset.columns.model_dump()]
     words = "".join(c if c.isalnum() else "_" for c in of)
     target = RAW / f"{library}_{words}_{fingerprint([dataset.source, *own])[:12]}.tar"
@@ -74,7 +84,9 @@ def _from_torchvision(
     root = expand_path(dataset.path, f"params.yaml: datasets.{name}.path")
     try:
         parts = _torchvision_parts(name, dataset, getattr(library, of), root)
-    except (RuntimeError, OSError, TypeError, ValueError) as error:
+    except ProbelineError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a library's own parsers raise whatever they like
         raise ProbelineError(
             f"data set {name}",
             f"torchvision's {of} can't be read",
@@ -87,9 +99,9 @@ def _from_torchvision(
         for split, of_split in parts.items():
             for samples in of_split:
                 names = getattr(samples, "classes", None) or getattr(samples, "categories", None)
-                for number in range(len(samples)):
-                    image, label = _pair(name, of, samples[number])
-                    yield split, str(names[label] if names else label), ".png", png(image)
+                for sample in _each(name, map(samples.__getitem__, range(len(samples)))):
+                    image, label = _pair(name, of, sample)
+                    yield split, str(names[label] if names else label), *_stored(image)
                     progress.advance()
 
 
@@ -146,9 +158,40 @@ def _pair(name: str, of: str, sample: Any) -> tuple[Image.Image, int]:
             found=f"{type(image).__name__}, {type(label).__name__}",
             remedy="choose a data set for classification",
         )
-    return (image if image.mode in ("RGB", "L", "P", "RGBA", "1") else image.convert("RGB")), int(
-        label
-    )
+    if label < 0:
+        raise ProbelineError(
+            f"data set {name}",
+            f"torchvision's {of} has images without a class",
+            found=f"the label {label}",
+            remedy="name a split that has labels with `splits`",
+        )
+    return image, int(label)
+
+
+def _each(name: str, samples: Iterable[Any]) -> Iterator[Any]:
+    """A library's samples; what it raises while it reads one becomes an error of ours."""
+    number = 0
+    try:
+        for sample in samples:
+            yield sample
+            number += 1
+    except Exception as error:  # noqa: BLE001 - decoders and parsers raise whatever they like
+        raise ProbelineError(
+            f"data set {name}",
+            f"its library can't read sample {number}",
+            found=" ".join(f"{type(error).__name__}: {error}".split())[:300],
+            remedy="repair or download its files again",
+        ) from None
+
+
+def _stored(image: Image.Image) -> tuple[str, bytes]:
+    """A picture as a file that holds all of its brightness."""
+    if image.mode.startswith("I") or image.mode == "F":  # more than 8 bits
+        file = io.BytesIO()
+        image.save(file, "TIFF")
+        return ".tif", file.getvalue()
+    plain = image.mode in ("RGB", "L", "P", "RGBA", "1")
+    return ".png", png(image if plain else image.convert("RGB"))
 
 
 def _from_hugging_face(
@@ -165,7 +208,9 @@ def _from_hugging_face(
         ) from None
     try:
         loaded = _load(name, dataset, of, library)
-    except (OSError, ValueError, RuntimeError, ConnectionError) as error:
+    except ProbelineError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a library's own parsers raise whatever they like
         raise ProbelineError(
             f"data set {name}",
             "can't be had from Hugging Face",
@@ -185,9 +230,10 @@ def _from_hugging_face(
                     image, library.Image(decode=False)
                 )
                 names = getattr(samples.features[label], "names", None)
-                for row in raw:
-                    value = row[label]
-                    yield split, str(names[value] if names else value), *_file(row[image])
+                where = f"data set {name}: {split or 'all rows'}"
+                labels = _labels(raw[label], names, f"{where}, column {label}")
+                for number, (row, of_row) in enumerate(zip(raw, labels, strict=True)):
+                    yield split, of_row, *_file(row[image], f"{where}, row {number + 1}")
                     progress.advance()
 
 
@@ -239,9 +285,29 @@ def _columns(
     return found[0], found[1]
 
 
-def _file(image: Mapping[str, Any]) -> tuple[str, bytes]:
+def _labels(values: Iterable[Any], names: Sequence[str] | None, place: str) -> list[str]:
+    """Class names of all rows; the library writes -1, or nothing, where a row has none."""
+    labels = []
+    for number, value in enumerate(values):
+        if names is not None and value is not None:
+            value = names[value] if 0 <= value < len(names) else None
+        labels.append(as_text(value, f"{place}, row {number + 1}"))
+    if missing := [number + 1 for number, label in enumerate(labels) if label is None]:
+        raise ProbelineError(
+            place,
+            f"{counted(len(missing), 'row has', 'rows have')} no class",
+            found=f"row {', '.join(map(str, missing[:3]))}" + " …" * (len(missing) > 3),
+            remedy="name a split that has labels with `splits`, or another column with `columns`",
+        )
+    return [label for label in labels if label is not None]
+
+
+def _file(image: Mapping[str, Any] | None, where: str) -> tuple[str, bytes]:
     """An image file's ending and content, as it was uploaded."""
+    if image is None or (image["bytes"] is None and not image["path"]):
+        raise ProbelineError(where, "has no image", remedy="take this row out")
     path = image["path"] or ""
     suffix = PurePosixPath(path).suffix.lower()
-    content = image["bytes"] if image["bytes"] is not None else Path(path).read_bytes()
+    with explain_reading(f"{where}: {path}", "can't be read", "put the image back"):
+        content = image["bytes"] if image["bytes"] is not None else Path(path).read_bytes()
     return (suffix if suffix in SUFFIXES else ".img"), content

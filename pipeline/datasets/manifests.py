@@ -1,133 +1,213 @@
-"""Data sets described by a CSV file with a row per image."""
+"""Data sets described by a table with a row per image: CSV, TSV or Parquet."""
 
 from __future__ import annotations
 
-import io
-from pathlib import Path, PurePosixPath
+import posixpath
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
 
 from cache.errors import ProbelineError
-from pipeline.datasets.roots import Entry, Root
+from pipeline.datasets.roots import Entry, Folder, Root
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.tables import NOTES, Table, counted, like, read_table
 from pipeline.machine.environment import expand_path
 from pipeline.project.paths import SPLITS
 
 
 def samples_of_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
-    """A CSV file with a row per image, paths relative to the CSV's own folder."""
+    """A table with a row per image, paths relative to the table's own folder.
+
+    Raises
+    ------
+    ProbelineError
+        When a column, a value or an image is missing, or an image is named twice.
+    """
     place = f"data set {name}: {dataset.manifest}"
-    entries = {entry.path: entry for entry in root.entries()}
-    table, base = _read_manifest(name, dataset, root, entries)
-    wanted = [dataset.columns.path, dataset.columns.label, *dataset.filter]
-    wanted += [c for c in (dataset.columns.group,) if c is not None]
-    if dataset.columns.split is not None and "split" in dataset.columns.model_fields_set:
-        wanted.append(dataset.columns.split)  # only the default name may be absent
-    for column in wanted:
-        if column not in table.columns:
-            raise ProbelineError(
-                place,
-                f"has no column {column!r}",
-                expected=f"columns {', '.join(wanted)}",
-                found=f"columns {', '.join(table.columns)}",
-                remedy=f"name the right columns in datasets.{name}.columns or .filter",
-            )
-    for column, values in dataset.filter.items():
-        allowed = [str(v) for v in (values if isinstance(values, list) else [values])]
-        kept = table[table[column].isin(allowed)]
-        if kept.empty:
-            raise ProbelineError(
-                f"params.yaml: datasets.{name}.filter.{column}",
-                "no row of the manifest passes",
-                expected=f"one of {', '.join(sorted(table[column].unique())[:20])}",
-                found=", ".join(allowed),
-                remedy="correct the filter",
-            )
-        table = kept
-    for column in (dataset.columns.path, dataset.columns.label):
-        blank = int((table[column].str.strip() == "").sum())
-        if blank:
-            raise ProbelineError(
-                place,
-                f"{blank} rows have nothing in column {column!r}",
-                remedy="complete these rows, or take them out",
-            )
-    paths = [str(PurePosixPath(base, p)) for p in table[dataset.columns.path]]
-    missing = [p for p in paths if p not in entries]
+    files = _Files(root)
+    table, base = _read_manifest(name, dataset, files)
+    table = _filtered(name, dataset, table)
+    labels = table.labels(dataset.columns.label)
+    entries = _entries(place, dataset, table, files, base)
+    group = dataset.columns.group
+    samples = sample_table(
+        entries,
+        labels,
+        _manifest_splits(place, dataset, table),
+        table.groups(group) if group else None,
+    )
+    samples.attrs[NOTES] = (*table.notes, *table.merged_labels(dataset.columns.label))
+    return samples
+
+
+class _Files:
+    """The files of a root by path.
+
+    Those of a folder are looked at as they are named: a table is then as cheap as it is long,
+    however many files lie there, and may name hidden ones.
+    """
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self._of_archive: dict[str, Entry] | None = None
+        if not isinstance(root, Folder):
+            self._of_archive = {entry.path: entry for entry in root.entries()}
+
+    def find(self, path: str) -> Entry | None:
+        """The file at a normalised path; None where there is none, or it leads out of the root."""
+        if self._of_archive is not None:
+            return self._of_archive.get(path)
+        if path.startswith(("../", "/")) or "\0" in path:
+            return None
+        assert isinstance(self.root, Folder)
+        file = self.root.path / path
+        try:
+            return Entry(path, 0, file.stat().st_size) if file.is_file() else None
+        except OSError:  # a name longer than any can be, a folder that may not be searched
+            return None
+
+    def locate(self, base: str, path: str) -> Entry | None:
+        """The file that a cell names: as it stands, or as Windows or an absolute path writes it."""
+        for spelled in dict.fromkeys((path, path.strip(), path.strip().replace("\\", "/"))):
+            if spelled.startswith("/") and isinstance(self.root, Folder):
+                spelled = self._below_root(spelled)
+            if found := self.find(posixpath.normpath(posixpath.join(base, spelled))):
+                return found
+        return None
+
+    def _below_root(self, path: str) -> str:
+        """An absolute path as it is from the root; itself where it lies elsewhere."""
+        assert isinstance(self.root, Folder)
+        for top in (self.root.path.absolute(), self.root.path.resolve()):
+            if PurePosixPath(path).is_relative_to(top):
+                return str(PurePosixPath(path).relative_to(top))
+        return path
+
+
+def _entries(place: str, dataset: Dataset, table: Table, files: _Files, base: str) -> list[Entry]:
+    """The image that each row names; every one once."""
+    table.refuse_missing(dataset.columns.path)
+    paths = [str(path) for path in table.columns[dataset.columns.path]]
+    found = [files.locate(base, path) for path in paths]
+    missing = [row for row, entry in enumerate(found) if entry is None]
     if missing:
+        shown = ", ".join(f"{paths[row]} ({table.row_name(row)})" for row in missing[:3])
         raise ProbelineError(
             place,
             f"{len(missing)} of {len(paths)} images named there do not exist",
-            found=", ".join(missing[:3]) + (" …" if len(missing) > 3 else ""),
-            remedy="paths are relative to the manifest's folder; correct them or add the files",
+            found=shown[:600] + (" …" if len(missing) > 3 else ""),
+            remedy=_why_missing([paths[row] for row in missing[:1000]])
+            + "paths are relative to the manifest's folder; correct them or add the files",
         )
-    if len(set(paths)) != len(paths):
-        twice = pd.Series(paths)[pd.Series(paths).duplicated()].unique()
+    entries = [entry for entry in found if entry is not None]
+    first: dict[str, int] = {}
+    twice = [row for row, entry in enumerate(entries) if first.setdefault(entry.path, row) != row]
+    if twice:
+        path = entries[twice[0]].path
         raise ProbelineError(
             place,
-            f"{len(twice)} images are named more than once",
-            found=", ".join(twice[:3]),
+            f"{counted(len({entries[row].path for row in twice}), 'image is', 'images are')} "
+            "named more than once",
+            found=f"{path} on {table.rows([first[path], twice[0]])}"
+            + (", …" if len(twice) > 1 else ""),
             remedy="keep one row for each image",
         )
-    group = dataset.columns.group
-    return sample_table(
-        [entries[p] for p in paths],
-        table[dataset.columns.label].tolist(),
-        _manifest_splits(place, dataset, table),
-        table[group].tolist() if group else None,
-    )
+    return entries
 
 
-def _read_manifest(
-    name: str, dataset: Dataset, root: Root, entries: dict[str, Entry]
-) -> tuple[pd.DataFrame, str]:
-    """The CSV and the folder, inside the root, that its paths start from."""
-    assert dataset.manifest is not None  # the schema demands it
-    if dataset.manifest in entries:
-        data, base = (
-            root.read(entries[dataset.manifest]),
-            str(PurePosixPath(dataset.manifest).parent),
-        )
-    else:
-        place = f"params.yaml: datasets.{name}.manifest"
-        path = expand_path(dataset.manifest, place)
-        if not path.is_file():
+def _why_missing(paths: Sequence[str]) -> str:
+    """What all the missing paths have in common, as far as it tells why."""
+    if all(PureWindowsPath(path).drive for path in paths):
+        return "these are absolute paths of a Windows machine; "
+    if all(path.startswith("/") for path in paths):
+        return "these are absolute paths outside the data set's folder; "
+    if all("\\" in path for path in paths):
+        return "backslashes were read as Windows means them, too; "
+    if all(part.startswith(".") for path in paths for part in path.split("/")[:1]):
+        return "in an archive, names that begin with a dot are hidden and not read; "
+    return ""
+
+
+def _filtered(name: str, dataset: Dataset, table: Table) -> Table:
+    """The rows that pass all filters."""
+    for column, values in dataset.filter.items():
+        allowed = {str(v) for v in (values if isinstance(values, list) else [values])}
+        cells = [(cell or "").strip() for cell in table.columns[column]]
+        kept = [row for row, cell in enumerate(cells) if cell in allowed]
+        if not kept:
             raise ProbelineError(
-                place,
-                "there is no such file",
-                expected="a CSV file inside `path`, or elsewhere",
-                found=dataset.manifest,
-                remedy="correct `manifest`",
+                f"params.yaml: datasets.{name}.filter.{column}",
+                "no row of the manifest passes",
+                expected=f"one of {', '.join(sorted(set(cells))[:20])}",
+                found=", ".join(sorted(allowed)),
+                remedy="correct the filter",
             )
-        data, base = Path(path).read_bytes(), "."
-    try:
-        table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
-        if not isinstance(table.index, pd.RangeIndex):  # pandas would shift all columns
-            raise pd.errors.ParserError("rows have more fields than the header")
-        return table.fillna(""), base  # rows with fewer fields
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        table = table.subset(kept)
+    return table
+
+
+def _read_manifest(name: str, dataset: Dataset, files: _Files) -> tuple[Table, str]:
+    """The table and the folder, inside the root, that its paths start from."""
+    assert dataset.manifest is not None  # the schema demands it
+    place = f"data set {name}: {dataset.manifest}"
+
+    def choose(names: Sequence[str]) -> list[str]:
+        return _columns(name, dataset, place, names)
+
+    inside = files.find(posixpath.normpath(dataset.manifest))
+    if inside is not None:
+        table = read_table(files.root.read(inside), dataset.manifest, place, choose)
+        return table, str(PurePosixPath(dataset.manifest).parent)
+    key = f"params.yaml: datasets.{name}.manifest"
+    path = expand_path(dataset.manifest, key)
+    if not path.is_file():
         raise ProbelineError(
-            f"data set {name}: {dataset.manifest}",
-            "is not a CSV file",
-            found=str(error),
-            remedy="save it as comma-separated UTF-8 with a header line",
-        ) from None
+            key,
+            "there is no such file",
+            expected="a table inside `path`, or elsewhere",
+            found=dataset.manifest,
+            remedy="correct `manifest`",
+        )
+    return read_table(Path(path), path.name, place, choose), "."
 
 
-def _manifest_splits(place: str, dataset: Dataset, table: pd.DataFrame) -> list[str | None]:
+def _columns(name: str, dataset: Dataset, place: str, names: Sequence[str]) -> list[str]:
+    """The columns to read, if they are there."""
+    columns = dataset.columns
+    wanted = [columns.path, columns.label, *dataset.filter]
+    wanted += [c for c in (columns.group,) if c is not None]
+    if columns.split is not None and (
+        "split" in columns.model_fields_set or columns.split in names
+    ):
+        wanted.append(columns.split)  # only the default name may be absent
+    if absent := [column for column in wanted if column not in names]:
+        raise ProbelineError(
+            place,
+            f"has no column {absent[0]!r}",
+            expected=f"columns {', '.join(wanted)}",
+            found=f"columns {', '.join(names)}",
+            remedy=like(absent[0], names)
+            + f"name the right columns in datasets.{name}.columns or .filter",
+        )
+    return wanted
+
+
+def _manifest_splits(place: str, dataset: Dataset, table: Table) -> list[str | None]:
     column = dataset.columns.split
     if column is None or column not in table.columns:
         return [None] * len(table)
+    cells = [(cell or "").strip() for cell in table.columns[column]]
     names = {value: split for split in SPLITS for value in dataset.splits[split]}
-    unknown = sorted(set(table[column]) - names.keys())
+    unknown = sorted(set(cells) - names.keys())
     if unknown:
         raise ProbelineError(
             place,
             f"column {column!r} has values that name no split",
             expected=f"train: {', '.join(dataset.splits['train'])}; "
             f"val: {', '.join(dataset.splits['val'])}",
-            found=", ".join(unknown[:5]),
+            found=", ".join(word or "nothing" for word in unknown[:5]),
             remedy="filter those rows out, or say which split they are with `splits`",
         )
-    return [names[value] for value in table[column]]
+    return [names[value] for value in cells]

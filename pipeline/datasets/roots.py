@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import os
+import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 from cache.errors import ProbelineError
+from pipeline.datasets import ledger
+from pipeline.datasets.ledger import Ledger, Reason
+
+SYSTEM_FILES = frozenset(
+    ["thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r"]
+)
+SYSTEM_FOLDERS = frozenset(
+    ["@eadir", "@__thumb", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
+     "__macosx", "$recycle.bin", "system volume information", "lost+found", "__pycache__"]
+)  # fmt: skip
+"""What Windows, macOS and network drives put beside images, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -30,51 +43,132 @@ class Entry:
     size: int
 
 
+@dataclass(frozen=True)
+class Listing:
+    """What a root holds.
+
+    Attributes
+    ----------
+    entries : list of Entry
+        All files, sorted by path; without those that were passed over.
+    folders : list of str
+        All folders below the root, sorted, empty ones too.
+    ledger : Ledger
+        What was passed over.
+    """
+
+    entries: list[Entry]
+    folders: list[str]
+    ledger: Ledger
+
+
 class Root(Protocol):
     """Something that holds files."""
 
+    def listing(self) -> Listing:
+        """All files, and what is passed over."""
+
     def entries(self) -> list[Entry]:
-        """All regular files, sorted by path, hidden ones left out."""
+        """All files, sorted by path, hidden ones left out."""
 
     def read(self, entry: Entry) -> bytes:
         """A file's content."""
 
 
 class Folder:
-    """Files below a folder."""
+    """Files below a folder.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Parameters
+    ----------
+    path : Path
+    leave_out : sequence of str
+        See `is_named`.
+    """
+
+    def __init__(self, path: Path, leave_out: Sequence[str] = ()) -> None:
+        self.path, self._leave_out = path, tuple(leave_out)
 
     def entries(self) -> list[Entry]:
-        """All regular files, sorted by path, hidden ones left out; links are followed.
+        """As `listing`."""
+        return self.listing().entries
+
+    def listing(self) -> Listing:
+        """All regular files; links are followed.
 
         Raises
         ------
         ProbelineError
-            When a link leads back to a folder that it lies in.
+            When a link leads back to a folder that it lies in, or the folder itself can't be read.
         """
-        found = []
-        above: dict[Path, tuple[tuple[int, int], ...]] = {self.path: (_identity(self.path),)}
-        for folder, folders, files in os.walk(self.path, followlinks=True):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            line = above.pop(Path(folder))
-            for name in folders:
-                path = Path(folder, name)
-                if (identity := _identity(path)) in line:
-                    _refuse_loop(path)
-                above[path] = (*line, identity)
-            for name in files:
-                path = Path(folder, name)
-                if not name.startswith(".") and path.is_file():
-                    relative = path.relative_to(self.path).as_posix()
-                    found.append(Entry(relative, 0, path.stat().st_size))
-        return sorted(found, key=lambda entry: entry.path)
+        found, folders, passed = [], [], Ledger()
+        with explain_reading(Entry(str(self.path), 0, 0)):
+            os.scandir(self.path).close()
+        todo: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", (_identity(self.path),))]
+        while todo:
+            inside, line = todo.pop()
+            try:
+                with os.scandir(self.path / inside) as opened:
+                    items = list(opened)
+            except OSError:
+                passed.add(ledger.UNREADABLE_FOLDER, inside)
+                continue
+            if not items and inside:
+                passed.add(ledger.EMPTY_FOLDER, inside)
+            for item in items:
+                path = f"{inside}/{item.name}" if inside else item.name
+                is_folder, reason = _look(item)
+                reason = unwanted(path, self._leave_out, is_folder=is_folder) or reason
+                if reason is not None:
+                    passed.add(reason, path)
+                elif not is_folder:
+                    found.append(Entry(path, 0, item.stat().st_size))
+                else:
+                    if (identity := _identity(Path(item.path))) in line:
+                        _refuse_loop(Path(item.path))
+                    folders.append(path)
+                    todo.append((path, (*line, identity)))
+        return Listing(sorted(found, key=lambda entry: entry.path), sorted(folders), passed)
 
     def read(self, entry: Entry) -> bytes:
         """A file's content."""
         with explain_reading(entry):
             return whole((self.path / entry.path).read_bytes(), entry)
+
+
+def unwanted(path: str, leave_out: Sequence[str], *, is_folder: bool) -> Reason | None:
+    """Why a path is passed over by its last name alone; None if it is not."""
+    name = path.rpartition("/")[2]
+    if is_named(path, leave_out):
+        return ledger.LEFT_OUT
+    if name.startswith("."):
+        return ledger.HIDDEN_FOLDER if is_folder else ledger.HIDDEN_FILE
+    if name.casefold() in (SYSTEM_FOLDERS if is_folder else SYSTEM_FILES):
+        return ledger.SYSTEM_FOLDER if is_folder else ledger.SYSTEM_FILE
+    return None
+
+
+def is_named(path: str, patterns: Sequence[str]) -> bool:
+    """Whether a pattern (``*.txt``, ``drafts``, ``train/green``) names this file or folder.
+
+    One without ``/`` names files and folders of that name anywhere; others, a path below the root.
+    """
+    name = path.rpartition("/")[2]
+    return any(
+        fnmatch.fnmatchcase(path if "/" in pattern.strip("/") else name, pattern.strip("/"))
+        for pattern in patterns
+    )
+
+
+def _look(item: os.DirEntry[str]) -> tuple[bool, Reason | None]:
+    """Whether it is a folder; and why it can be neither read nor entered, if so."""
+    try:
+        if item.is_dir():
+            return True, None
+        if item.is_file():
+            return False, None
+    except OSError:  # of a link that leads to itself, or where one may not look
+        return False, ledger.DEAD_LINK if item.is_symlink() else ledger.UNREADABLE_FILE
+    return False, ledger.DEAD_LINK if item.is_symlink() else ledger.NO_FILE
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -94,18 +188,30 @@ def _refuse_loop(link: Path) -> NoReturn:
 
 
 class Tar:
-    """Members of an uncompressed tar file, read by offset without unpacking."""
+    """Members of an uncompressed tar file, read by offset without unpacking.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Parameters
+    ----------
+    path : Path
+    leave_out : sequence of str
+        See `is_named`.
+    """
+
+    def __init__(self, path: Path, leave_out: Sequence[str] = ()) -> None:
+        self.path, self._leave_out = path, tuple(leave_out)
         self._handle = -1
         self._owner = -1
 
     def entries(self) -> list[Entry]:
-        """All regular files, sorted by path, hidden ones left out."""
+        """As `listing`."""
+        return self.listing().entries
+
+    def listing(self) -> Listing:
+        """All regular files; links to other members are followed, as in the folder they were in."""
         try:
             with tarfile.open(self.path, "r:") as archive:
-                members = [m for m in archive if m.isreg()]
+                # A member appended under the same name replaces the earlier one, as unpacking does.
+                members = {_normal(m.name): m for m in archive}
         except tarfile.TarError as error:
             raise ProbelineError(
                 str(self.path),
@@ -113,11 +219,39 @@ class Tar:
                 found=str(error),
                 remedy="unpack it and name the folder, or repack it without compression",
             ) from None
-        # A member appended under the same name replaces the earlier one, as when unpacking.
-        named = {m.name.removeprefix("./"): m for m in members}
-        found = [Entry(name, m.offset_data, m.size) for name, m in named.items()]
-        visible = [e for e in found if not any(p.startswith(".") for p in e.path.split("/"))]
-        return sorted(visible, key=lambda entry: entry.path)
+        found, passed = [], Ledger()
+        folders = self._open_folders(members, passed)
+        for path, member in members.items():
+            if not path or member.isdir() or path.rpartition("/")[0] not in folders:
+                continue
+            target = _followed(path, member, members)
+            if (reason := unwanted(path, self._leave_out, is_folder=False)) is not None:
+                passed.add(reason, path)
+            elif target is None:
+                is_link = member.islnk() or member.issym()
+                passed.add(ledger.TAR_LINK if is_link else ledger.NO_FILE, path)
+            elif target.issparse():  # its bytes are fewer than its size says
+                passed.add(ledger.SPARSE, path)
+            else:
+                found.append(Entry(path, target.offset_data, target.size))
+        inside = sorted(folders - {""})
+        return Listing(sorted(found, key=lambda entry: entry.path), inside, passed)
+
+    def _open_folders(self, members: Mapping[str, tarfile.TarInfo], passed: Ledger) -> set[str]:
+        """All folders that are not passed over, nor lie in one that is; "" for the outermost."""
+        filled = {folder for path in members for folder in _folders_above(path)}
+        folders = {""}
+        for folder in sorted(filled | {p for p, m in members.items() if p and m.isdir()}):
+            if folder.rpartition("/")[0] not in folders:
+                continue
+            reason = unwanted(folder, self._leave_out, is_folder=True)
+            if reason is None:
+                folders.add(folder)
+            if reason is None and folder not in filled:
+                reason = ledger.EMPTY_FOLDER
+            if reason is not None:
+                passed.add(reason, folder)
+        return folders
 
     def read(self, entry: Entry) -> bytes:
         """A file's content."""
@@ -125,6 +259,61 @@ class Tar:
             self._handle, self._owner = os.open(self.path, os.O_RDONLY), os.getpid()
         with explain_reading(entry):
             return whole(os.pread(self._handle, entry.size, entry.offset), entry)
+
+
+def _normal(name: str) -> str:
+    """A member's path without ``./`` before and ``/`` after it; "" of the folder itself."""
+    return "" if name.rstrip("/") == "." else name.removeprefix("./").rstrip("/")
+
+
+def _folders_above(path: str) -> list[str]:
+    """All folders that a path lies in, the innermost first."""
+    found = []
+    while path := path.rpartition("/")[0]:
+        found.append(path)
+    return found
+
+
+def _followed(
+    path: str, member: tarfile.TarInfo, members: Mapping[str, tarfile.TarInfo]
+) -> tarfile.TarInfo | None:
+    """The regular file that a member is or links to; None where there is none."""
+    at = path
+    for _ in range(len(members)):
+        if member.islnk():
+            at = _normal(member.linkname)
+        elif member.issym():
+            at = posixpath.normpath(posixpath.join(posixpath.dirname(at), member.linkname))
+        else:
+            return member if member.isreg() else None
+        if at not in members:
+            return None
+        member = members[at]
+    return None
+
+
+class Kept:
+    """A root that is listed once, however often it is asked.
+
+    Parameters
+    ----------
+    root : Root
+    """
+
+    def __init__(self, root: Root) -> None:
+        self._root, self._listing = root, root.listing()
+
+    def listing(self) -> Listing:
+        """As it was when this was made."""
+        return self._listing
+
+    def entries(self) -> list[Entry]:
+        """As `listing`."""
+        return self._listing.entries
+
+    def read(self, entry: Entry) -> bytes:
+        """A file's content."""
+        return self._root.read(entry)
 
 
 @contextlib.contextmanager
@@ -165,7 +354,7 @@ def whole(data: bytes, entry: Entry) -> bytes:
     return data
 
 
-def open_root(path: Path, place: str) -> Root:
+def open_root(path: Path, place: str, leave_out: Sequence[str] = ()) -> Root:
     """The root at `path`.
 
     Raises
@@ -174,9 +363,9 @@ def open_root(path: Path, place: str) -> Root:
         When nothing usable is there.
     """
     if path.is_dir():
-        return Folder(path)
+        return Folder(path, leave_out)
     if path.is_file() and path.suffix == ".tar":
-        return Tar(path)
+        return Tar(path, leave_out)
     raise ProbelineError(
         place,
         "there are no images at this path" if path.exists() else "this path does not exist",

@@ -15,11 +15,15 @@ Split = Literal["train", "val"]
 def _both_splits(words: dict[Split, list[str]]) -> dict[Split, list[str]]:
     if words.keys() != {"train", "val"}:
         raise ValueError("both `train` and `val`, each with a list of words")
-    if not all(words.values()):
-        raise ValueError("at least one word for each split")
+    if any(words.values()) and not all(words.values()):
+        raise ValueError("at least one word for each split (or none for both: no splits)")
     if shared := set(words["train"]) & set(words["val"]):
         raise ValueError(f"words that name one split only (in both: {', '.join(sorted(shared))})")
     return words
+
+
+Pattern = Annotated[str, Field(min_length=1)]
+"""Of a file or folder that is no part of a data set: ``*.txt``, ``drafts``, ``train/green``."""
 
 
 class Columns(Section):
@@ -60,6 +64,9 @@ class Dataset(Section):
     limit_per_class: int | None = Field(None, ge=1)
     expected: Expected = Expected()
     on_bad_image: Literal["error", "skip"] = "error"
+    class_folder: Literal["first", "path"] | None = None
+    leave_out: list[Pattern] = []
+    white: float | None = Field(None, gt=0, allow_inf_nan=False)
     cluster: str | None = None
     shift: str | None = None
     pad: bool = False

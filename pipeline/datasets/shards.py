@@ -9,16 +9,22 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from cache.errors import ProbelineError
 from pipeline.datasets.images import SUFFIXES
-from pipeline.datasets.roots import Entry, Tar, explain_reading, whole
+from pipeline.datasets.labels import clean_label
+from pipeline.datasets.ledger import Ledger
+from pipeline.datasets.roots import Entry, Listing, Tar, explain_reading, whole
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.tables import as_text, counted, refuse_two_spellings
+from pipeline.project.foreign_files import explain_reading as explain_foreign
 from pipeline.project.paths import SPLITS
 
 CLASS_NAMES = "classnames.txt"
@@ -37,10 +43,13 @@ class Shards:
         A folder with shards, or one shard.
     place : str
         For errors.
+    leave_out : sequence of str
+        Members that are no part of the data set; see `pipeline.datasets.roots.is_named`.
     """
 
-    def __init__(self, path: Path, place: str) -> None:
+    def __init__(self, path: Path, place: str, leave_out: Sequence[str] = ()) -> None:
         self.folder = path if path.is_dir() else path.parent
+        self._leave_out = tuple(leave_out)
         found = path.rglob("*.tar") if path.is_dir() else [path] * path.is_file()
         self._shards = {p.relative_to(self.folder).as_posix(): p for p in sorted(found)}
         if not self._shards:
@@ -53,13 +62,22 @@ class Shards:
             )
 
     def entries(self) -> list[Entry]:
-        """All regular files of all shards, sorted by path."""
-        found = [
-            Entry(f"{shard}/{entry.path}", entry.offset, entry.size)
-            for shard, path in self._shards.items()
-            for entry in Tar(path).entries()
-        ]
-        return sorted(found, key=lambda entry: entry.path)
+        """As `listing`."""
+        return self.listing().entries
+
+    def listing(self) -> Listing:
+        """All regular files of all shards, sorted by path; looked at once."""
+        return self._listing
+
+    @cached_property
+    def _listing(self) -> Listing:
+        found, folders, passed = [], [], Ledger()
+        for shard, path in self._shards.items():
+            inside = Tar(path, self._leave_out).listing()
+            found += [Entry(f"{shard}/{e.path}", e.offset, e.size) for e in inside.entries]
+            folders += [f"{shard}/{folder}" for folder in inside.folders]
+            passed.add_all(inside.ledger, shard)
+        return Listing(sorted(found, key=lambda entry: entry.path), sorted(folders), passed)
 
     def read(self, entry: Entry) -> bytes:
         """A member's content."""
@@ -80,7 +98,8 @@ def samples_of_shards(name: str, dataset: Dataset, root: Shards) -> pd.DataFrame
     ----------
     name : str
     dataset : Dataset
-        `columns.label` and `columns.group` are keys of .json members; `splits` has the words of
+        `columns.label` and `columns.group` are keys of .json members, `columns.path` is the member
+        that is the image (``jpg``), where there are several; `splits` has the words of
         shards' names that tell train from val (``train-0001.tar``, ``val/0001.tar``).
     root : Shards
 
@@ -93,48 +112,95 @@ def samples_of_shards(name: str, dataset: Dataset, root: Shards) -> pd.DataFrame
     for entry in root.entries():
         folder, _, file = entry.path.rpartition("/")
         key, _, extension = file.partition(".")
-        samples.setdefault(f"{folder}/{key}", {})[extension.lower()] = entry
-    images = {key: _image(sample) for key, sample in samples.items()}
+        members = samples.setdefault(f"{folder}/{key}", {})
+        if (known := members.setdefault(extension.lower(), entry)) != entry:
+            raise ProbelineError(
+                f"data set {name}",
+                "a sample has two members of one name, apart from capitals",
+                found=f"{known.path} and {entry.path}",
+                remedy="write this shard again",
+            )
+    images = _images(name, dataset, samples)
     facts = {key: _facts(dataset, root, sample) for key, sample in samples.items()}
-    _refuse(name, "no image", [key for key, image in images.items() if image is None])
-    _refuse(name, "no class", [key for key, fact in facts.items() if not fact[0]])
-    classes = _named(name, root.folder / CLASS_NAMES, [fact[0] for fact in facts.values()])
+    _refuse(name, "no class", [key for key, (label, _) in facts.items() if label is None])
+    labels = _named(name, root.folder / CLASS_NAMES, [label or "" for label, _ in facts.values()])
+    refuse_two_spellings(labels, f"data set {name}")
     split = _splits(name, dataset, sorted({shard_of(key) for key in samples}))
     return sample_table(
-        [image for image in images.values() if image is not None],
-        classes,
+        images,
+        labels,
         [split[shard_of(key)] for key in samples],
-        [group or None for _, group in facts.values()],
+        [group for _, group in facts.values()],
     )
 
 
-def _image(sample: _Sample) -> Entry | None:
-    found = [e for e in sample.values() if PurePosixPath(e.path).suffix.lower() in SUFFIXES]
-    return found[0] if len(found) == 1 else None
+def _images(name: str, dataset: Dataset, samples: Mapping[str, _Sample]) -> list[Entry]:
+    """The image of each sample: the member that the study names, or the only one.
+
+    Beside ``0001.jpg`` there may be masks and the like with further words, ``0001.seg.png``.
+    """
+    found = {key: _candidates(dataset, sample) for key, sample in samples.items()}
+    several = [key for key, of_sample in found.items() if len(of_sample) > 1]
+    if several:
+        key = several[0]
+        members = sorted(member for member, e in samples[key].items() if e in found[key])
+        raise ProbelineError(
+            f"data set {name}",
+            f"{counted(len(several), 'sample has', 'samples have')} more than one image",
+            expected="one image for each sample",
+            found=f"{key} with {', '.join(members)}",
+            remedy=f"say which, e.g. `columns: {{path: {members[0]}}}` in datasets.{name}",
+        )
+    _refuse(name, "no image", [key for key, of_sample in found.items() if not of_sample])
+    return [of_sample[0] for of_sample in found.values()]
 
 
-def _facts(dataset: Dataset, root: Shards, sample: _Sample) -> tuple[str, str]:
-    """Class and group of a sample; "" where it does not say."""
+def _candidates(dataset: Dataset, sample: _Sample) -> list[Entry]:
+    if "path" in dataset.columns.model_fields_set:
+        wanted = dataset.columns.path.lower().lstrip(".")
+        return [entry for member, entry in sample.items() if member == wanted]
+    images = {m: e for m, e in sample.items() if PurePosixPath(e.path).suffix.lower() in SUFFIXES}
+    plain = [entry for member, entry in images.items() if "." not in member]
+    return plain or list(images.values())
+
+
+def _facts(dataset: Dataset, root: Shards, sample: _Sample) -> tuple[str | None, str | None]:
+    """Class and group of a sample; None where it does not say."""
     said: dict[str, object] = {}
     if (entry := sample.get("json")) is not None:
-        try:
+        remedy = "write the shard again"
+        with explain_foreign(entry.path, "is not a JSON object", remedy):
             said = dict(json.loads(root.read(entry)))
-        except (ValueError, TypeError) as error:
-            raise ProbelineError(
-                entry.path, "is not a JSON object", found=str(error), remedy="write the shard again"
-            ) from None
-    label = said.get(dataset.columns.label, "")
-    if (entry := sample.get("cls")) is not None:
-        label = root.read(entry).decode("utf-8", "replace")
-    group = said.get(dataset.columns.group or "", "")
-    return str(label).strip(), str(group).strip()
+    where = entry.path if entry is not None else ""
+    label = as_text(said.get(dataset.columns.label), f"{where}: {dataset.columns.label}")
+    if (of_class := sample.get("cls")) is not None:
+        where = of_class.path
+        label = as_text(root.read(of_class), where)
+        if label is not None and label.lstrip()[:1] in ("[", "{"):
+            as_text(_parsed(label), where)  # refuses a list
+    group = None
+    if dataset.columns.group is not None:
+        of_group = f"{where}: {dataset.columns.group}"
+        group = as_text(said.get(dataset.columns.group), of_group)
+    return (
+        clean_label(label, where) if label is not None else None,
+        clean_label(group, of_group) if group is not None else None,
+    )
+
+
+def _parsed(text: str) -> object:
+    """The JSON value of a text; the text itself where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _refuse(name: str, lack: str, keys: list[str]) -> None:
     if keys:
         raise ProbelineError(
             f"data set {name}",
-            f"{len(keys):,} samples have {lack}",
+            f"{counted(len(keys), 'sample has', 'samples have')} {lack}",
             expected="one image (.jpg, .png, …), and .cls, or .json with the key that "
             "`columns.label` names",
             found=", ".join(keys[:3]) + (" …" if len(keys) > 3 else ""),
@@ -146,11 +212,21 @@ def _named(name: str, file: Path, labels: list[str]) -> list[str]:
     """Numbers as the names that a file beside the shards gives them; else as they are."""
     if not file.is_file() or not all(label.isdecimal() for label in labels):
         return labels
-    names = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    place = f"data set {name}: {file.name}"
+    with explain_foreign(place, "is not UTF-8 text", "save it as UTF-8, a class on each line"):
+        lines = file.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    names = [clean_label(line, f"{place}, line {n + 1}") for n, line in enumerate(lines)]
+    if twice := [one for one, number in Counter(names).items() if number > 1]:
+        raise ProbelineError(
+            place,
+            "gives two numbers the same name, which would make one class of two",
+            found=twice[0],
+            remedy="name them differently, or move the file away to keep the numbers",
+        )
     most = max(map(int, labels))
     if most >= len(names):
         raise ProbelineError(
-            f"data set {name}: {file.name}",
+            place,
             "names fewer classes than there are",
             expected=f"at least {most + 1} lines",
             found=str(len(names)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -9,16 +10,27 @@ import pandas as pd
 from cache.errors import ProbelineError
 from pipeline.datasets import digits
 from pipeline.datasets.cifar import write_cifar_tar
-from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.class_folders import samples_of_folders
+from pipeline.datasets.images import HEIF_SUFFIXES, NEEDS_HEIF, SUFFIXES, can_read_heif
 from pipeline.datasets.known import known_dataset
 from pipeline.datasets.known_layouts import read_layout
+from pipeline.datasets.labels import clean_label
+from pipeline.datasets.ledger import (
+    UNLISTED,
+    UNREADABLE_FILE,
+    UNREADABLE_FOLDER,
+    Ledger,
+    PassedOver,
+    other_suffix,
+)
 from pipeline.datasets.library_sets import library_tar
 from pipeline.datasets.manifests import samples_of_manifest
 from pipeline.datasets.picture_tar import INDEX
-from pipeline.datasets.roots import Entry, Root, open_root
-from pipeline.datasets.samples import limited, sample_table, stratified_split
+from pipeline.datasets.roots import Entry, Kept, Listing, Root, open_root
+from pipeline.datasets.samples import limited, stratified_split
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import Shards, samples_of_shards
+from pipeline.datasets.tables import NOTES
 from pipeline.machine.environment import expand_path
 from pipeline.project.paths import RAW, SPLITS
 
@@ -58,38 +70,61 @@ def dataset_root(name: str, dataset: Dataset) -> Root:
         return open_root(library_tar(name, dataset), place)
     assert dataset.path is not None  # the schema demands it
     if dataset.source == "webdataset":
-        return Shards(expand_path(dataset.path, place), place)
+        return Shards(expand_path(dataset.path, place), place, dataset.leave_out)
     if dataset.known_as is not None and known_dataset(dataset.known_as).layout == "cifar100":
         folder = expand_path(dataset.path, place)
         return open_root(write_cifar_tar(folder, RAW / f"{dataset.known_as}.tar"), place)
-    return open_root(expand_path(dataset.path, place), place)
+    return open_root(expand_path(dataset.path, place), place, dataset.leave_out)
 
 
-def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
-    """All samples of a data set, in the order that everything downstream keeps.
+@dataclass(frozen=True)
+class Listed:
+    """What a data set's source holds.
 
-    Returns
-    -------
-    DataFrame
+    Attributes
+    ----------
+    samples : DataFrame
         Columns path, offset, bytes, class, split, group (None where not given); sorted by path.
+        The order is that which everything downstream keeps.
+    passed_over : tuple of PassedOver
+        What is no sample of it.
+    remarks : tuple of str
+        What is worth knowing of the classes' names.
+    """
+
+    samples: pd.DataFrame
+    passed_over: tuple[PassedOver, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def list_source(name: str, dataset: Dataset, root: Root) -> Listed:
+    """All samples of a data set, and what is passed over.
 
     Raises
     ------
     ProbelineError
         When the source does not hold a usable data set.
     """
+    kept = Kept(root)
+    _refuse_unreadable(name, dataset, kept.listing())
+    if dataset.source != "manifest":  # whose paths are text
+        _check_names(name, kept.entries())
     if dataset.source == "manifest":
-        samples = samples_of_manifest(name, dataset, root)
+        samples = samples_of_manifest(name, dataset, root)  # which may name hidden files
     elif dataset.is_of_library:
-        samples = samples_of_manifest(name, _AS_CONVERTED, root)
+        samples = samples_of_manifest(name, _AS_CONVERTED, kept)
     elif isinstance(root, Shards):
         samples = samples_of_shards(name, dataset, root)
     elif dataset.known_as is not None:
         known = known_dataset(dataset.known_as)
-        samples = read_layout(known.layout, known.arguments, root)
+        samples = read_layout(known.layout, known.arguments, kept)
     else:
-        samples = _from_folders(name, dataset, root)
+        samples = samples_of_folders(name, dataset, kept.listing())
+    _refuse_heif(name, samples["path"].tolist())
+    notes: tuple[str, ...] = samples.attrs.get(NOTES, ())
+    samples["class"], remarks = clean_classes(samples["class"], f"data set {name}")
     samples = samples.sort_values("path", kind="stable").reset_index(drop=True)
+    passed = _passed_over(dataset, root, kept.listing(), samples)
     if samples["split"].isna().all() and dataset.test_only:
         samples["split"] = "val"
     elif samples["split"].isna().all():
@@ -99,12 +134,84 @@ def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
     if dataset.limit_per_class is not None:
         keep = limited(samples, dataset.limit_per_class, dataset.seed)
         samples = samples[keep].reset_index(drop=True)
-    return samples
+    return Listed(samples, passed, (*notes, *remarks))
+
+
+def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
+    """The samples alone of `list_source`."""
+    return list_source(name, dataset, root).samples
+
+
+def clean_classes(names: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
+    """Class names by the one rule for them, and a remark where it makes one name of several."""
+    clean = {text: clean_label(text, where) for text in sorted(set(names))}
+    spellings: dict[str, list[str]] = {}
+    for text, name in clean.items():
+        spellings.setdefault(name, []).append(text)
+    several = [texts for texts in spellings.values() if len(texts) > 1]
+    if not several:
+        return names.map(clean), ()
+    some = ", ".join(text.encode("unicode_escape").decode() for text in several[0])
+    return names.map(clean), (
+        f"{len(several)} of {len(spellings)} class names are spelled in several ways, e.g. "
+        f"'{some}': they differ in spaces at their ends or in Unicode's form, and are one class",
+    )
+
+
+def _passed_over(
+    dataset: Dataset, root: Root, listing: Listing, samples: pd.DataFrame
+) -> tuple[PassedOver, ...]:
+    """What is listed and no sample, beside what listing itself passes over."""
+    passed = Ledger()
+    passed.add_all(listing.ledger)
+    # Shards' other members belong to samples; known data sets' lists and masks lie beside them, and
+    # a filter and they choose some of the images on purpose.
+    if isinstance(root, Shards) or dataset.known_as is not None or dataset.filter:
+        return passed.passed_over()
+    known = set(samples["path"])
+    own = {INDEX if dataset.is_of_library else dataset.manifest}
+    for entry in listing.entries:
+        if entry.path in known or entry.path in own:
+            continue
+        if PurePosixPath(entry.path).suffix.lower() in SUFFIXES:
+            passed.add(UNLISTED, entry.path)
+        else:
+            passed.add(other_suffix(entry.path), entry.path)
+    return passed.passed_over()
+
+
+def _refuse_unreadable(name: str, dataset: Dataset, listing: Listing) -> None:
+    """Refuse what the system does not let one read, unless such images may be skipped."""
+    lost = listing.ledger.passed_over(of=(UNREADABLE_FOLDER, UNREADABLE_FILE))
+    if lost and dataset.on_bad_image == "error":
+        raise ProbelineError(
+            f"data set {name}",
+            "not all of it can be read",
+            expected="folders and files that this account may read",
+            found="; ".join(map(str, lost)),
+            remedy="make them readable (chmod -R u+rX), name them in `leave_out`, or say "
+            f"`on_bad_image: skip` in datasets.{name}",
+        )
+
+
+def _refuse_heif(name: str, paths: list[str]) -> None:
+    """Refuse HEIC files before any is read, where the package for them is not there."""
+    found = [p for p in paths if PurePosixPath(p).suffix.lower() in HEIF_SUFFIXES]
+    endings = ", ".join(f"'*{e}'" for e in sorted({PurePosixPath(p).suffix for p in found}))
+    if found and not can_read_heif():
+        raise ProbelineError(
+            f"data set {name}",
+            f"{len(found):,} HEIC image{'s need' if len(found) > 1 else ' needs'} the package "
+            "`pillow-heif`",
+            found=", ".join(found[:3]) + (" …" if len(found) > 3 else ""),
+            remedy=f"{NEEDS_HEIF}; or leave them out: `leave_out: [{endings}]` in datasets.{name}",
+        )
 
 
 def _check_names(name: str, entries: list[Entry]) -> None:
     """Refuse names that an index can't hold: surrogates stand for undecodable bytes."""
-    odd = [e.path for e in entries if any("\ud800" <= c <= "\udfff" for c in e.path)]
+    paths = [e.path for e in entries if PurePosixPath(e.path).suffix.lower() in SUFFIXES]
+    odd = [path for path in paths if any("\ud800" <= c <= "\udfff" for c in path)]
     if odd:
         raise ProbelineError(
             f"data set {name}",
@@ -112,89 +219,3 @@ def _check_names(name: str, entries: list[Entry]) -> None:
             found=", ".join(p.encode(errors="backslashreplace").decode() for p in odd[:3]),
             remedy="rename the files, e.g. with convmv",
         )
-
-
-def _from_folders(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
-    """One folder per class, below train/ and val/ or at the top."""
-    images = [e for e in root.entries() if PurePosixPath(e.path).suffix.lower() in SUFFIXES]
-    if not images:
-        raise ProbelineError(
-            f"params.yaml: datasets.{name}.path",
-            "there are no images in this folder",
-            expected="CLASS/IMAGE.jpg, or train/CLASS/IMAGE.jpg and val/CLASS/IMAGE.jpg",
-            found=f"no file ending in {' '.join(sorted(SUFFIXES))} below {dataset.path}",
-            remedy="correct the path, or arrange the images in one folder per class",
-        )
-    _check_names(name, images)
-    folder_to_split = {folder: split for split in SPLITS for folder in dataset.splits[split]}
-    tops = {PurePosixPath(e.path).parts[0] for e in images}
-    _refuse_two_folders_of_one_split(name, dataset, tops)
-    found_splits = {folder_to_split[t] for t in tops if t in folder_to_split}
-    wanted = {"val"} if dataset.test_only else set(SPLITS)
-    has_splits = tops <= folder_to_split.keys() and found_splits >= wanted
-    only_splits = tops <= folder_to_split.keys()
-    if not has_splits and (only_splits or len(found_splits) >= len(wanted)):
-        raise ProbelineError(
-            f"data set {name}",
-            "there are images of one split only"
-            if only_splits
-            else "split folders and others are mixed",
-            expected="images below train/ and val/ only, or one folder per class at the top",
-            found=", ".join(sorted(tops)[:8]),
-            remedy="move the others away; or name the class folders' own folder as `path`; "
-            f"or say which folders are splits with datasets.{name}.splits",
-        )
-    depth = 1 if has_splits else 0
-    loose = [e.path for e in images if len(PurePosixPath(e.path).parts) < depth + 2]
-    if loose:
-        raise ProbelineError(
-            f"data set {name}",
-            f"{len(loose)} images lie in no class folder",
-            expected="CLASS/IMAGE.jpg below the data set's folder"
-            + (" train and val" if has_splits else ""),
-            found=", ".join(loose[:3]) + (" …" if len(loose) > 3 else ""),
-            remedy="move them into the folder of their class",
-        )
-    parts = [PurePosixPath(e.path).parts for e in images]
-    _refuse_a_folder_around_all(name, dataset, [p[depth:-1] for p in parts])
-    return sample_table(
-        images,
-        [p[depth] for p in parts],
-        [folder_to_split[p[0]] if has_splits else None for p in parts],
-    )
-
-
-def _refuse_a_folder_around_all(
-    name: str, dataset: Dataset, folders: list[tuple[str, ...]]
-) -> None:
-    """Refuse what looks like a single class, but is the folder of the classes' folders."""
-    around = {folder[0] for folder in folders}
-    within = sorted({folder[1] for folder in folders if len(folder) > 1})
-    if len(around) == 1 and len(within) > 1:
-        (one,) = around
-        folder = dataset.path is not None and not dataset.path.endswith(".tar")
-        raise ProbelineError(
-            f"params.yaml: datasets.{name}.path",
-            "there is a single folder at the top, which holds further ones",
-            expected="one folder per class",
-            found=f"{one}, with {', '.join(within[:5])}" + (", …" if len(within) > 5 else ""),
-            remedy=f"if these are the classes: `path: {dataset.path}/{one}`"
-            if folder
-            else f"if these are the classes, make the tar of the folders inside {one}",
-        )
-
-
-def _refuse_two_folders_of_one_split(name: str, dataset: Dataset, tops: set[str]) -> None:
-    """Refuse val/ beside test/ unless the study says that both are meant."""
-    if "splits" in dataset.model_fields_set:
-        return
-    for split in SPLITS:
-        both = sorted(tops & set(dataset.splits[split]))
-        if len(both) > 1:
-            raise ProbelineError(
-                f"data set {name}",
-                f"{len(both)} folders could be the {split} split",
-                found=", ".join(both),
-                remedy=f"say which, e.g. `splits: {{train: [train], {split}: [{both[0]}]}}`, and "
-                "move the other away or name both",
-            )

@@ -87,14 +87,12 @@ def audit_jobs(index: Index, root: Root, jobs: Sequence[Job], machine: Machine) 
     split = index.split_names[0]
     samples, labels = index.split(split), index.labels(split)
     rows = audit_rows(len(samples))
-    features = _both_ways(
-        samples.iloc[rows].reset_index(drop=True), root, jobs, machine, pad=index.pad
-    )
+    features = _both_ways(samples.iloc[rows].reset_index(drop=True), root, jobs, machine, index)
     return {name: compare(ways[0], ways[1], labels[rows]) for name, ways in features.items()}
 
 
 def _both_ways(
-    samples: pd.DataFrame, root: Root, jobs: Sequence[Job], machine: Machine, *, pad: bool
+    samples: pd.DataFrame, root: Root, jobs: Sequence[Job], machine: Machine, index: Index
 ) -> dict[str, NDArray[np.float32]]:
     """For each job an array of shape (2, n_images, n_features): float32, and as the job runs."""
     ways = {
@@ -106,7 +104,12 @@ def _both_ways(
     }
     paths = samples["path"].tolist()
     loader = BatchLoader(
-        root, samples, list(dict.fromkeys(job.pixels for job in jobs)), machine.workers, pad=pad
+        root,
+        samples,
+        list(dict.fromkeys(job.pixels for job in jobs)),
+        machine.workers,
+        pad=index.pad,
+        white=index.white,
     )
     size = machine.batch_size
     wanted = [slice(s, min(s + size, len(paths))) for s in range(0, len(paths), size)]

@@ -47,6 +47,7 @@ def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -
     samples, view = samples_of(split)
     augmented = {"view": {"number": view, **VIEW_RULES}} if view else {}
     padded = {"pad": "square"} if index.pad else {}
+    pixels = {"decoder": DECODER, **index.grey_key}
     return {
         "format": FORMAT,
         "samples": index.samples_digest(samples),
@@ -55,7 +56,7 @@ def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -
         "arguments": entry.arguments,
         "weights": card.weights,
         "feature": entry.feature,
-        "transform": {"decoder": DECODER, **card.transform, **augmented, **padded},
+        "transform": {**pixels, **card.transform, **augmented, **padded},
         # Of imported embeddings nobody here knows it, and a setting does not change it.
         "precision": "imported" if entry.weights == "imported" else study.extraction.precision,
         "storage": study.extraction.storage,
@@ -176,9 +177,8 @@ def open_all_cells(study: Study, index: Index, model: str) -> dict[str, Cell]:
 def recorded_card(address: CellAddress) -> Card:
     """The card as a whole cell records it in its key."""
     manifest = Cell.open(address).manifest
-    transform = {
-        k: v for k, v in manifest.key["transform"].items() if k not in ("decoder", "view", "pad")
-    }
+    of_data = ("decoder", "view", "pad", "grey")
+    transform = {k: v for k, v in manifest.key["transform"].items() if k not in of_data}
     return Card(manifest.key["weights"], transform, manifest.columns, 0)
 
 

@@ -111,6 +111,7 @@ def extract_split(
         list(dict.fromkeys(job.pixels for job in jobs)),
         machine.workers,
         pad=index.pad,
+        white=index.white,
     )
     with Writers(index, split, jobs, storage) as writers:
         # A list: every cell is tried, so that those that need float32 share the next pass.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cache.errors import ProbelineError
 from cache.writer import CellWriter
-from pipeline.datasets.imported import imported_card, read_embeddings
+from pipeline.datasets.embedding_files import read_embeddings
+from pipeline.datasets.imported import differing, imported_card, samples_of_index
 from pipeline.datasets.index import Index
 from pipeline.embeddings.cells import cell_key
 from pipeline.embeddings.provenance import record_provenance
@@ -19,29 +22,30 @@ def write_imported_cells(study: Study, index: Index, model: str) -> None:
     Raises
     ------
     ProbelineError
-        When the files' ids are not those of the data set.
+        When the files' ids or classes are not those of the data set.
     """
     entry = study.models[model]
     card = imported_card(index.name, model)
+    folder = imported_path(index.name, model)
     for split in SPLITS:
-        rows = read_embeddings(imported_path(index.name, model), split)
-        wanted = index.split(split)["path"].tolist()
-        place = {name: row for row, name in enumerate(rows.ids)}
-        absent = [name for name in wanted if name not in place]
-        if absent or len(wanted) != len(place):
+        rows = read_embeddings(folder, split)
+        theirs = samples_of_index(index, split)
+        if how := differing(rows.samples, theirs, index.classes):
             raise ProbelineError(
                 f"model {model} on data set {index.name}",
-                f"the imported {split} embeddings are of other samples",
-                expected=f"the {len(wanted):,} ids of the index",
-                found=f"{len(rows.ids):,} rows; {len(absent):,} ids are missing"
-                + (f", e.g. {absent[0]}" if absent else ""),
-                remedy="export ids with the embeddings; with images, an id is the image's path",
+                f"the imported {split} embeddings are of other samples than the index lists",
+                expected=f"the {len(theirs.ids):,} ids of the index, each with its class",
+                found=how,
+                remedy="export each row's id and class with the embeddings (with images, an id is "
+                "the image's path); or, where the index is of former embeddings, "
+                f"`dvc repro -f index@{index.name}`",
             )
-        features = rows.features[[place[name] for name in wanted]]
+        row_of = {name: row for row, name in enumerate(rows.samples.ids)}
+        order = np.array([row_of[name] for name in theirs.ids])
         with CellWriter(
             cell_address(index.name, model, split),
             key=cell_key(study, index, split, entry, card),
-            ids=wanted,
+            ids=theirs.ids,
             labels=index.labels(split),
             columns=card.columns,
             dtype=study.extraction.storage,
@@ -50,7 +54,7 @@ def write_imported_cells(study: Study, index: Index, model: str) -> None:
             whole = False
             while not whole:  # twice where float16 turns out not to be enough
                 for chunk in writer.missing:
-                    writer.write(chunk, features[writer.rows_of(chunk)])
+                    writer.write(chunk, rows.features[order[writer.rows_of(chunk)]])
                 whole = writer.commit()
         record_provenance(
             index.name,
@@ -58,7 +62,7 @@ def write_imported_cells(study: Study, index: Index, model: str) -> None:
             entry,
             card,
             split=split,
-            images=len(wanted),
+            images=len(order),
             seconds=0.0,
             remarks=(*writer.remarks, "imported, compute precision unknown"),
             device="imported",

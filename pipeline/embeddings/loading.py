@@ -41,6 +41,8 @@ class BatchLoader:
         Threads; 0 decodes in the caller's.
     pad : bool
         Whether images are first padded with black to a square.
+    white : float, optional
+        What is white in grey images of more than 8 bits, as the index holds it.
     ahead : int
         Batches decoded ahead of the one in use.
     """
@@ -53,9 +55,10 @@ class BatchLoader:
         workers: int,
         *,
         pad: bool = False,
+        white: float | None = None,
         ahead: int = AHEAD,
     ) -> None:
-        self._pad, self._ahead = pad, ahead
+        self._pad, self._white, self._ahead = pad, white, ahead
         self._root, self._entries = root, entries_of(samples)
         self._digests = samples["sha256"].tolist()
         self._geometries, self._workers = geometries, workers
@@ -96,7 +99,7 @@ class BatchLoader:
                 found="other content",
                 remedy="index the data set again: dvc repro -f index@NAME",
             )
-        image = decode(data, entry.path)
+        image = decode(data, entry.path, self._white)
         if self._pad:
             image = padded(image)
         return {geometry: geometry.apply(image, row) for geometry in self._geometries}

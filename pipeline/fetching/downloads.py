@@ -36,16 +36,26 @@ from pipeline.machine.progress import Progress
 ATTEMPTS = 5
 """At one source, before the next one is tried; only those that bring nothing new are counted."""
 
+ATTEMPTS_TO_CONNECT = 2
+"""At a host that does not answer at all; at one that did not a moment ago, none."""
+
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as lost."""
 
 _BLOCK = 1 << 20
 _NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+_silent: set[str] = set()
+"""Hosts that did not answer in this process: their other files are not waited for."""
+
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class DownloadError(ProbelineError):
     """A file that could not be fetched, or is not what was expected."""
+
+
+class UnavailableError(DownloadError):
+    """What nobody has now: a later try, or a person, may bring it; nothing wrong was received."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +105,10 @@ def download(
 
     Raises
     ------
+    UnavailableError
+        When no source has the file. What was fetched of it is kept for the next run.
     DownloadError
-        When no source has the file, or it is not what was expected. What was fetched of a file that
-        may still come whole is kept for the next run.
+        When a source gave another file than was expected, or there is no room for it.
     DiskFullError
         When the disk is full; what was fetched is kept.
     """
@@ -105,6 +116,7 @@ def download(
         _check_address(source, content)
     partial = path.with_name(f".{path.name}.partial")
     reasons = []
+    kind: type[DownloadError] = UnavailableError
     with Lock(path.with_name(f".{path.name}.lock.partial"), str(path), wait=wait_seconds()):
         if path.exists():
             return verify(path, content)
@@ -114,13 +126,15 @@ def download(
                 found = verify(partial, content)
             except (DownloadError, *_NETWORK) as error:
                 reasons.append(f"{source}: {_reason(error)}")
+                if isinstance(error, DownloadError) and not isinstance(error, UnavailableError):
+                    kind = DownloadError
                 continue
             with explain_disk_errors(path):
                 os.replace(partial, path)
                 _state_file(partial).unlink(missing_ok=True)
                 fsync_directory(path.parent)
             return found
-    raise DownloadError(
+    raise kind(
         place or str(path),
         f"{path.name} could not be downloaded",
         found="; ".join(reasons),
@@ -190,6 +204,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def _fetch(source: str, partial: Path, content: Content, pause: float) -> None:
     """Bring the partial file to its full length."""
+    host = urllib.parse.urlsplit(source).netloc
+    if host in _silent:
+        raise UnavailableError(source, f"no connection to {host} a moment ago")
     fruitless = 0
     while True:
         before = _length(partial)
@@ -207,7 +224,11 @@ def _fetch(source: str, partial: Path, content: Content, pause: float) -> None:
         except _NETWORK as error:
             last = error
         fruitless = 0 if _length(partial) > before else fruitless + 1
-        if fruitless == ATTEMPTS:
+        # urllib wraps what goes wrong before an answer begins; what goes wrong later it does not.
+        no_answer = type(last) is urllib.error.URLError and isinstance(last.reason, OSError)
+        if fruitless >= (ATTEMPTS_TO_CONNECT if no_answer else ATTEMPTS):
+            if no_answer:
+                _silent.add(host)
             raise last
         time.sleep(pause * 2 ** min(fruitless, 6))
 
@@ -217,7 +238,7 @@ def _fetch_once(source: str, partial: Path, content: Content) -> None:
     begun = _resume(request, partial, content)
     with urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT) as answer:
         if answer.headers.get_content_type() == "text/html":
-            raise DownloadError(
+            raise UnavailableError(
                 source,
                 "answers with a web page instead of the file",
                 remedy="open the address in a browser and download the file by hand",

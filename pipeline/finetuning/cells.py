@@ -95,6 +95,7 @@ def keys_of(study: Study, index: Index, model: str) -> dict[str, dict[str, Any]]
         "val": index.samples_digest("val"),
         "names": index.names_digest,
         "pad": index.pad,
+        **index.grey_key,
         "architecture": entry.architecture,
         "arguments": entry.arguments,
         "weights": card.weights,

@@ -79,6 +79,7 @@ def decode_once(
     workers: int,
     path: Path,
     shared: bool = False,
+    white: float | None = None,
 ) -> Decoded:
     """Decode images as the extraction does.
 
@@ -97,6 +98,8 @@ def decode_once(
         Of a file for the pixels where they would take more than half of the free memory.
     shared : bool
         Whether several processes read them: always in a file.
+    white : float, optional
+        What is white in grey images of more than 8 bits.
 
     Raises
     ------
@@ -105,7 +108,7 @@ def decode_once(
     """
     wanted = [slice(row, row + 1) for row in range(len(samples))]
     ahead = _AHEAD_OF_EACH * max(1, workers)
-    loader = BatchLoader(root, samples, [pixels], workers, pad=pad, ahead=ahead)
+    loader = BatchLoader(root, samples, [pixels], workers, pad=pad, white=white, ahead=ahead)
     pictures = (batch[pixels][0] for _, batch in loader.batches(wanted))
     if not shared and _bytes_of(pixels, len(samples)) <= psutil.virtual_memory().available // 2:
         held = list(pictures)

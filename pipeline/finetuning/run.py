@@ -106,7 +106,7 @@ def finetune_cell(
         "images": index.samples_digest("train"),
         "learned": fingerprint(given.learned.tolist()),
         "held_out": fingerprint(given.held_out.tolist()),
-        "pixels": {"decoder": DECODER, "views": VIEW_RULES, "pad": index.pad},
+        "pixels": {"decoder": DECODER, "views": VIEW_RULES, "pad": index.pad, **index.grey_key},
         "weights": loaded.weights_digest,
         "feature": loaded.feature,
         "transform": loaded.transform.to_dict(),
@@ -153,6 +153,7 @@ class _Source:
             samples,
             pixels,
             pad=self.index.pad,
+            white=self.index.white,
             workers=self.workers,
             path=self.kept / f"{name}.partial",
             shared=self.shared,
@@ -162,7 +163,8 @@ class _Source:
     def val(self, geometry: Geometry, size: int) -> Iterator[NDArray[np.uint8]]:
         """Batches of the val split, as the extraction sees them."""
         samples = self.index.split("val")
-        loader = BatchLoader(self.root, samples, [geometry], self.workers, pad=self.index.pad)
+        pad, white = self.index.pad, self.index.white
+        loader = BatchLoader(self.root, samples, [geometry], self.workers, pad=pad, white=white)
         starts = range(0, len(samples), size)
         wanted = [slice(start, min(start + size, len(samples))) for start in starts]
         return (batch[geometry] for _, batch in loader.batches(wanted))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.datasets.index import read_index
+from pipeline.embeddings.unavailable import available
 from pipeline.finetuning.cells import is_finetuned, runs_to_do
 from pipeline.study.protocol import Say
 from pipeline.study.schema import Study
@@ -14,7 +15,7 @@ def train_all(study: Study, _: Say) -> tuple[int, int]:
     cells = [
         (index, model)
         for name, index in indexes.items()
-        for model in study.models
+        for model in available(study, name)
         if is_finetuned(study, name, model)
     ]
     todo = sum(len(runs_to_do(study, *cell)) for cell in cells)

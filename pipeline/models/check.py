@@ -9,6 +9,7 @@ from cache.errors import NonFiniteError, ProbelineError
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model
+from pipeline.models.transform_origin import in_one_line, transform_parts
 
 IMAGES = 4
 """Of noise: different images must give different features."""
@@ -25,7 +26,7 @@ def check_model(name: str, entry: Model) -> str:
     Returns
     -------
     str
-        A line that says what was found.
+        Two lines that say what was found, and how images are prepared.
 
     Raises
     ------
@@ -55,5 +56,6 @@ def check_model(name: str, entry: Model) -> str:
         )
     return (
         f"{name}: {model.parameters:,} parameters, {model.columns:,} features "
-        f"({model.feature}) of {size} x {size} px, weights {model.weights_digest[:12]}"
+        f"({model.feature}) of {size} x {size} px, weights {model.weights_digest[:12]}\n"
+        f"  images: {in_one_line(transform_parts(entry, model.transform.to_dict()))}"
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,19 @@ import numpy as np
 import torch
 
 from cache.errors import ProbelineError
+from pipeline.models import inert_pickle
+from pipeline.models.checkpoint_faults import is_safetensors, shard_of_several, why_unreadable
+from pipeline.models.inert_pickle import Inert, inert_within
 from pipeline.models.settings import Checkpoint
+from pipeline.models.state_faults import (
+    no_weights,
+    not_finite,
+    not_floating,
+    of_other_channels,
+    of_other_size,
+)
 
 StateDict = dict[str, torch.Tensor]
-
-_RECONSTRUCT, _SCALAR = np.zeros(1).__reduce__()[0], np.float64(1).__reduce__()[0]
-_ARRAYS: list[Any] = [
-    *(np.ndarray, np.dtype, _RECONSTRUCT, _SCALAR),
-    (_RECONSTRUCT, "numpy.core.multiarray._reconstruct"),  # as NumPy 1 called them
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "?")),
-]
-"""What old checkpoints hold beside tensors: NumPy's arrays of numbers, which run no code."""
 
 
 class CheckpointError(ProbelineError, ValueError):
@@ -34,10 +37,12 @@ class CheckpointError(ProbelineError, ValueError):
 def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
     """Read a .safetensors file, or a pickle file without executing anything in it.
 
+    Whatever is no tensor, array of numbers or plain container is an `Inert`.
+
     Raises
     ------
     CheckpointError
-        When the file is absent, cut short, or holds more than tensors and plain containers.
+        When the file is absent, cut short, or asks for the operating system.
     """
     if not path.is_file():
         raise CheckpointError(
@@ -46,31 +51,14 @@ def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
             found=str(path.absolute()),
             remedy="correct `weights`, or put the file there",
         )
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            tensors: StateDict = load_file(path)
-            return tensors
-        except (SafetensorError, ValueError, OSError) as error:
-            raise _damaged(path, place, error) from None
-    try:
-        with torch.serialization.safe_globals(_ARRAYS):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if forbidden := re.search(r"GLOBAL (\S+)", str(error)):
-            raise CheckpointError(
-                place,
-                "holds Python objects that could run code when loaded; it was refused",
-                expected="tensors, numbers, text, lists and dictionaries",
-                found=forbidden[1],
-                remedy="convert it, where you trust its origin, to .safetensors",
-            ) from None
-        # PyTorch's own words recommend to load the file unsafely.
-        raise _damaged(path, place, ValueError("its bytes are no pickle")) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        raise _damaged(path, place, error) from None
+    if part := shard_of_several(path):
+        raise CheckpointError(
+            place,
+            f"is part {part[0]} of {part[1]} of a checkpoint: the other parts' weights are missing",
+            found=path.name,
+            remedy="join the parts (save one state_dict of all of them), and name that file",
+        )
+    loaded = _read(path, place)
     if not isinstance(loaded, Mapping):
         raise CheckpointError(
             place,
@@ -80,6 +68,73 @@ def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
             remedy="save the model's state_dict",
         )
     return loaded
+
+
+def _read(path: Path, place: str) -> Any:
+    """What the file holds, by its content: some files of safetensors are called .bin."""
+    try:
+        if is_safetensors(path):
+            from safetensors.torch import load_file
+
+            return load_file(path)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
+        raise _unreadable(path, place, error) from None
+    return _unpickled(path, place)
+
+
+def require_plain(checkpoint: Mapping[str, Any], place: str) -> None:
+    """Refuse a file that holds more than tensors and plain containers, wherever in it.
+
+    Raises
+    ------
+    CheckpointError
+        Names what it holds besides.
+    """
+    if (found := inert_within(checkpoint)) is not None:
+        raise _objects(place, f"{found[1]}, at {found[0]}")
+
+
+def _unpickled(path: Path, place: str) -> Any:
+    """What a pickle file holds, by PyTorch's own safe reader; where that gives up, by ours.
+
+    PyTorch's refuses a file for a logger's history or an argparse.Namespace beside the weights.
+    """
+    try:
+        # An open file: of a path, PyTorch believes the ending.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of newer protocols of pickle, which ours reads
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # PyTorch's own words recommend to load the file unsafely.
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
+        raise _unreadable(path, place, error) from None
+    try:
+        return _read_inertly(path)
+    except Exception as error:  # noqa: BLE001  whatever a damaged file makes of the stack
+        asked = re.search(r"GLOBAL (\S+)", str(error)) or refused
+        if asked:
+            raise _objects(place, asked[1]) from None
+        raise _unreadable(path, place, ValueError("its bytes are no pickle")) from None
+
+
+def _read_inertly(path: Path) -> Any:
+    """What a pickle file holds, everything but numbers and plain containers as `Inert`.
+
+    PyTorch takes another unpickler only while nobody forces its own upon it; ours runs even less.
+    TorchScript and tar files, for which PyTorch has readers that run or unpack them, do not come
+    this far: its safe reader gave them up for good.
+    """
+    forced = os.environ.pop("TORCH_FORCE_WEIGHTS_ONLY_LOAD", None)
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of classes whose source an old file carries along
+            return torch.load(
+                file, map_location="cpu", weights_only=False, pickle_module=inert_pickle
+            )
+    finally:
+        if forced is not None:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = forced
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) -> StateDict:
@@ -103,12 +158,22 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
     origin: dict[str, str] = {}
     for key, value in node.items():
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
-            value = torch.from_numpy(value)
-        if not isinstance(value, torch.Tensor):
-            continue  # epochs, arguments and the like
+            value = torch.from_numpy(value.astype(value.dtype.newbyteorder("=")))
         name = str(key).removeprefix(rules.strip_prefix)
         if any(name.startswith(prefix) for prefix in rules.drop):
             continue
+        if isinstance(value, Inert) and "." in name:  # named as only a network's tensors are
+            raise _objects(place, f"{value.origin}, at {key}")
+        if not isinstance(value, torch.Tensor):
+            continue  # epochs, arguments and the like
+        if what := no_weights(str(key), value):
+            raise CheckpointError(
+                place,
+                "the checkpoint's weights are no plain numbers",
+                expected="dense tensors of floating-point numbers",
+                found=what,
+                remedy="save the network before it is quantised, or as plain float32 tensors",
+            )
         for old, new in rules.rename.items():
             name = name.replace(old, new)
         if name in state:  # e.g. a momentum encoder renamed onto the base encoder
@@ -134,6 +199,8 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
 def _enter(checkpoint: Mapping[str, Any], entry: str, place: str) -> Mapping[str, Any]:
     node: Any = checkpoint
     for part in filter(None, entry.split(".")):
+        if isinstance(node, Inert):
+            break
         if not isinstance(node, Mapping) or part not in node:
             raise CheckpointError(
                 f"{place}: entry",
@@ -143,6 +210,8 @@ def _enter(checkpoint: Mapping[str, Any], entry: str, place: str) -> Mapping[str
                 remedy="correct `checkpoint.entry`",
             )
         node = node[part]
+    if isinstance(node, Inert):
+        raise _objects(f"{place}: entry", f"{node.origin}, at {entry}")
     if not isinstance(node, Mapping):
         raise CheckpointError(
             f"{place}: entry",
@@ -231,30 +300,65 @@ def load_exactly(
             )
             if keys
         ]
-        near = difflib.get_close_matches(absent[0], surplus, n=1) if absent and surplus else []
-        hint = f" (is {near[0]} the checkpoint's name of {absent[0]}?)" if near else ""
         raise CheckpointError(
             place,
             "the checkpoint does not fit the architecture",
             expected=f"the {len(own)} keys of the architecture, each in its shape",
             found="; ".join(found),
-            remedy="correct `architecture` or `arguments`; or declare the difference with "
-            f"checkpoint.strip_prefix, .rename, .drop or .missing{hint}",
+            remedy=_remedy(model, state, own, absent, surplus),
+        )
+    if wrong := not_floating(state, own):
+        raise CheckpointError(
+            place,
+            "the checkpoint's weights are no floating-point numbers: it is quantised",
+            expected="float16, bfloat16, float32 or float64",
+            found=_some(wrong),
+            remedy="save the network before it is quantised",
         )
     model.load_state_dict(state, strict=False)
+    if wrong := not_finite(model, state):
+        raise CheckpointError(
+            place,
+            "the checkpoint's weights are not finite, as after a training that diverged",
+            expected="finite numbers that float32 can hold",
+            found=f"NaN or infinity in {_some(wrong)}",
+            remedy="take an earlier checkpoint of that training",
+        )
 
 
-def _damaged(path: Path, place: str, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        place,
-        "the checkpoint is damaged or no checkpoint",
-        found=f"{path} ({path.stat().st_size} bytes): {_first_sentence(error)}",
-        remedy="copy or download the file again",
+def _remedy(
+    model: torch.nn.Module, state: StateDict, own: StateDict, absent: list[str], surplus: list[str]
+) -> str:
+    """What to do about keys that do not fit: what is certain, or else what may be meant."""
+    if channels := of_other_channels(state, own):
+        return f"{channels}: take a checkpoint for RGB images, which all images become here"
+    if size := of_other_size(state, own, model):
+        return (
+            f"pos_embed is of images of {size} x {size} pixels: set `input_size: {size}` and "
+            f"`arguments: {{img_size: {size}}}`"
+        )
+    near = difflib.get_close_matches(absent[0], surplus, n=1) if absent and surplus else []
+    hint = f" (is {near[0]} the checkpoint's name of {absent[0]}?)" if near else ""
+    return (
+        "correct `architecture` or `arguments`; or declare the difference with "
+        f"checkpoint.strip_prefix, .rename, .drop or .missing{hint}"
     )
 
 
-def _first_sentence(error: Exception) -> str:
-    return str(error).strip().split("\n")[0][:300] or type(error).__name__
+def _objects(place: str, found: str) -> CheckpointError:
+    return CheckpointError(
+        place,
+        "holds Python objects that could run code when loaded; they were not loaded",
+        expected="tensors, numbers, text, lists and dictionaries where the weights are",
+        found=found,
+        remedy="name the dictionary of tensors with `checkpoint.entry`; or convert the file, where "
+        "you trust its origin, to .safetensors",
+    )
+
+
+def _unreadable(path: Path, place: str, error: Exception) -> CheckpointError:
+    problem, found, remedy = why_unreadable(path, error)
+    return CheckpointError(place, problem, found=found, remedy=remedy)
 
 
 def _some(keys: Any) -> str:

@@ -2,6 +2,7 @@
 
 Fetched by huggingface_hub, which resumes, keeps files for all projects of a machine, and knows the
 tokens of repositories that ask for a licence. Here revision and digests are recorded and checked.
+Files that a person put into ``data/weights/OWNER--NAME/`` go before the hub's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -22,7 +23,10 @@ from huggingface_hub.errors import (
 
 from cache.errors import ProbelineError
 from cache.files import sha256_file
+from pipeline.fetching.downloads import UnavailableError
+from pipeline.models.hub_connection import hub_connection
 from pipeline.models.lockfile import locked, record
+from pipeline.project.paths import WEIGHTS
 
 PREFIX = "hf-hub:"
 
@@ -111,21 +115,23 @@ def _fetch(
     commit = str(known.get("revision") or revision) or None
     config = found = None
     try:
-        if with_config:
-            config = Path(hf_hub_download(repository, "config.json", revision=commit))
-            commit = config.parent.name  # the hub's client keeps each commit's files in a folder
-        if weights:
-            found = _first(repository, weights, commit, place)
-            commit = found.parent.name
+        with hub_connection():
+            if with_config:
+                config = _file(repository, "config.json", commit)
+                commit = _commit_of(config, commit)
+            if weights:
+                found = _first(repository, weights, commit, place)
+                commit = _commit_of(found, commit)
     except (HfHubHTTPError, EntryNotFoundError, OSError, ValueError) as error:
-        raise _unreachable(place, repository, error) from None
+        wanted = [*["config.json"][: with_config and config is None], *weights[:1]]
+        raise _unreachable(place, repository, commit, wanted, error) from None
     if config is not None:
         _require_timm(config, repository, place)
     digests = {file.name: sha256_file(file) for file in (config, found) if file is not None}
     _check(place, repository, known.get("files", {}), digests)
     facts = {
         "source": f"https://huggingface.co/{repository}",
-        "revision": commit,
+        **({"revision": commit} if commit else {}),
         "files": {**known.get("files", {}), **digests},
     }
     record(name, facts)
@@ -144,11 +150,47 @@ def _require_timm(config: Path, repository: str, place: str) -> None:
         )
 
 
+def is_fetched(name: str, source: str, filename: str | None = None) -> bool:
+    """Whether weights of a repository are on this machine; asks nobody.
+
+    Parameters
+    ----------
+    name : str
+        In weights.lock.json.
+    source : str
+        ``OWNER/NAME``, or with ``@REVISION``.
+    filename : str, optional
+        Of the weights, where it is known.
+    """
+    repository, _, revision = source.partition("@")
+    commit = str(locked(name).get("revision") or revision) or None
+    return any(
+        (by_hand(repository) / file).is_file()
+        or isinstance(try_to_load_from_cache(repository, file, revision=commit), str)
+        for file in [*_WEIGHTS, *filter(None, [filename])]
+    )
+
+
+def by_hand(repository: str) -> Path:
+    """Where a person puts a repository's files that this machine can't fetch."""
+    return WEIGHTS / repository.replace("/", "--")
+
+
+def _file(repository: str, name: str, revision: str | None) -> Path:
+    given = by_hand(repository) / name
+    return given if given.is_file() else Path(hf_hub_download(repository, name, revision=revision))
+
+
+def _commit_of(file: Path, commit: str | None) -> str | None:
+    """The hub's client has a folder for each commit; of files put by hand none is known."""
+    return commit if file.is_relative_to(WEIGHTS) else file.parent.name
+
+
 def _first(repository: str, names: Sequence[str], revision: str | None, place: str) -> Path:
     """The first of several files that a repository has."""
     for name in names:
         try:
-            return Path(hf_hub_download(repository, name, revision=revision))
+            return _file(repository, name, revision)
         except LocalEntryNotFoundError:  # nobody can be asked whether the file is there
             raise
         except EntryNotFoundError:
@@ -175,14 +217,20 @@ def _check(place: str, repository: str, known: dict[str, str], found: dict[str, 
         )
 
 
-def _unreachable(place: str, repository: str, error: Exception) -> ProbelineError:
+def _unreachable(
+    place: str, repository: str, revision: str | None, wanted: Sequence[str], error: Exception
+) -> ProbelineError:
     gated = isinstance(error, GatedRepoError)
     first = re.sub(r"\s+", " ", str(error)).strip()[:300]
-    return ProbelineError(
+    if isinstance(error, LocalEntryNotFoundError):
+        first = "the hub can't be reached, and its cache on this machine lacks the file"
+    address = f"https://huggingface.co/{repository}/resolve/{revision or 'main'}"
+    files = " and ".join(f"{address}/{name} at {by_hand(repository) / name}" for name in wanted)
+    return UnavailableError(
         place,
         "the hub does not give this model",
         found=f"{repository}: {first or type(error).__name__}",
         remedy="accept its terms on its page, and log in with `hf auth login`"
         if gated
-        else "correct OWNER/NAME@REVISION, or connect to the network",
+        else f"correct OWNER/NAME@REVISION, or connect to the network; or put {files}",
     )

@@ -24,6 +24,7 @@ from pipeline.models.checkpoints import load_exactly, read_checkpoint, state_dic
 from pipeline.models.features import compute_features
 from pipeline.models.pretrained import build_of_hub, build_pretrained, nothing_executed
 from pipeline.models.settings import Model
+from pipeline.models.state_faults import channels_wanted
 from pipeline.models.transforms import Geometry, Transform
 from pipeline.models.weights import provide_weights
 
@@ -56,7 +57,7 @@ class LoadedModel:
 
     def with_feature(self, feature: str, place: str) -> LoadedModel:
         """The same network, another feature of it."""
-        columns = _columns(self.backbone, self.transform, feature, place)
+        columns = feature_count(self.backbone, self.transform, feature, place)
         return replace(self, feature=feature, columns=columns)
 
 
@@ -77,7 +78,7 @@ def load_model(name: str, entry: Model, place: str = "") -> LoadedModel:
         or the network does not accept its input size.
     """
     place = place or f"params.yaml: models.{name}"
-    backbone = _create(entry, place)
+    backbone = build_network(entry, place)
     path = provide_weights(entry, f"{place}.weights")
     if path is not None:
         state = state_dict_of(
@@ -91,7 +92,7 @@ def load_model(name: str, entry: Model, place: str = "") -> LoadedModel:
             place=f"{place}.weights",
         )
     backbone.eval().requires_grad_(False)
-    transform = _transform(backbone, entry, place)
+    transform = resolve_transform(backbone, entry, place)
     digest = digest_weights(backbone)
     if entry.architecture.startswith(torch_hub.PREFIX) and entry.weights == "pretrained":
         torch_hub.check_weights(entry.architecture, digest, f"{place}.weights")
@@ -100,7 +101,7 @@ def load_model(name: str, entry: Model, place: str = "") -> LoadedModel:
         feature=entry.feature,
         transform=transform,
         weights_digest=digest,
-        columns=_columns(backbone, transform, entry.feature, place),
+        columns=feature_count(backbone, transform, entry.feature, place),
         parameters=sum(p.numel() for p in backbone.parameters()),
     )
 
@@ -114,7 +115,8 @@ def digest_weights(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _create(entry: Model, place: str) -> nn.Module:
+def build_network(entry: Model, place: str) -> nn.Module:
+    """The architecture with its initial weights; `pretrained` ones are fetched and loaded, too."""
     pretrained = entry.weights == "pretrained"
     build = _constructor(entry.architecture, place, pretrained=pretrained)
     with torch.random.fork_rng(devices=[]):
@@ -217,7 +219,7 @@ def _head_names(backbone: nn.Module) -> tuple[str, ...]:
     return tuple(f"{n}." for n in ((names,) if isinstance(names, str) else names))
 
 
-def _transform(backbone: nn.Module, entry: Model, place: str) -> Transform:
+def resolve_transform(backbone: nn.Module, entry: Model, place: str) -> Transform:
     """The model's own evaluation transform, with the entry's overrides."""
     own = resolve_model_data_config(backbone)
     height, width = own["input_size"][-2:]
@@ -255,17 +257,27 @@ def _triple(values: Any) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _columns(backbone: nn.Module, transform: Transform, feature: str, place: str) -> int:
+def feature_count(backbone: nn.Module, transform: Transform, feature: str, place: str) -> int:
     """Features per image, by running one black image."""
     size = transform.geometry.size
+    device = next((p.device for p in backbone.parameters()), None)
     try:
         with torch.inference_mode():
-            features = compute_features(backbone, torch.zeros(1, 3, size, size), [feature])
+            image = torch.zeros(1, 3, size, size, device=device)
+            features = compute_features(backbone, image, [feature])
     except ProbelineError as error:
         raise ProbelineError(
             f"{place}.feature", error.problem, found=error.found, remedy=error.remedy
         ) from None
     except (AssertionError, RuntimeError, ValueError, AttributeError, TypeError) as error:
+        if (channels := channels_wanted(str(error))) is not None:
+            raise ProbelineError(
+                f"{place}.arguments",
+                f"the network's first layer takes {channels} channel{'s' * (channels != 1)}, "
+                "images have 3 (RGB)",
+                expected="3 channels",
+                remedy="leave `in_chans` out, and take a checkpoint for RGB images",
+            ) from None
         raise ProbelineError(
             place,
             f"the network does not accept images of {size} x {size} pixels",

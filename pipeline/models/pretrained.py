@@ -25,7 +25,7 @@ from cache.errors import ProbelineError
 from pipeline.fetching.downloads import Content, download
 from pipeline.models import hub
 from pipeline.models.arguments import ways_to_weights
-from pipeline.models.checkpoints import CheckpointError, read_checkpoint
+from pipeline.models.checkpoints import CheckpointError, read_checkpoint, require_plain
 from pipeline.models.lockfile import locked, record
 from pipeline.models.settings import pretrained_name
 from pipeline.project.paths import WEIGHTS
@@ -94,16 +94,7 @@ def build_pretrained(architecture: str, place: str, **arguments: Any) -> nn.Modu
     ProbelineError
         When timm names none, or they can't be had or are not those that were recorded.
     """
-    facts = get_pretrained_cfg(architecture)
-    if facts is None or not (facts.hf_hub_id or facts.url):
-        raise ProbelineError(
-            place,
-            "timm has no weights for this architecture",
-            expected="an architecture with weights, e.g. one of timm.list_pretrained()",
-            found=architecture,
-            remedy="name a file or an https address as `weights`, or random(SEED)",
-        )
-    weights = _loaded(_fetch(architecture, facts, place), place)
+    weights = _loaded(fetch_pretrained(architecture, place), place)
     network: nn.Module = timm.create_model(
         architecture, pretrained=True, pretrained_cfg_overlay={"source": "", **weights}, **arguments
     )
@@ -128,13 +119,28 @@ def nothing_executed() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _fetch(architecture: str, facts: PretrainedCfg, place: str) -> Path:
+def fetch_pretrained(architecture: str, place: str) -> Path:
+    """The file with the weights that timm names for an architecture.
+
+    Raises
+    ------
+    ProbelineError
+        As `build_pretrained`.
+    """
+    facts = get_pretrained_cfg(architecture)
+    if facts is None or not (facts.hf_hub_id or facts.url):
+        raise ProbelineError(
+            place,
+            "timm has no weights for this architecture",
+            expected="an architecture with weights, e.g. one of timm.list_pretrained()",
+            found=architecture,
+            remedy="name a file or an https address as `weights`, or random(SEED)",
+        )
     name = pretrained_name(architecture)
     if facts.hf_hub_id:
         return hub.hub_weights(name, facts.hf_hub_id, facts.hf_hub_filename, place)
-    address = facts.url if isinstance(facts.url, str) else facts.url[0]
+    address, path = _url_place(architecture, facts)
     known = locked(name)
-    path = WEIGHTS / f"{architecture}-{address.rpartition('/')[2]}"
     found = download(
         [address], path, Content(known.get("sha256", ""), known.get("size")), place=place
     )
@@ -142,10 +148,29 @@ def _fetch(architecture: str, facts: PretrainedCfg, place: str) -> Path:
     return path
 
 
+def pretrained_is_here(architecture: str) -> bool:
+    """Whether timm's own weights for an architecture are on this machine; asks nobody."""
+    facts = get_pretrained_cfg(architecture)
+    if facts is None or not (facts.hf_hub_id or facts.url):
+        return False
+    if facts.hf_hub_id:
+        name = pretrained_name(architecture)
+        return hub.is_fetched(name, facts.hf_hub_id, facts.hf_hub_filename)
+    return _url_place(architecture, facts)[1].exists()
+
+
+def _url_place(architecture: str, facts: PretrainedCfg) -> tuple[str, Path]:
+    """Weights' address, and their place here."""
+    address = facts.url if isinstance(facts.url, str) else facts.url[0]
+    return address, WEIGHTS / f"{architecture}-{address.rpartition('/')[2]}"
+
+
 def _loaded(path: Path, place: str) -> dict[str, Any]:
     """A file's weights, as fields of `PretrainedCfg`: tensors, or a file of plain arrays."""
     if path.suffix != ".npz":
-        return {"state_dict": dict(read_checkpoint(path, place))}
+        checkpoint = dict(read_checkpoint(path, place))
+        require_plain(checkpoint, place)  # timm would take an inert object for a tensor
+        return {"state_dict": checkpoint}
     try:
         with np.load(path, allow_pickle=False) as arrays:
             for name in arrays.files:

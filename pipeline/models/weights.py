@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cache.errors import ProbelineError
 from cache.fingerprint import fingerprint
-from pipeline.fetching.downloads import Content, download
+from pipeline.fetching.downloads import Content, UnavailableError, download
 from pipeline.machine.environment import expand_path
 from pipeline.models.lockfile import locked, record
 from pipeline.models.settings import Model, pretrained_name
@@ -39,7 +39,7 @@ def provide_weights(entry: Model, place: str) -> Path | None:
     if not entry.is_remote:
         raise no_such_file(entry, path, place)
     if entry.source.by_hand and not path.is_file():
-        raise ProbelineError(
+        raise UnavailableError(
             place,
             "only a browser can fetch these weights",
             expected=f"the file at {path}",

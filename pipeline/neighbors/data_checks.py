@@ -17,6 +17,7 @@ from cache.cell import Cell
 from cache.records import is_current_record, write_record
 from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import open_cells
+from pipeline.embeddings.unavailable import available
 from pipeline.neighbors.duplicates import near_duplicates, suspected_label_errors
 from pipeline.neighbors.neighbors import Stored, neighbors_key, read_neighbors, spaces
 from pipeline.project.paths import records_folder
@@ -50,7 +51,7 @@ def check_data(study: Study) -> None:
         if entry.test_only:
             continue
         index = read_index(dataset)
-        cells = {model: open_cells(study, index, model) for model in study.models}
+        cells = {model: open_cells(study, index, model) for model in available(study, dataset)}
         of_models = {
             model: neighbors_key(study.neighbors, space, *pair) for model, pair in cells.items()
         }

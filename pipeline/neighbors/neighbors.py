@@ -24,6 +24,7 @@ from cache.fingerprint import differences
 from cache.records import is_current_record, read_record, write_record
 from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import open_cells
+from pipeline.embeddings.unavailable import available
 from pipeline.machine.backends import choose_backend
 from pipeline.machine.process_pool import Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
@@ -97,7 +98,7 @@ def compute_neighbors(study: Study) -> tuple[int, int]:
         if entry.test_only:  # there are no train images to be near to
             continue
         index = read_index(dataset)
-        for model in study.models:
+        for model in available(study, dataset):
             train, val = open_cells(study, index, model)
             for space in spaces(study.neighbors):
                 total += 1

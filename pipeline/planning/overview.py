@@ -4,16 +4,43 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cache.cell import Cell, CellAddress
 from cache.errors import ProbelineError
 from cache.records import is_current_record
 from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import cell_status, needed_splits
+from pipeline.embeddings.unavailable import unavailable
 from pipeline.project.paths import EMBEDDINGS, cell_address, record_path
 from pipeline.study.records import Fingerprints, is_asked, key_on, protocols_of
 from pipeline.study.schema import Study
+
+
+@dataclass(frozen=True)
+class ToDo:
+    """Something that is not up to date.
+
+    Attributes
+    ----------
+    place : str
+        ``DATASET`` or ``DATASET/MODEL``.
+    what : str
+    why : str
+        What is special here, or "".
+    """
+
+    place: str
+    what: str
+    why: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The same words for all that are not up to date in the same way."""
+        return self.what.replace(f" {self.place}", "")
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}" + (f" ({self.why})" if self.why else "")
 
 
 @dataclass(frozen=True)
@@ -29,15 +56,18 @@ class DatasetOverview:
         By protocol: models whose record is current.
     asked : dict of str to int
         By protocol: models of which the study asks for a record; 0: it is not run here.
-    todo : list of str
-        What is not, a line each, with the reason.
+    todo : list of ToDo
+        What is not.
+    without_weights : set of str
+        Models that have no cells because their weights could not be fetched.
     """
 
     name: str
     cached: int
     records: dict[str, int]
     asked: dict[str, int]
-    todo: list[str]
+    todo: list[ToDo]
+    without_weights: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -53,6 +83,20 @@ def study_overview(study: Study) -> Overview:
     index_of = functools.cache(read_index)
     datasets = [_dataset_overview(study, name, index_of) for name in study.datasets]
     return Overview(protocols_of(study), datasets)
+
+
+def data_lines(study: Study) -> list[str]:
+    """What is left out of the data sets that are indexed, and what is white in them."""
+    lines = []
+    for name in study.datasets:
+        try:
+            index = read_index(name)
+        except ProbelineError:  # said of the data set already
+            continue
+        if index.skipped:
+            lines.append(f"{name}: {len(index.skipped):,} images can't be read and are left out")
+        lines += [f"{name}: {line}" for line in index.left_out + index.notes]
+    return lines
 
 
 def cells_on_disk() -> list[CellAddress]:
@@ -94,15 +138,17 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
     try:
         index = index_of(name)
     except ProbelineError as error:
-        return DatasetOverview(name, 0, none, asked, [f"{name}: {error.problem}"])
+        return DatasetOverview(name, 0, none, asked, [ToDo(name, error.problem)])
     cached = 0
     records = dict(none)
-    todo = []
+    todo: list[ToDo] = []
+    without_weights: set[str] = set()
     for model in study.models:
         status = cell_status(study, index, model)
         if status.state != "cached":
-            detail = f" ({status.detail})" if status.detail else ""
-            todo.append(f"{name}/{model}: embeddings {status.state}{detail}")
+            why = unavailable(name, model) or status.detail
+            todo.append(ToDo(f"{name}/{model}", f"embeddings {status.state}", why))
+            without_weights |= {model} if unavailable(name, model) else set()
             continue
         cached += 1
         # Opened once for all protocols: with hundreds of cells, reading manifests is what costs.
@@ -114,9 +160,9 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
                 records[protocol] += 1
             else:
                 there = record_path(protocol, name, model).exists()
-                as_asked = " with these settings (or its record is damaged)" if there else ""
-                todo.append(f"{name}/{model}: {protocol} not scored{as_asked}")
-    return DatasetOverview(name, cached, records, asked, todo)
+                settings = " with these settings (or its record is damaged)" if there else ""
+                todo.append(ToDo(f"{name}/{model}", f"{protocol} not scored{settings}"))
+    return DatasetOverview(name, cached, records, asked, todo, without_weights)
 
 
 def _fingerprints(index_of: Callable[[str], Index], model: str, dataset: str) -> dict[str, str]:

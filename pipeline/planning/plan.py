@@ -51,7 +51,11 @@ class DatasetPlan:
     seconds: float
 
 
-def plan(study: Study, probed: Mapping[str, tuple[float, int]] | None = None) -> list[DatasetPlan]:
+def plan(
+    study: Study,
+    probed: Mapping[str, tuple[float, int]] | None = None,
+    counted: Mapping[str, Mapping[str, float]] | None = None,
+) -> list[DatasetPlan]:
     """What every data set of a study still needs; imports no torch and reads no image.
 
     Parameters
@@ -59,6 +63,8 @@ def plan(study: Study, probed: Mapping[str, tuple[float, int]] | None = None) ->
     study : Study
     probed : mapping of str to (float, int), optional
         Seconds per image and features per image, of models that this project has not run yet.
+    counted : mapping of str to mapping, optional
+        Images in ``train`` and ``val`` of data sets that are not indexed yet.
     """
     probed = probed or {}
     rates = {name: _measured_rate(name) for name in study.models}
@@ -66,7 +72,10 @@ def plan(study: Study, probed: Mapping[str, tuple[float, int]] | None = None) ->
     for name, (seconds, width) in probed.items():
         rates[name] = seconds if math.isnan(rates[name]) else rates[name]
         columns[name] = width if math.isnan(columns[name]) else columns[name]
-    return [_dataset_plan(study, name, rates, columns) for name in study.datasets]
+    counted = counted or {}
+    return [
+        _dataset_plan(study, name, rates, columns, counted.get(name)) for name in study.datasets
+    ]
 
 
 def without_rate(study: Study) -> list[str]:
@@ -74,30 +83,52 @@ def without_rate(study: Study) -> list[str]:
     return [name for name in study.models if math.isnan(_measured_rate(name))]
 
 
-def finetune_plan(study: Study) -> FinetunePlan:
-    """What fine-tuning still needs; imports no torch and reads no image."""
-    indexes = {name: _index_or_none(name) for name in study.datasets}
+def finetune_plan(
+    study: Study,
+    probed: Mapping[str, tuple[float, int]] | None = None,
+    counted: Mapping[str, Mapping[str, float]] | None = None,
+) -> FinetunePlan:
+    """What fine-tuning still needs; imports no torch. Parameters as of `plan`."""
+    indexes = {name: index_or_none(name) for name in study.datasets}
     train = {name: _counts(study, name, index)["train"] for name, index in indexes.items()}
-    return plan_finetuning(study, indexes.__getitem__, train, functools.cache(_measured_rate))
+    for name, counts in (counted or {}).items():
+        train[name] = counts["train"] if math.isnan(train[name]) else train[name]
+
+    def rate(model: str) -> float:
+        measured = _measured_rate(model)
+        return (probed or {}).get(model, (UNKNOWN, 0))[0] if math.isnan(measured) else measured
+
+    return plan_finetuning(study, indexes.__getitem__, train, functools.cache(rate))
 
 
-def _dataset_plan(
-    study: Study, name: str, rates: Mapping[str, float], columns: Mapping[str, float]
-) -> DatasetPlan:
-    index = _index_or_none(name)
-    counts = _counts(study, name, index)
-    missing = [
+def without_cells(study: Study, name: str) -> list[str]:
+    """Models whose embeddings of a data set are still to be computed."""
+    index = index_or_none(name)
+    return [
         model
         for model in study.models
         if index is None or cell_status(study, index, model).state != "cached"
     ]
+
+
+def _dataset_plan(
+    study: Study,
+    name: str,
+    rates: Mapping[str, float],
+    columns: Mapping[str, float],
+    counted: Mapping[str, float] | None,
+) -> DatasetPlan:
+    index = index_or_none(name)
+    counts = _counts(study, name, index) if index is not None or counted is None else counted
+    missing = without_cells(study, name)
     test_only = study.datasets[name].test_only
     images = {model: _images(study, study.models[model], counts, test_only) for model in missing}
     networks = {_network(study.models[model]): model for model in missing}.values()
     stored = _BYTES[study.extraction.storage]
     return DatasetPlan(
         name,
-        **counts,
+        counts["train"],
+        counts["val"],
         missing=len(missing),
         passes=sum(images[model] for model in networks),
         size=sum(images[model] * columns[model] * stored for model in missing),
@@ -105,7 +136,8 @@ def _dataset_plan(
     )
 
 
-def _index_or_none(name: str) -> Index | None:
+def index_or_none(name: str) -> Index | None:
+    """The index of a data set, if there is a sound one."""
     try:
         return read_index(name)
     except ProbelineError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from cache.errors import ProbelineError
@@ -25,7 +26,9 @@ class PlannedDownloads:
         Of those: as recorded when they were fetched before, else what the backbone's parameters
         take in float32, the least that such a file holds. NaN where neither is known.
     of_hubs : int
-        Models whose weights timm or a hub fetches, where its own cache lacks them.
+        Weights that timm or a hub has, and this machine has not.
+    hub_bytes : float
+        Of those: what the networks' parameters take in float32. NaN where they are not known.
     datasets : tuple of str
         Known data sets (``known:NAME``) whose folder is not there; a person has to prepare them.
     dataset_bytes : float
@@ -35,20 +38,40 @@ class PlannedDownloads:
     checkpoints: int
     checkpoint_bytes: float
     of_hubs: int
+    hub_bytes: float
     datasets: tuple[str, ...]
     dataset_bytes: float
 
 
-def planned_downloads(study: Study) -> PlannedDownloads:
-    """Look at what is here; fetches nothing and imports no torch."""
+def planned_downloads(
+    study: Study,
+    parameters: Mapping[str, float] | None = None,
+    not_needed: Collection[str] = (),
+) -> PlannedDownloads:
+    """Look at what is here; fetches nothing and imports no torch.
+
+    Parameters
+    ----------
+    study : Study
+    parameters : mapping of str to float, optional
+        Of models' networks, where they are known; the zoo's are.
+    not_needed : collection of str
+        Models whose weights are here, or that have no cell to compute.
+    """
+    parameters = parameters or {}
     sizes: dict[str, float] = {}
+    of_hubs: dict[str, float] = {}
     for name, entry in study.models.items():
+        if name in not_needed:
+            continue
+        weight = 4 * parameters.get(name, known_parameters(entry.architecture))
+        if entry.weights == "pretrained":
+            of_hubs[entry.architecture] = weight
         if entry.is_remote and entry.weights_file is not None:
             path = expand_path(entry.weights_file, f"model {name}")
             if not path.is_file():
                 recorded = locked(path.name).get("size")
-                least = 4 * known_parameters(entry.architecture)
-                sizes[str(path)] = float(least if recorded is None else recorded)
+                sizes[str(path)] = float(weight if recorded is None else recorded)
     absent = {}
     for name, dataset in study.datasets.items():
         _, is_known, of = dataset.source.partition("known:")
@@ -58,7 +81,8 @@ def planned_downloads(study: Study) -> PlannedDownloads:
     return PlannedDownloads(
         len(sizes),
         math.fsum(sizes.values()),
-        sum(entry.weights == "pretrained" for entry in study.models.values()),
+        len(of_hubs),
+        math.fsum(of_hubs.values()),
         tuple(absent),
         1e9 * math.fsum(gigabytes for _, gigabytes in files),
     )

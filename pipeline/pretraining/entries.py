@@ -57,6 +57,7 @@ def pretrain_key(entry: Pretrain, index: Index) -> dict[str, Any]:
     return {
         "recipe": RECIPE,
         "decoder": DECODER,
+        **index.grey_key,
         "settings": entry.to_key(exclude={"dataset"}),
         "samples": index.samples_digest("train"),
     }

@@ -64,7 +64,8 @@ def training_images(
     pixels = np.empty((len(samples), geometry.size, geometry.size, 3), np.uint8)
     starts = range(0, len(samples), _BATCH)
     wanted = [slice(start, min(start + _BATCH, len(samples))) for start in starts]
-    for rows, batch in BatchLoader(root, samples, [geometry], 0, pad=index.pad).batches(wanted):
+    loader = BatchLoader(root, samples, [geometry], 0, pad=index.pad, white=index.white)
+    for rows, batch in loader.batches(wanted):
         pixels[rows] = batch[geometry]
     labels = torch.tensor(samples["label"].tolist())
     return TrainingImages(

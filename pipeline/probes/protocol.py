@@ -17,12 +17,14 @@ from cache.errors import NonFiniteError
 from cache.records import is_current_record, write_record
 from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import open_all_cells
+from pipeline.embeddings.unavailable import unavailable
 from pipeline.heads.normalization import Features
 from pipeline.heads.tuning import NARROW
 from pipeline.machine.process_pool import Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
 from pipeline.probes.scoring import Outcome, outcome_table, score_rows
 from pipeline.project.paths import record_path
+from pipeline.study.protocol_list import protocol_named
 from pipeline.study.records import is_asked, record_key
 from pipeline.study.schema import Study
 
@@ -143,6 +145,8 @@ def run_protocol(
         for dataset, index in indexes.items():
             if not is_asked(study, protocol, dataset, model):
                 continue
+            if any(unavailable(of, model) for of in (dataset, *_sources(study, protocol, dataset))):
+                continue
             total += 1
             key = record_key(study, protocol, dataset, fingerprints)
             path = record_path(protocol, dataset, model)
@@ -176,6 +180,12 @@ def run_protocol(
         Progress(protocol, len(pending), "cells"),
     )
     return total - len(pending), len(pending)
+
+
+def _sources(study: Study, protocol: str, dataset: str) -> list[str]:
+    """Other data sets whose cells a record is made of."""
+    sources = protocol_named(protocol).sources
+    return [] if sources is None else sources(study, dataset)
 
 
 def judged(task: Task, outcomes: Sequence[Outcome]) -> Scored:

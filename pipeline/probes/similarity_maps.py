@@ -17,6 +17,7 @@ from cache.errors import ProbelineError
 from cache.fingerprint import fingerprint
 from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import open_all_cells
+from pipeline.embeddings.unavailable import available
 from pipeline.heads.normalization import Features
 from pipeline.machine.netcdf import read_netcdf, write_netcdf
 from pipeline.probes.model_similarity import IMAGES, image_sample, similarity_map
@@ -41,28 +42,33 @@ def update_maps(study: Study) -> tuple[int, int]:
         When a cell is missing, or not what the study asks for.
     """
     cells = {
-        name: [open_all_cells(study, index, model)["val"] for model in study.models]
+        name: {m: open_all_cells(study, index, m)["val"] for m in available(study, name)}
         for name in study.datasets
         for index in [read_index(name)]
     }
-    keys = {name: _key(list(study.models), of) for name, of in cells.items()}
+    models = list(study.models)
+    keys = {name: _key(list(of), list(of.values())) for name, of in cells.items()}
     known = _stored(SIMILARITY_NC)
     same = {
         name: known["cka"].sel(dataset=name).values
         for name in study.datasets
         if known is not None
+        and [str(model) for model in known["model"].values] == models
         and name in known["dataset"].values
         and known["key"].sel(dataset=name).item() == keys[name]
     }
     if known is not None and len(same) == len(cells) == known.sizes["dataset"]:
         return len(same), 0
-    models = list(study.models)
     maps = np.full((len(cells), len(models), len(models)), np.nan)
     images = np.zeros(len(cells), np.int64)
     for place, (name, of) in enumerate(cells.items()):
         if of:  # a study may hold imported scores alone
-            maps[place] = same[name] if name in same else similarity_map(_samples(of))
-            images[place] = min(IMAGES, of[0].manifest.rows)
+            there = np.ix_([models.index(m) for m in of], [models.index(m) for m in of])
+            several = list(of.values())
+            maps[place][there] = (
+                same[name][there] if name in same else similarity_map(_samples(several))
+            )
+            images[place] = min(IMAGES, several[0].manifest.rows)
     write_netcdf(
         xr.Dataset(
             {

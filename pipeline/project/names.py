@@ -9,6 +9,8 @@ from cache.errors import ProbelineError
 NAME = r"[A-Za-z0-9_]{1,100}"
 """No separator, dot or quote: a name can leave no folder and mean nothing to a shell."""
 
+NAME_PATTERN = re.compile(NAME, re.ASCII)
+
 EXPECTED = "letters, digits and `_`, at most 100"
 
 
@@ -28,7 +30,7 @@ def checked_name(name: str, what: str, how: str = "rename it, e.g. to") -> str:
     ProbelineError
         When it is not letters, digits and `_` alone.
     """
-    if re.fullmatch(NAME, name, re.ASCII):
+    if NAME_PATTERN.fullmatch(name):
         return name
     raise ProbelineError(
         f"{what} {name[:100]!r}",

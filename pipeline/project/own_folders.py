@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cache.errors import ProbelineError
-from pipeline.project.paths import DATA, RAW, REPORT, RESULTS, SCORES
+from pipeline.project.paths import DATA, MACHINE, RAW, REPORT, RESULTS, SCORES
 
-OWN = (DATA, RESULTS, REPORT.parent, SCORES)
+OWN = (DATA, RESULTS, REPORT.parent, SCORES, MACHINE)
 """Each may itself be a link, to a larger disk: that is for the user to choose."""
 
 _DEPTH = 3

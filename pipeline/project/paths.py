@@ -24,6 +24,7 @@ FINETUNING = DATA / "finetuning"
 PROVENANCE = DATA / "provenance"
 RESULTS = Path("results")
 SCORES = Path("scores")
+MACHINE = Path(".probeline")
 SCORES_CSV = RESULTS / "scores.csv"
 SCORES_NC = RESULTS / "scores.nc"
 CORRELATION_NC = RESULTS / "correlation.nc"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cache.records import read_record
 from pipeline.embeddings.provenance import describe_audit
+from pipeline.embeddings.unavailable import unavailable
 from pipeline.finetuning.cells import not_run
 from pipeline.neighbors.data_checks import checks_path
 from pipeline.report.inputs import Inputs
@@ -63,6 +64,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
     cells = len(study.models) * len(study.datasets)
     return [
         missing_cells(inputs),
+        _without_weights(inputs),
         Gap(
             "Cells that are not fine-tuned",
             "The study does not ask for them, in its section `finetune`: they are not run, and no "
@@ -87,6 +89,13 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             "Remarks on data sets",
             "Found while indexing; not errors, but they bear on what the scores mean.",
             tuple(f"{d}: {r}" for d, test in inputs.tests.items() for r in test.remarks),
+            len(study.datasets),
+        ),
+        Gap(
+            "Files left out, and scales of grey",
+            "What lies in the data sets' folders and is no image of theirs, by kind; and which "
+            "brightness is white in grey images of more than 8 bits.",
+            tuple(f"{d}: {n}" for d, test in inputs.tests.items() for n in test.notes),
             len(study.datasets),
         ),
         Gap(
@@ -140,6 +149,18 @@ def _undefined_predictors(inputs: Inputs) -> list[Gap]:
             len(rows),
         )
     ]
+
+
+def _without_weights(inputs: Inputs) -> Gap:
+    """Models that were left out, because their weights were not to be had."""
+    cells = [(d, m) for d in inputs.study.datasets for m in inputs.study.models]
+    return Gap(
+        "Models without weights",
+        "Their weights could not be fetched when the study ran, so they have no embeddings and no "
+        "score there. `probeline models fetch`, then `dvc repro`, mends that.",
+        tuple(f"{m} on {d}: {reason}" for d, m in cells if (reason := unavailable(d, m))),
+        len(cells),
+    )
 
 
 def _test_images_only(inputs: Inputs) -> list[Gap]:

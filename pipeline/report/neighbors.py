@@ -293,6 +293,6 @@ def _drawn(images: _Images, split: str, sheet: Sheet, row: int) -> str:
                 "the image has changed since it was indexed",
                 remedy=f"index the data set again: dvc repro -f index@{images.index.name}",
             )
-        return thumbnail(data, entry.path)
+        return thumbnail(data, entry.path, images.index.white)
 
     return sheet.position(digest, picture)

@@ -16,8 +16,9 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
+from pipeline.models.transform_origin import listed, not_given
 from pipeline.report import formats as report_formats
-from pipeline.report import sections
+from pipeline.report import sections, verdicts
 from pipeline.report.about import About
 from pipeline.report.answers import answer
 from pipeline.report.embed import embed, pack
@@ -63,6 +64,11 @@ def render(inputs: Inputs) -> str:
             outside=inputs.datasets("out_of_domain"),
             answers=answer(inputs),
             missing=missing_cells(inputs),
+            not_given={
+                name: listed(parts)
+                for name, entry in inputs.study.models.items()
+                if (parts := not_given(entry))
+            },
             mean_target=MEAN_TARGET,
             coefficients=COEFFICIENT_WORDS,
             word=protocol_label,
@@ -87,7 +93,13 @@ def _environment() -> jinja2.Environment:
     )
     for name in ("percent", "points", "rho", "count", "seconds", "p_value"):
         environment.filters[name] = getattr(report_formats, name)
-    environment.globals["interval"] = report_formats.interval
+    environment.globals |= {
+        "interval": report_formats.interval,
+        "verdict": verdicts.verdict,
+        "at_most": verdicts.at_most,
+        "margin": verdicts.margin_words,
+        "rounded": verdicts.rounded,
+    }
     return environment
 
 

@@ -22,7 +22,7 @@ PAPER = (128, 128, 128)
 QUALITY = 80
 
 
-def thumbnail(data: bytes, place: str) -> NDArray[np.uint8]:
+def thumbnail(data: bytes, place: str, white: float | None = None) -> NDArray[np.uint8]:
     """An image file as a small square picture; nothing is cut off.
 
     Parameters
@@ -30,6 +30,8 @@ def thumbnail(data: bytes, place: str) -> NDArray[np.uint8]:
     data : bytes
     place : str
         Names the file in errors.
+    white : float, optional
+        What is white in grey images of more than 8 bits.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def thumbnail(data: bytes, place: str) -> NDArray[np.uint8]:
     BadImageError
         When it can't be decoded.
     """
-    return np.asarray(ImageOps.pad(decode(data, place), (SIDE, SIDE), color=PAPER))
+    return np.asarray(ImageOps.pad(decode(data, place, white), (SIDE, SIDE), color=PAPER))
 
 
 class Sheet:

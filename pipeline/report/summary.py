@@ -10,9 +10,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pipeline.report.answers import Answers, answer
+from pipeline.report.contests import Contest
 from pipeline.report.formats import interval, percent, rho
 from pipeline.report.gaps import missing_cells, withheld_statistics
 from pipeline.report.inputs import Inputs
+from pipeline.report.verdicts import verdict
 from pipeline.statistics.written import counted
 from pipeline.study import metrics
 from pipeline.study.column import Column
@@ -53,7 +55,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
         "protocol",
         "best model",
         f"mean {metric.goodness_of(metric.name)}",
-        "can’t be told apart from it",
+        "within chance of it",
     ]
     missing = len(missing_cells(inputs).places)
     verb = "is" if missing == 1 else "are"
@@ -62,6 +64,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
     return [
         "## Best models, by mean over data sets",
         *_table(header, lines),
+        *(_verdict(c) for c in found.contests if c.best is not None),
         *filter(None, [gaps]),
         *(
             f"The mean by {_protocol(c.protocol)} is without {', '.join(map(_code, c.without))}: "
@@ -70,6 +73,10 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
             if c.without
         ),
     ]
+
+
+def _verdict(c: Contest) -> str:
+    return f"{_protocol(c.protocol)}: {_text(' '.join(verdict(c)))}"
 
 
 def _predictors(found: Answers) -> list[str]:

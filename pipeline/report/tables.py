@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.models.cards import loading_part
 from pipeline.models.settings import Model
+from pipeline.models.transform_origin import in_one_line, transform_parts
 from pipeline.report.inputs import Inputs
 from pipeline.study import metrics
 from pipeline.study.metric import TRANSFERABILITY
@@ -162,7 +163,10 @@ def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
 
 
 def provenance_table(inputs: Inputs) -> list[dict[str, Any]]:
-    """What computed each model's embeddings; several values where data sets differ."""
+    """What computed each model's embeddings; several values where data sets differ.
+
+    Of the image transform, each part with who said it.
+    """
     rows = []
     for name, model in inputs.study.models.items():
         facts = [f for (_, m), f in inputs.provenance.items() if m == name]
@@ -174,7 +178,9 @@ def provenance_table(inputs: Inputs) -> list[dict[str, Any]]:
                 "digest": _distinct(f["weights"][:12] for f in facts),
                 "feature": "imported" if model.weights == "imported" else model.feature,
                 "set": _set(model),
-                "transform": _distinct(_transform(f["transform"]) for f in facts),
+                "transform": _distinct(
+                    in_one_line(transform_parts(model, f["transform"])) for f in facts
+                ),
                 "precision": _distinct(f["precision"] for f in facts),
                 "device": _distinct(f"{f['device']}, {f['processor']}" for f in facts),
                 "versions": _distinct(
@@ -194,14 +200,5 @@ def _set(model: Model) -> str:
     return ", ".join(f"{name} {json.dumps(value)}" for name, value in said.items()) or "–"
 
 
-def _transform(transform: dict[str, Any]) -> str:
-    text = ", ".join(
-        f"{key.replace('_', ' ')} {value}"
-        for key, value in transform.items()
-        if key not in ("mean", "std")
-    )
-    return text.replace("interpolation ", "")
-
-
 def _distinct(values: Any) -> str:
-    return "; ".join(dict.fromkeys(map(str, values))) or "not recorded"
+    return "; ".join(filter(None, dict.fromkeys(map(str, values)))) or "not recorded"

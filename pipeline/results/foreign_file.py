@@ -22,6 +22,7 @@ from pipeline.study import metrics
 from pipeline.datasets.settings import Dataset
 from pipeline.study.metric import TRANSFERABILITY, Metric
 from pipeline.models.settings import Model
+from pipeline.results.foreign_intervals import ENDS, check_intervals
 from pipeline.results.foreign_lines import Lines
 from pipeline.results.score_table import (
     CELL,
@@ -84,6 +85,7 @@ def read_foreign(path: Path, *, percent: bool = False) -> ForeignFile:
     wholes = {name: lines.wholes(name) for name in WHOLE_NUMBERS if name in lines.columns}
     _check_rates(lines, numbers["value"], percent=percent)
     _check_ranges(lines, numbers["value"])
+    check_intervals(lines, numbers)
     if percent:
         numbers |= _fractions(lines, numbers)
     texts = {n: lines.column(n) for n in COLUMNS if n not in (*NUMBERS, *WHOLE_NUMBERS)}
@@ -226,7 +228,7 @@ def _fractions(lines: Lines, numbers: Mapping[str, Sequence[float]]) -> dict[str
             float(Decimal(cell).scaleb(-2)) if is_rate and not np.isnan(number) else number
             for cell, number, is_rate in zip(lines.columns[name], numbers[name], rate, strict=True)
         ]
-        for name in ("value", "ci_low", "ci_high")
+        for name in ("value", *ENDS)
         if name in numbers
     }
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cache.errors import ProbelineError
+from pipeline.project.csv_rows import read_csv_rows, separator_of
 from pipeline.results.score_table import plain
 
-_MISSING = ("", "nan", "na")
-"""How pandas and R write a value that is not there."""
+_MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none")
+"""How pandas, R, databases and spreadsheets write a value that is not there."""
+
+_SURE = 0.6
+"""How alike two words are (`difflib`'s ratio) before one is proposed for the other."""
 
 _SHOWN = 5
 """Lines, and examples, that a message names."""
@@ -43,22 +47,20 @@ class Lines:
 
     def __init__(self, path: Path, known: Collection[str], required: Collection[str]) -> None:
         self._path = path
-        header, rows, self._numbers = self._read()
-        names = [name.strip().lower() for name in header]
+        table = read_csv_rows(self._read(), str(path), separator_of(path.name))
+        header = table.header
+        names = [name.lower() for name in header]
         self.unused = tuple(name for name in names if name and name not in known)
         self._check_header(header, names, known, required)
-        self.refuse_rows(
-            [len(row) != len(header) for row in rows],
-            "has another number of cells than the header",
-            lambda row: f"{len(rows[row])} cells",
-            expected=f"{len(header)}",
-            remedy="put quotes around text that holds commas",
-        )
-        if not rows:
+        numbered = list(table.rows)
+        if not numbered:
             raise self.fault("holds no scores", remedy="give it a row for each score")
+        self._numbers = [number for number, _ in numbered]
         self.columns = {
             name: [plain(cell.strip()) for cell in cells]
-            for name, cells in zip(names, zip(*rows, strict=True), strict=True)
+            for name, cells in zip(
+                names, zip(*(row for _, row in numbered), strict=True), strict=True
+            )
             if name in known
         }
 
@@ -106,7 +108,7 @@ class Lines:
         """Refuse the cells of a column that are not among the legal words."""
         cells = self.columns.get(name, [])
         wrong = next((cell for cell in cells if cell not in legal), "")
-        near = difflib.get_close_matches(wrong.lower(), legal, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(wrong.lower(), legal, n=1, cutoff=_SURE)
         self.refuse_rows(
             [cell not in legal for cell in cells],
             f"unknown {name}",
@@ -153,34 +155,11 @@ class Lines:
             str(self._path), problem, expected=expected, found=found, remedy=remedy
         )
 
-    def _read(self) -> tuple[list[str], list[list[str]], list[int]]:
-        """Header, rows, and the number of each row's first line."""
-        rows, numbers = [], []
-        number = 1
+    def _read(self) -> bytes:
         try:
-            with open(self._path, encoding="utf-8-sig", newline="") as file:
-                reader = csv.reader(file, strict=True)
-                header = next(reader, [])
-                number = reader.line_num + 1
-                for row in reader:
-                    if row:  # an empty line is no row
-                        rows.append(row)
-                        numbers.append(number)
-                    number = reader.line_num + 1
+            return self._path.read_bytes()
         except (FileNotFoundError, IsADirectoryError):
             raise self.fault("there is no such file", remedy="name a CSV file") from None
-        except UnicodeDecodeError as error:
-            raise self.fault(
-                "is not UTF-8 text", found=str(error), remedy="save it as CSV in UTF-8"
-            ) from None
-        except csv.Error as error:
-            raise self.fault(
-                f"line {number} is no CSV",
-                found=str(error),
-                remedy="save the table as comma-separated values, text that holds commas or "
-                "quotes in quotes",
-            ) from None
-        return header, rows, numbers
 
     def _check_header(
         self, header: list[str], names: list[str], known: Collection[str], required: Collection[str]
@@ -193,7 +172,7 @@ class Lines:
                 f"has no column {', '.join(missing)}",
                 expected=f"columns {', '.join(required)}",
                 found=f"columns {', '.join(header)}",
-                remedy=_separator(header) or _renames(missing, self.unused) or "add it",
+                remedy=_renames(missing, self.unused) or "add it",
             )
         absent = [name for name in known if name not in names]
         for name in self.unused:
@@ -220,6 +199,8 @@ def _number_remedy(cells: Sequence[str], found: Sequence[float | None]) -> str:
     wrong = next((c for c, number in zip(cells, found, strict=True) if number is None), "")
     if wrong.endswith("%"):
         return "take the % away (on all rows: then --percent)"
+    if re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d*)?", wrong):
+        return "write it without commas: 1,234 is 1.234 to some and 1234 to others"
     if "," in wrong and _number(wrong.replace(",", ".", 1)) is not None:
         return "write a decimal point instead of the comma"
     return "correct these cells, or empty them where there is no number"
@@ -227,10 +208,5 @@ def _number_remedy(cells: Sequence[str], found: Sequence[float | None]) -> str:
 
 def _renames(missing: Sequence[str], unknown: Sequence[str]) -> str:
     """Which of the unknown columns were probably meant."""
-    near = {name: difflib.get_close_matches(name, unknown, n=1, cutoff=0.4) for name in missing}
+    near = {name: difflib.get_close_matches(name, unknown, n=1, cutoff=_SURE) for name in missing}
     return ", ".join(f"rename `{found[0]}` to `{name}`" for name, found in near.items() if found)
-
-
-def _separator(header: Sequence[str]) -> str:
-    one = len(header) == 1 and (";" in header[0] or "\t" in header[0])
-    return "separate the columns by commas" if one else ""

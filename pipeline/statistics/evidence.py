@@ -80,6 +80,8 @@ class ValSplit:
     n_train, n_classes : int
     remarks : tuple of str
         What the index found that is not an error.
+    notes : tuple of str
+        What listing left out, and what is white in grey images of more than 8 bits.
     """
 
     paths: tuple[str, ...]
@@ -87,6 +89,7 @@ class ValSplit:
     n_train: int
     n_classes: int
     remarks: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def _no_draws(variant: str, dataset: str) -> Draws:
@@ -111,6 +114,8 @@ class Evidence:
         From a few-shot variant and a data set to its scores by draw; cheap.
     untrained : frozenset of str
         Models whose weights are an initialisation, by params.yaml. The cube's words may name more.
+    margin : float
+        By how much a model may lie behind the best and still be as good, as a share.
     """
 
     cube: xr.Dataset
@@ -119,6 +124,7 @@ class Evidence:
     read_hits: Callable[[str, str], Hits]
     read_draws: Callable[[str, str], Draws] = field(default=_no_draws)
     untrained: frozenset[str] = frozenset()
+    margin: float = 0.01
 
     @property
     def headline(self) -> Mapping[str, str]:
@@ -169,7 +175,10 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
         return _draws(study, current, variants[variant], dataset)
 
     untrained = frozenset(n for n, m in study.models.items() if m.weights.startswith("random("))
-    return Evidence(cube, study.correlation, tests, read_hits, read_draws, untrained)
+    margin = study.report.margin / 100
+    return Evidence(
+        cube, study.correlation, tests, read_hits, read_draws, untrained=untrained, margin=margin
+    )
 
 
 def _val_split(index: Index) -> ValSplit:
@@ -179,7 +188,8 @@ def _val_split(index: Index) -> ValSplit:
         labels=index.labels("val"),
         n_train=len(index.split("train")),
         n_classes=len(index.classes),
-        remarks=index.remarks,
+        remarks=index.warnings,
+        notes=index.notes,
     )
 
 

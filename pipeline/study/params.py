@@ -13,10 +13,11 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import DuplicateKeyError
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 
 from cache.errors import ProbelineError, is_printable
 from pipeline.project import names
+from pipeline.project.foreign_files import words_of
 from pipeline.project.paths import PARAMS
 from pipeline.study.renamed import UPGRADE, new_key, new_value, upgraded
 from pipeline.study.schema import Study
@@ -89,7 +90,14 @@ def _read(path: Path) -> str:
             "or copy a study into place: probeline use studies/digits.yaml",
         ) from None
     except UnicodeDecodeError as error:
-        raise StudyError(str(path), "is not UTF-8 text", found=str(error)) from None
+        wide = error.object.startswith((b"\xff\xfe", b"\xfe\xff"))
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise StudyError(
+            str(path) if wide else f"{path}:{line}",
+            "is not UTF-8 text",
+            found="UTF-16 text" if wide else f"byte 0x{error.object[error.start]:02X}",
+            remedy="save it as UTF-8",
+        ) from None
 
 
 def _parse(text: str, path: Path) -> CommentedMap:
@@ -119,11 +127,11 @@ def _parse(text: str, path: Path) -> CommentedMap:
             found="more than can be read",
             remedy="copy a study into place: probeline use studies/digits.yaml",
         ) from None
-    except (YAMLError, ValueError) as error:  # e.g. control characters, or the date 2020-13-45
+    except Exception as error:  # noqa: BLE001 - control characters, the date 2020-13-45, `!!bool x`
         raise StudyError(
             str(path),
             "is not valid YAML",
-            found=" ".join(str(error).split())[:200],
+            found=words_of(error),
             remedy="correct or quote that value",
         ) from None
     if not isinstance(document, CommentedMap):

@@ -102,7 +102,7 @@ def test_cut_files_are_refused(source, tmp_path, suffix, keep):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-@pytest.mark.parametrize("content", [b"<html>not found</html>", b"hello", bytes(300), b"\x80\x02."])
+@pytest.mark.parametrize("content", [b"hello", bytes(300), b"\x80\x02."])
 def test_other_files_are_refused(tmp_path, suffix, content):
     (tmp_path / f"w{suffix}").write_bytes(content)
     refused(tmp_path / f"w{suffix}", "damaged")

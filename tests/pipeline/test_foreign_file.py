@@ -89,6 +89,7 @@ def test_percentages_become_the_nearest_fractions(tmp_path_factory, first, secon
     path = tmp_path_factory.mktemp("percent") / "scores.csv"
     if 0 < first <= 1:
         first += 1
+    second = min(first, second)
     path.write_text(
         f"{HEADER},ci_low\na,d,linear,top1,{first},{second}\nb,d,linear,top1,{second},\n"
         f"b,d,linear,nll,{second},\n"
@@ -191,6 +192,102 @@ def test_duplicates(read):
 def test_words_and_sizes(read, column, cells, expect):
     lines = [f"a,d,knn,top1,0.5,{cells[0]}", f"a,d,linear,top1,0.5,{cells[1]}"]
     refused(read, *lines, header=f"{HEADER},{column}", expect=expect)
+
+
+CI = HEADER + ",ci_low,ci_high"
+
+
+@pytest.mark.parametrize(
+    ("lines", "percent", "expect"),
+    [
+        (["a,d,knn,top1,93.4,0.92,0.95"], True, (":2", "does not hold", "the intervals are frac")),
+        (["a,d,knn,top1,0.934,92,95"], False, (":2", "does not hold", "the intervals are perc")),
+        (["a,d,knn,top1,0.9,0.8,0.95", "b,d,knn,top1,0.70,0.75,0.8"], False, (":3", "0.75 to 0.8")),
+        (["a,d,knn,top1,0.9,0.95,0.8"], False, (":2", "ci_low is above ci_high", "exchange")),
+        (["a,d,knn,top1,0.9,0.02,0.02"], False, ("does not hold", "correct these intervals")),
+        (["a,d,knn,top1,0.90,0.92,"], False, ("does not hold", "0.92 to … around 0.9")),
+        (["a,d,knn,nll,2.5,3.0,4"], False, ("does not hold",)),
+    ],
+)
+def test_intervals_that_are_none(read, lines, percent, expect):
+    refused(read, *lines, header=CI, percent=percent, expect=expect)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a,d,knn,top1,0.93,0.934,0.95",  # the value is rounded
+        "a,d,knn,top1,0.934,0.92,0.93",  # an end is
+        "a,d,knn,top1,1,0.9,1",
+        "a,d,knn,top1,,0.9,0.95",
+        "a,d,knn,top1,0.9,,",
+        "a,d,knn,nll,2.5,2.5,2.5",
+        "a,d,knn,top1,0.9,NaN,0.95",
+        "a,d,knn,top1,0.3,0.30000000000000004,0.4",
+    ],
+)
+def test_intervals_that_hold_their_values(read, line):
+    assert len(read(line, header=CI).scores) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.decimals(0, 1, places=3), st.decimals(0, 1, places=3), st.decimals(0, 1, places=3),
+    st.sampled_from([1, 100]), st.integers(0, 3),
+)  # fmt: skip
+def test_rounding_never_makes_an_interval_wrong(tmp_path_factory, a, b, c, scale, places):
+    low, value, high = sorted((a, b, c))
+    cells = [str(round(x * scale, places + (scale == 1))) for x in (value, low, high)]
+    path = tmp_path_factory.mktemp("intervals") / "scores.csv"
+    path.write_text(f"{CI}\na,d,knn,nll,{','.join(cells)}\n")
+    assert len(read_foreign(path).scores) == 1
+
+
+@pytest.mark.parametrize("word", ["", "NA", "nan", "N/A", "null", "None", "#N/A", "<NA>", " "])
+def test_words_for_a_value_that_is_not_there(read, word):
+    found = read(f"a,d,knn,top1,{word}", "b,d,knn,top1,0.5").scores["value"]
+    assert found.isna().tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("line", "header", "words", "never"),
+    [
+        ("a,d,knn,top1,0.5,", HEADER, ("take the separator", ":2"), ()),
+        ("a,d,knn,top1,0.5,x", HEADER, (":2", "6 cells"), ("take the separator",)),
+        ("a,d,knn,accuracy,0.5", HEADER, ("unknown metric",), ("did you mean",)),
+        ("a,d,knn,acc,0.5", HEADER, ("unknown metric",), ("did you mean",)),
+        ("a,d,knn,top1,0.5", HEADER.replace("value", "result"), ("no column value",), ("rename",)),
+        (
+            'a,d,knn,top1,"1,234"',
+            HEADER,
+            ("not a number", "1.234 to some"),
+            ("decimal point inst",),
+        ),
+    ],
+)
+def test_hints_are_given_where_they_are_certain(read, line, header, words, never):
+    with pytest.raises(ProbelineError) as caught:
+        read(line, header=header)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert not [word for word in never if word in str(caught.value)], str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-32"])
+def test_other_encodings_are_named(read, encoding):
+    refused(read, "modèle,d,knn,top1,0.5", encoding=encoding, expect=("is not UTF-8 text", "save"))
+
+
+def test_tabs_where_the_file_is_called_so(tmp_path):
+    text = f"{HEADER}\na,d,knn,top1,0.5\n".replace(",", "\t")
+    for name, fine in (("s.tsv", True), ("s.csv", False)):
+        (tmp_path / name).write_text(text)
+        if fine:
+            assert read_foreign(tmp_path / name).scores["value"].tolist() == [0.5]
+        else:
+            with pytest.raises(
+                ProbelineError, match=r"separated by tabs(.|\n)*call the file \.tsv"
+            ):
+                read_foreign(tmp_path / name)
 
 
 def test_what_is_no_text_file(tmp_path):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
+import sys
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,7 +18,8 @@ from PIL import Image
 from projects import draw
 
 from pipeline.datasets import images
-from pipeline.datasets.images import BadImageError, decode
+from pipeline.datasets.grey import Deep
+from pipeline.datasets.images import BadImageError, decode, examine
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -199,3 +203,138 @@ def test_damaged_bytes_are_decoded_or_refused_but_never_crash(kind, damage):
         data[place % min(len(data), 400)] = value
     with contextlib.suppress(BadImageError):
         assert decode(bytes(data), "image").mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("error", "problem"),
+    [
+        (RuntimeError("Failed to decode image"), "can't be decoded"), (KeyError(7), "can't be dec"),
+        (struct.error("unpack requires 4 bytes"), "damaged"), (EOFError("no more"), "damaged"),
+        (IndexError("out of range"), "damaged"), (AttributeError("x"), "can't be decoded"),
+        (ZeroDivisionError("y"), "can't be decoded"), (AssertionError(), "can't be decoded"),
+        (OverflowError("z"), "can't be decoded"), (NotImplementedError("codec"), "can't be dec"),
+        (zlib.error("Error -3 while decompressing"), "can't be decoded"),
+        (MemoryError(), "more memory"), (Image.DecompressionBombError("big"), "too large"),
+        (OSError("image file is truncated (3 bytes not processed)"), "damaged"),
+        (OSError("decoder zstd not available"), "can't be decoded"),
+        (SyntaxError("broken PNG file"), "damaged"), (SyntaxError("odd"), "can't be decoded"),
+        (ValueError("Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK"), "metadata"),
+        (ValueError("Too much memory used in text chunks: 9>MAX_TEXT_MEMORY"), "metadata"),
+        (ValueError("conversion from LAB to RGB not supported"), "colour space"),
+        (RecursionError(), "can't be decoded"), (UnicodeDecodeError("utf-8", b"", 0, 1, "bad"), ""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("where", ["open", "load", "convert"])
+def test_whatever_a_decoder_raises_is_an_error_of_ours(monkeypatch, error, problem, where):
+    data = encoded(draw(1).convert("CMYK"), "JPEG")
+
+    def fail(*_, **__):
+        raise error
+
+    if where == "open":
+        monkeypatch.setattr(Image, "open", fail)
+    else:
+        from PIL import ImageFile
+
+        monkeypatch.setattr(ImageFile.ImageFile if where == "load" else Image.Image, where, fail)
+    assert problem in refusal(data).problem
+    with pytest.raises(BadImageError):
+        examine(data, "train/cat/7.jpg")
+
+
+def test_a_text_in_a_picture_does_not_make_it_a_damaged_one():
+    from PIL import PngImagePlugin
+
+    picture, text = draw(0), PngImagePlugin.PngInfo()
+    text.add_text("workflow", "x" * 3_000_000, zip=True)
+    np.testing.assert_array_equal(pixels(encoded(picture, "PNG", pnginfo=text)), picture)
+    profile = encoded(picture, "PNG", icc_profile=bytes(2_000_000))
+    np.testing.assert_array_equal(pixels(profile), picture)
+    text.add_text("bomb", "x" * 40_000_000, zip=True)
+    error = refusal(encoded(picture, "PNG", pnginfo=text))
+    assert "metadata" in error.problem
+    assert "damaged" not in str(error)
+
+
+@pytest.mark.parametrize("kind", ["DDS", "EPS", "PCX", "TGA", "ICO", "JPEG2000", "SGI"])
+def test_parsers_of_other_kinds_never_see_a_file(monkeypatch, kind):
+    Image.init()
+    data = encoded(draw(0, (32, 32)), kind)
+
+    def parse(*_):
+        raise AssertionError("this parser was asked")
+
+    _, accept = Image.OPEN[kind]
+    monkeypatch.setitem(Image.OPEN, kind, (parse, accept))
+    assert "not an image of a kind that is read" in refusal(data).problem
+
+
+def test_what_starts_like_a_kind_that_is_read_is_not_called_anything_else():
+    header = encoded(draw(0), "TIFF")[:8]  # the rest is of a form that Pillow does not know
+    problem = refusal(header + bytes(40)).problem
+    assert "TIFF" in problem
+    assert "a form that is not read" in problem
+
+
+def test_a_telephone_s_picture_needs_its_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    images._heif.cache_clear()
+    error = refusal(b"\0\0\0\x18ftypheic" + bytes(60))  # whatever the file is called
+    images._heif.cache_clear()
+    assert "pillow-heif" in error.problem
+    assert ".[heif]" in error.remedy
+
+
+def test_a_telephone_s_picture_is_read():
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    smooth = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8)[:, None, None] * 3, (1, 48, 3)))
+    exif = Image.Exif()
+    exif[274] = 6
+    data = encoded(smooth, "HEIF", quality=-1, exif=exif.tobytes())
+    assert data[4:8] == b"ftyp"
+    found = pixels(data)
+    expected = np.asarray(smooth.transpose(Image.Transpose.ROTATE_270))
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).max() <= 3
+    with pytest.raises(BadImageError):
+        decode(data[: len(data) // 2], "cut.heic")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_upright_is_what_pillow_calls_so(kind, orientation):
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = encoded(draw(7, (24, 16)), kind, exif=exif)
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        expected = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    np.testing.assert_array_equal(pixels(data), expected)
+
+
+def test_only_deep_grey_images_have_a_brightness_to_tell():
+    ramp = np.linspace(0, 900, 64).astype(np.uint16).reshape(8, 8)
+    assert examine(encoded(Image.fromarray(ramp), "TIFF"), "x") == Deep(False, 900.0)
+    assert examine(encoded(Image.fromarray(ramp.astype("f4")), "TIFF"), "x") == Deep(True, 900.0)
+    for picture in (draw(0), draw(0).convert("L"), draw(0).convert("RGBA"), draw(0).convert("1")):
+        assert examine(encoded(picture, "PNG"), "x") is None
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_white_is_what_the_data_set_says(dtype):
+    ramp = np.linspace(0, 4095, 64).astype(dtype).reshape(8, 8)
+    data = encoded(Image.fromarray(ramp), "TIFF")
+    grey = np.asarray(decode(data, "x", 4095.0))[..., 0]
+    np.testing.assert_allclose(grey, ramp * 255.0 / 4095, atol=0.51)
+    with pytest.raises(BadImageError, match="white") as caught:
+        decode(data, "x", 1023.0)
+    assert "`white: 4095` or more" in caught.value.remedy
+
+
+def test_eight_bits_are_as_they_are_whatever_is_white():
+    for picture in (draw(0), draw(0).convert("L")):
+        data = encoded(picture, "PNG")
+        np.testing.assert_array_equal(np.asarray(decode(data, "x", 4095.0)), pixels(data))

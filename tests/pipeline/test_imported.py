@@ -1,7 +1,10 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from ruamel.yaml import YAML
 
 IMPORTED = {"architecture": "imported", "weights": "imported"}
 
@@ -129,6 +132,67 @@ def test_embeddings_of_other_samples_are_refused(study, tmp_path):
     study.run("index", "mine").succeeded()
     import_(study, write_embeddings(tmp_path / "b", rows=(11, 6))).succeeded()
     study.run("extract", "mine").refused("model clip on data set mine", "of other samples")
+
+
+def yaml_in(output: str) -> dict:
+    """What the printed lines that are no sentence say, pasted as they are."""
+    lines = output.splitlines()
+    start = lines.index("add to params.yaml:") + 1
+    return YAML(typ="safe").load("\n".join(itertools.takewhile(_is_yaml, lines[start:])))
+
+
+def _is_yaml(line: str) -> bool:
+    return line.startswith("  ") or line in ("datasets:", "models:")
+
+
+def test_it_says_what_it_took_and_what_to_add(project, tmp_path):
+    folder = write_embeddings(tmp_path / "mine")
+    done = import_(project, folder).succeeded(
+        "train: 12 samples x 5 features, 2 classes (c0, c1), from", "train.npy", "val: 6 samples"
+    )
+    assert yaml_in(done) == {
+        "datasets": {"mine": {"source": "imported", "role": "in_domain"}},
+        "models": {"clip": IMPORTED},
+    }
+    # A data set of the study is not replaced, nor is a model.
+    done = project.run(
+        "cli", "cache", "import", str(folder), "--dataset", "pets", "--model", "clip"
+    ).succeeded()
+    assert yaml_in(done) == {"models": {"clip": IMPORTED}}
+    project.run(
+        "cli", "cache", "import", str(folder), "--dataset", "pets", "--model", "tiny"
+    ).refused("models.tiny", "another model", "--model")
+
+
+def test_importing_anew_says_what_dvc_does_not_see(study, tmp_path):
+    folder = write_embeddings(tmp_path / "a")
+    assert "add to" not in import_(study, folder).succeeded("now `dvc repro`")
+    import_(study, folder).succeeded("nothing has changed")
+    write_embeddings(folder, seed=1)
+    import_(study, folder).succeeded("dvc repro -f index@mine extract@mine")
+
+
+def test_classes_of_every_model_are_compared(study, tmp_path):
+    import_(study, write_embeddings(tmp_path / "a")).succeeded()
+    write_embeddings(tmp_path / "b", seed=1)
+    table = pd.read_csv(tmp_path / "b" / "train.csv")
+    table.loc[3, "class"] = "c0"
+    table.to_csv(tmp_path / "b" / "train.csv", index=False)
+    said = import_(study, tmp_path / "b", "dino").err
+    for text in ("differs from model clip", "1 sample has another class", "train/00000003: c0"):
+        assert text in said
+    study.params["models"]["dino"] = IMPORTED
+    study.write()
+    study.run("index", "mine").succeeded()
+    study.run("extract", "mine").refused("model dino", "of other samples", "c0 instead of c1")
+
+
+def test_groups_of_embeddings_are_groups_of_the_index(study, tmp_path):
+    groups = {"group": ["x", "", "y", "x", "y", ""]}
+    import_(study, write_embeddings(tmp_path / "a", rows=(6, 6), **groups)).succeeded()
+    study.run("index", "mine").succeeded()
+    found = pd.read_parquet("data/index/mine.parquet")["group"]
+    assert found.fillna("none").tolist() == ["x", "none", "y", "x", "y", "none"] * 2
 
 
 def test_a_model_that_is_not_imported_has_no_images_to_run_on(study, tmp_path):

@@ -213,6 +213,37 @@ def test_columns_and_splits_are_named_where_they_are_not_plain(study, hugging_fa
     project.run("index", "pets").refused("no such split", "train, validation, test")
 
 
+@pytest.mark.parametrize(
+    ("labels", "feature", "words"),
+    [
+        ([0, 1, -1, 0, 1, -1], "names", ["2 rows have no class", "row 3, 6"]),
+        ([0, 1, None, 0, 1, 0], "names", ["1 row has no class", "row 3"]),
+        (["a", "b", None, "a", "", "b"], "string", ["2 rows have no class", "row 3, 5"]),
+        ([1.0, 0.0, float("nan"), 1.0, 0.0, 1.0], "float64", ["1 row has no class"]),
+        ([[0], [1], [0, 1], [0], [1], [0]], "lists", ["no single name", "row 1"]),
+    ],
+)
+def test_rows_without_a_class(study, hugging_face, labels, feature, words):
+    library = hugging_face
+    kind = {
+        "names": library.ClassLabel(names=["cat", "dog"]),
+        "lists": library.Sequence(library.Value("int64")),
+    }.get(feature) or library.Value(feature)
+    saved, _ = made_with(library, {"train": 6, "test": 4})
+    image, kinds = saved["train"]["image"], {"image": library.Image(), "label": kind}
+    saved["train"] = library.Dataset.from_dict(
+        {"image": list(image), "label": labels}, library.Features(kinds)
+    )
+    project = study("hf:somebody/pets")
+    saved.save_to_disk(project.folder / "root")
+    project.run("index", "pets").refused("train, column label", *words)
+    assert not list(Path("data/raw").glob("hf_*"))
+
+
+def test_groups_of_a_library_are_not_ignored(study):
+    study("hf:pets", columns={"group": "site"}).run("index", "pets").refused("columns.group")
+
+
 def test_what_is_not_there(study, hugging_face):
     study("hf:somebody/pets").run("index", "pets").refused(
         "can't be had from Hugging Face", "there is no folder", "root"
@@ -226,3 +257,29 @@ def test_a_folder_of_parquet_files(study, hugging_face):
     for split, samples in saved.items():
         samples.to_parquet(project.folder / "root" / f"{split}-00000-of-00001.parquet")
     project.run("index", "pets").succeeded("6 train and 4 val images of 2 classes")
+
+
+def test_a_file_that_the_library_can_t_read_is_named(study):
+    project = study("torchvision:EuroSAT", val_fraction=0.5)
+    fill_folder(project.folder / "root" / "eurosat" / "2750", {"River": 4, "Forest": 4})
+    (project.folder / "root" / "eurosat" / "2750" / "River" / "002.png").write_bytes(b"<html>")
+    project.run("index", "pets").refused("can't read sample 6", "UnidentifiedImageError")
+    assert not list(Path("data/raw").glob("*"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(0, 4096, 64, dtype=np.uint16),
+        np.arange(0, 300, 9, dtype=np.int32),
+        np.linspace(0, 3, 9, dtype="f4"),
+    ],
+)
+def test_a_picture_of_more_than_eight_bits_keeps_them(values):
+    from pipeline.datasets.library_sets import _stored
+
+    picture = Image.fromarray(values.astype(values.dtype).reshape(1, -1))
+    suffix, data = _stored(picture)
+    assert suffix == ".tif"
+    with Image.open(io.BytesIO(data)) as image:
+        np.testing.assert_array_equal(np.asarray(image), values.reshape(1, -1))

@@ -54,6 +54,17 @@ def test_all_studies_of_the_repository_are_accepted():
         assert isinstance(load_study(file), Study)
 
 
+@pytest.mark.parametrize("margin", ["0", "-1", "100", "250", ".nan", ".inf", "much", "true"])
+def test_a_margin_is_a_difference_in_points(margin):
+    message = message_of(changed("report: {}", f"report: {{margin: {margin}}}"))
+    assert "params.yaml:13: report.margin" in message
+
+
+def test_a_margin_may_be_a_fraction_of_a_point():
+    assert parse_study(changed("report: {}", "report: {margin: 0.5}")).report.margin == 0.5
+    assert parse_study(GOOD).report.margin == 1
+
+
 FAULTS = {
     "unknown key": ("knn: {k: [5]}", "knn: {ks: [5]}", "params.yaml:6: knn.ks", "`k`"),
     "unknown section": (
@@ -192,6 +203,9 @@ BROKEN = {
     "a control character": ("a: \x07\n", "params.yaml: is not valid YAML"),
     "an impossible date": ("a: 2020-13-45\n", "params.yaml: is not valid YAML"),
     "an enormous number": (f"a: {'9' * 5000}\n", "params.yaml: is not valid YAML"),
+    "a word for a truth": ("a: !!bool x\n", "params.yaml: is not valid YAML"),
+    "a character beyond Unicode": ('a: "\\UFFFFFFFF"\n', "params.yaml: is not valid YAML"),
+    "a zero byte": ("a: 1\n\0", "params.yaml: is not valid YAML"),
     "nothing": ("", "params.yaml: is not a study"),
     "a list": ("- a\n", "params.yaml: is not a study"),
     "a word": ("study\n", "params.yaml: is not a study"),
@@ -219,9 +233,22 @@ def test_an_absent_file_names_the_remedy(tmp_path):
 
 
 def test_a_file_of_another_encoding_is_explained(tmp_path):
-    (tmp_path / "params.yaml").write_bytes(b"a: \xff\n")
-    with pytest.raises(StudyError, match="not UTF-8"):
-        load_study(tmp_path / "params.yaml")
+    path = tmp_path / "params.yaml"
+    path.write_bytes(b"# a\na: \xff\n")
+    with pytest.raises(StudyError, match=r"params\.yaml:2: is not UTF-8(.|\n)*0xFF(.|\n)*to mend"):
+        load_study(path)
+    path.write_bytes((REPOSITORY / "params.yaml").read_text().encode("utf-16"))
+    with pytest.raises(StudyError, match=r"UTF-16 text"):
+        load_study(path)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_marks_and_line_ends_of_other_systems_are_read(tmp_path, mark, end):
+    text = (REPOSITORY / "params.yaml").read_text()
+    path = tmp_path / "params.yaml"
+    path.write_bytes((mark + text.replace("\n", end)).encode())
+    assert load_study(path) == load_study(REPOSITORY / "params.yaml")
 
 
 def test_anchors_and_merge_keys_work():

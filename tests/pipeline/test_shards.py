@@ -120,9 +120,9 @@ def refused(project, *words: str) -> None:
 def test_what_is_not_whole_is_named(shards):
     folder = shards.folder / "shards"
     shard(folder / "cats-val-0001.tar", {"000020.png": picture(1)})
-    refused(shards, "1 samples have no class", "cats-val-0001.tar/000020")
+    refused(shards, "1 sample has no class", "cats-val-0001.tar/000020")
     shard(folder / "cats-val-0001.tar", {"000020.cls": b"1"})
-    refused(shards, "1 samples have no image")
+    refused(shards, "1 sample has no image")
     shard(folder / "cats-val-0001.tar", {"000020.png": picture(1), "000020.json": b"{,"})
     refused(shards, "is not a JSON object", "000020.json")
     (folder / "cats-val-0001.tar").write_bytes(b"no tar at all" * 100)
@@ -136,3 +136,98 @@ def test_places_without_shards(shards):
     shards.params["datasets"]["pets"]["path"] = "nowhere"
     shards.write()
     refused(shards, "no shards at this path", "nowhere")
+
+
+@pytest.fixture
+def one(project):
+    """One shard of 12 samples, whose members but the picture a test gives, as the data set."""
+
+    def make(members, **entry):
+        files: dict[str, bytes] = {}
+        for n in range(12):
+            files[f"{n:03d}.jpg"] = picture(n, "JPEG")
+            files |= {f"{n:03d}.{name}": content for name, content in members(n).items()}
+        shard(project.folder / "one.tar", files)
+        project.params["datasets"] = {
+            "pets": {"source": "webdataset", "path": "one.tar", "role": "in_domain", **entry}
+        }
+        project.write()
+        return project.run("index", "pets")
+
+    return make
+
+
+def label_of(*values):
+    """A .json member whose label is each of the values in turn."""
+    return lambda n: {"json": json.dumps({"label": values[n % len(values)]}).encode()}
+
+
+@pytest.mark.parametrize("missing", [None, "", "  ", float("nan")])
+def test_a_class_that_is_missing_is_none(one, missing):
+    one(label_of("a", "b", missing)).refused("4 samples have no class", "one.tar/002")
+    one(lambda n: {}).refused("12 samples have no class")
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ([0, 1], ["no single name", "list of 2", "000.json: label"]),
+        ({"a": 1}, ["no single name", "mapping"]),
+        (0.5, ["no single name", "0.5"]),
+        ("a\u0000b", ["U+0000"]),
+        ("a\u200b\u200db", ["U+200B"]),
+    ],
+)
+def test_labels_that_are_no_names(one, label, words):
+    one(label_of(label, "b")).refused(*words)
+
+
+def test_lists_and_odd_bytes_in_cls_members(one):
+    one(lambda n: {"cls": b"[0, 1]"}).refused("no single name", "list of 2", "000.cls")
+    one(lambda n: {"cls": b"\xff\xfe"}).refused("no UTF-8 text", "000.cls")
+    one(lambda n: {"cls": b"a\0b"}).refused("U+0000", "000.cls")
+    one(lambda n: {"cls": b"1.0" if n % 2 else b"1"}).refused("one number in two ways", "1.0")
+    one(lambda n: {"json": b"[" * 100_000}).refused("not a JSON object", "000.json")
+    one(lambda n: {"cls": b"null" if n % 2 else b"NA"}).succeeded("of 2 classes")
+
+
+def test_whole_numbers_are_one_label_however_they_are_written(one):
+    one(label_of(1, 1.0, "1", 0)).succeeded("of 2 classes")
+    assert set(table()["class"]) == {"0", "1"}
+    one(label_of("caf\u00e9", "cafe\u0301 ", "b")).succeeded("of 2 classes")
+
+
+def test_groups_that_are_missing_are_no_group(one):
+    def facts(n):
+        return {"json": json.dumps({"label": n % 2, "site": [None, "x", 3.0][n % 3]}).encode()}
+
+    one(facts, columns={"label": "label", "group": "site"}).succeeded()
+    found = table().sort_values("path")["group"]
+    assert found.fillna("none").tolist() == ["none", "x", "3"] * 4
+
+
+def test_several_images_in_a_sample(one):
+    png = picture(1)
+    one(lambda n: {"seg.png": png, "cls": b"%d" % (n % 2)}).succeeded()
+    assert set(table()["path"].str[-7:]) == {f"{n:03d}.jpg" for n in range(12)}
+    one(lambda n: {"png": png, "cls": b"1"}).refused("more than one image", "jpg, png", "columns")
+    one(lambda n: {"png": png, "cls": b"%d" % (n % 2)}, columns={"path": "png"}).succeeded()
+    assert set(table()["path"].str[-3:]) == {"png"}
+    one(lambda n: {"cls": b"1"}, columns={"path": "png"}).refused("12 samples have no image")
+    one(lambda n: {"JPG": png, "cls": b"1"}).refused("two members of one name", "000.JPG")
+
+
+def test_names_of_classes_that_would_merge_or_are_no_text(one, project):
+    def cls(n):
+        return {"cls": b"%d" % (n % 2)}
+
+    for text, words in (
+        (b"cat\ncat \n", ["two numbers the same name", "cat"]),
+        (b"cat\n\ndog\n", ["class name is empty", "line 2"]),
+        (b"caf\xe9\ndog\n", ["not UTF-8 text"]),
+    ):
+        (project.folder / "classnames.txt").write_bytes(text)
+        one(cls).refused("classnames.txt", *words)
+    (project.folder / "classnames.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n\r\n")
+    one(cls).succeeded()
+    assert set(table()["class"]) == {"cat", "dog"}

@@ -125,7 +125,9 @@ def test_the_folder_around_the_classes_is_not_taken_for_a_class(tmp_path):
     assert f"path: {tmp_path / 'pets' / 'all'}" in message
     # One class with folders of its own beside another one is no such thing.
     fill_folder(tmp_path / "pets", {"fish": 3})
-    assert set(samples_of(tmp_path / "pets")["class"]) == {"all", "fish"}
+    assert "below the class folders" in refused(tmp_path / "pets")
+    samples = samples_of(tmp_path / "pets", class_folder="first")
+    assert set(samples["class"]) == {"all", "fish"}
 
 
 def test_hidden_files_and_other_files_are_left_out(tmp_path):
@@ -135,10 +137,10 @@ def test_hidden_files_and_other_files_are_left_out(tmp_path):
     assert len(samples_of(tmp_path)) == 6
 
 
-def test_upper_case_endings_and_deep_folders_count(tmp_path):
-    fill_folder(tmp_path, {"cat/brown": 2, "cat/white": 2, "dog": 1})
+def test_upper_case_endings_count(tmp_path):
+    fill_folder(tmp_path, {"cat": 2, "dog": 1})
     (tmp_path / "dog" / "000.png").rename(tmp_path / "dog" / "000.PNG")
-    assert samples_of(tmp_path)["class"].tolist() == ["cat"] * 4 + ["dog"]
+    assert samples_of(tmp_path)["class"].tolist() == ["cat"] * 2 + ["dog"]
 
 
 def test_an_absent_folder_and_an_empty_one(tmp_path):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from projects import REPOSITORY
+from projects import REPOSITORY, VIT
 
 
 @pytest.fixture
@@ -27,6 +27,28 @@ def test_status_of_an_empty_a_half_done_and_a_whole_study(project):
     project.params["extraction"]["precision"] = "bfloat16"
     project.write()
     project.run("cli", "status").succeeded('precision: "float32" -> "bfloat16"', "0/1")
+
+
+def test_status_of_a_large_study_is_a_screenful_and_all_of_it_on_request(project):
+    pets = project.params["datasets"]["pets"]
+    project.params["datasets"] |= {f"more_{n}": dict(pets) for n in range(50)}
+    project.params["models"] = {f"net_{n}": {**VIT, "weights": f"random({n})"} for n in range(40)}
+    project.write()
+    for name in ("pets", "more_49"):
+        project.run("index", name).succeeded()
+    said = project.run("cli", "status").succeeded(
+        "40 models on 51 data sets: embeddings of 0 of 2,040 cells are cached",
+        "80 x embeddings missing: pets/net_0",
+        "49 x data set is not indexed yet: more_0, more_1, more_2, …",
+        "… and 21 further data sets",
+        "`probeline status --all` names each of them",
+    )
+    assert len(said.splitlines()) < 50
+    whole = project.run("cli", "status", "--all").succeeded("more_7: data set more_7 is not")
+    for dataset in ("pets", "more_49"):
+        for model in project.params["models"]:
+            assert f"  {dataset}/{model}: embeddings missing" in whole
+    assert len(whole.splitlines()) > 80 + 49 + 51
 
 
 def test_models_and_datasets(project):

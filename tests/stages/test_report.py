@@ -215,7 +215,7 @@ def test_constant_scores():
     store(make_study(), constant=True)
     words = words_of(run())
     assert "Scores are missing or constant." in words
-    assert "Can’t be told apart from it: model1, model2, model3, model4, model5 ." in words
+    assert "model1, model2, model3, model4 and model5. No model differs from it." in words
 
 
 @pytest.mark.slow
@@ -243,7 +243,7 @@ def test_a_protocol_where_no_model_is_complete():
 def test_the_first_of_equal_models_is_not_called_better():
     store(make_study(models=3), constant=True, statistics=False)
     words = words_of(run())
-    assert "By kNN, mean over 3 data sets model0 50.0% The same score: model1, model2 ." in words
+    assert "By kNN, mean over 3 data sets model0 50.0% The same score: model1 and model2." in words
 
 
 def test_out_of_domain_data_sets_without_scores_are_the_reason_given():
@@ -336,3 +336,21 @@ def test_absent_results_say_what_to_run(path):
 def test_a_study_of_26_models_and_14_data_sets():
     store(make_study(models=26, inside=2, outside=12, variants=6), images=20)
     assert len(run()) < 15e6
+
+
+def test_a_checkpoint_of_ones_own_with_defaults_is_said_on_the_first_screen():
+    study = make_study(models=3, inside=1, outside=0)
+    store(study, statistics=False)
+    assert "transform not given" not in words_of(run())
+    models = dict(study.models)
+    for name, given in (("model0", {}), ("model1", {"mean": [0.5] * 3, "std": [0.5] * 3})):
+        models[name] = models[name].model_copy(update={"weights": "own.pth", **given})
+    store(study.model_copy(update={"models": models}), statistics=False)
+    words = words_of(run())
+    first = words[: words.index("Best model Which")]
+    assert "Image transform not given for 2 checkpoints: model0 (mean, std, crop and" in first
+    assert "model1 (crop and interpolation)" in first
+    provenance = words[words.index("who said") if "who said" in words else 0 :]
+    assert "(timm's default, not given)" in provenance
+    assert "mean 0.5 0.5 0.5, std 0.5 0.5 0.5 (given)" in provenance
+    assert "(recorded with these weights)" in provenance

@@ -1,0 +1,232 @@
+"""Folders as classes: which folders are splits, which are classes, and what is asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from cache.errors import ProbelineError
+from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.labels import clean_label
+from pipeline.datasets.ledger import Ledger, describe, other_suffix
+from pipeline.datasets.roots import Entry, Listing
+from pipeline.datasets.samples import sample_table
+from pipeline.datasets.settings import Dataset, Split
+from pipeline.project.paths import SPLITS
+
+_ALSO: Mapping[str, Split] = {
+    "testing": "val", "dev": "val", "development": "val", "eval": "val", "evaluation": "val",
+    "holdout": "val", "hold-out": "val", "held_out": "val", "tst": "val", "trn": "train",
+}  # fmt: skip
+"""Further words of folders, beside those of `splits` by default."""
+
+
+def samples_of_folders(name: str, dataset: Dataset, listing: Listing) -> pd.DataFrame:
+    """One folder per class, below train/ and val/ or at the top.
+
+    Raises
+    ------
+    ProbelineError
+        When the folders hold no images, or it is not clear which are splits and which are
+        classes, or a class folder holds no image.
+    """
+    images = [e for e in listing.entries if PurePosixPath(e.path).suffix.lower() in SUFFIXES]
+    if not images:
+        raise _no_images(name, dataset, listing)
+    splits = _splits_of(name, dataset, {e.path.split("/")[0] for e in images})
+    depth = 1 if splits else 0
+    parts = [tuple(e.path.split("/")) for e in images]
+    _refuse_loose(name, [e.path for e, p in zip(images, parts, strict=True) if len(p) < depth + 2])
+    _refuse_a_folder_around_all(name, dataset, [p[depth:-1] for p in parts])
+    levels = _levels(name, dataset, [p[depth:-1] for p in parts])
+    folders = ["/".join(p[depth:-1][:levels]) for p in parts]
+    _refuse_empty_classes(name, listing, images, splits, set(folders))
+    return sample_table(images, folders, [splits[p[0]] if splits else None for p in parts])
+
+
+def _no_images(name: str, dataset: Dataset, listing: Listing) -> ProbelineError:
+    others = Ledger()
+    others.add_all(listing.ledger)
+    for entry in listing.entries:
+        others.add(other_suffix(entry.path), entry.path)
+    there = describe(others.passed_over()).removeprefix("left out: ")
+    return ProbelineError(
+        f"params.yaml: datasets.{name}.path",
+        "there are no images in this folder",
+        expected="CLASS/IMAGE.jpg, or train/CLASS/IMAGE.jpg and val/CLASS/IMAGE.jpg",
+        found=f"no file ending in {' '.join(sorted(SUFFIXES))} below {dataset.path}"
+        + (f"; but {there}" if there else ""),
+        remedy="correct the path, or arrange the images in one folder per class",
+    )
+
+
+def _splits_of(name: str, dataset: Dataset, tops: set[str]) -> dict[str, Split]:
+    """The split of each folder at the top; empty where these are the classes."""
+    said = "splits" in dataset.model_fields_set
+    words: dict[str, Split] = {} if said else dict(_ALSO)
+    words |= {word.casefold(): split for split in SPLITS for word in dataset.splits[split]}
+    if not words.keys() - _ALSO.keys():  # `splits` without any word: no folder is a split
+        return {}
+    found = {top: words[top.casefold()] for top in sorted(tops) if top.casefold() in words}
+    if not said:
+        _refuse_two_folders_of_one_split(name, found)
+    wanted: set[Split] = {"val"} if dataset.test_only else set(SPLITS)
+    kinds = set(found.values())
+    if found.keys() == tops and kinds >= wanted:
+        return found
+    alike = found if said else {t: s for t in sorted(tops) if (s := found.get(t) or _like_split(t))}
+    only_splits = alike.keys() == tops
+    many = set(alike.values()) >= wanted and 2 * len(alike) >= len(tops)
+    if only_splits or many or kinds >= wanted:
+        raise _unclear_splits(name, tops, alike, kinds, only_splits=only_splits)
+    return {}
+
+
+def _unclear_splits(
+    name: str, tops: set[str], alike: Mapping[str, Split], kinds: set[Split], *, only_splits: bool
+) -> ProbelineError:
+    both = set(alike.values()) == set(SPLITS)
+    problem = (
+        "split folders and others are mixed" if not only_splits
+        else "there are images of one split only" if not both
+        else "these folders look like splits"
+    )  # fmt: skip
+    words = ", ".join(
+        f"{split}: [{', '.join(top for top, its in alike.items() if its == split) or '…'}]"
+        for split in SPLITS
+    )
+    return ProbelineError(
+        f"data set {name}",
+        problem,
+        expected="images below train/ and val/ only, or one folder per class at the top",
+        found=", ".join(sorted(tops)[:8]) + (", …" if len(tops) > 8 else ""),
+        remedy="move the others away; or name the class folders' own folder as `path`; or say "
+        f"which folders are splits, e.g. `splits: {{{words}}}` in datasets.{name} "
+        "(`splits: {train: [], val: []}` says that none is, and that all are classes)",
+    )
+
+
+def _like_split(folder: str) -> Split | None:
+    """The split that a folder's name speaks of: train2017, images_val, my-TestSet."""
+    words: dict[str, Split] = {
+        **_ALSO, "train": "train", "training": "train",
+        **dict.fromkeys(("val", "valid", "validation", "test"), "val"),
+    }  # fmt: skip
+    plain = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder)  # TestSet
+    tokens = [t.removesuffix("set") for t in re.findall(r"[a-z]+", plain.casefold())]
+    found = {words[token] for token in tokens if token in words}
+    return found.pop() if len(found) == 1 else None
+
+
+def _refuse_two_folders_of_one_split(name: str, found: Mapping[str, Split]) -> None:
+    """Refuse val/ beside test/ unless the study says that both are meant."""
+    of = {split: [top for top, its in found.items() if its == split] for split in SPLITS}
+    for split, both in of.items():
+        # One word that is a class among others (a train) is no second split.
+        if len(both) > 1 and len(set(found.values())) > 1:
+            other = next(s for s in SPLITS if s != split)
+            raise ProbelineError(
+                f"data set {name}",
+                f"{len(both)} folders could be the {split} split",
+                found=", ".join(both),
+                remedy="say which, e.g. `splits: "
+                f"{{{other}: [{of[other][0]}], {split}: [{both[0]}]}}`, and "
+                "move the other away or name both",
+            )
+
+
+def _refuse_loose(name: str, loose: Sequence[str]) -> None:
+    if loose:
+        raise ProbelineError(
+            f"data set {name}",
+            f"{len(loose):,} images lie in no class folder",
+            expected="CLASS/IMAGE.jpg below the data set's folder, or below its train and val",
+            found=", ".join(loose[:3]) + (" …" if len(loose) > 3 else ""),
+            remedy="move them into the folder of their class",
+        )
+
+
+def _refuse_a_folder_around_all(
+    name: str, dataset: Dataset, folders: list[tuple[str, ...]]
+) -> None:
+    """Refuse what looks like a single class, but is the folder of the classes' folders."""
+    around = {folder[0] for folder in folders}
+    within = sorted({folder[1] for folder in folders if len(folder) > 1})
+    if dataset.class_folder is None and len(around) == 1 and len(within) > 1:
+        (one,) = around
+        folder = dataset.path is not None and not dataset.path.endswith(".tar")
+        raise ProbelineError(
+            f"params.yaml: datasets.{name}.path",
+            "there is a single folder at the top, which holds further ones",
+            expected="one folder per class",
+            found=f"{one}, with {', '.join(within[:5])}" + (", …" if len(within) > 5 else ""),
+            remedy=f"if these are the classes: `path: {dataset.path}/{one}`"
+            if folder
+            else f"if these are the classes, make the tar of the folders inside {one}",
+        )
+
+
+def _levels(name: str, dataset: Dataset, folders: Sequence[tuple[str, ...]]) -> int | None:
+    """How many folders name a class: one, or (None) all that an image lies in."""
+    if dataset.class_folder is not None:
+        return 1 if dataset.class_folder == "first" else None
+    below = {folder[1:] for folder in folders}
+    if len(below) == 1:  # none; or the same below every class, as in CLASS/images/
+        return 1
+    deep = sorted({"/".join(folder) for folder in folders if len(folder) > 1})
+    words = {part for folder in folders for part in folder[1:]}
+    splits = ", which look like splits" if any(map(_like_split, words)) else ""
+    first = deep[0].split("/")[0]
+    raise ProbelineError(
+        f"data set {name}",
+        f"there are folders below the class folders{splits}",
+        expected="CLASS/IMAGE.jpg",
+        found=", ".join(deep[:4]) + (f" and {len(deep) - 4:,} more" if len(deep) > 4 else ""),
+        remedy=f"say what the class is, in datasets.{name}: `class_folder: first` ({first}) or "
+        f"`class_folder: path` ({deep[0]}); or leave folders out: "
+        f"`leave_out: [{deep[0].split('/')[1]}]`",
+    )
+
+
+def _refuse_empty_classes(
+    name: str,
+    listing: Listing,
+    images: Sequence[Entry],
+    splits: Mapping[str, Split],
+    classes: set[str],
+) -> None:
+    """Refuse class folders without any image: their class would be missing unseen."""
+    depth = 1 if splits else 0
+    known = {clean_label(c.split("/")[0], f"data set {name}: folder {c}") for c in classes}
+    empty: dict[str, list[str]] = {}
+    for folder in listing.folders:
+        parts = folder.split("/")
+        if len(parts) == depth + 1 and (not splits or parts[0] in splits):
+            label = clean_label(parts[-1], f"data set {name}: folder {folder}")
+            if label not in known:
+                empty.setdefault(label, []).append(folder)
+    if not empty:
+        return
+    others = Ledger()
+    others.add_all(listing.ledger)
+    there = {e.path for e in images}
+    for entry in listing.entries:
+        if entry.path not in there:
+            others.add(other_suffix(entry.path), entry.path)
+    held = []
+    for label, folders in list(empty.items())[:5]:
+        what = [str(p) for folder in folders for p in others.passed_over(folder)]
+        held.append(f"{label} ({', '.join(what) or 'empty'})")
+    raise ProbelineError(
+        f"data set {name}",
+        "1 class folder holds no image"
+        if len(empty) == 1
+        else f"{len(empty):,} class folders hold no image",
+        expected="an image in every class folder",
+        found="; ".join(held) + (" …" if len(empty) > 5 else ""),
+        remedy="put the images back, or convert them; a folder that is no class of this study: "
+        f"`leave_out: [{next(iter(empty.values()))[0]}]` in datasets.{name}",
+    )

@@ -1,0 +1,97 @@
+"""How many images a data set has, before it is indexed: its folder is listed, no image is read."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import pandas as pd
+
+from cache.errors import ProbelineError
+from pipeline.datasets.index import Index
+from pipeline.datasets.index_checks import check_classes, check_expected, check_splits
+from pipeline.datasets.samples import limited, sample_table, stratified_split
+from pipeline.datasets.settings import Dataset
+from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.machine.environment import expand_path
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Images of a data set; NaN is what nobody knows yet.
+
+    Attributes
+    ----------
+    train, val, classes : float
+    how : str
+        By what they were counted: indexed, listed, as declared, or "".
+    problem : ProbelineError or None
+        What would stop the index stage.
+    """
+
+    train: float
+    val: float
+    classes: float
+    how: str
+    problem: ProbelineError | None = None
+
+
+def count_images(name: str, dataset: Dataset, index: Index | None) -> Counted:
+    """Count by the index, else by a list of the files, else by what the entry declares."""
+    if index is not None:
+        counts = Counter(index.rows["split"].to_pylist())
+        return Counted(counts["train"], counts["val"], len(index.classes), "indexed")
+    declared = _declared(dataset)
+    if dataset.source == "imported" or dataset.is_of_library:
+        return declared  # what a library has is known once it is converted
+    try:
+        if dataset.known_as is not None and not _is_there(name, dataset):
+            return declared  # a person has to prepare it; `plan` says so elsewhere
+        builtin = dataset.source.startswith("builtin:")
+        samples = _digits(dataset) if builtin else list_samples(
+            name, dataset, dataset_root(name, dataset)
+        )  # fmt: skip
+        check_splits(name, samples, test_only=dataset.test_only)
+        named_by = "val" if dataset.test_only else "train"
+        classes = tuple(sorted(samples.loc[samples["split"] == named_by, "class"].unique()))
+        check_classes(name, samples, classes)
+        check_expected(name, dataset, samples, classes)
+    except ProbelineError as error:
+        return Counted(declared.train, declared.val, declared.classes, declared.how, error)
+    counts = Counter(samples["split"])
+    return Counted(
+        counts["train"], counts["val"], len(classes), "built in" if builtin else "listed"
+    )
+
+
+def _declared(dataset: Dataset) -> Counted:
+    said = dataset.expected
+    train = 0 if dataset.test_only else said.train or math.nan
+    how = "declared" if said.train or said.val else ""
+    return Counted(train, said.val or math.nan, said.classes or math.nan, how)
+
+
+def _is_there(name: str, dataset: Dataset) -> bool:
+    assert dataset.path is not None  # the schema demands it
+    try:
+        return expand_path(dataset.path, f"params.yaml: datasets.{name}.path").exists()
+    except ProbelineError:  # its variable is not set
+        return False
+
+
+def _digits(dataset: Dataset) -> pd.DataFrame:
+    """The built-in data sets: their labels, without making the images."""
+    from sklearn.datasets import load_digits
+
+    labels = [str(label) for label in load_digits().target]
+    samples = sample_table([], [], [])
+    samples = samples.reindex(range(len(labels)))
+    samples["class"] = labels
+    samples = samples.sort_values("class", kind="stable").reset_index(drop=True)
+    samples["split"] = stratified_split(samples["class"], dataset.val_fraction, dataset.seed)
+    if dataset.test_only:
+        samples["split"] = "val"
+    if dataset.limit_per_class is not None:
+        samples = samples[limited(samples, dataset.limit_per_class, dataset.seed)]
+    return samples

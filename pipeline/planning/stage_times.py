@@ -1,0 +1,77 @@
+"""How long stages take on this machine: as they did last time, or as `plan` reckoned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cache.files import write_durably
+from pipeline.project.machine_files import machine_file
+
+
+def stage_times() -> dict[str, float]:
+    """Seconds by stage, of those that are known; what was measured goes before what was planned."""
+    return {**_read("planned"), **_read("measured")}
+
+
+def record_time(stage: str, seconds: float) -> None:
+    """Remember how long a stage took."""
+    _write("measured", {**_read("measured"), stage: round(seconds, 1)})
+
+
+def record_plan(seconds: Mapping[str, float]) -> None:
+    """Remember what `plan` reckons of stages."""
+    _write("planned", {stage: round(value, 1) for stage, value in seconds.items()})
+
+
+def where_we_are(stage: str, order: Sequence[str], times: Mapping[str, float]) -> str:
+    """A line at a stage's start: which it is, and how long the rest takes.
+
+    Parameters
+    ----------
+    stage : str
+    order : sequence of str
+        Of all stages, see `pipeline.planning.stage_order`.
+    times : mapping of str to float
+        Seconds, of those that are known.
+    """
+    after = order[order.index(stage) + 1 :]
+    known = [times[name] for name in after if name in times]
+    line = f"stage {order.index(stage) + 1} of {len(order)}: {stage}"
+    if stage in times:
+        line += f", about {in_words(times[stage])}"
+    if not after:
+        return line
+    if not known:
+        return f"{line}; how long the rest takes, nobody knows yet"
+    unknown = len(after) - len(known)
+    line += f"; then {'at least' if unknown else 'about'} {in_words(sum(known))} for the rest"
+    return line + (f", {unknown} of whose {len(after)} stages never ran here" if unknown else "")
+
+
+def in_words(seconds: float) -> str:
+    """A length of time as people say it."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours = seconds / 3600
+    return f"{hours:,.1f} h" if hours < 48 else f"{hours / 24:,.1f} days"
+
+
+def _place(kind: str) -> Path:
+    return machine_file("times", f"{kind}.json")
+
+
+def _read(kind: str) -> dict[str, float]:
+    try:
+        found = json.loads(_place(kind).read_bytes())
+        return {str(name): float(seconds) for name, seconds in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write(kind: str, times: Mapping[str, float]) -> None:
+    write_durably(_place(kind), json.dumps(times, indent=1).encode())
