@@ -10,9 +10,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pipeline.report.answers import Answers, answer
+from pipeline.report.contests import Contest
 from pipeline.report.formats import interval, percent, rho
 from pipeline.report.gaps import missing_cells
 from pipeline.report.inputs import Inputs
+from pipeline.report.verdicts import verdict
 from pipeline.study import metrics
 from pipeline.study.column import Column
 from pipeline.study.protocol_list import protocol_label
@@ -52,13 +54,15 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
         "protocol",
         "best model",
         f"mean {metric.goodness_of(metric.name)}",
-        "can’t be told apart from it",
+        "within chance of it",
     ]
     missing = len(missing_cells(inputs).places)
-    gaps = f"{missing:,} cells are missing; models with one have no mean." if missing else ""
+    cells = "1 cell is" if missing == 1 else f"{missing:,} cells are"
+    gaps = f"{cells} missing; models with a missing one have no mean." if missing else ""
     return [
         "## Best models, by mean over data sets",
         *_table(header, lines),
+        *(_verdict(c) for c in found.contests if c.best is not None),
         *filter(None, [gaps]),
         *(
             f"The mean by {_protocol(c.protocol)} is without {', '.join(map(_code, c.without))}: "
@@ -67,6 +71,10 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
             if c.without
         ),
     ]
+
+
+def _verdict(c: Contest) -> str:
+    return f"{_protocol(c.protocol)}: {_text(' '.join(verdict(c)))}"
 
 
 def _predictors(found: Answers) -> list[str]:

@@ -149,7 +149,6 @@ def tracked(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
     first = headline_variants(cube)
     of = metrics.metric_named(str(correlations.attrs["metric"]))
     value = comparable(cube, of.name)
-    best: dict[str, Any] = {}
     missing = 0
     for protocol, variant in first.items():
         scores = value.sel(variant=variant)
@@ -159,13 +158,6 @@ def tracked(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
         if "asked" in cube:
             gaps &= cube["asked"].sel(variant=variant, dataset=scores["dataset"]) == 1
         missing += int(gaps.sum())
-        mean = scores.mean("dataset", skipna=False)
-        if np.isfinite(mean).any():
-            winner = mean.idxmax("model", skipna=True)
-            best[protocol] = {
-                "best_model": str(winner.item()),
-                "mean_accuracy": round(float(mean.max()), 6),
-            }
     spearman: dict[str, Any] = {}
     for row in predictor_summary(cube, correlations):
         if row["coefficient"] == "spearman":
@@ -175,7 +167,6 @@ def tracked(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
         "metric": of.goodness_of(of.name),
         "scores": int(np.isfinite(cube["value"]).sum()),
         "missing_cells": missing,
-        "best": best,
         "mean_out_of_domain_spearman": spearman,
         "mean_predictor_spearman": {
             name: {protocol: round(mean, 6) for protocol, mean in of_protocols.items()}

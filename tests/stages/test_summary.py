@@ -44,7 +44,7 @@ def test_gaps_and_what_is_withheld_are_said():
     nothing = xr.Dataset(attrs={"definition": "x", "withheld": "fewer than *four* models"})
     inputs.statistics["ranks_of_models"] = nothing  # type: ignore[index]
     text = summarise(inputs)
-    assert "1 cells are missing" in text
+    assert "1 cell is missing" in text
     assert "Withheld: too few models, or data sets, have scores." in text
     assert "a rank correlation over 3 models says nothing" in text
     assert "- ranks of models: fewer than \\*four\\* models" in text
