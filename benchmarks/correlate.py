@@ -157,7 +157,7 @@ def fill_cell(dataset: int, model: int) -> None:
         keys: dict[str, str] = {
             split: fingerprint(cell_key(study, other, split, entry, card)) for split in SPLITS
         }
-        return {**keys, "names": other.names_digest}
+        return {**keys, **other.beside_cells}
 
     labels = index.labels("val")
     rng = np.random.default_rng([dataset, model])

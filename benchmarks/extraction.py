@@ -67,7 +67,7 @@ def measure(mode: str, name: str, size: int) -> tuple[float, float]:
     from pipeline.datasets.samples import entries_of
     from pipeline.datasets.settings import Dataset
     from pipeline.datasets.sources import dataset_root
-    from pipeline.embeddings.engine import Job, extract_split
+    from pipeline.embeddings.engine import Job, extract_splits
     from pipeline.embeddings.forward import Forward
     from pipeline.embeddings.loading import BatchLoader
     from pipeline.machine.devices import this_machine
@@ -104,7 +104,7 @@ def measure(mode: str, name: str, size: int) -> tuple[float, float]:
         key = {"benchmark": os.getpid()}
         job = Job(name, model, forward, key)
         # float32: untrained networks give columns too narrow for float16, which costs a second pass
-        extract_split(index, "train", root, [job], machine, "float32")
+        list(extract_splits(index, {"train": [job]}, root, machine, "float32"))
     return len(samples) / (time.perf_counter() - start), first
 
 

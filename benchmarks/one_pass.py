@@ -21,7 +21,7 @@ from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root
 from pipeline.embeddings import loading
-from pipeline.embeddings.engine import Job, extract_split
+from pipeline.embeddings.engine import Job, extract_splits
 from pipeline.embeddings.forward import Forward
 from pipeline.machine.devices import this_machine
 from pipeline.models.networks import load_model
@@ -69,7 +69,7 @@ def compare(images: int) -> None:
         decoded, start = 0, time.perf_counter()
         for group in groups:
             keyed = [dataclasses.replace(job, key={"mark": mark}) for job in group]
-            extract_split(index, "train", root, keyed, machine, "float32")
+            list(extract_splits(index, {"train": keyed}, root, machine, "float32"))
         return decoded / images, time.perf_counter() - start
 
     run([jobs], "warm-up")

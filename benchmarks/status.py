@@ -131,7 +131,7 @@ def fill_cache(study: Study, images: int) -> None:
                     writer.commit()
             train, val = (Cell.open(cell_address(dataset, name, split)) for split in SPLITS)
             of = {"train": train.manifest.fingerprint, "val": val.manifest.fingerprint}
-            made[dataset, name] = {**of, "names": index.names_digest}
+            made[dataset, name] = {**of, **index.beside_cells}
             for protocol in protocols_of(study):
                 key = record_key(study, protocol, dataset, lambda d, m=name: made[d, m])
                 path = record_path(protocol, dataset, name)

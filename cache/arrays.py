@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 
 def describe_arrays(
-    ids: Sequence[str], labels: NDArray[np.integer], columns: int, chunk_rows: int, dtype: str
+    ids: Sequence[str],
+    labels: NDArray[np.integer],
+    columns: int,
+    chunk_rows: int,
+    dtype: str,
+    digests: NDArray[np.uint8] | None = None,
 ) -> dict[str, bytes]:
     """The arrays' metadata, labels and ids, as Zarr writes them: content by path in the cell.
 
@@ -26,6 +31,8 @@ def describe_arrays(
         Samples of one chunk of the embedding; a chunk spans all columns.
     dtype : str
         Of the embedding.
+    digests : ndarray of shape (n_samples, ROW_BYTES), optional
+        What each row was made of.
     """
     import zarr  # half a second: only who writes pays it
 
@@ -56,4 +63,27 @@ def describe_arrays(
         )
         array[:] = values
     del files["zarr.json"]  # the group's own: the manifest takes its place
-    return {name: files[name].to_bytes() for name in sorted(files)}
+    described = {name: files[name].to_bytes() for name in sorted(files)}
+    return described if digests is None else described | describe_digests(digests)
+
+
+def describe_digests(digests: NDArray[np.uint8]) -> dict[str, bytes]:
+    """The array of the rows' digests, likewise: one raw chunk, as digests are noise, too."""
+    import zarr
+
+    files: dict[str, Any] = {}
+    zarr.create_array(
+        zarr.storage.MemoryStore(files),
+        name="digest",
+        shape=digests.shape,
+        chunks=digests.shape,
+        dtype="uint8",
+        compressors=None,
+        fill_value=0,
+        dimension_names=["sample", "byte"],
+        zarr_format=3,
+    )
+    return {
+        "digest/c/0/0": np.ascontiguousarray(digests, np.uint8).tobytes(),
+        "digest/zarr.json": files["digest/zarr.json"].to_bytes(),
+    }

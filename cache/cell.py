@@ -25,10 +25,16 @@ _READERS = 4
 _READER_BYTES = 32 << 20
 """A further thread for each so many bytes: a small cell is read before it would have started."""
 
+ROW_BYTES = 16
+"""Of what a row was made of: the first 128 bits of an image's SHA-256. Two of a billion images have
+the same by chance with a probability of 1e-21."""
+
 SKIPPED = 16
 """Rows that are read in the time that it takes to skip them."""
 
 _REMEDY = "`probeline cache verify --repair` mends it; `dvc checkout` may have it, too"
+
+_DIGESTS = "digest/c/0/0"
 
 _intact: set[tuple[int, int, int, str]] = set()
 """Chunks whose bytes this process found to be those that were written: device, inode, time of the
@@ -59,6 +65,11 @@ class CellAddress:
     def partial(self) -> Path:
         """Where the cell is built; DVC and readers ignore the ending."""
         return self.store.with_name(f"{self.store.stem}.{self.split}.partial")
+
+    @property
+    def plan(self) -> Path:
+        """Which of the unfinished cell's rows come from which whole cell; see `cache.rows`."""
+        return self.partial / "plan.npz"
 
     def __str__(self) -> str:
         return str(self.path)
@@ -165,17 +176,36 @@ class Cell:
             When a chunk file is absent, or cut short; the bytes of few rows are not hashed.
         """
         values = np.empty((len(rows), self.manifest.columns), self.dtype)
-        if len(rows) * SKIPPED >= self.manifest.rows:
-            for span, chunk_values in self.chunks():
-                here = np.flatnonzero((rows >= span.start) & (rows < span.stop))
-                values[here] = chunk_values[rows[here] - span.start]
-            return values
         chunks, places = np.divmod(rows, self.manifest.chunk_rows)
         for chunk in np.unique(chunks).tolist():
             wanted = np.flatnonzero(chunks == chunk)
-            if not self._read_rows(chunk, places[wanted].tolist(), values, wanted.tolist()):
+            held = self.rows_of(chunk)
+            if len(wanted) * SKIPPED >= held.stop - held.start:
+                whole = np.empty((held.stop - held.start, self.manifest.columns), self.dtype)
+                self._read_into(chunk, whole)
+                values[wanted] = whole[places[wanted]]
+            elif not self._read_rows(chunk, places[wanted].tolist(), values, wanted.tolist()):
                 deque(self.chunks(), maxlen=0)  # refuses the damaged chunk by its name
         return values
+
+    def damaged_rows(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Which of some rows lie in a chunk that is not what was written, or is absent.
+
+        Bytes are hashed the first time in a process.
+        """
+        chunks = rows // self.manifest.chunk_rows
+        damaged = np.zeros(len(rows), bool)
+        for chunk in np.unique(chunks).tolist():
+            if not self._was_intact(chunk):
+                held = self.rows_of(chunk)
+                try:
+                    self._read_into(
+                        chunk,
+                        np.empty((held.stop - held.start, self.manifest.columns), self.dtype),
+                    )
+                except CellCorruptError:
+                    damaged |= chunks == chunk
+        return damaged
 
     @property
     def chunk_bytes(self) -> int:
@@ -201,7 +231,30 @@ class Cell:
         """Each sample's id, in order."""
         return [str(name) for name in self._array("id")]
 
+    def digests(self) -> NDArray[np.uint8] | None:
+        """What each row was made of: ndarray of shape (n_samples, ROW_BYTES).
+
+        None of a cell that does not say it: one of the former layout, or of imported embeddings.
+
+        Raises
+        ------
+        CellCorruptError
+            When they are not what was written.
+        """
+        if self.manifest.digests.get(_DIGESTS) is None:
+            return None
+        self._check_array("digest")
+        data = np.fromfile(self.address.path / _DIGESTS, np.uint8)
+        return data.reshape(self.manifest.rows, ROW_BYTES)
+
     def _array(self, name: str) -> NDArray[np.generic]:
+        self._check_array(name)
+        import zarr  # half a second: only who reads labels or ids pays it
+
+        array = zarr.open_array(self.address.path / name, mode="r", zarr_format=3)
+        return np.asarray(array[:])
+
+    def _check_array(self, name: str) -> None:
         # Zarr reads an absent file as zeros or empty text, and does not see flipped bits.
         for file, digest in self.manifest.digests.items():
             path = self.address.path / file
@@ -213,10 +266,6 @@ class Cell:
                     found="others" if path.is_file() else "no file",
                     remedy=_REMEDY,
                 )
-        import zarr  # half a second: only who reads labels or ids pays it
-
-        array = zarr.open_array(self.address.path / name, mode="r", zarr_format=3)
-        return np.asarray(array[:])
 
     def _read_into(self, chunk: int, values: NDArray[np.floating]) -> None:
         path, size = self.address.path / chunk_name(chunk), self.chunk_bytes
@@ -264,8 +313,7 @@ class Cell:
         data : memoryview
         """
         digest = self.manifest.digests.get(chunk_name(chunk), "")
-        of_file = os.fstat(file.fileno())
-        seen = (of_file.st_dev, of_file.st_ino, of_file.st_ctime_ns, digest)
+        seen = self._seen(chunk, os.fstat(file.fileno()))
         if seen in _intact:
             return
         found = hashlib.sha256(data)
@@ -279,6 +327,17 @@ class Cell:
                 remedy=_REMEDY,
             )
         _intact.add(seen)
+
+    def _seen(self, chunk: int, of_file: os.stat_result) -> tuple[int, int, int, str]:
+        digest = self.manifest.digests.get(chunk_name(chunk), "")
+        return of_file.st_dev, of_file.st_ino, of_file.st_ctime_ns, digest
+
+    def _was_intact(self, chunk: int) -> bool:
+        """Whether this process has found the chunk whole, and it has not changed since."""
+        try:
+            return self._seen(chunk, (self.address.path / chunk_name(chunk)).stat()) in _intact
+        except OSError:
+            return False
 
 
 def chunk_name(chunk: int) -> str:

@@ -13,8 +13,17 @@ from cache.errors import CellCorruptError
 from cache.files import sha256_bytes
 from cache.fingerprint import fingerprint
 
-FORMAT = 1
-"""Version of the cell's layout on disk; part of every key."""
+FORMAT = 2
+"""Version of the cell's layout on disk. Of 2, rows may have digests (`Cell.digests`)."""
+
+KEY_FORMAT = 1
+"""Part of every cell's key. What comes later (a grey scale, a view's seed, further precisions and
+features) is named in a key only where it is not what it always was, so that keys that are there
+stay."""
+
+READABLE = (1, FORMAT)
+"""Cells of these are read; what they hold of rows, labels and ids is the same. So the version is
+no part of a key: a cell of the former layout is as good as a new one."""
 
 _NO_DIGEST = "0" * 64
 
@@ -99,7 +108,7 @@ class Manifest:
             raise _corrupt(path, f"not a cell's description ({error})") from error
         if not intact:
             raise _corrupt(path, "a digest that does not match")
-        if manifest.format != FORMAT:
+        if manifest.format not in READABLE:
             raise _corrupt(path, f"format {manifest.format}")
         return manifest
 
@@ -158,7 +167,7 @@ def _corrupt(path: Path, found: str) -> CellCorruptError:
     return CellCorruptError(
         str(path),
         "the cell's description is damaged",
-        expected=f"a group description of format {FORMAT} whose own digest matches",
+        expected=f"a group description of format {FORMAT} or older whose own digest matches",
         found=found,
         remedy="delete the cell's folder; the next `dvc repro` computes it again",
     )

@@ -33,7 +33,7 @@ def remove_cell(address: CellAddress) -> None:
             if not any(path.is_dir() for path in address.store.iterdir()):
                 shutil.rmtree(address.store)
         shutil.rmtree(address.partial / "removed", ignore_errors=True)
-        for left_over in ("layout.json", "journal.jsonl"):
+        for left_over in ("layout.json", "journal.jsonl", address.plan.name):
             (address.partial / left_over).unlink(missing_ok=True)
         shutil.rmtree(address.partial / "cell", ignore_errors=True)
     with contextlib.suppress(OSError):  # not empty: another process began to build it anew

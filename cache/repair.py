@@ -55,6 +55,7 @@ def reopen(address: CellAddress) -> int | None:
             "remarks": list(manifest.remarks),
         }
         (address.partial / "journal.jsonl").unlink(missing_ok=True)
+        address.plan.unlink(missing_ok=True)
         write_durably(address.partial / "layout.json", canonical_json(layout).encode())
         journal = Journal(address.partial / "journal.jsonl")
         for entry in good:

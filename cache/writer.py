@@ -4,7 +4,8 @@ While it is built, a cell lies in ``<model>.<split>.partial/``:
 
 - ``lock``           who builds it
 - ``layout.json``    what it will be: key, shape, dtype
-- ``journal.jsonl``  a line per committed chunk: digest, column moments
+- ``plan.npz``       which rows come from which whole cell, if some do (`cache.rows`)
+- ``journal.jsonl``  a line per committed chunk: digest, column moments, rows copied from where
 - ``cell/``          the Zarr group itself
 
 A chunk counts as committed when its journal line is on disk, which is written only after the
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.arrays import describe_arrays
-from cache.cell import Cell, CellAddress, chunk_name, is_current
+from cache.cell import ROW_BYTES, Cell, CellAddress, chunk_name, is_current
 from cache.errors import NonFiniteError
 from cache.files import (
     explain_disk_errors,
@@ -39,7 +40,7 @@ from cache.files import (
 from cache.fingerprint import canonical_json
 from cache.journal import Journal
 from cache.lock import Lock, exclusively
-from cache.manifest import FORMAT, Manifest, root_group
+from cache.manifest import FORMAT, READABLE, Manifest, root_group
 from cache.precision import Moments, columns_drowned_in_float16, overflows_float16
 
 CHUNK_BYTES = 16 << 20
@@ -80,6 +81,8 @@ class CellWriter:
         float16's step, starts again in float32 and says so in its remarks.
     wait : float
         Seconds to wait for another live process that is building the same cell.
+    digests : ndarray of shape (n_samples, ROW_BYTES), optional
+        What each row is made of: by these, other cells find the rows that they can copy.
 
     Raises
     ------
@@ -97,9 +100,12 @@ class CellWriter:
         columns: int,
         dtype: str = "float16",
         wait: float = 0.0,
+        digests: NDArray[np.uint8] | None = None,
     ) -> None:
         if len(ids) != len(labels):
             raise ValueError(f"{len(ids)} ids but {len(labels)} labels for {address}")
+        if digests is not None and digests.shape != (len(ids), ROW_BYTES):
+            raise ValueError(f"{len(ids)} ids but digests of shape {digests.shape} for {address}")
         if not len(ids) or columns < 1:
             raise ValueError(
                 f"{len(ids)} rows of {columns} columns for {address}: nothing to store"
@@ -110,7 +116,7 @@ class CellWriter:
         self.columns = columns
         self.chunk_rows = chunk_rows_for(self.rows, columns)
         self.chunks = -(-self.rows // self.chunk_rows)
-        self._ids, self._labels = ids, labels
+        self._ids, self._labels, self.digests = ids, labels, digests
         self._lock = Lock(address.partial / "lock", str(address), wait)
         try:
             self.finished = is_current(address, key)
@@ -135,7 +141,29 @@ class CellWriter:
         """What computing the committed chunks took, by all the runs that did it."""
         return float(sum(entry["seconds"] for entry in self._done.values()))
 
-    def write(self, chunk: int, values: NDArray[np.floating], seconds: float = 0.0) -> None:
+    @property
+    def copied(self) -> dict[str, int]:
+        """Rows of the committed chunks that were copied, by the cell that they come from."""
+        total: dict[str, int] = {}
+        for entry in self._done.values():
+            for name, count in entry.get("copied", {}).items():
+                total[name] = total.get(name, 0) + count
+        return dict(sorted(total.items()))
+
+    @property
+    def dtype(self) -> str:
+        """The type that rows are stored in, as it stands: a cell may turn to float32."""
+        return str(self._layout["dtype"])
+
+    def write(
+        self,
+        chunk: int,
+        values: NDArray[np.floating],
+        seconds: float = 0.0,
+        *,
+        copied: Mapping[str, int] | None = None,
+        rounded: bool = False,
+    ) -> None:
         """Commit one chunk durably.
 
         Parameters
@@ -144,6 +172,11 @@ class CellWriter:
         values : ndarray of shape (n_rows_of_chunk, n_features), float32
         seconds : float
             What computing them took; kept in the journal for `seconds`.
+        copied : mapping of str to int, optional
+            How many of the rows were copied, by the cell that they come from.
+        rounded : bool
+            Whether some were read from float16. A cell that turns to float32 does not take them:
+            nothing is written then, and the chunk stays missing.
 
         Raises
         ------
@@ -162,6 +195,8 @@ class CellWriter:
         self._require_finite(chunk, values)
         if self._layout["dtype"] == "float16" and overflows_float16(values):
             self._restart_in_float32("a value exceeds float16's range of 65,504")
+        if rounded and self._layout["dtype"] == "float32":
+            return
         padded = np.empty((self.chunk_rows, self.columns), f"<f{self._itemsize}")
         padded[: len(values)] = values
         padded[len(values) :] = np.nan
@@ -174,6 +209,8 @@ class CellWriter:
             "seconds": seconds,
             "moments": Moments.of(values).encode(),
         }
+        if copied:
+            entry["copied"] = dict(copied)
         self._journal.append(entry)
         self._done[chunk] = entry
 
@@ -249,7 +286,8 @@ class CellWriter:
         self._done: dict[int, dict[str, Any]] = {}
         self._layout: dict[str, Any]
         if self.finished:
-            self._layout = {"remarks": list(Cell.open(self.address).manifest.remarks)}
+            manifest = Cell.open(self.address).manifest
+            self._layout = {"remarks": list(manifest.remarks), "dtype": manifest.dtype}
             self._tidy()
             return
         fresh = {
@@ -261,9 +299,10 @@ class CellWriter:
         }
         found = _read_layout(self.address.partial / "layout.json")
         # dtype and remarks may rightly differ: a fallback to float32 is remembered.
-        asked = ("format", "key", "shape")
+        asked = ("key", "shape")
         if (
             found is None
+            or found.get("format") not in READABLE
             or canonical_json([found.get(name) for name in asked])
             != canonical_json([fresh[name] for name in asked])
             or _holds_links(self.address.partial)
@@ -323,7 +362,12 @@ class CellWriter:
                 path.unlink()
         members = {}
         described = describe_arrays(
-            self._ids, self._labels, self.columns, self.chunk_rows, self._layout["dtype"]
+            self._ids,
+            self._labels,
+            self.columns,
+            self.chunk_rows,
+            self._layout["dtype"],
+            self.digests,
         )
         for name, data in described.items():
             digests[name] = sha256_bytes(data)

@@ -84,18 +84,18 @@ def check_dataset(name: str | None, quiet: bool) -> None:
     if name is None:
         _look_at_all(quiet=quiet)
         return
-    from pipeline.datasets.index import differing_samples, read_index
+    from pipeline.datasets.index import differing_samples, former_index
     from pipeline.datasets.indexing import build_index
-    from pipeline.project.paths import index_path
 
     study = load_study()
     require_dataset(study, name)
-    index = build_index(name, study.datasets[name])
+    former = former_index(name)
+    index = build_index(name, study.datasets[name], former)
     for note in index.warnings:
         click.echo(f"warning: {note}")
     for note in index.notes:
         click.echo(note)
-    if index_path(name).exists() and (changed := differing_samples(index, read_index(name))):
+    if former is not None and (changed := differing_samples(index, former)):
         click.echo(
             f"warning: {len(changed)} images are not as they were indexed, e.g. {changed[0]}: "
             f"`dvc repro -f index@{name}`, then `dvc repro`"

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import click
 
 from cache.errors import ProbelineError
-from pipeline.datasets.index import read_index
+from pipeline.datasets.former_cells import seal_former_cells
+from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import cell_status
-from pipeline.embeddings.provenance import describe_audit, recorded_audit
+from pipeline.embeddings.provenance import copied_rows, describe_audit, recorded_audit
 from pipeline.embeddings.unavailable import reason, record_unavailable
 from pipeline.study.params import load_study
+from pipeline.study.schema import Study
 from stages._run import Tally, explain_errors, say
 from stages.of_dataset import named_dataset
 
@@ -25,18 +27,8 @@ def main(dataset: str | None) -> None:
     dataset = named_dataset(study, "extract", dataset)
     tally = Tally(f"extract {dataset}")
     index = read_index(dataset)
-    missing = []
-    for name in study.models:
-        status = cell_status(study, index, name, strictly=True)
-        if status.state == "cached":
-            continue
-        missing.append(name)
-        if status.state in ("stale", "damaged"):
-            say(f"extract {dataset}", f"{name} is {status.state}, computed again: {status.detail}")
-        if status.state == "damaged":
-            from pipeline.embeddings.mending import set_aside
-
-            set_aside(study, index, name)
+    seal_former_cells(index)
+    missing = _missing(study, index)
     imported = [name for name in missing if study.models[name].weights == "imported"]
     for name in imported:
         from pipeline.embeddings.imported_cells import write_imported_cells
@@ -53,6 +45,13 @@ def main(dataset: str | None) -> None:
         )
     tally.computed = len(imported)
     if to_run:
+        from pipeline.embeddings.reuse import reseal_models
+
+        copied = reseal_models(study, index, to_run)
+        for name, rows in copied.items():
+            say(f"extract {dataset}", f"{name}: all {rows:,} rows were held already, copied")
+        to_run = [name for name in to_run if name not in copied]
+    if to_run:
         # Only now: a stage that has nothing to do must not spend seconds on importing torch.
         from pipeline.embeddings.missing import extract_models
         from pipeline.models.fetching import fetch_models, together
@@ -63,12 +62,30 @@ def main(dataset: str | None) -> None:
         _warn(f"extract {dataset}", absent)
         computed = extract_models(study, index, [name for name in to_run if name not in absent])
         tally.computed += len(computed)
+        _say_copied(dataset, computed)
         _say_audits(dataset, computed)
     record_unavailable(dataset, absent)
     tally.cached = len(study.models) - tally.computed - len(absent)
     tally.close()
     if absent:
         say(f"extract {dataset}", f"{len(absent)} without weights: {', '.join(absent)}")
+
+
+def _missing(study: Study, index: Index) -> list[str]:
+    """Models without a current cell; what is damaged is set aside, so that sound chunks stay."""
+    missing = []
+    for name in study.models:
+        status = cell_status(study, index, name, strictly=True)
+        if status.state == "cached":
+            continue
+        missing.append(name)
+        if status.state in ("stale", "damaged"):
+            say(f"extract {index.name}", f"{name} is {status.state}, made again: {status.detail}")
+        if status.state == "damaged":
+            from pipeline.embeddings.mending import set_aside
+
+            set_aside(study, index, name)
+    return missing
 
 
 def _warn(stage: str, absent: Mapping[str, ProbelineError]) -> None:
@@ -82,6 +99,15 @@ def _warn(stage: str, absent: Mapping[str, ProbelineError]) -> None:
     for name, error in absent.items():
         click.echo(f"  {name}: {reason(error)}\n    to mend: {error.remedy}", err=True)
     click.echo("  then: `probeline models fetch`, and `dvc repro`", err=True)
+
+
+def _say_copied(dataset: str, models: list[str]) -> None:
+    """How many rows other cells held already, a line for each model that had some."""
+    for name in models:
+        copied, rows = copied_rows(dataset, name)
+        if copied:
+            words = f"{copied:,} of {rows:,} rows were held already, copied"
+            say(f"extract {dataset}", f"{name}: {words}")
 
 
 def _say_audits(dataset: str, models: list[str]) -> None:

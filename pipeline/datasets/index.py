@@ -62,6 +62,12 @@ class Index:
         Images left out because they can't be read (`on_bad_image: skip`), and what is wrong.
     pad : bool
         Whether images are padded with black to a square before anything else.
+    seeds : {"digest", "row"}
+        What decides an image's augmented views and few-shot draws, beside a seed: its digest, or
+        (as it was formerly) its row.
+    splitting : mapping
+        The rule and the settings that made splits and limits, see `pipeline.datasets.splits`; empty
+        of an index from before they were stable.
     passed_over : tuple of PassedOver
         What listing left out; unknown, and empty, of indexes made before it was counted.
     grey : GreyScale or None
@@ -76,6 +82,8 @@ class Index:
     pad: bool = False
     passed_over: tuple[PassedOver, ...] = ()
     grey: GreyScale | None = None
+    seeds: str = "digest"
+    splitting: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def white(self) -> float | None:
@@ -136,11 +144,27 @@ class Index:
         """SHA-256 of the split's ordered ids, contents and labels: the data part of a key."""
         return self._digests[split]
 
+    def digests(self, split: str) -> list[str]:
+        """SHA-256 of each image of a split, in order; "" of samples that have no image."""
+        return [str(digest) for digest in self._columns(split, "sha256")[0]]
+
+    def draw_names(self, split: str) -> list[str] | None:
+        """What few-shot draws know each image of a split by; None: by its row, as formerly."""
+        if self.seeds == "row":
+            return None
+        by = self.splitting.get("by", "path")
+        return [str(name) for name in self._columns(split, by)[0]]
+
     @cached_property
     def names_digest(self) -> str:
         """SHA-256 of class names and groups, which no cell depends on but scores do."""
         groups = [[g or "" for g in self._columns(s, "group")[0]] for s in SPLITS]
         return fingerprint([list(self.classes), groups])
+
+    @property
+    def beside_cells(self) -> dict[str, str]:
+        """What records depend on beside their cells; see `pipeline.records.Fingerprints`."""
+        return {"names": self.names_digest, "seeds": self.seeds}
 
     @cached_property
     def _splits(self) -> dict[str, pd.DataFrame]:
@@ -182,6 +206,8 @@ def write_index(index: Index) -> None:
         "remarks": index.remarks,
         "skipped": dict(index.skipped),
         "pad": index.pad,
+        "seeds": index.seeds,
+        "splitting": dict(index.splitting),
     }
     # Left out where there is nothing to say: such indexes keep the bytes that they had before.
     if index.passed_over:
@@ -196,6 +222,14 @@ def write_index(index: Index) -> None:
         write_page_checksum=True,
     )
     write_durably(index_path(index.name), buffer.getvalue())
+
+
+def former_index(name: str) -> Index | None:
+    """The index as it lies there; None where there is none, or a damaged one."""
+    try:
+        return read_index(name)
+    except ProbelineError:
+        return None
 
 
 def read_index(name: str) -> Index:
@@ -221,6 +255,8 @@ def read_index(name: str) -> Index:
             facts.get("pad", False),
             tuple(PassedOver(**passed) for passed in facts.get("passed_over", ())),
             GreyScale(**facts["grey"]) if "grey" in facts else None,
+            facts.get("seeds", "row"),
+            facts.get("splitting", {}),
         )
     except FileNotFoundError:
         raise ProbelineError(

@@ -104,10 +104,11 @@ def two_labels(samples: pd.DataFrame) -> tuple[str, ...]:
     several = samples[samples["sha256"].isin(classes.index[classes > 1])]
     if several.empty:
         return ()
-    one = several[several["sha256"] == several["sha256"].iloc[0]]
+    one = several[several["sha256"] == several["sha256"].iloc[0]].drop_duplicates("class")
+    both = (one["path"] + " (" + one["class"] + ")").iloc[:2]
     return (
         f"{int((classes > 1).sum())} images are byte for byte in several classes, e.g. "
-        f"{' and '.join(one['path'].iloc[:2])}: one label of each is wrong",
+        f"{' and '.join(both)}: one label of each is wrong",
     )
 
 

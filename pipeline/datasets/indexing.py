@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
-from cache.errors import ProbelineError
 from pipeline.datasets.grey import GreyScale
 from pipeline.datasets.imported import imported_samples
-from pipeline.datasets.index import Index, index_rows, read_index
+from pipeline.datasets.index import Index, index_rows
 from pipeline.datasets.index_checks import (
     check_classes,
     check_expected,
@@ -29,11 +30,23 @@ from pipeline.datasets.reading import (
 )
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import Listed, dataset_root, list_source
-from pipeline.project.paths import index_path
+from pipeline.datasets.splits import with_splits
 
 
-def build_index(name: str, dataset: Dataset) -> Index:
+def build_index(
+    name: str, dataset: Dataset, former: Index | None = None, *, resplit: bool = False
+) -> Index:
     """List, read and check a data set.
+
+    Parameters
+    ----------
+    name : str
+    dataset : Dataset
+    former : Index, optional
+        What lies there so far. While its train images stay as they are, so do their views; and a
+        split of the former kind stays that of the images that it knows.
+    resplit : bool
+        Split by the present rule in any case.
 
     Raises
     ------
@@ -45,7 +58,9 @@ def build_index(name: str, dataset: Dataset) -> Index:
     root = None if imported else dataset_root(name, dataset)
     listed = Listed(imported_samples(name)) if root is None else list_source(name, dataset, root)
     samples = listed.samples
-    classes = _checked_classes(name, dataset, samples)  # before hours may go into reading
+    if samples["split"].notna().all() and dataset.limit_per_class is None:
+        _checked_classes(name, dataset, samples)  # before hours may go into reading
+    splitting: dict[str, Any] = {}
     skipped: dict[str, str] = {}
     grey = None
     samples["sha256"] = ""
@@ -60,8 +75,9 @@ def build_index(name: str, dataset: Dataset) -> Index:
             sound = ~samples["path"].isin(faults)
             refuse_lost_classes(name, samples["class"].tolist(), samples["class"][sound].tolist())
             samples = samples[sound].reset_index(drop=True)
-            classes = _checked_classes(name, dataset, samples)
-        grey = _grey_scale(name, dataset, samples, facts)
+        grey = _grey_scale(name, dataset, former, facts)
+        samples, splitting = with_splits(samples, dataset, None if resplit else former)
+    classes = _checked_classes(name, dataset, samples)
     check_expected(name, dataset, samples, classes)
     samples["label"] = samples["class"].map({c: i for i, c in enumerate(classes)}).astype("int64")
     samples["label_set"] = pd.Series([None] * len(samples), dtype=object)
@@ -74,7 +90,20 @@ def build_index(name: str, dataset: Dataset) -> Index:
         *groups_across_splits(samples),
     )
     rows = index_rows(samples[order])
-    return Index(name, classes, remarks, rows, skipped, dataset.pad, listed.passed_over, grey)
+    index = Index(
+        name,
+        classes,
+        remarks,
+        rows,
+        skipped,
+        dataset.pad,
+        listed.passed_over,
+        grey,
+        splitting=splitting,
+    )
+    if former is not None and former.samples_digest("train") == index.samples_digest("train"):
+        return replace(index, seeds=former.seeds)
+    return index
 
 
 def _checked_classes(name: str, dataset: Dataset, samples: pd.DataFrame) -> tuple[str, ...]:
@@ -89,20 +118,15 @@ def _checked_classes(name: str, dataset: Dataset, samples: pd.DataFrame) -> tupl
 
 
 def _grey_scale(
-    name: str, dataset: Dataset, samples: pd.DataFrame, facts: Sequence[ImageFacts]
+    name: str, dataset: Dataset, former: Index | None, facts: Sequence[ImageFacts]
 ) -> GreyScale | None:
     """What is white: as declared, or as sealed in the index of the same images, or decided now."""
     deep = [f.deep for f in facts if f.deep is not None]
     if not deep or dataset.white is not None:
         return GreyScale.decide(name, deep, dataset.white, None)
     sealed = None
-    if index_path(name).exists():
-        try:
-            earlier = read_index(name)
-        except ProbelineError:  # damaged: written anew
-            earlier = None
-        if earlier is not None and earlier.grey is not None and not earlier.grey.declared:
-            known = set(earlier.rows["sha256"].to_pylist())
-            if any(f.deep is not None and f.sha256 in known for f in facts):
-                sealed = earlier.grey.white
+    if former is not None and former.grey is not None and not former.grey.declared:
+        known = set(former.rows["sha256"].to_pylist())
+        if any(f.deep is not None and f.sha256 in known for f in facts):
+            sealed = former.grey.white
     return GreyScale.decide(name, deep, None, sealed)

@@ -53,7 +53,7 @@ def stratified_split(
         An image whose group is null or "" is a group of its own.
     """
     rng = np.random.default_rng(seed)
-    if groups is not None and not _is_missing(groups).all():
+    if groups is not None and not missing_groups(groups).all():
         return _split_of_groups(classes, val_fraction, rng, groups)
     split = np.full(len(classes), "train", dtype=object)
     for _, rows in sorted(classes.groupby(classes).indices.items()):
@@ -71,7 +71,7 @@ def _split_of_groups(
     bring them nearer never will, as val only grows; so none is left that could. A group that holds
     the last train images of a class stays in train.
     """
-    names, labels = pd.factorize(classes)[0], pd.factorize(groups.where(~_is_missing(groups)))[0]
+    names, labels = pd.factorize(classes)[0], pd.factorize(groups.where(~missing_groups(groups)))[0]
     alone = labels < 0
     labels[alone] = labels.max() + 1 + np.arange(alone.sum())
     total = np.bincount(names)
@@ -96,15 +96,6 @@ def _split_of_groups(
     return split
 
 
-def _is_missing(groups: pd.Series) -> pd.Series:
+def missing_groups(groups: pd.Series) -> pd.Series:
     """Which images have no group; in a CSV file, an empty field."""
     return groups.isna() | (groups == "")
-
-
-def limited(samples: pd.DataFrame, limit: int, seed: int) -> NDArray[np.bool_]:
-    """At most `limit` images of each class in each split, by a seeded draw."""
-    rng = np.random.default_rng(seed)
-    keep = np.zeros(len(samples), dtype=bool)
-    for _, rows in sorted(samples.groupby(["split", "class"]).indices.items()):
-        keep[rng.permutation(rows)[:limit]] = True
-    return keep

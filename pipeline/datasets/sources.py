@@ -27,7 +27,6 @@ from pipeline.datasets.library_sets import library_tar
 from pipeline.datasets.manifests import samples_of_manifest
 from pipeline.datasets.picture_tar import INDEX
 from pipeline.datasets.roots import Entry, Kept, Listing, Root, open_root
-from pipeline.datasets.samples import limited, stratified_split
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import Shards, samples_of_shards
 from pipeline.datasets.tables import NOTES
@@ -85,6 +84,7 @@ class Listed:
     ----------
     samples : DataFrame
         Columns path, offset, bytes, class, split, group (None where not given); sorted by path.
+        What the source does not split is split later, when its bytes are known (`splits`).
         The order is that which everything downstream keeps.
     passed_over : tuple of PassedOver
         What is no sample of it.
@@ -125,15 +125,6 @@ def list_source(name: str, dataset: Dataset, root: Root) -> Listed:
     samples["class"], remarks = clean_classes(samples["class"], f"data set {name}")
     samples = samples.sort_values("path", kind="stable").reset_index(drop=True)
     passed = _passed_over(dataset, root, kept.listing(), samples)
-    if samples["split"].isna().all() and dataset.test_only:
-        samples["split"] = "val"
-    elif samples["split"].isna().all():
-        samples["split"] = stratified_split(
-            samples["class"], dataset.val_fraction, dataset.seed, samples["group"]
-        )
-    if dataset.limit_per_class is not None:
-        keep = limited(samples, dataset.limit_per_class, dataset.seed)
-        samples = samples[keep].reset_index(drop=True)
     return Listed(samples, passed, (*notes, *remarks))
 
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from cache.cell import Cell, CellAddress
 from cache.errors import CellCorruptError, CellMissingError, CellStaleError, ProbelineError
-from cache.fingerprint import differences
-from cache.manifest import FORMAT
+from cache.fingerprint import differences, fingerprint
+from cache.manifest import KEY_FORMAT
 from cache.verify import altered
 from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
@@ -20,6 +20,12 @@ from pipeline.models.settings import Model
 from pipeline.models.transforms import VIEW_RULES
 from pipeline.project.paths import SPLITS, cell_address
 from pipeline.study.schema import Study
+
+_OF_A_ROW = ("architecture", "arguments", "weights", "feature", "transform", "precision")
+"""The parts of a key that a row depends on, beside its image."""
+
+_OF_THE_DATA = ("decoder", "view", "pad", "grey")
+"""The parts of a key's transform that are not the model's."""
 
 State = Literal["cached", "missing", "stale", "damaged"]
 
@@ -45,11 +51,12 @@ def samples_of(split: str) -> tuple[Split, int]:
 def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -> dict[str, Any]:
     """Everything that can change the numbers of a cell; names can't."""
     samples, view = samples_of(split)
-    augmented = {"view": {"number": view, **VIEW_RULES}} if view else {}
+    seeded = {"seed": "digest"} if index.seeds == "digest" else {}
+    augmented = {"view": {"number": view, **VIEW_RULES, **seeded}} if view else {}
     padded = {"pad": "square"} if index.pad else {}
     pixels = {"decoder": DECODER, **index.grey_key}
     return {
-        "format": FORMAT,
+        "format": KEY_FORMAT,
         "samples": index.samples_digest(samples),
         "split": samples,
         "architecture": entry.architecture,
@@ -61,6 +68,20 @@ def cell_key(study: Study, index: Index, split: str, entry: Model, card: Card) -
         "precision": "imported" if entry.weights == "imported" else study.extraction.precision,
         "storage": study.extraction.storage,
     }
+
+
+def rows_made_by(key: Mapping[str, Any]) -> str | None:
+    """What a cell's rows depend on beside their images: cells that agree in it share rows.
+
+    None where rows are nothing that another cell could take: imported ones are of a file, and views
+    that were seeded by the number of their row are of a list.
+    """
+    if key.get("precision") == "imported" or any(name not in key for name in _OF_A_ROW):
+        return None
+    view = key["transform"].get("view")
+    if view is not None and view.get("seed") != "digest":
+        return None
+    return fingerprint({name: key[name] for name in _OF_A_ROW})
 
 
 @dataclass(frozen=True)
@@ -131,6 +152,24 @@ def cell_status(study: Study, index: Index, model: str, *, strictly: bool = Fals
     return CellStatus(index.name, model, "cached")
 
 
+def known_card(study: Study, index: Index, model: str) -> Card | None:
+    """What names a model's cells, where no weights need to be loaded for it.
+
+    The model's own card, or what the cells that are there record of it, if the record of their
+    origin agrees with what the study asks for.
+    """
+    entry = study.models[model]
+    if (card := _card_or_none(index.name, model, entry)) is not None:
+        return card
+    split = needed_splits(study, entry, test_only="train" not in index.split_names)[0]
+    try:
+        recorded = recorded_card(cell_address(index.name, model, split))
+    except (CellMissingError, CellCorruptError):
+        return None
+    differs = made_from(index.name, model, entry, recorded.weights, strictly=True)
+    return None if differs else recorded
+
+
 def open_cells(study: Study, index: Index, model: str) -> tuple[Cell, Cell]:
     """The train and val cell of one model on one data set, checked against the study.
 
@@ -177,8 +216,7 @@ def open_all_cells(study: Study, index: Index, model: str) -> dict[str, Cell]:
 def recorded_card(address: CellAddress) -> Card:
     """The card as a whole cell records it in its key."""
     manifest = Cell.open(address).manifest
-    of_data = ("decoder", "view", "pad", "grey")
-    transform = {k: v for k, v in manifest.key["transform"].items() if k not in of_data}
+    transform = {k: v for k, v in manifest.key["transform"].items() if k not in _OF_THE_DATA}
     return Card(manifest.key["weights"], transform, manifest.columns, 0)
 
 

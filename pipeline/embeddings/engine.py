@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cache.cell import Cell
 from cache.errors import NonFiniteError
+from cache.rows import planned
 from cache.writer import CellWriter
+from pipeline.datasets.former_cells import digests_of
 from pipeline.datasets.index import Index
 from pipeline.datasets.roots import Root
 from pipeline.embeddings.cells import samples_of
 from pipeline.embeddings.forward import Forward
 from pipeline.embeddings.loading import Batch, BatchLoader, Pixels
+from pipeline.embeddings.reuse import candidates, held_cells
 from pipeline.machine.devices import Machine
 from pipeline.machine.environment import wait_seconds
 from pipeline.machine.progress import Progress
@@ -67,36 +72,43 @@ class Written:
         Spent in this model's forward passes, by earlier interrupted runs too.
     remarks : tuple of str
         What the cell says of itself, e.g. why it is stored in float32.
+    copied : mapping of str to int
+        Rows that other cells held already, by cell; all others were computed.
     """
 
     seconds: float
     remarks: tuple[str, ...]
+    copied: Mapping[str, int] = field(default_factory=dict)
 
 
-def extract_split(
-    index: Index, split: str, root: Root, jobs: Sequence[Job], machine: Machine, storage: str
-) -> dict[str, Written]:
-    """Compute and commit the cells of one split.
+def extract_splits(
+    index: Index, jobs: Mapping[str, Sequence[Job]], root: Root, machine: Machine, storage: str
+) -> Iterator[tuple[str, str, Written]]:
+    """Compute and commit cells of a data set.
 
-    Every image is read and decoded once, resized once per distinct geometry, and run through
-    every model that still misses the chunk it belongs to. Batches are cut at multiples of the
-    batch size, which divides every chunk, so that a resumed run forms the same batches.
+    Rows that other cells hold are copied. Every other image of a split is read and decoded once,
+    resized once per distinct geometry, and run through every model that still misses it. Where
+    nothing is copied, batches are cut at multiples of the batch size, which divides every chunk, so
+    that a resumed run forms the same batches.
 
     Parameters
     ----------
     index : Index
-    split : str
+    jobs : mapping of str to sequence of Job
+        By split.
     root : Root
         Where the images are.
-    jobs : sequence of Job
     machine : Machine
     storage : {"float16", "float32"}
         Preferred stored type.
 
-    Returns
-    -------
-    dict of str to Written
-        By model name.
+    Yields
+    ------
+    split : str
+    name : str
+        Of the model.
+    written : Written
+        The cell, as soon as it is in place.
 
     Raises
     ------
@@ -104,91 +116,178 @@ def extract_split(
         On a bad image, a value that is not finite, a full disk, or a cell that another process
         is writing. What was committed stays and is not computed again.
     """
-    samples = index.split(samples_of(split)[0])
+    held = held_cells([job.key for of_split in jobs.values() for job in of_split])
+    if any(held.values()):
+        yield from _together(index, jobs, root, machine, storage, held)
+        return
+    for split, of_split in jobs.items():
+        yield from _together(index, {split: of_split}, root, machine, storage, held)
+
+
+def _together(
+    index: Index,
+    jobs: Mapping[str, Sequence[Job]],
+    root: Root,
+    machine: Machine,
+    storage: str,
+    held: Mapping[str, list[Cell]],
+) -> Iterator[tuple[str, str, Written]]:
+    """Splits that may copy from cells that others replace: those go when no row is missing."""
+    with ExitStack() as all_open:
+        splits = {
+            split: all_open.enter_context(Writers(index, split, of_split, storage, held))
+            for split, of_split in jobs.items()
+        }
+        left = [writer for writers in splits.values() for writer in writers]
+        while left:
+            for split, writers in splits.items():
+                if any(writer.cell.missing for writer in writers):
+                    _one_pass(index, split, root, writers, machine)
+                for writer in [w for w in writers if w in left]:
+                    needed = any(other.needs_cell(writer) for other in left)
+                    if not needed and not writer.cell.missing and writer.cell.commit():
+                        left.remove(writer)
+                        yield split, writer.job.name, writer.written
+
+
+def _one_pass(index: Index, split: str, root: Root, writers: Writers, machine: Machine) -> None:
     loader = BatchLoader(
         root,
-        samples,
-        list(dict.fromkeys(job.pixels for job in jobs)),
+        index.split(samples_of(split)[0]),
+        list(dict.fromkeys(writer.job.pixels for writer in writers)),
         machine.workers,
         pad=index.pad,
+        seeds=index.seeds,
         white=index.white,
     )
-    with Writers(index, split, jobs, storage) as writers:
-        # A list: every cell is tried, so that those that need float32 share the next pass.
-        while not all([writer.commit_if_whole() for writer in writers]):  # noqa: C419
-            _one_pass(index, split, loader, writers, machine.batch_size)
-        return {w.job.name: Written(w.cell.seconds, w.cell.remarks) for w in writers}
-
-
-def _one_pass(index: Index, split: str, loader: BatchLoader, writers: Writers, size: int) -> None:
-    rows = len(index.split(samples_of(split)[0]))
-    wanted = sorted({start for w in writers for start in w.missing_batches(size)})
-    batches = [slice(start, min(start + size, rows)) for start in wanted]
-    with Progress(
-        f"extract {index.name} {split}", sum(b.stop - b.start for b in batches), "images"
-    ) as progress:
+    for writer in writers:
+        writer.begin()
+    wanted = writers.rows_to_compute()
+    size = machine.batch_size
+    batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+    with Progress(f"extract {index.name} {split}", len(wanted), "images") as progress:
         for batch, pixels in loader.batches(batches):
             writers.take(batch, pixels)
-            progress.advance(batch.stop - batch.start)
+            progress.advance(len(batch))
     writers.wait()
 
 
+@dataclass
+class _Chunk:
+    """A chunk whose computed rows are being collected."""
+
+    rows: NDArray[np.int64]
+    values: NDArray[np.float32] | None = None
+    filled: int = 0
+    seconds: float = 0.0
+
+
 class _Assembler:
-    """Collects one model's batches into chunks and hands whole chunks to the writer thread."""
+    """Collects one model's rows into chunks and hands whole chunks to the writer thread."""
 
-    def __init__(self, job: Job, cell: CellWriter, submit: Callable[..., None]) -> None:
-        self.job, self.cell, self._submit = job, cell, submit
-        self._missing = set(cell.missing)
-        self._chunk: NDArray[np.float32] | None = None
-        self._seconds = 0.0
+    def __init__(
+        self,
+        job: Job,
+        cell: CellWriter,
+        held: Mapping[str, list[Cell]],
+        submit: Callable[..., None],
+    ) -> None:
+        self.job, self.cell, self._held, self._submit = job, cell, held, submit
+        self._chunks: dict[int, _Chunk] = {}
+        self._wanted = np.zeros(cell.rows, bool)
+        self._plan_rows()
 
-    def missing_batches(self, size: int) -> Iterator[int]:
-        """First rows of the batches that the missing chunks need."""
-        self._missing = set(self.cell.missing)
-        for chunk in self._missing:
-            rows = self.cell.rows_of(chunk)
-            yield from range(rows.start, rows.stop, size)
+    def _plan_rows(self) -> None:
+        self._dtype = self.cell.dtype
+        around = candidates(self._held, self.job.key, self.cell.address)
+        self._plan = planned(self.cell, around)
 
-    def needs(self, batch: slice) -> bool:
-        """Whether the batch's chunk is missing."""
-        return self.cell.chunk_of(batch.start) in self._missing
+    def needs_cell(self, other: _Assembler) -> bool:
+        """Whether rows that are still missing are to be copied from what `other` will replace."""
+        return other is not self and bool(self.cell.missing) and self._plan.uses(other.cell.address)
 
-    def take(self, batch: slice, features: NDArray[np.float32], seconds: float) -> None:
-        """Put a batch's features into its chunk; submit the chunk when it is full."""
-        chunk = self.cell.chunk_of(batch.start)
-        rows = self.cell.rows_of(chunk)
-        if batch.start == rows.start:
-            self._chunk = np.empty((rows.stop - rows.start, self.cell.columns), np.float32)
-            self._seconds = 0.0
-        assert self._chunk is not None  # batches come in order, whole chunks at a time
-        self._chunk[batch.start - rows.start : batch.stop - rows.start] = features
-        self._seconds += seconds
-        if batch.stop == rows.stop:
-            self._submit(self.cell.write, chunk, self._chunk, self._seconds)
-            self._chunk = None
+    @property
+    def written(self) -> Written:
+        """What became of the cell."""
+        return Written(self.cell.seconds, self.cell.remarks, self.cell.copied)
 
-    def commit_if_whole(self) -> bool:
-        """Whether the cell is in place; False when chunks are (again) missing."""
-        return not self.cell.missing and self.cell.commit()
+    def begin(self) -> None:
+        """Take up the missing chunks; those that are copied as a whole are submitted at once."""
+        if self.cell.dtype != self._dtype:  # it needs float32, and began anew
+            self._plan_rows()
+        self._chunks = {}
+        self._wanted[:] = False
+        for chunk in self.cell.missing:
+            span = self.cell.rows_of(chunk)
+            rows = span.start + np.flatnonzero(self._plan.computed[span])
+            self._wanted[rows] = True
+            self._chunks[chunk] = _Chunk(rows)
+        for chunk in [c for c, part in self._chunks.items() if not len(part.rows)]:
+            self._submit(self._write, chunk, self._chunks.pop(chunk))
+
+    def needs(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of these rows are to be computed."""
+        return self._wanted[rows]
+
+    def take(self, rows: NDArray[np.int64], features: NDArray[np.float32], seconds: float) -> None:
+        """Put rows' features into their chunks; submit each chunk whose last row it was."""
+        chunks = rows // self.cell.chunk_rows
+        for chunk in np.unique(chunks).tolist():
+            here, part = chunks == chunk, self._chunks[chunk]
+            count = int(here.sum())
+            if part.values is None:
+                part.values = np.empty((len(part.rows), self.cell.columns), np.float32)
+            part.values[part.filled : part.filled + count] = features[here]  # rows come in order
+            part.filled += count
+            part.seconds += seconds * count / len(rows)
+            if part.filled == len(part.rows):
+                self._submit(self._write, chunk, self._chunks.pop(chunk))
+
+    def _write(self, chunk: int, part: _Chunk) -> None:
+        """In the writer thread."""
+        span = self.cell.rows_of(chunk)
+        if part.values is not None and len(part.rows) == span.stop - span.start:
+            self.cell.write(chunk, part.values, part.seconds)
+            return
+        values = np.empty((span.stop - span.start, self.cell.columns), np.float32)
+        if part.values is not None:
+            values[part.rows - span.start] = part.values
+        copied, rounded = self._plan.copy_into(values, span)
+        self.cell.write(chunk, values, part.seconds, copied=copied, rounded=rounded)
 
 
-_Features = tuple[_Assembler, NDArray[np.float32], float]
-"""For whom, of shape (n_images, n_features), and the seconds that it took."""
+_Features = tuple[_Assembler, NDArray[np.int64], NDArray[np.float32], float]
+"""For whom, which rows, of shape (n_rows, n_features), and the seconds that it took."""
 
 
-def _run(forward: Forward, assemblers: Sequence[_Assembler], pixels: Batch) -> list[_Features]:
+def _run(
+    forward: Forward, assemblers: Sequence[_Assembler], rows: NDArray[np.int64], pixels: Batch
+) -> list[_Features]:
     """One forward pass; for each job that takes a feature of it: the values and its seconds."""
+    masks = [assembler.needs(rows) for assembler in assemblers]
+    seen = np.logical_or.reduce(masks)
+    images = pixels[assemblers[0].job.pixels]
     before = forward.seconds
     kinds = dict.fromkeys(a.job.model.feature for a in assemblers)
-    features = forward(pixels[assemblers[0].job.pixels], list(kinds))
+    features = forward(images if seen.all() else images[seen], list(kinds))
     seconds = (forward.seconds - before) / len(assemblers)
-    return [(a, features[a.job.model.feature], seconds) for a in assemblers]
+    return [
+        (a, rows[mask], features[a.job.model.feature][mask[seen]], seconds)
+        for a, mask in zip(assemblers, masks, strict=True)
+    ]
 
 
 class Writers:
-    """The open cells of one pass, and the one thread that writes them."""
+    """The open cells of one split, and the one thread that writes them."""
 
-    def __init__(self, index: Index, split: str, jobs: Sequence[Job], storage: str) -> None:
+    def __init__(
+        self,
+        index: Index,
+        split: str,
+        jobs: Sequence[Job],
+        storage: str,
+        held: Mapping[str, list[Cell]],
+    ) -> None:
         of = samples_of(split)[0]
         samples = index.split(of)
         self._pool = ThreadPoolExecutor(1, "write")
@@ -197,6 +296,7 @@ class Writers:
         self._pending: list[Future[None]] = []
         self._paths = samples["path"].tolist()
         self._assemblers: list[_Assembler] = []
+        digests = digests_of(index, of)
         try:
             for job in jobs:
                 cell = CellWriter(
@@ -207,8 +307,13 @@ class Writers:
                     columns=job.model.columns,
                     dtype=storage,
                     wait=wait_seconds(),
+                    digests=digests,
                 )
-                self._assemblers.append(_Assembler(job, cell, self._submit))
+                try:
+                    self._assemblers.append(_Assembler(job, cell, held, self._submit))
+                except BaseException:
+                    cell.close()
+                    raise
         except BaseException:
             self.close()
             raise
@@ -216,40 +321,37 @@ class Writers:
     def __iter__(self) -> Iterator[_Assembler]:
         return iter(self._assemblers)
 
-    def take(self, batch: slice, pixels: Batch) -> None:
-        """Run a batch through every network that some missing chunk needs, once each."""
+    def rows_to_compute(self) -> NDArray[np.int64]:
+        """Rows that some cell misses and nothing holds, ascending."""
+        rows = np.arange(len(self._paths))
+        masks = [assembler.needs(rows) for assembler in self._assemblers]
+        found: NDArray[np.int64] = rows[np.logical_or.reduce(masks)].astype(np.int64)
+        return found
+
+    def take(self, rows: NDArray[np.int64], pixels: Batch) -> None:
+        """Run a batch through every network that misses some of its rows, once each."""
         sharing: dict[Forward, list[_Assembler]] = {}
         for assembler in self._assemblers:
-            if assembler.needs(batch):
+            if assembler.needs(rows).any():
                 sharing.setdefault(assembler.job.forward, []).append(assembler)
         by_device: dict[torch.device, list[Forward]] = {}
         for forward in sharing:
             by_device.setdefault(forward.device, []).append(forward)
 
         def on_device(forwards: list[Forward]) -> list[_Features]:
-            return [done for f in forwards for done in _run(f, sharing[f], pixels)]
+            return [done for f in forwards for done in _run(f, sharing[f], rows, pixels)]
 
         # Devices work side by side, the networks of one device in turn. A single device works in
         # this thread: PyTorch keeps its own threads for each thread that calls it.
         run = map if len(by_device) == 1 else self._devices.map
         for features in run(on_device, by_device.values()):
-            for assembler, values, seconds in features:
-                self._pass_on(assembler, batch, pixels, values, seconds)
-
-    def _pass_on(
-        self,
-        assembler: _Assembler,
-        batch: slice,
-        pixels: Batch,
-        values: NDArray[np.float32],
-        seconds: float,
-    ) -> None:
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            seen = pixels[assembler.job.pixels][row]
-            raise self._not_finite(assembler.job, batch.start + row, seen)
-        assembler.take(batch, values, seconds)
+            for assembler, own, values, seconds in features:
+                finite = np.isfinite(values).all(axis=1)
+                if not finite.all():
+                    row = int(own[np.argmin(finite)])
+                    seen = pixels[assembler.job.pixels][np.searchsorted(rows, row)]
+                    raise self._not_finite(assembler.job, row, seen)
+                assembler.take(own, values, seconds)
 
     def _not_finite(self, job: Job, row: int, pixels: NDArray[np.uint8]) -> NonFiniteError:
         image = self._paths[row]

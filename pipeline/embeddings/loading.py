@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,9 @@ AHEAD = 2
 
 Pixels = Geometry | View | Resized
 """What makes an array of a decoded image."""
+
+Rows = TypeVar("Rows", slice, NDArray[np.int64])
+"""Of a batch: a run of rows, or any rows in order."""
 
 Batch = dict[Pixels, NDArray[np.uint8]]
 """For each geometry, an ndarray of shape (n_images, size, size, 3)."""
@@ -45,6 +49,8 @@ class BatchLoader:
         What is white in grey images of more than 8 bits, as the index holds it.
     ahead : int
         Batches decoded ahead of the one in use.
+    seeds : {"row", "digest"}
+        What seeds a view: the image's row, or its digest, which does not change with the list.
     """
 
     def __init__(
@@ -57,13 +63,15 @@ class BatchLoader:
         pad: bool = False,
         white: float | None = None,
         ahead: int = AHEAD,
+        seeds: str = "row",
     ) -> None:
         self._pad, self._white, self._ahead = pad, white, ahead
         self._root, self._entries = root, entries_of(samples)
         self._digests = samples["sha256"].tolist()
         self._geometries, self._workers = geometries, workers
+        self._by_digest = seeds == "digest"
 
-    def batches(self, wanted: Sequence[slice]) -> Iterator[tuple[slice, Batch]]:
+    def batches(self, wanted: Sequence[Rows]) -> Iterator[tuple[Rows, Batch]]:
         """The batches of these rows, in order.
 
         Raises
@@ -73,13 +81,13 @@ class BatchLoader:
         """
         if self._workers == 0:
             for rows in wanted:
-                yield rows, self._stack([self._load(i) for i in range(rows.start, rows.stop)])
+                yield rows, self._stack([self._load(i) for i in _numbers(rows)])
             return
         with ThreadPoolExecutor(self._workers, "decode") as pool:
-            ahead: deque[tuple[slice, list[Future[Batch]]]] = deque()
+            ahead: deque[tuple[Rows, list[Future[Batch]]]] = deque()
             try:
                 for rows in wanted:
-                    images = [pool.submit(self._load, i) for i in range(rows.start, rows.stop)]
+                    images = [pool.submit(self._load, i) for i in _numbers(rows)]
                     ahead.append((rows, images))
                     if len(ahead) > self._ahead:
                         yield self._finish(*ahead.popleft())
@@ -102,10 +110,15 @@ class BatchLoader:
         image = decode(data, entry.path, self._white)
         if self._pad:
             image = padded(image)
-        return {geometry: geometry.apply(image, row) for geometry in self._geometries}
+        seed = int(self._digests[row][:16], 16) if self._by_digest else row
+        return {geometry: geometry.apply(image, seed) for geometry in self._geometries}
 
-    def _finish(self, rows: slice, images: list[Future[Batch]]) -> tuple[slice, Batch]:
+    def _finish(self, rows: Rows, images: list[Future[Batch]]) -> tuple[Rows, Batch]:
         return rows, self._stack([image.result() for image in images])
 
     def _stack(self, images: list[Batch]) -> Batch:
         return {g: np.stack([image[g] for image in images]) for g in self._geometries}
+
+
+def _numbers(rows: slice | NDArray[np.int64]) -> list[int]:
+    return list(range(rows.start, rows.stop)) if isinstance(rows, slice) else rows.tolist()

@@ -10,8 +10,8 @@ from cache.fingerprint import fingerprint
 from pipeline.datasets.index import Index
 from pipeline.datasets.roots import Root
 from pipeline.datasets.sources import dataset_root
-from pipeline.embeddings.cells import cell_key, cell_status, needed_splits, samples_of
-from pipeline.embeddings.engine import Job, extract_split
+from pipeline.embeddings.cells import cell_key, cell_status, needed_splits, rows_made_by, samples_of
+from pipeline.embeddings.engine import Job, extract_splits
 from pipeline.embeddings.forward import Forward
 from pipeline.embeddings.provenance import record_audit, record_provenance, recorded_audit
 from pipeline.machine.devices import Machine, this_machine
@@ -50,26 +50,28 @@ def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
         cards = {n: make_card(n, study.models[n], model) for n, model in loaded.items()}
         if study.extraction.precision != "float32":
             _audit(study, index, root, loaded, forwards, cards, machine)
+        jobs: dict[str, list[Job]] = {}
         for split in splits:
-            jobs = []
             for name, model in loaded.items():
                 key = cell_key(study, index, split, study.models[name], cards[name])
                 if not is_current(cell_address(index.name, name, split), key):
-                    jobs.append(Job(name, model, forwards[name], key, samples_of(split)[1]))
-            done = extract_split(index, split, root, jobs, machine, study.extraction.storage)
-            for name, cell in done.items():
-                record_provenance(
-                    index.name,
-                    name,
-                    study.models[name],
-                    cards[name],
-                    split=split,
-                    images=len(index.split(samples_of(split)[0])),
-                    seconds=cell.seconds,
-                    remarks=cell.remarks,
-                    device=machine.name,
-                    precision=study.extraction.precision,
-                )
+                    job = Job(name, model, forwards[name], key, samples_of(split)[1])
+                    jobs.setdefault(split, []).append(job)
+        done = extract_splits(index, jobs, root, machine, study.extraction.storage)
+        for split, name, cell in done:
+            record_provenance(
+                index.name,
+                name,
+                study.models[name],
+                cards[name],
+                split=split,
+                images=len(index.split(samples_of(split)[0])),
+                seconds=cell.seconds,
+                remarks=cell.remarks,
+                device=machine.name,
+                precision=study.extraction.precision,
+                copied=cell.copied,
+            )
         computed += loaded
     return computed
 
@@ -93,12 +95,14 @@ def _audit(
     jobs = []
     for name, model in loaded.items():
         key = cell_key(study, index, index.split_names[0], study.models[name], cards[name])
-        if recorded_audit(index.name, name).get("cell") != fingerprint(key):
+        known = recorded_audit(index.name, name)
+        if known.get("cell") != fingerprint(key) and known.get("rows") != rows_made_by(key):
             jobs.append(Job(name, model, forwards[name], key))
     audits = audit_jobs(index, root, jobs, machine) if jobs else {}
     for job in jobs:
         facts = {
             "cell": fingerprint(job.key),
+            "rows": rows_made_by(job.key),
             "precision": study.extraction.precision,
             **asdict(audits[job.name]),
         }

@@ -16,6 +16,7 @@ from pipeline.models.settings import Model
 from pipeline.project.paths import provenance_path
 
 _PACKAGES = ("torch", "timm", "pillow", "numpy", "zarr")
+_OF_THE_COMPUTATION = ("device", "processor", "versions", "python")
 
 
 def record_provenance(
@@ -30,6 +31,7 @@ def record_provenance(
     remarks: Sequence[str],
     device: str,
     precision: str,
+    copied: Mapping[str, int] | None = None,
 ) -> None:
     """Record one split; what is recorded of the model's other splits, and its audit, stays.
 
@@ -42,24 +44,58 @@ def record_provenance(
     split : str
     images : int
     seconds : float
-        Spent in forward passes, by earlier interrupted runs too.
+        Spent in forward passes, by earlier interrupted runs too. To these, what the copied rows
+        cost where they were computed is added: the sum is what the cell's rows cost.
     remarks : sequence of str
         What the cell says of itself.
     device, precision : str
         Of the computation.
+    copied : mapping of str to int, optional
+        Rows that other cells held already, by cell (data set, model and split).
     """
+    copied = dict(copied or {})
     earlier = _read(dataset, model)
     facts = _facts(model, entry, card, device, precision)
+    if copied and sum(copied.values()) == images:
+        facts |= _computation(facts, earlier, copied)
     if (earlier.get("weights"), earlier.get("precision")) == (card.weights, precision):
         facts["splits"] = dict(earlier["splits"])
     facts["splits"][split] = {
         "images": images,
-        "seconds": round(seconds, 3),
+        "seconds": round(seconds + sum(_cost(name, n) for name, n in copied.items()), 3),
         "remarks": list(remarks),
     }
+    if copied:
+        facts["splits"][split]["copied"] = copied
     if earlier.get("audit", {}).get("precision") == precision:
         facts["audit"] = earlier["audit"]
     _write(dataset, model, facts)
+
+
+def _computation(
+    facts: Mapping[str, Any], earlier: Mapping[str, Any], copied: Mapping[str, int]
+) -> dict[str, Any]:
+    """What computed the rows, where all of them were copied.
+
+    With it what only loading the model would say: for copying, nobody loads it.
+    """
+    for made in (earlier, *(_read(*name.split("/")[:2]) for name in copied)):
+        same = all(made.get(name) == facts[name] for name in ("weights", "precision"))
+        if same and all(name in made for name in _OF_THE_COMPUTATION):
+            kept = {name: made[name] for name in _OF_THE_COMPUTATION}
+            kept["parameters"] = facts["parameters"] or made.get("parameters")
+            if facts["checkpoint"] is None and made.get("entry") == facts["entry"]:
+                kept["checkpoint"] = made.get("checkpoint")
+            return kept
+    return {}
+
+
+def _cost(name: str, rows: int) -> float:
+    """Seconds of forward passes that copied rows once took, as far as that is recorded."""
+    dataset, model, split = name.split("/")
+    part = _read(dataset, model).get("splits", {}).get(split, {})
+    images = part.get("images") or 0
+    return float(part["seconds"]) * rows / images if images and "seconds" in part else 0.0
 
 
 def record_audit(
@@ -91,6 +127,13 @@ def record_audit(
 def recorded_audit(dataset: str, model: str) -> dict[str, Any]:
     """What `record_audit` recorded last; empty where it did not."""
     return dict(_read(dataset, model).get("audit", {}))
+
+
+def copied_rows(dataset: str, model: str) -> tuple[int, int]:
+    """Of a model's rows on a data set, those that other cells held already; and all of them."""
+    splits = _read(dataset, model).get("splits", {}).values()
+    copied = sum(sum(split.get("copied", {}).values()) for split in splits)
+    return copied, sum(split["images"] for split in splits)
 
 
 def describe_audit(audit: Mapping[str, Any]) -> str:

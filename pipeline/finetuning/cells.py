@@ -103,8 +103,10 @@ def keys_of(study: Study, index: Index, model: str) -> dict[str, dict[str, Any]]
         "transform": dict(card.transform),
         "seed": study.finetune.seed,
     }
+    seed = study.fewshot.seed
+    draws = {"draws": seed if index.seeds == "row" else {"seed": seed, "by": index.seeds}}
     return {
-        name: common | {"run": run_key(run)} | ({"draws": study.fewshot.seed} if run.few else {})
+        name: common | {"run": run_key(run)} | (draws if run.few else {})
         for name, run in study.finetune.runs.items()
     }
 

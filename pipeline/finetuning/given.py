@@ -74,7 +74,7 @@ def given_to(index: Index, run: Run, *, draw_seed: int, seed: int, place: str) -
             remedy="add images of it, or take it out of the data set",
         )
     if run.few:
-        rows, notes = _drawn(labels, len(index.classes), run, draw_seed)
+        rows, notes = _drawn(index, labels, run, draw_seed)
     share = len(rows) / len(labels)
     if run.selection == "last":
         return Given(rows, rows[:0], share, (*notes, "the last epoch is taken, as asked"))
@@ -89,11 +89,17 @@ def given_to(index: Index, run: Run, *, draw_seed: int, seed: int, place: str) -
     return Given(rows[~mask], rows[mask], share, tuple(notes))
 
 
-def _drawn(labels: NDArray[np.int64], classes: int, run: Run, seed: int) -> tuple[Rows, list[str]]:
+def _drawn(index: Index, labels: NDArray[np.int64], run: Run, seed: int) -> tuple[Rows, list[str]]:
     """One draw, equal to the stored one of its number, and what is special about it."""
-    budget = Budget(shots=run.shots, share=run.fraction)
+    budget, classes = Budget(shots=run.shots, share=run.fraction), len(index.classes)
     draws = make_draws(
-        labels, classes, [budget], seed=seed, few_draws=run.draw + 1, draws=run.draw + 1
+        labels,
+        classes,
+        [budget],
+        seed=seed,
+        few_draws=run.draw + 1,
+        draws=run.draw + 1,
+        names=index.draw_names("train"),
     )
     draw, notes = draws[run.draw], []
     if draw.short:

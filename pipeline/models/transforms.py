@@ -60,7 +60,7 @@ class Geometry:
     interpolation: str
     mode: str = "center"
 
-    def apply(self, image: Image.Image, row: int = 0) -> NDArray[np.uint8]:
+    def apply(self, image: Image.Image, seed: int = 0) -> NDArray[np.uint8]:
         """Ndarray of shape (size, size, 3): short side resized to size/crop, centre cropped.
 
         The same pixels as timm's evaluation transform (torchvision's Resize and CenterCrop).
@@ -119,7 +119,7 @@ class Resized:
 
     geometry: Geometry
 
-    def apply(self, image: Image.Image, row: int = 0) -> NDArray[np.uint8]:
+    def apply(self, image: Image.Image, seed: int = 0) -> NDArray[np.uint8]:
         """Ndarray of shape (height, width, 3): differs from image to image."""
         return np.asarray(self.geometry.resized(image))
 
@@ -139,8 +139,8 @@ class View:
         Side of the square that the model sees, pixels.
     interpolation : str
     number : int
-        Of the view; with the row, it seeds the draw, so that a view does not depend on batches,
-        threads or which other models run.
+        Of the view; with the image's seed (a number of its digest, or its row), it seeds the draw,
+        so that a view does not depend on batches, threads or which other models run.
     flip : bool
         Whether every other view is mirrored.
     least : float
@@ -153,13 +153,13 @@ class View:
     flip: bool = True
     least: float = _SCALE[0]
 
-    def apply(self, image: Image.Image, row: int = 0) -> NDArray[np.uint8]:
+    def apply(self, image: Image.Image, seed: int = 0) -> NDArray[np.uint8]:
         """Ndarray of shape (size, size, 3): a random part of the image, perhaps mirrored.
 
         The crop's area and aspect ratio are drawn up to ten times until it fits; else the
         largest centre crop within the allowed ratios is taken.
         """
-        rng = np.random.default_rng([self.number, row])
+        rng = np.random.default_rng([self.number, seed])
         view = image.resize(
             (self.size, self.size),
             _FILTERS[self.interpolation],

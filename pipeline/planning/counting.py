@@ -11,9 +11,11 @@ import pandas as pd
 from cache.errors import ProbelineError
 from pipeline.datasets.index import Index
 from pipeline.datasets.index_checks import check_classes, check_expected, check_splits
-from pipeline.datasets.samples import limited, sample_table, stratified_split
+from pipeline.datasets.roots import Entry
+from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.datasets.splits import with_splits
 from pipeline.machine.environment import expand_path
 
 
@@ -49,9 +51,11 @@ def count_images(name: str, dataset: Dataset, index: Index | None) -> Counted:
         if dataset.known_as is not None and not _is_there(name, dataset):
             return declared  # a person has to prepare it; `plan` says so elsewhere
         builtin = dataset.source.startswith("builtin:")
-        samples = _digits(dataset) if builtin else list_samples(
+        samples = _digits() if builtin else list_samples(
             name, dataset, dataset_root(name, dataset)
         )  # fmt: skip
+        # By paths, as no digest is known before images are read: about as many of each split.
+        samples, _ = with_splits(samples.assign(sha256=samples["path"]), dataset)
         check_splits(name, samples, test_only=dataset.test_only)
         named_by = "val" if dataset.test_only else "train"
         classes = tuple(sorted(samples.loc[samples["split"] == named_by, "class"].unique()))
@@ -80,18 +84,10 @@ def _is_there(name: str, dataset: Dataset) -> bool:
         return False
 
 
-def _digits(dataset: Dataset) -> pd.DataFrame:
+def _digits() -> pd.DataFrame:
     """The built-in data sets: their labels, without making the images."""
     from sklearn.datasets import load_digits
 
     labels = [str(label) for label in load_digits().target]
-    samples = sample_table([], [], [])
-    samples = samples.reindex(range(len(labels)))
-    samples["class"] = labels
-    samples = samples.sort_values("class", kind="stable").reset_index(drop=True)
-    samples["split"] = stratified_split(samples["class"], dataset.val_fraction, dataset.seed)
-    if dataset.test_only:
-        samples["split"] = "val"
-    if dataset.limit_per_class is not None:
-        samples = samples[limited(samples, dataset.limit_per_class, dataset.seed)]
-    return samples
+    entries = [Entry(str(number), 0, 0) for number in range(len(labels))]
+    return sample_table(entries, labels, [None] * len(labels))

@@ -169,7 +169,7 @@ def _fingerprints(index_of: Callable[[str], Index], model: str, dataset: str) ->
     index = index_of(dataset)
     cells = {s: Cell.open(cell_address(dataset, model, s)) for s in index.split_names}
     of: dict[str, str] = {split: cell.manifest.fingerprint for split, cell in cells.items()}
-    return {**of, "names": index.names_digest}
+    return {**of, **index.beside_cells}
 
 
 def _is_scored(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -61,7 +62,8 @@ def run_fewshot(study: Study, task: Task) -> Scored:
     """
     settings = study.fewshot
     labels, val_labels = task.train.labels(), task.val.labels()
-    draws = draws_of(settings, labels, len(task.classes))
+    names = read_index(task.dataset).draw_names("train")
+    draws = draws_of(settings, labels, len(task.classes), names)
     drawn = np.unique(np.concatenate([draw.rows for draw in draws]))
     among_drawn = [replace(draw, rows=np.searchsorted(drawn, draw.rows)) for draw in draws]
     episodes = run_episodes(
@@ -83,8 +85,13 @@ def run_fewshot(study: Study, task: Task) -> Scored:
     return Scored(rows, episode_table(episodes))
 
 
-def draws_of(settings: Fewshot, labels: NDArray[np.integer], n_classes: int) -> list[Draw]:
-    """The draws of a train split, the same for every model."""
+def draws_of(
+    settings: Fewshot,
+    labels: NDArray[np.integer],
+    n_classes: int,
+    names: Sequence[str] | None = None,
+) -> list[Draw]:
+    """The draws of a train split, the same for every model; see `make_draws` for `names`."""
     return make_draws(
         labels,
         n_classes,
@@ -92,6 +99,7 @@ def draws_of(settings: Fewshot, labels: NDArray[np.integer], n_classes: int) -> 
         seed=settings.seed,
         few_draws=settings.episodes,
         draws=settings.episodes_above_five,
+        names=names,
     )
 
 
@@ -109,12 +117,15 @@ def store_draws(settings: Fewshot, index: Index) -> list[Draw]:
     -------
     list of Draw
     """
-    draws = draws_of(settings, index.labels("train"), len(index.classes))
+    names = index.draw_names("train")
+    draws = draws_of(settings, index.labels("train"), len(index.classes), names)
     key = {
         "format": DRAWS_FORMAT,
         "train": index.samples_digest("train"),
         "settings": settings.to_key(exclude={"heads", "ways", "coarse"}),
     }
+    if names is not None:
+        key["seeds"] = index.seeds
     path = draws_path(index.name)
     if not is_current_record(path, key):
         write_record(path, key=key, scores=[], outcomes=_draw_table(draws, index))

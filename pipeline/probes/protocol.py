@@ -140,7 +140,7 @@ def run_protocol(
 
         def fingerprints(dataset: str, cells: Any = cells) -> dict[str, str]:
             of = {split: cell.manifest.fingerprint for split, cell in cells(dataset).items()}
-            return {**of, "names": indexes[dataset].names_digest}
+            return {**of, **indexes[dataset].beside_cells}
 
         for dataset, index in indexes.items():
             if not is_asked(study, protocol, dataset, model):

@@ -1,8 +1,9 @@
 """Few-shot draws: which train images a model may learn from.
 
-A draw depends on the train labels in their order, a seed and its number alone, so every model sees
-the same images. Within one draw each class is shuffled once and every budget takes a prefix: 1
-shot lies in 5, 5 in 10, 1% in 10%.
+A draw depends on the train images and their labels, a seed and its number alone, so every model
+sees the same images. Within one draw each class is put in order once and every budget takes a
+prefix: 1 shot lies in 5, 5 in 10, 1% in 10%. The order is that of a hash of each image, so that an
+image more changes a draw only where it takes a place; of former indexes, it is a shuffle of rows.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
+from pipeline.datasets.splits import hashes
 from pipeline.study.budget import Budget
 
 FEW = 5
@@ -52,6 +54,7 @@ def make_draws(
     seed: int,
     few_draws: int = 10,
     draws: int = 5,
+    names: Sequence[str] | None = None,
 ) -> list[Draw]:
     """All draws of all budgets.
 
@@ -63,6 +66,8 @@ def make_draws(
     seed : int
     few_draws, draws : int
         Draws of a budget that takes at most five images of every class, and of a larger one.
+    names : sequence of str, optional
+        What each image is known by, see `Index.draw_names`; None: its row.
 
     Returns
     -------
@@ -85,19 +90,25 @@ def make_draws(
         short = tuple(int(c) for c in np.flatnonzero((counts < wanted) | (counts == 0)))
         for number in range(few_draws if realised.max() <= FEW else draws):
             if number == len(orders):
-                orders.append(_shuffled(labels, n_classes, seed, number))
+                orders.append(_ordered(labels, n_classes, seed, number, names))
             taken = [order[:n] for order, n in zip(orders[number], realised, strict=True)]
             rows = np.sort(np.concatenate(taken))
             made.append(Draw(budget, number, rows, realised.astype(np.int64), short))
     return made
 
 
-def _shuffled(
-    labels: NDArray[np.integer], n_classes: int, seed: int, number: int
+def _ordered(
+    labels: NDArray[np.integer],
+    n_classes: int,
+    seed: int,
+    number: int,
+    names: Sequence[str] | None,
 ) -> list[NDArray[np.int64]]:
     """Each class's rows in this draw's order; a class's order does not depend on the others."""
-    by_class = np.argsort(labels, kind="stable")
     ends = np.cumsum(np.bincount(labels, minlength=n_classes))[:-1]
+    if names is not None:
+        return np.split(np.lexsort((hashes(names, seed, f"draw {number}"), labels)), ends)
+    by_class = np.argsort(labels, kind="stable")
     return [
         np.random.default_rng([seed, number, c]).permutation(rows)
         for c, rows in enumerate(np.split(by_class, ends))

@@ -75,7 +75,7 @@ class Current:
         if cell_address(dataset, model, "val").store.exists():
             cells = open_all_cells(study, index, model)
             of: dict[str, str] = {s: cell.manifest.fingerprint for s, cell in cells.items()}
-            return {**of, "names": index.names_digest}
+            return {**of, **index.beside_cells}
         # A clone that pulled results without embeddings: the record of their origin tells.
         entry = study.models[model]
         card = recorded_card(dataset, model, entry)
@@ -85,4 +85,4 @@ class Current:
                 "there are neither embeddings nor provenance",
             )
         of = {s: fingerprint(cell_key(study, index, s, entry, card)) for s in index.split_names}
-        return {**of, "names": index.names_digest}
+        return {**of, **index.beside_cells}

@@ -99,4 +99,5 @@ FEWSHOT = Protocol(
     is_wanted=lambda study: bool(study.fewshot.shots or study.fewshot.fractions),
     settings=_settings,
     rules=Later("pipeline.heads.tuning", "fewshot_rules"),
+    drawn=True,
 )

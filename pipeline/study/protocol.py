@@ -76,6 +76,8 @@ class Protocol:
         How many augmented views of train it reads.
     key : callable, optional
         Of a record that is not made from embeddings; None: `pipeline.study.records.record_key`.
+    drawn : bool
+        Whether it draws few images of train.
     classifies : bool
         Whether it predicts the classes of test images; else it gives `TRANSFERABILITY` alone.
     reaches_all : bool
@@ -99,6 +101,7 @@ class Protocol:
     sources: Callable[[Study, str], list[str]] | None = None
     views: Callable[[Study], int] = lambda study: 0
     key: Callable[[Study, Index, str], dict[str, Any]] | None = None
+    drawn: bool = False
     classifies: bool = True
     reaches_all: bool = True
     names: Mapping[str, str] = field(default_factory=dict)

@@ -16,7 +16,8 @@ RECORD_FORMAT = 2
 
 Fingerprints = Callable[[str], Mapping[str, str]]
 """Of one model's cells on the data set named, and of the names of its classes and groups:
-``{"train": ..., "val": ..., "names": ...}``."""
+``{"train": ..., "val": ..., "names": ...}``; with what seeds the data set's views and draws, as
+``seeds`` (where nothing says it: the row)."""
 
 
 def protocols_of(study: Study) -> tuple[str, ...]:
@@ -53,12 +54,14 @@ def record_key(
         Of the model's cells.
     """
     of = protocol_named(protocol)
-    key = {
+    cells = dict(fingerprints(dataset))
+    seeds = cells.pop("seeds", "row")
+    key: dict[str, Any] = {
         "format": RECORD_FORMAT,
         "protocol": protocol,
         "settings": of.settings(study, dataset) if of.settings else settings_of(study, protocol),
         "rules": of.rules(),
-        **fingerprints(dataset),
+        **cells,
     }
     if of.sources is not None:
         key["sources"] = {
@@ -67,8 +70,12 @@ def record_key(
         }
     if of.classifies and (names := metrics.names_in_keys()):
         key["metrics"] = names
+    if of.drawn and seeds != "row":
+        key["draws"] = seeds
     if views := of.views(study):  # whose cells are not among those above
         key["views"] = {"count": views, **VIEW_RULES}
+        if seeds != "row":
+            key["views"]["seed"] = seeds
     return key
 
 

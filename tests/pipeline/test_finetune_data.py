@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,14 +51,15 @@ def given(index: Index, seed: int = 0, **run):
 @pytest.mark.parametrize(
     ("budget", "draw"), [({"shots": 3}, 0), ({"shots": 3}, 2), ({"fraction": 0.2}, 1)]
 )
-def test_a_few_shot_run_gets_the_probes_own_draw(budget, draw):
-    index = index_of([40, 25, 11])
+@pytest.mark.parametrize("seeds", ["digest", "row"])
+def test_a_few_shot_run_gets_the_probes_own_draw(budget, draw, seeds):
+    index = replace(index_of([40, 25, 11]), seeds=seeds)
     settings = Fewshot(
         shots=[1, 3], fractions=[0.2, 0.5], seed=3, episodes=4, episodes_above_five=3
     )
     (stored,) = [
         d
-        for d in draws_of(settings, index.labels("train"), 3)
+        for d in draws_of(settings, index.labels("train"), 3, index.draw_names("train"))
         if d.number == draw
         and (d.budget.shots, d.budget.share) == (budget.get("shots"), budget.get("fraction"))
     ]

@@ -13,7 +13,7 @@ from projects import Project, fill_folder
 
 from cache.errors import ProbelineError
 from pipeline.datasets.grey import BITS, Deep, GreyScale
-from pipeline.datasets.index import Index, read_index, write_index
+from pipeline.datasets.index import Index, former_index, read_index, write_index
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
 from pipeline.embeddings.cells import cell_key
@@ -125,7 +125,9 @@ def scans(project: Project, peak: int, dtype: type = np.uint16) -> None:
 
 def index_of(**entry) -> Index:
     return build_index(
-        "pets", Dataset(**{"source": "folder", "path": "images", "role": "in_domain", **entry})
+        "pets",
+        Dataset(**{"source": "folder", "path": "images", "role": "in_domain", **entry}),
+        former_index("pets"),
     )
 
 

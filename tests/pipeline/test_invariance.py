@@ -22,7 +22,7 @@ from pipeline.datasets.indexing import build_index
 from pipeline.datasets.samples import entries_of
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root
-from pipeline.embeddings.engine import Job, extract_split
+from pipeline.embeddings.engine import Job, extract_splits
 from pipeline.embeddings.forward import Forward
 from pipeline.machine.devices import this_machine
 from pipeline.models.networks import load_model
@@ -79,8 +79,8 @@ class Lab:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            for split in SPLITS:
-                extract_split(self.index, split, root, jobs, machine, "float16")
+            of_splits = dict.fromkeys(SPLITS, jobs)
+            list(extract_splits(self.index, of_splits, root, machine, "float16"))
         finally:
             torch.set_num_threads(before)
         return {job.name: self._read(job.name) for job in jobs}

@@ -12,6 +12,7 @@ from cache.errors import ProbelineError
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.datasets.splits import with_splits
 from pipeline.datasets.tables import read_table
 
 ROWS = [(f"{c}/{n:03d}.png", c, "val" if n == 2 else "train") for c in ("a", "b") for n in range(3)]
@@ -29,7 +30,8 @@ def table(tmp_path):
             **{"source": "manifest", "manifest": "list.csv", "path": str(tmp_path)}
             | {"role": "in_domain", **entry}
         )
-        return list_samples("pets", dataset, dataset_root("pets", dataset))
+        samples = list_samples("pets", dataset, dataset_root("pets", dataset))
+        return with_splits(samples.assign(sha256=samples["path"]), dataset)[0]
 
     return read
 
@@ -141,7 +143,7 @@ def test_numbers_are_text_and_nothing_is_taken_for_absent(table):
 def test_without_a_split_column_the_seed_splits(table):
     text = "\n".join(line.rsplit(",", 1)[0] for line in GOOD.splitlines())
     samples = table(text, val_fraction=0.34)
-    assert sorted(samples["split"]) == ["train"] * 4 + ["val"] * 2
+    assert samples.groupby("class")["split"].nunique().tolist() == [2, 2]
     again = table(GOOD, columns={"split": None}, val_fraction=0.34)
     assert again.equals(samples)
 

@@ -52,7 +52,11 @@ def test_keys_are_those_of_before(study, monkeypatch):
     card = SimpleNamespace(weights="w", transform={"size": 32})
     monkeypatch.setattr("pipeline.finetuning.cells._card", lambda *_: card)
     index = SimpleNamespace(
-        name="pets", names_digest="n", pad=None, samples_digest=lambda split: f"of {split}"
+        name="pets",
+        names_digest="n",
+        pad=None,
+        seeds="row",
+        samples_digest=lambda split: f"of {split}",
     )
 
     def cells(dataset: str) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,3 +80,42 @@ def test_names_and_mistakes():
     for labels in (np.zeros(0, int), np.array([0, 3])):
         with pytest.raises(ProbelineError, match="nothing to draw from"):
             make_draws(labels, 3, BUDGETS, seed=0)
+
+
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=5),
+    more=st.integers(0, 4),
+    place=st.integers(0, 200),
+)
+def test_one_more_image_takes_one_place_of_a_draw_at_most(counts, more, place):
+    """By name, wherever it comes in the list; other classes keep their draws."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    names = [f"image {number}" for number in range(len(labels))]
+    label = more % len(counts)
+    at = min(place, len(labels))
+    budget = [Budget(shots=3)]
+    before = make_draws(labels, len(counts), budget, seed=1, names=names)
+    after = make_draws(
+        np.insert(labels, at, label), len(counts), budget, seed=1,
+        names=[*names[:at], "one more", *names[at:]],
+    )  # fmt: skip
+    longer = [*names[:at], "one more", *names[at:]]
+    for b, a in zip(before, after, strict=True):
+        old, new = {names[r] for r in b.rows}, {longer[r] for r in a.rows}
+        assert new - old <= {"one more"}
+        assert len(old - new) <= len(new - old)
+        assert all(labels[names.index(name)] == label for name in old - new)
+
+
+def test_the_lowest_hashes_are_drawn():
+    """The rule itself: stored results depend on it."""
+    names = [str(number) for number in range(50)]
+    value = {n: hashlib.sha256(f"draw 2\0{7}\0{n}".encode()).digest() for n in names}
+    (draw,) = [
+        d
+        for d in make_draws(
+            np.zeros(50, int), 1, [Budget(shots=4)], seed=7, few_draws=3, names=names
+        )
+        if d.number == 2
+    ]
+    assert [names[r] for r in draw.rows] == sorted(sorted(names, key=value.get)[:4], key=int)

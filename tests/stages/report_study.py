@@ -94,7 +94,7 @@ def store(
             _write_provenance(dataset, model, entry)
             card = recorded_card(dataset, model, entry)
             cells = {s: fingerprint(cell_key(study, index, s, entry, card)) for s in SPLITS}
-            cells["names"] = index.names_digest
+            cells |= index.beside_cells
             for p, (protocol, names) in enumerate(variants.items()):
                 if (protocol, dataset, model) in missing:
                     continue

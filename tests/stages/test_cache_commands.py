@@ -70,7 +70,7 @@ def test_damaged_embeddings_are_used_by_nobody_and_computed_again(extracted):
         extracted.run(stage).refused("val/embedding/c/0/0", "other bytes", "--repair")
     assert not list((extracted.folder / "results").rglob("*.parquet"))
     extracted.run("extract", "pets").succeeded(
-        "tiny is damaged, computed again", "val/embedding/c/0/0", "1 computed"
+        "tiny is damaged, made again", "val/embedding/c/0/0", "1 computed"
     )
     for stage in ("neighbors", "knn", "linear"):
         extracted.run(stage).succeeded("1 computed")

@@ -181,10 +181,11 @@ def test_a_stage_that_is_left_out_imports_nothing_heavy(project, stage):
 def test_draws_depend_on_labels_and_settings_alone(few):
     settings = load_study().fewshot
     index = read_index("pets")
-    first = draws_of(settings, index.labels("train"), 3)
+    names = index.draw_names("train")
+    first = draws_of(settings, index.labels("train"), 3, names)
     for model in ("tiny", "net"):
         labels = Cell.open(cell_address("pets", model, "train")).labels()
-        again = draws_of(settings, labels, 3)
+        again = draws_of(settings, labels, 3, names)
         for a, b in zip(first, again, strict=True):
             np.testing.assert_array_equal(a.rows, b.rows)
 

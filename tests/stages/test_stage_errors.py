@@ -144,7 +144,7 @@ def test_a_damaged_cell_is_computed_again(project):
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
     project.run("knn").refused("damaged", "dvc repro")
-    project.run("extract", "pets").succeeded("tiny is damaged, computed again", "1 computed")
+    project.run("extract", "pets").succeeded("tiny is damaged, made again", "1 computed")
     assert path.read_bytes() == whole
 
 

@@ -1,0 +1,137 @@
+"""Rows that the project holds already: cells that are made of them alone need no forward pass.
+
+A corrected label, a renamed folder, another grouping, a limit, a subset of another data set: all
+images are known, and neither weights nor torch are needed. What holds new images, too, goes to
+`pipeline.embeddings.missing`, which computes those and takes the rest from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from cache.cell import Cell, CellAddress, is_current
+from cache.rows import copy_rows, planned
+from cache.writer import CellWriter
+from pipeline.datasets.former_cells import digests_of, held_cells_of
+from pipeline.datasets.index import Index
+from pipeline.embeddings.cells import (
+    cell_key,
+    known_card,
+    needed_splits,
+    rows_made_by,
+    samples_of,
+)
+from pipeline.embeddings.provenance import record_provenance
+from pipeline.machine.environment import wait_seconds
+from pipeline.models.cards import Card
+from pipeline.project.paths import cell_address
+from pipeline.study.schema import Study
+
+
+def held_cells(keys: Sequence[Mapping[str, Any]]) -> dict[str, list[Cell]]:
+    """The whole cells of the project that hold rows as some keys ask for, by `rows_made_by`.
+
+    In the order of data sets, models, splits.
+    """
+    wanted = {made for key in keys if (made := rows_made_by(key)) is not None}
+    held: dict[str, list[Cell]] = {made: [] for made in wanted}
+    for cell in held_cells_of("*") if wanted else ():
+        made = rows_made_by(cell.manifest.key)
+        if made in wanted:
+            held[made].append(cell)
+    return held
+
+
+def candidates(
+    held: Mapping[str, list[Cell]], key: Mapping[str, Any], to: CellAddress
+) -> list[Cell]:
+    """Cells to take rows from: what lies at the place itself, beside it, then all others."""
+    cells = held.get(rows_made_by(key) or "", [])
+    return sorted(cells, key=lambda c: (c.address != to, c.address.store != to.store))
+
+
+def reseal_models(study: Study, index: Index, names: Sequence[str]) -> dict[str, int]:
+    """Make the cells of models whose every image the project holds, without a forward pass.
+
+    Parameters
+    ----------
+    study : Study
+    index : Index
+    names : sequence of str
+        Of models whose cells are missing or stale.
+
+    Returns
+    -------
+    dict of str to int
+        Rows that were copied, by the models that are whole now.
+    """
+    cards = {n: card for n in names if (card := known_card(study, index, n)) is not None}
+    keys = {name: _stale_keys(study, index, name, card) for name, card in cards.items()}
+    held = held_cells([key for of_model in keys.values() for key in of_model.values()])
+    done = {}
+    for name, of_model in keys.items():
+        if of_model and all(held.get(rows_made_by(key) or "") for key in of_model.values()):
+            done[name] = _reseal(study, index, name, cards[name], of_model, held)
+    return {name: rows for name, rows in done.items() if rows}
+
+
+def _stale_keys(study: Study, index: Index, name: str, card: Card) -> dict[str, dict[str, Any]]:
+    """The keys of a model's cells that are missing or stale, by split."""
+    entry = study.models[name]
+    splits = needed_splits(study, entry, test_only="train" not in index.split_names)
+    keys = {split: cell_key(study, index, split, entry, card) for split in splits}
+    return {s: k for s, k in keys.items() if not is_current(cell_address(index.name, name, s), k)}
+
+
+def _reseal(
+    study: Study,
+    index: Index,
+    name: str,
+    card: Card,
+    keys: Mapping[str, dict[str, Any]],
+    held: Mapping[str, list[Cell]],
+) -> int:
+    """Rows that were copied; 0 where some are missing, and then nothing was put in place."""
+    with ExitStack() as open_cells:
+        plans = {}
+        for split in keys:
+            address = cell_address(index.name, name, split)
+            writer = open_cells.enter_context(
+                CellWriter(
+                    address,
+                    key=keys[split],
+                    ids=index.split(samples_of(split)[0])["path"].tolist(),
+                    labels=index.labels(samples_of(split)[0]),
+                    columns=card.columns,
+                    dtype=study.extraction.storage,
+                    wait=wait_seconds(),
+                    digests=digests_of(index, samples_of(split)[0]),
+                )
+            )
+            plan = planned(writer, candidates(held, keys[split], address))
+            if any(plan.computed[writer.rows_of(chunk)].any() for chunk in writer.missing):
+                return 0
+            plans[split] = writer, plan
+        # All are filled before the first is put in place: it may replace what another copies.
+        for writer, plan in plans.values():
+            if not copy_rows(writer, plan):
+                return 0
+        for split, (writer, _) in plans.items():
+            if not writer.commit():
+                return 0
+            record_provenance(
+                index.name,
+                name,
+                study.models[name],
+                card,
+                split=split,
+                images=writer.rows,
+                seconds=writer.seconds,
+                remarks=writer.remarks,
+                device="",
+                precision=study.extraction.precision,
+                copied=writer.copied,
+            )
+        return sum(sum(writer.copied.values()) for writer, _ in plans.values())
