@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline.pretraining.collapse import has_collapsed
 from pipeline.pretraining.encoder import Encoder
 from pipeline.probes.predictor_formulas import rankme
-
-SMALLEST_RANK = 0.03
-"""Share of the possible rank below which a training has collapsed. All that learnt something on
-digits had 4 % and more. Untrained networks may have less: it is no sign of collapse in them."""
 
 BATCH = 256
 
@@ -36,7 +33,7 @@ class Rank:
     @property
     def collapsed(self) -> bool:
         """Whether the features use next to nothing of their width."""
-        return not self.rankme >= max(1.5, SMALLEST_RANK * min(self.width, self.images))
+        return bool(has_collapsed(self.rankme, min(self.width, self.images)))
 
 
 @torch.inference_mode()

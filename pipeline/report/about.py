@@ -9,7 +9,7 @@ from pipeline.report.words import set_word, task_word
 
 HEADINGS = {
     "definition": "What it is",
-    "p_best": "p of being best",
+    "behind_high": "At most behind",
     "p_none": "P(no crossing)",
     "p_zero": "p of no correlation",
     "corrected": "Corrected for chance",

@@ -22,14 +22,18 @@ from pipeline.report.predictors import (
 )
 from pipeline.report.targets import first_targets
 from pipeline.report.words import set_word
+from pipeline.statistics.advice import Advice, advices
 from pipeline.statistics.correlation import FEW_FAMILIES, MIN_FAMILIES, MIN_MODELS
+from pipeline.statistics.jackknife import MIN_GROUPS
+from pipeline.statistics.statements import ALPHA, against_reference, chance_of_order
+from pipeline.statistics.written import counted, rho
 
 MOST = {PROTOCOL: 5, EMBEDDINGS: 2, OF_TARGETS: 1, TRAINED: 1}
 """Predictors of each kind in the table of the first screen."""
 
 _LEADERS = {
-    PROTOCOL: "Best of the cheap protocols on in-domain data",
-    EMBEDDINGS: "Best without any probe, from in-domain train embeddings alone",
+    PROTOCOL: "Highest of the cheap protocols on in-domain data",
+    EMBEDDINGS: "Highest without any probe, from in-domain train embeddings alone",
 }
 _BUT_DEAR = "Only fine-tuning was scored in-domain, and it is not cheap"
 
@@ -56,6 +60,8 @@ class Answers:
         Whether intervals over families rest on few of them.
     untrained : tuple of str
         Models whose weights were never trained.
+    advices : tuple of Advice
+        Which evaluation to use, of the headline's targets first, then of each protocol's.
     """
 
     contests: tuple[Contest, ...]
@@ -67,6 +73,48 @@ class Answers:
     families: int
     few_families: bool
     untrained: tuple[str, ...]
+    advices: tuple[Advice, ...] = ()
+
+    def against(self, of: Predictor) -> str:
+        """How a predictor compares with the reference; of the reference, how the next one does."""
+        shown = self.tested if of.name == self.reference else of
+        if shown is None or not np.isfinite(shown.difference):
+            return ""
+        said = against_reference(
+            shown.name, self.reference, shown.difference, shown.difference_low,
+            shown.difference_high, shown.p, shown.comparisons,
+        )  # fmt: skip
+        if shown.p >= ALPHA and np.isfinite(shown.detectable):
+            said += (
+                f" With these models, only a true difference of about {rho(shown.detectable)} or "
+                "more would have shown up in 4 of 5 such studies."
+            )
+        return said
+
+    def resting_on(self, of: Predictor) -> str:
+        """Models, families and targets behind a predictor's number, and of how many it is first."""
+        compared = len(self.predictors)
+        spread = (
+            f" On single targets ρ is {rho(of.lowest)} to {rho(of.highest)}."
+            if of.targets > 1
+            else ""
+        )
+        highest = (
+            f" The interval holds for all {compared} compared at once, so also for the highest."
+            if compared > 1 and np.isfinite(of.low)
+            else ""
+        )
+        return (
+            f"Over {counted(of.models, 'model')} of {counted(of.families, 'family', 'families')} "
+            f"and {counted(of.targets, 'target')} that all compared predictors have."
+            f"{spread}{highest}"
+        )
+
+    @property
+    def protocols(self) -> list[str]:
+        """Protocols of the targets, where there are several."""
+        found = list(self.predictors[0].by_protocol) if self.predictors else []
+        return found if len(found) > 1 else []
 
     @property
     def leaders(self) -> list[tuple[str, Predictor]]:
@@ -98,7 +146,7 @@ class Answers:
 
 def answer(inputs: Inputs) -> Answers:
     """Answer the two questions of a study."""
-    trust = inputs.told("trust")
+    table = inputs.told("comparison")
     found = predictors(inputs)
     families = len(set(inputs.words("family").values()))
     reference = str(inputs.told("predictor_differences").attrs.get("reference", ""))
@@ -106,12 +154,13 @@ def answer(inputs: Inputs) -> Answers:
         contests=tuple(contest(inputs, protocol) for protocol in inputs.headline),
         predictors=found,
         reference=inputs.columns[reference].label if reference else "",
-        targets=set_word(first_targets(trust)) if trust.data_vars else "",
+        targets=set_word(first_targets(table)) if table.data_vars else "",
         lone_target=lone_target(inputs),
-        withheld=_why_withheld(inputs, found, families),
+        withheld=_why_withheld(inputs, found),
         families=families,
         few_families=MIN_FAMILIES <= families < FEW_FAMILIES,
         untrained=_untrained(inputs),
+        advices=advices(inputs.statistics, inputs.columns),
     )
 
 
@@ -127,7 +176,7 @@ def _untrained(inputs: Inputs) -> tuple[str, ...]:
     )
 
 
-def _why_withheld(inputs: Inputs, found: tuple[Predictor, ...], families: int) -> str:
+def _why_withheld(inputs: Inputs, found: tuple[Predictor, ...]) -> str:
     if not inputs.datasets("in_domain"):
         return "No data set of this study has the role in-domain, so nothing can predict."
     if not inputs.datasets("out_of_domain"):
@@ -145,10 +194,10 @@ def _why_withheld(inputs: Inputs, found: tuple[Predictor, ...], families: int) -
             f"Withheld: no pair of columns has {MIN_MODELS} models with different scores. "
             "Scores are missing or constant."
         )
-    if families < MIN_FAMILIES:
+    if not np.isfinite([p.low for p in found]).any():
+        fewest = min(p.models for p in found)
         return (
-            "Intervals are withheld: they leave out one model family at a time, and "
-            f"{families} famil{'y is' if families == 1 else 'ies are'} too few "
-            f"(at least {MIN_FAMILIES})."
+            f"Intervals are withheld: {counted(fewest, 'model')} in common are too few (at least "
+            f"{MIN_GROUPS}); {chance_of_order(fewest)}."
         )
     return ""

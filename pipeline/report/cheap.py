@@ -9,6 +9,7 @@ import altair as alt
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, finish
+from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.study.predictors import PREDICTORS
 from pipeline.study.protocol_list import protocol_label
 
@@ -66,7 +67,18 @@ def _rows(inputs: Inputs) -> stated.Rows | str:
     labels = {v.name: v.label for v in inputs.variants.values() if v.protocol == PREDICTORS.name}
     for row in rows:
         row["predictor"] = labels[row["predictor"]]
-    return rows or "Nothing to show: the study names no cheap predictors, or too few models."
+    return rows or _nothing(len(labels))
+
+
+def _nothing(named: int) -> str:
+    """Why there is no row, by how many cheap predictors have scores."""
+    if not named:
+        return "Nothing to show: no cheap predictor was computed or imported."
+    which = "the cheap predictor" if named == 1 else f"each of the {named} cheap predictors"
+    return (
+        f"Nothing to show: {which} shares fewer than {MIN_MODELS} models with every protocol's "
+        "scores on the same data set, or does not vary."
+    )
 
 
 def _figure(rows: stated.Rows) -> stated.Spec:

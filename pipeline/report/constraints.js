@@ -3,7 +3,7 @@
   // The best model under the reader's limits. Scores and tests are the study's; this only filters.
   const form = document.getElementById("limits");
   if (!form) return;
-  const { models, protocols, datasets, scopes, cells, pairs, means } =
+  const { models, protocols, datasets, scopes, cells, pairs } =
     JSON.parse(document.getElementById("constraints-data").textContent);
   const MOST = 10; // rows that are shown
   const SIZES = { parameters: 1e6, dimension: 1, milliseconds: 1 };
@@ -32,14 +32,15 @@
     const [i, j] = a < b ? [a, b] : [b, a];
     return i * models.length - (i * (i + 1)) / 2 + j - i - 1;
   };
-  const against = (p, s, best, other) => {
-    if (best === other) return "the best";
-    const [d, ...more] = used[p][s];
-    // A mean was tested against the best of all models: limits may have taken that one out.
-    const told = more.length ? (means[p][s][best] === "b" ? means[p][s][other] : "-")
-      : pairs[p][d] ? pairs[p][d][place(best, other)] : "-";
-    return { 1: "told apart", 0: "not told apart", "-": "not tested" }[told];
-  };
+  // Within chance of the best of the models that are left: none of these is known to be better.
+  const better = (p, s, one, other) => pairs[p][s] !== "" &&
+    pairs[p][s][place(one, other)] === (one < other ? "1" : "2");
+  const beside = (p, s, left) => left.map((other, i) => {
+    if (i === 0) return "the best";
+    if (left.some((one) => one !== other && better(p, s, one, other))) return "differs";
+    const tested = pairs[p][s] !== "" && pairs[p][s][place(left[0], other)] !== "-";
+    return tested ? "within chance" : "not tested";
+  });
 
   // ---------------------------------------------------------------- limits
   const chosen = (name) => form.elements[name].value;
@@ -99,7 +100,7 @@
         used[p][s].length > 1 ? `, mean over ${used[p][s].length} data sets` : ` on ${datasets[used[p][s][0]]}`}.`);
       const gaps = scored(p, s).filter(({ model, value }) => value === null && within(model, asked)).length;
       if (gaps) parts.push(`Without a score on ${used[p][s].length > 1 ? "every one of them" : "it"}: ${gaps}.`);
-      if (near.length) parts.push(`Can’t be told apart from it: ${near.slice(0, MOST).join(", ")}${near.length > MOST ? ` and ${near.length - MOST} more` : ""}.`);
+      if (near.length) parts.push(`Within chance of it: ${near.slice(0, MOST).join(", ")}${near.length > MOST ? ` and ${near.length - MOST} more` : ""}.`);
     }
     for (const [name, count] of unknown(asked))
       parts.push(`Left out as their ${WORDS[name]} is not known: ${count}.`);
@@ -111,8 +112,8 @@
     const asked = limits();
     const rows = scored(p, s).filter(({ model, value }) => value !== null && within(model, asked))
       .sort((a, b) => b.value - a.value);
-    const words = rows.map(({ m }) => against(p, s, rows[0].m, m));
-    const near = rows.filter((_, i) => words[i] === "not told apart").map(({ model }) => model.name);
+    const words = beside(p, s, rows.map(({ m }) => m));
+    const near = rows.filter((_, i) => words[i] === "within chance").map(({ model }) => model.name);
     document.getElementById("chosen").replaceChildren(...sentence(rows, near, p, s, asked));
     const body = rows.slice(0, MOST).map(({ model, value, low, high }, i) => {
       const tr = element("tr");

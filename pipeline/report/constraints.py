@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -21,7 +20,10 @@ Floats = NDArray[np.float64]
 _DIGITS = 5
 """Decimals of accuracies: finer than a test image in 100,000."""
 
-APART, NEAR, UNKNOWN, BEST = "1", "0", "-", "b"
+FIRST, SECOND, NEAR, UNKNOWN = "1", "2", "0", "-"
+
+_TESTED = {"mean over all data sets": ALL, "mean over out-of-domain data sets": OUTSIDE}
+"""Means that `mean_pairs` compares."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Constraints:
     ----------
     data : Markup
         JSON for the script: models with their sizes, protocols, groups of data sets, scores, and
-        which pairs of models are told apart.
+        which model of each pair is better.
     unknown : tuple of str
         Limits that no model can be held to, as nothing is known of it.
     withheld : str
@@ -88,8 +90,9 @@ def choices(inputs: Inputs) -> dict[str, Any]:
     dict
         models (name, family, supervision and sizes), protocols (label), scopes (label, and places
         of its data sets), datasets (names), cells[protocol][model][data set] (None, or value, low,
-        high), pairs[protocol][data set] (a character for each pair of models, row by row above the
-        diagonal: `APART`, `NEAR` or `UNKNOWN`; empty where nothing was compared).
+        high), pairs[protocol][scope] (a character for each pair of models, row by row above the
+        diagonal: `FIRST` or `SECOND` is better, `NEAR` or `UNKNOWN`; empty where nothing was
+        compared).
     """
     sizes = model_sizes(inputs)
     words = {name: inputs.words(name) for name in ("family", "supervision")}
@@ -105,13 +108,8 @@ def choices(inputs: Inputs) -> dict[str, Any]:
         "datasets": datasets,
         "scopes": scopes,
         "cells": _cells(inputs),
-        "means": [
-            [_against_best(inputs, protocol, scope) for scope in scopes]
-            for protocol in inputs.headline
-        ],
         "pairs": [
-            [_pairs(inputs, variant, dataset) for dataset in datasets]
-            for variant in inputs.headline.values()
+            [_pairs(inputs, protocol, scope) for scope in scopes] for protocol in inputs.headline
         ],
     }
 
@@ -132,25 +130,6 @@ def _scopes(inputs: Inputs) -> list[dict[str, Any]]:
     return means + [{"label": name, "datasets": [place]} for place, name in enumerate(datasets)]
 
 
-_TESTED = {"mean over all data sets": ALL, "mean over out-of-domain data sets": OUTSIDE}
-"""Means that `mean_scores` compares."""
-
-
-def _against_best(inputs: Inputs, protocol: str, scope: dict[str, Any]) -> str:
-    """Which models the confidence set leaves beside the best of all, as on the first screen."""
-    means, tested = inputs.told("mean_scores"), _TESTED.get(scope["label"])
-    if not means.data_vars or tested is None:
-        return ""
-    found = means.sel(protocol=protocol, scope=tested).reindex(model=inputs.models)
-    mean, p = found["mean"].values, found["p_best"].values
-    if not np.isfinite(mean).any():
-        return ""
-    alpha = 1 - inputs.study.correlation.confidence
-    told = np.where(np.isfinite(p), np.where(p > alpha, NEAR, APART), UNKNOWN)
-    told[np.nanargmax(mean)] = BEST
-    return "".join(told)
-
-
 def _cells(inputs: Inputs) -> list[Any]:
     chosen = inputs.scored.sel(variant=list(inputs.headline.values()))
     ends = [chosen[n].transpose("variant", "model", "dataset").values for n in _ENDS]
@@ -164,21 +143,27 @@ def _cells(inputs: Inputs) -> list[Any]:
 _ENDS = ("value", "ci_low", "ci_high")
 
 
-def _pairs(inputs: Inputs, variant: str, dataset: str) -> str:
-    """Of which pairs the simultaneous interval leaves out 0."""
-    tested = inputs.told("model_pairs")
-    if not tested.data_vars or variant not in tested["variant"].values:
+def _pairs(inputs: Inputs, protocol: str, scope: dict[str, Any]) -> str:
+    """Which of each pair of models is better, where they were compared."""
+    if len(scope["datasets"]) == 1:
+        [place] = scope["datasets"]
+        return _told(
+            inputs, "model_pairs", variant=inputs.headline[protocol],
+            dataset=inputs.datasets()[place],
+        )  # fmt: skip
+    tested = _TESTED.get(scope["label"])
+    return _told(inputs, "mean_pairs", protocol=protocol, scope=tested) if tested else ""
+
+
+def _told(inputs: Inputs, name: str, **labels: str) -> str:
+    found = inputs.told(name)
+    if not found.data_vars or any(label not in found[dim] for dim, label in labels.items()):
         return ""
-    if dataset not in tested["dataset"].values:
-        return ""
-    found = tested.sel(variant=variant, dataset=dataset)
-    low, high = (_above_diagonal(found, end, inputs.models) for end in ("low", "high"))
-    apart = np.where((low > 0) | (high < 0), APART, NEAR)
-    told = np.where(np.isfinite(low) & np.isfinite(high), apart, UNKNOWN)
+    chosen = found.sel(labels).reindex(model=inputs.models, rival=inputs.models)
+    upper = np.triu_indices(len(inputs.models), 1)
+    differs, difference = (
+        chosen[name].transpose("model", "rival").values[upper] for name in ("differs", "difference")
+    )
+    better = np.where(difference > 0, FIRST, SECOND)
+    told = np.where(np.isfinite(differs), np.where(differs == 1, better, NEAR), UNKNOWN)
     return "".join(told) if (told != UNKNOWN).any() else ""
-
-
-def _above_diagonal(found: xr.Dataset, name: str, models: list[str]) -> Floats:
-    values = found[name].reindex(model=models, rival=models).transpose("model", "rival").values
-    above: Floats = values[np.triu_indices(len(models), 1)]
-    return above

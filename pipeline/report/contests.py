@@ -1,4 +1,4 @@
-"""Which model is best, by one protocol, and which ones can't be told apart from it."""
+"""Which model is best, by one protocol, who is within chance of it, and what that costs."""
 
 from __future__ import annotations
 
@@ -22,18 +22,34 @@ class Versus:
     model : str
     mean : float
         Mean score over the data sets.
-    difference, low, high : float
-        Best minus this one, with its simultaneous interval.
+    difference : float
+        Best minus this one, as observed.
+    at_most : float
+        Upper limit, for all models at once, of how far it lies behind the best; NaN where nothing
+        was compared.
     near : bool
-        Whether the two can't be told apart (model confidence set).
+        Whether it is within chance of the best.
+    as_good : bool
+        Whether the limit is below `report.margin`.
+    images_to_tell : float
+        Test images that would tell it from the best if it lay `report.margin` behind; NaN where
+        it differs.
     """
 
     model: str
     mean: float
     difference: float
-    low: float
-    high: float
-    near: bool
+    at_most: float = _NAN
+    near: bool = False
+    as_good: bool = False
+    images_to_tell: float = _NAN
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        if np.isnan(self.at_most):
+            return "not tested"
+        return "within chance" if self.near else "differs"
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,14 @@ class Contest:
     without : tuple of str
         Data sets with scores that the mean is not over: too few models have them and the others.
     compared : bool
-        Whether there are per-image outcomes to tell models apart by.
+        Whether there are per-image outcomes to compare models by.
+    at_most : float
+        Upper limit of how far the model that came out best lies behind the best one; 0 where all
+        others differ.
+    images : int
+        Test images that were compared.
+    margin : float
+        `report.margin`, as a share.
     """
 
     protocol: str
@@ -69,10 +92,13 @@ class Contest:
     left_out: tuple[str, ...]
     compared: bool
     without: tuple[str, ...] = ()
+    at_most: float = _NAN
+    images: int = 0
+    margin: float = 0.01
 
     @property
     def near(self) -> list[str]:
-        """Models that can't be told apart from the best."""
+        """Models that are within chance of the best."""
         return [other.model for other in self.others if other.near]
 
     @property
@@ -95,11 +121,10 @@ def contest(inputs: Inputs, protocol: str) -> Contest:
 def _by_images(inputs: Inputs, protocol: str, datasets: list[str], chosen: xr.Dataset) -> Contest:
     table = chosen.to_dataframe().dropna(subset="mean")
     table = table.sort_values("mean", ascending=False, kind="stable")
-    alpha = 1 - inputs.study.correlation.confidence
     best = str(table.index[0])
     others = [
-        Versus(str(model), row["mean"], row["behind"], row["behind_low"], row["behind_high"],
-               bool(row["p_best"] > alpha))
+        Versus(str(model), row["mean"], row["behind"], row["behind_high"],
+               row["within_chance"] == 1, row["as_good"] == 1, row["images_to_tell"])
         for model, row in table.iloc[1:].iterrows()
     ]  # fmt: skip
     low, high = (float(table[end].iloc[0]) for end in ("low", "high"))
@@ -109,7 +134,9 @@ def _by_images(inputs: Inputs, protocol: str, datasets: list[str], chosen: xr.Da
     left_out = tuple(m for m in inputs.models if m not in table.index)
     return Contest(
         protocol, tuple(datasets), best, float(table["mean"].iloc[0]), low, high, tuple(others),
-        left_out, compared=True,
+        left_out, compared=True, at_most=float(table["behind_high"].iloc[0]),
+        images=int(table["images"].iloc[0]) if others else 0,
+        margin=inputs.study.report.margin / 100,
     )  # fmt: skip
 
 
@@ -128,8 +155,7 @@ def _by_scores(inputs: Inputs, protocol: str) -> Contest:
     order = [i for i in np.argsort(-means, kind="stable") if complete[i]]
     first = order[0]
     others = tuple(
-        Versus(inputs.models[i], means[i], means[first] - means[i], _NAN, _NAN, near=False)
-        for i in order[1:]
+        Versus(inputs.models[i], float(means[i]), float(means[first] - means[i])) for i in order[1:]
     )
     return Contest(
         protocol, tuple(datasets), inputs.models[first], float(means[first]), _NAN, _NAN, others,

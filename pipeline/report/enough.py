@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,32 +13,37 @@ import xarray as xr
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.theme import COLORS, SHAPES, finish
+from pipeline.report.verdicts import listed, margin_words
 from pipeline.study.protocol_list import protocol_label
+
+_UNITS = {"labels": ("label a class", "labels a class"), "images": ("test image", "test images")}
 
 
 @dataclass(frozen=True)
-class Separation:
-    """The two best models on one data set, and what it takes to tell them apart.
+class Tie:
+    """The models within chance of the best on one data set, and what it takes to tell them.
 
     Attributes
     ----------
-    dataset, best, second : str
-    difference, low, high : float
-        Of their scores; the ends are None where there is no interval.
-    needed : int or None
-        Test images; None for equal models.
-    n_test : int
+    dataset, best : str
+    tied, models : int
+        Within chance of the best, it among them, and compared.
+    at_most : float
+        How far behind the best any of them may lie.
+    images : int
         Test images that there are.
+    needed : float
+        Test images that would tell one that lies `report.margin` behind; NaN where no model is
+        within chance of the best but itself.
     """
 
     dataset: str
     best: str
-    second: str
-    difference: float
-    low: float | None
-    high: float | None
-    needed: int | None
-    n_test: int
+    tied: int
+    models: int
+    at_most: float
+    images: int
+    needed: float
 
 
 @dataclass(frozen=True)
@@ -45,38 +52,42 @@ class Enough:
 
     Attributes
     ----------
-    labels, images, separate : str
+    labels, images, tied : str
         Why there is nothing to show; empty where there is something.
     label_choices, image_choices : tuple of Choice
+    label_words, image_words : tuple of str
+        From how many on the choice costs less than `report.margin`.
     target : str
         What few labels shall choose for.
-    separations : mapping of protocol to tuple of Separation
+    ties : mapping of protocol to tuple of Tie
     """
 
     labels: str
     images: str
-    separate: str
+    tied: str
     label_choices: tuple[stated.Choice, ...]
     image_choices: tuple[stated.Choice, ...]
+    label_words: tuple[str, ...]
+    image_words: tuple[str, ...]
     target: str
-    separations: dict[str, tuple[Separation, ...]]
+    ties: dict[str, tuple[Tie, ...]]
 
     @property
     def withheld(self) -> str:
         """Why there is nothing of all this."""
-        return stated.all_withheld(self.labels, self.images, self.separate)
+        return stated.all_withheld(self.labels, self.images, self.tied)
 
 
 def figures(inputs: Inputs) -> stated.Drawn:
-    """Probability of choosing the best model, by labels and by test images."""
+    """What choosing a model costs, by labels and by test images."""
     drawn: stated.Drawn = {}
     labels, images = (
         stated.statistic(inputs, "enough_labels"),
         stated.statistic(inputs, "enough_images"),
     )
-    if isinstance(labels, xr.Dataset) and (rows := stated.rows_of(labels, "p_best")):
+    if isinstance(labels, xr.Dataset) and (rows := _rows(labels)):
         drawn["enough_labels"] = _curves(rows, "labels", "Labels a class", "head"), rows
-    if isinstance(images, xr.Dataset) and (rows := _numbered(stated.rows_of(images, "p_best"))):
+    if isinstance(images, xr.Dataset) and (rows := _numbered(_rows(images))):
         drawn["enough_images"] = _curves(rows, "images", "Test images", "protocol"), rows
     return drawn
 
@@ -87,19 +98,36 @@ def section(inputs: Inputs) -> Enough:
         stated.statistic(inputs, "enough_labels"),
         stated.statistic(inputs, "enough_images"),
     )
-    separate = stated.statistic(inputs, "images_to_separate")
+    ranks = stated.statistic(inputs, "ranks")
+    margin = inputs.study.report.margin / 100
     shown = figures(inputs)
     too_small = "Nothing to show: no data set has more than ten test images."
     too_few = "Nothing to show: no data set has two models with both scores."
     return Enough(
         labels=_reason(labels, "enough_labels" in shown, too_few),
         images=_reason(images, "enough_images" in shown, too_small),
-        separate=separate if isinstance(separate, str) else "",
+        tied=ranks if isinstance(ranks, str) else "",
         label_choices=_heads(shown),
         image_choices=_protocols(shown),
+        label_words=_words(shown, "enough_labels", "head", "labels", margin),
+        image_words=_words(shown, "enough_images", "protocol", "images", margin),
         target="" if isinstance(labels, str) else inputs.variants[labels.attrs["target"]].label,
-        separations=_separations(separate) if isinstance(separate, xr.Dataset) else {},
+        ties=_ties(ranks) if isinstance(ranks, xr.Dataset) else {},
     )
+
+
+def _rows(table: xr.Dataset) -> stated.Rows:
+    """With what a choice loses in points."""
+    return [
+        row | {"lost": stated.short(100 * row["regret"])} for row in stated.rows_of(table, "regret")
+    ]
+
+
+def _words(
+    shown: stated.Drawn, figure: str, chooser: str, field: str, margin: float
+) -> tuple[str, ...]:
+    rows = shown[figure][1] if figure in shown else []
+    return tuple(sufficient(rows, chooser, field, margin).values())
 
 
 def _reason(found: xr.Dataset | str, shown: bool, empty: str) -> str:
@@ -141,10 +169,10 @@ def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.S
                 axis=alt.Axis(format=",~r", tickCount=6, grid=False),
             ),
             y=alt.Y(
-                "p_best:Q",
-                title="Probability of the best model",
-                scale=alt.Scale(domain=[0, 1]),
-                axis=alt.Axis(format=".0%", tickCount=5),
+                "lost:Q",
+                title="Points lost by the choice, on average",
+                scale=alt.Scale(zero=True),
+                axis=alt.Axis(format="~r", tickCount=5),
             ),
             color=alt.Color(
                 "dataset:N",
@@ -156,9 +184,9 @@ def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.S
     tooltip: list[Any] = [
         alt.Tooltip("dataset:N", title="data set"),
         alt.Tooltip(f"{field}:Q", title=title.lower(), format=",.3~r"),
-        alt.Tooltip("p_best:Q", title="chooses the best", format=".1%"),
         alt.Tooltip("regret:Q", title="mean loss", format=".2%"),
         alt.Tooltip("regret_high:Q", title="loss in the worst 5%, at least", format=".2%"),
+        alt.Tooltip("p_best:Q", title="chooses the very best", format=".1%"),
         alt.Tooltip("models:Q"),
     ]
     shape = alt.Shape(
@@ -174,19 +202,68 @@ def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.S
     return finish(figure.add_params(alt.param(name=chooser, value=rows[0][chooser])))
 
 
-def _separations(table: xr.Dataset) -> dict[str, tuple[Separation, ...]]:
-    found: dict[str, list[Separation]] = {}
-    for row in stated.rows_of(table, "difference"):
-        found.setdefault(row["protocol"], []).append(
-            Separation(
-                row["dataset"],
-                row["best"],
-                row["second"],
-                row["difference"],
-                row["low"],
-                row["high"],
-                None if row["needed"] is None else int(row["needed"]),
-                int(row["n_test"]),
+def _ties(table: xr.Dataset) -> dict[str, tuple[Tie, ...]]:
+    found: dict[str, list[Tie]] = {}
+    for protocol, dataset in itertools.product(table["protocol"].values, table["dataset"].values):
+        of = table.sel(protocol=protocol, dataset=dataset).dropna("model", subset=["rank"])
+        if of.sizes["model"] < 2:
+            continue
+        tied = of.isel(model=of["within_chance"].values == 1)
+        found.setdefault(str(protocol), []).append(
+            Tie(
+                dataset=str(dataset),
+                best=str(of["score"].idxmax("model").item()),
+                tied=tied.sizes["model"],
+                models=of.sizes["model"],
+                at_most=float(tied["behind_high"].max()),
+                images=int(of["images"][0]),
+                needed=float(tied["images_to_tell"].max()),
             )
         )
     return {protocol: tuple(of) for protocol, of in found.items()}
+
+
+def sufficient(rows: stated.Rows, chooser: str, field: str, margin: float) -> dict[str, str]:
+    """By head or protocol, from how many labels or images on a choice costs less than the margin.
+
+    Parameters
+    ----------
+    rows : list of dict
+        With `chooser`, ``dataset``, `field` and ``regret``.
+    chooser, field : str
+    margin : float
+        As a share.
+    """
+    curves: dict[str, dict[str, stated.Rows]] = {}
+    for row in sorted(rows, key=lambda row: float(row[field]), reverse=True):
+        curves.setdefault(row[chooser], {}).setdefault(row["dataset"], []).append(row)
+    said = f"the choice loses less than {margin_words(margin)} on average"
+    return {
+        name: f"By {protocol_label(name)}, {said} "
+        f"{_grouped({d: _least(of, field, margin) for d, of in curve.items()}, field)}."
+        for name, curve in curves.items()
+    }
+
+
+def _least(curve: stated.Rows, field: str, margin: float) -> float:
+    """The smallest number above which no other one costs the margin; of a curve, largest first."""
+    cheap = list(itertools.takewhile(lambda row: row["regret"] < margin, curve))
+    return float(cheap[-1][field]) if cheap else math.inf
+
+
+def _grouped(least: dict[str, float], field: str) -> str:
+    """Data sets by their number: with 5 labels a class or more on a and b, with no number on c."""
+    by_number: dict[float, list[str]] = {}
+    for dataset, number in least.items():
+        by_number.setdefault(number, []).append(dataset)
+    return ", ".join(
+        f"{_with(number, field)} on {listed(by_number[number])}" for number in sorted(by_number)
+    )
+
+
+def _with(number: float, field: str) -> str:
+    if not math.isfinite(number):
+        return "with no number that was tried"
+    one, many = _UNITS[field]
+    text = f"{number:,.3g}" if number < 1_000 else f"{number:,.0f}"
+    return f"with {text} {one if text == '1' else many} or more"

@@ -5,29 +5,21 @@ from __future__ import annotations
 import math
 from typing import SupportsFloat
 
-MINUS = "−"
-NOTHING = "–"
+from pipeline.statistics.written import MINUS, NOTHING, p_value, rho, signed
 
-
-def _signed(text: str) -> str:
-    """With a minus sign; zero has none."""
-    unsigned = text.removeprefix("-")
-    return unsigned if not unsigned.strip("0.%") else text.replace("-", MINUS)
+__all__ = [
+    "MINUS", "NOTHING", "count", "interval", "p_value", "percent", "points", "rho", "seconds",
+]  # fmt: skip
 
 
 def percent(x: float) -> str:
     """0.812 as 81.2%."""
-    return _signed(f"{100 * x:.1f}%") if math.isfinite(x) else NOTHING
+    return signed(f"{100 * x:.1f}%") if math.isfinite(x) else NOTHING
 
 
 def points(x: float) -> str:
     """0.812 as 81.2."""
-    return _signed(f"{100 * x:.1f}") if math.isfinite(x) else NOTHING
-
-
-def rho(x: float) -> str:
-    """0.8123 as 0.81."""
-    return _signed(f"{x:.2f}") if math.isfinite(x) else NOTHING
+    return signed(f"{100 * x:.1f}") if math.isfinite(x) else NOTHING
 
 
 def count(x: float) -> str:
@@ -42,13 +34,6 @@ def seconds(x: float) -> str:
     if 0 < x < 0.005:
         return "< 0.01"
     return f"{x:,.2f}" if x < 1000 else f"{x:,.0f}"
-
-
-def p_value(x: float) -> str:
-    """0.0321 as 0.032."""
-    if not math.isfinite(x):
-        return NOTHING
-    return "< 0.001" if x < 0.001 else f"{x:.3f}"
 
 
 def interval(low: SupportsFloat, high: SupportsFloat, *, in_points: bool = False) -> str:

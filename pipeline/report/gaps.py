@@ -18,6 +18,7 @@ from pipeline.neighbors.data_checks import checks_path
 from pipeline.report.inputs import Inputs
 from pipeline.study.fewshot import FEWSHOT
 from pipeline.study.linear import LINEAR
+from pipeline.study.predictors import PREDICTORS
 from pipeline.study.protocol_list import protocol_label
 from pipeline.study.transfer import TRANSFER
 
@@ -71,6 +72,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             tuple(not_run(study)),
             cells,
         ),
+        *_undefined_predictors(inputs),
         *_test_images_only(inputs),
         Gap(
             "Cells without provenance",
@@ -123,6 +125,30 @@ def missing_cells(inputs: Inputs) -> Gap:
         _missing(inputs),
         int(asked),
     )
+
+
+def _undefined_predictors(inputs: Inputs) -> list[Gap]:
+    """Cheap predictors that were computed and have no value; nothing to say without any."""
+    rows = inputs.scores
+    if "protocol" not in rows:
+        return []
+    rows = rows[(rows["protocol"] == PREDICTORS.name) & (rows["metric"] == "promise")]
+    if rows.empty:
+        return []
+    places = [
+        f"{row['label']} of {row['model']} on {row['dataset']}"
+        + (f": {reason}" if (reason := json.loads(row["details"] or "{}").get("reason")) else "")
+        for row in rows[rows["value"].isna()].to_dict("records")
+    ]
+    return [
+        Gap(
+            "Cheap predictors without a value",
+            "They were computed and are undefined for these models: they count as missing, and "
+            "what is said of such a predictor is of the other models.",
+            tuple(places),
+            len(rows),
+        )
+    ]
 
 
 def _without_weights(inputs: Inputs) -> Gap:
@@ -293,9 +319,9 @@ def _doubtful_fits(inputs: Inputs) -> list[Gap]:
 
 
 def withheld_statistics(inputs: Inputs) -> list[tuple[str, str]]:
-    """Statistics that have nothing to say of this study, and why."""
-    return [
-        (name.replace("_", " "), str(found.attrs["withheld"]))
-        for name, found in inputs.statistics.items()
-        if not found.data_vars and found.attrs.get("withheld")
-    ]
+    """Statistics that have nothing to say of this study, and why, each reason once."""
+    by_reason: dict[str, list[str]] = {}
+    for name, found in inputs.statistics.items():
+        if not found.data_vars and (reason := str(found.attrs.get("withheld", ""))):
+            by_reason.setdefault(reason, []).append(name.replace("_", " "))
+    return [(", ".join(names), reason) for reason, names in by_reason.items()]

@@ -21,9 +21,10 @@ from pipeline.results.cube import headline_variants, read_cube, scored_by
 from pipeline.results.foreign_scores import load_foreign
 from pipeline.results.score_table import read_scores
 from pipeline.results.variant_table import variants_of
+from pipeline.statistics.analysis import columns_of
 from pipeline.statistics.evidence import ValSplit, gather_evidence
 from pipeline.study import metrics
-from pipeline.study.column import EACH_TARGET, Column, column_name
+from pipeline.study.column import Column, column_name
 from pipeline.study.schema import Study
 from pipeline.study.variant import Variant
 
@@ -72,12 +73,7 @@ class Inputs:
     @cached_property
     def columns(self) -> Mapping[str, Column]:
         """All columns of scores by their names in correlation.nc, ``protocol/variant@data set``."""
-        found = (
-            Column(variant, dataset)
-            for variant in self.variants.values()
-            for dataset in [*self.datasets(), EACH_TARGET]
-        )
-        return {column.name: column for column in found}
+        return columns_of(self.cube)
 
     @property
     def metric(self) -> str:

@@ -21,26 +21,20 @@ from pipeline.study.protocol_list import protocol_label
 
 
 def pairs_section(inputs: Inputs) -> Tables:
-    """The pairs of models that are told apart, a click away."""
-    intro = (
-        "On each data set all pairs of models are tested together (max-T): how many are told apart."
-    )
+    """The pairs of models that differ, a click away."""
+    intro = "On each data set all pairs of models are tested together: how many differ."
     return Tables([], [pairs_table(inputs)], intro)
 
 
 def pairs_table(inputs: Inputs) -> Table:
-    """F3: on each data set, how many pairs of models are told apart."""
-    heading = "Pairs of models told apart on each data set"
-    alpha = 1 - inputs.study.correlation.confidence
-    return table_of(
-        inputs, "model_pairs", heading, lambda found: _model_pairs(inputs, found, alpha)
-    )
+    """F3: on each data set, how many pairs of models differ."""
+    heading = "Pairs of models that differ on each data set"
+    return table_of(inputs, "model_pairs", heading, lambda found: _model_pairs(inputs, found))
 
 
-def _model_pairs(inputs: Inputs, found: xr.Dataset, alpha: float) -> Filled:
-    p = found["p_max_t"]
-    tested = p.notnull().sum(("model", "rival"))
-    apart = (p < alpha).sum(("model", "rival"))
+def _model_pairs(inputs: Inputs, found: xr.Dataset) -> Filled:
+    tested = found["differs"].notnull().sum(("model", "rival"))
+    apart = (found["differs"] == 1).sum(("model", "rival"))
     rows = [
         [
             Cell(str(dataset)),

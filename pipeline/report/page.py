@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from pipeline.models.transform_origin import listed, not_given
 from pipeline.report import formats as report_formats
-from pipeline.report import sections
+from pipeline.report import sections, verdicts
 from pipeline.report.about import About
 from pipeline.report.answers import answer
 from pipeline.report.embed import embed, pack
@@ -93,7 +93,13 @@ def _environment() -> jinja2.Environment:
     )
     for name in ("percent", "points", "rho", "count", "seconds", "p_value"):
         environment.filters[name] = getattr(report_formats, name)
-    environment.globals["interval"] = report_formats.interval
+    environment.globals |= {
+        "interval": report_formats.interval,
+        "verdict": verdicts.verdict,
+        "at_most": verdicts.at_most,
+        "margin": verdicts.margin_words,
+        "rounded": verdicts.rounded,
+    }
     return environment
 
 

@@ -22,7 +22,7 @@ PROTOCOL, EMBEDDINGS, OF_TARGETS, TRAINED = "protocol", "embeddings", "of_target
 _NAN = float("nan")
 
 _DIFFERENCE = {
-    "difference": "difference", "difference_low": "low", "difference_high": "high",
+    "difference": "difference", "difference_low": "joint_low", "difference_high": "joint_high",
     "p": "p_max_t", "detectable": "detectable",
 }  # fmt: skip
 
@@ -35,9 +35,14 @@ class Predictor:
     ----------
     column : Column
     mean, low, high : float
-        Spearman ρ, averaged over the targets, with its interval over model families.
+        Spearman ρ, averaged over the targets and models that all compared predictors have, with an
+        interval that holds for all of them at once.
+    lowest, highest : float
+        ρ on single targets.
+    by_protocol : dict of str to float
+        The same mean over the targets of each protocol alone.
     targets, models, families : int
-        Behind the mean; of models the fewest behind one ρ.
+        Behind the mean; of models the fewest behind one ρ, and their families.
     only_target : str
         Its name where there is one alone.
     lone, lone_low, lone_high : float
@@ -48,8 +53,8 @@ class Predictor:
     comparisons : int
         How many predictors were compared with the reference there: p is corrected for them all.
     difference, difference_low, difference_high, p, detectable : float
-        From the reference on the same targets, the interval being that of this comparison alone;
-        NaN for the reference itself.
+        From the reference on the same models and targets, interval and p for all such comparisons
+        at once; NaN for the reference itself.
     seconds : float
         Measured, per model, embeddings given; NaN if not known.
     """
@@ -58,6 +63,9 @@ class Predictor:
     mean: float
     low: float
     high: float
+    lowest: float
+    highest: float
+    by_protocol: dict[str, float]
     targets: int
     models: int
     families: int
@@ -90,32 +98,34 @@ class Predictor:
 
 
 def predictors(inputs: Inputs) -> tuple[Predictor, ...]:
-    """All predictors, best mean Spearman first; none where that was withheld."""
-    trust = inputs.told("trust")
-    if not trust.data_vars:
+    """All that are compared, best mean Spearman first; none where that was withheld."""
+    table = inputs.told("comparison")
+    if not table.data_vars:
         return ()
-    chosen, headline = first_targets(trust), str(trust.attrs["headline_targets"])
-    spearman = trust.sel(coefficient="spearman")
+    chosen, headline = first_targets(table), str(table.attrs["headline_targets"])
+    protocols = [str(name) for name in table["targets"].values if str(name) != ALL]
     found = []
-    for label in map(str, trust["predictor"].values):
-        of = spearman.sel(predictor=label, targets=chosen)
+    for label in map(str, table["predictor"].values):
+        every = table.sel(predictor=label)
+        of = every.sel(targets=chosen)
         if not np.isfinite(of["mean"]):
             continue
         found.append(
             Predictor(
                 column=inputs.columns[label],
                 mean=float(of["mean"]),
-                low=float(of["low"]),
-                high=float(of["high"]),
+                low=float(of["joint_low"]),
+                high=float(of["joint_high"]),
+                lowest=float(of["lowest"]),
+                highest=float(of["highest"]),
+                by_protocol={name: float(every["mean"].sel(targets=name)) for name in protocols},
                 targets=_count(of["n_targets"]),
                 models=_count(of["n"]),
                 families=_count(of["families"]),
                 only_target=(
-                    single_target(inputs, chosen, inputs.columns[label].protocol)
-                    if _count(of["n_targets"]) == 1
-                    else ""
+                    single_target(inputs, chosen, "") if _count(of["n_targets"]) == 1 else ""
                 ),
-                **_alone(spearman.sel(predictor=label, targets=headline), chosen != headline),
+                **_alone(every.sel(targets=headline), chosen != headline),
                 **_against_reference(inputs, label, chosen),
                 seconds=_seconds(inputs, label, chosen),
             )
@@ -125,11 +135,11 @@ def predictors(inputs: Inputs) -> tuple[Predictor, ...]:
 
 def lone_target(inputs: Inputs) -> str:
     """The headline's one target, where the first screen speaks of more; else empty."""
-    trust = inputs.told("trust")
-    if not trust.data_vars:
+    table = inputs.told("comparison")
+    if not table.data_vars:
         return ""
-    headline = str(trust.attrs["headline_targets"])
-    if first_targets(trust) == headline or most_targets(trust, headline) != 1:
+    headline = str(table.attrs["headline_targets"])
+    if first_targets(table) == headline or most_targets(table, headline) != 1:
         return ""
     return single_target(inputs, headline, "")
 
@@ -141,7 +151,7 @@ def _count(value: xr.DataArray) -> int:
 def _alone(of: xr.Dataset, wanted: bool) -> dict[str, Any]:
     return {
         f"lone{end}": float(of[name]) if wanted else _NAN
-        for end, name in (("", "mean"), ("_low", "low"), ("_high", "high"))
+        for end, name in (("", "mean"), ("_low", "joint_low"), ("_high", "joint_high"))
     }
 
 

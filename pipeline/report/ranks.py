@@ -1,4 +1,4 @@
-"""The report's ranks: of every model on every data set, with how sure they are."""
+"""The report's ranks: of every model on every data set, and which ones are possible."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from pipeline.report.noise import overall_table
 from pipeline.report.panels import Table
 from pipeline.report.stated import Drawn, all_withheld
 from pipeline.report.theme import finish, number
+from pipeline.report.verdicts import at_most
 
 _MOST = 60
 """Models beyond which rows get thinner."""
 
-_SURE, _NEAR = "told apart from the best", "can’t be told apart from the best"
+_NEAR, _SURE = "within chance of the best", "differs from the best"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Ranks:
 
 
 def figures(inputs: Inputs) -> Drawn:
-    """Ranks with intervals, on one data set at a time."""
+    """Ranks, and those that are possible, on one data set at a time."""
     rows = rank_rows(inputs)
     return {"ranks": (rank_figure(rows), rows)} if rows else {}
 
@@ -56,7 +57,6 @@ def rank_rows(inputs: Inputs) -> list[dict[str, Any]]:
     ranks = inputs.told("ranks")
     if not ranks.data_vars:
         return []
-    alpha = 1 - inputs.study.correlation.confidence
     table = ranks.to_dataframe().dropna(subset=["rank"]).reset_index()
     return [
         {
@@ -65,16 +65,16 @@ def rank_rows(inputs: Inputs) -> list[dict[str, Any]]:
             "model": row["model"],
             "score": number(row["score"]),
             "rank": number(row["rank"], 1),
-            **{end: number(row[end], 1) for end in ("low", "high", "set_low", "set_high")},
-            "p_best": number(row["p_best"], 4),
-            "group": _NEAR if row["p_best"] > alpha else _SURE,
+            **{end: number(row[end], 1) for end in ("best_rank", "worst_rank")},
+            "at_most_behind": at_most(row["behind_high"]),
+            "group": _NEAR if row["within_chance"] == 1 else _SURE,
         }
         for row in table.to_dict("records")
     ]
 
 
 def rank_figure(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Ranks with intervals; the parameters `protocol` and `dataset` choose whose."""
+    """Ranks with their simultaneous sets; the parameters `protocol` and `dataset` choose whose."""
     params = [
         alt.param(name="protocol", value=rows[0]["protocol"]),
         alt.param(name="dataset", value=rows[0]["dataset"]),
@@ -94,11 +94,10 @@ def rank_figure(rows: list[dict[str, Any]]) -> dict[str, Any]:
                 alt.Tooltip("model:N"),
                 alt.Tooltip("score:Q", format=".1%"),
                 alt.Tooltip("rank:Q"),
-                alt.Tooltip("low:Q", title="interval from"),
-                alt.Tooltip("high:Q", title="… to"),
-                alt.Tooltip("set_low:Q", title="for all at once from"),
-                alt.Tooltip("set_high:Q", title="… to"),
-                alt.Tooltip("p_best:Q", title="p, confidence set"),
+                alt.Tooltip("best_rank:Q", title="possible from"),
+                alt.Tooltip("worst_rank:Q", title="… to"),
+                alt.Tooltip("group:N", title="beside the best"),
+                alt.Tooltip("at_most_behind:N", title="behind the best at most, points"),
             ],
         )
     )
@@ -122,9 +121,8 @@ def rank_figure(rows: list[dict[str, Any]]) -> dict[str, Any]:
     thick = 12 if count <= _MOST else 5
     layers = [
         base.mark_rule(strokeWidth=thick, opacity=0.25).encode(
-            x=x("set_low"), x2="set_high:Q", color=color
+            x=x("best_rank"), x2="worst_rank:Q", color=color
         ),
-        base.mark_rule(strokeWidth=2).encode(x=x("low"), x2="high:Q", color=color),
         base.mark_point(filled=True, size=80 if count <= _MOST else 20, opacity=1).encode(
             x=x("rank"), color=color, shape=shape
         ),

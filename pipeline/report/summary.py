@@ -10,9 +10,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from pipeline.report.answers import Answers, answer
+from pipeline.report.contests import Contest
 from pipeline.report.formats import interval, percent, rho
-from pipeline.report.gaps import missing_cells
+from pipeline.report.gaps import missing_cells, withheld_statistics
 from pipeline.report.inputs import Inputs
+from pipeline.report.verdicts import verdict
+from pipeline.statistics.written import counted
 from pipeline.study import metrics
 from pipeline.study.column import Column
 from pipeline.study.protocol_list import protocol_label
@@ -52,13 +55,16 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
         "protocol",
         "best model",
         f"mean {metric.goodness_of(metric.name)}",
-        "can’t be told apart from it",
+        "within chance of it",
     ]
     missing = len(missing_cells(inputs).places)
-    gaps = f"{missing:,} cells are missing; models with one have no mean." if missing else ""
+    verb = "is" if missing == 1 else "are"
+    said = f"{counted(missing, 'cell')} {verb} missing; models with one have no mean."
+    gaps = said if missing else ""
     return [
         "## Best models, by mean over data sets",
         *_table(header, lines),
+        *(_verdict(c) for c in found.contests if c.best is not None),
         *filter(None, [gaps]),
         *(
             f"The mean by {_protocol(c.protocol)} is without {', '.join(map(_code, c.without))}: "
@@ -67,6 +73,10 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
             if c.without
         ),
     ]
+
+
+def _verdict(c: Contest) -> str:
+    return f"{_protocol(c.protocol)}: {_text(' '.join(verdict(c)))}"
 
 
 def _predictors(found: Answers) -> list[str]:
@@ -84,17 +94,19 @@ def _predictors(found: Answers) -> list[str]:
     header = ["predictor", "mean Spearman ρ", against, "targets", "models"]
     more = len(found.predictors) - MOST_PREDICTORS
     notes = [f"Targets: out-of-domain {found.targets}."] if found.predictors else []
-    notes += [f"{more} further predictors are in the report."] if more > 0 else []
+    notes += (
+        [f"{counted(more, 'further predictor')} {'is' if more == 1 else 'are'} in the report."]
+        if more > 0
+        else []
+    )
+    notes += ["\n".join(f"- {_text(a.text)}" for a in found.advices)] if found.advices else []
+    notes += [_text(text) for a in found.advices[:1] for text in a.others]
     notes += [_text(found.withheld)] if found.withheld else []
     return ["## What predicts out-of-domain scores", *_table(header, lines), *notes]
 
 
 def _withheld(inputs: Inputs) -> list[str]:
-    lines = [
-        f"- {name.replace('_', ' ')}: {_text(str(statistic.attrs['withheld']))}"
-        for name, statistic in inputs.statistics.items()
-        if not statistic.data_vars and statistic.attrs.get("withheld")
-    ]
+    lines = [f"- {names}: {_text(reason)}" for names, reason in withheld_statistics(inputs)]
     return ["## Withheld", "\n".join(lines)] if lines else []
 
 

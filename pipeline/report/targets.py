@@ -17,9 +17,8 @@ def first_targets(trust: xr.Dataset) -> str:
     on, say) while others have more: one target is no general answer.
     """
     headline = str(trust.attrs["headline_targets"])
-    offered = [name for name in (OTHER_PROTOCOLS, ALL) if name in trust["targets"].values]
-    wider = [name for name in offered if most_targets(trust, name) > 1]
-    return wider[0] if most_targets(trust, headline) == 1 and wider else headline
+    wider = ALL in trust["targets"].values and most_targets(trust, ALL) > 1
+    return ALL if most_targets(trust, headline) == 1 and wider else headline
 
 
 def most_targets(trust: xr.Dataset, targets: str) -> int:

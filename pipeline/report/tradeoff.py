@@ -104,7 +104,7 @@ def _rows(inputs: Inputs) -> stated.Rows | str:
             if row[cost] is not None
         )
     if not rows:
-        return "Nothing to show: no cost was measured; imported scores have none."
+        return "Nothing to show: no cost of any predictor is known."
     _place_names(rows)
     order = list(COSTS)
     return sorted(rows, key=lambda row: (row["targets"] != headline, order.index(row["cost"])))

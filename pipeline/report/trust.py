@@ -17,7 +17,83 @@ from pipeline.report.words import set_word
 
 def section(inputs: Inputs) -> Tables:
     """How far each predictor is to be trusted, what it costs, and the tests."""
-    return Tables([trust_table(inputs), choosing_table(inputs)], [reference_table(inputs)])
+    return Tables(
+        [trust_table(inputs), choosing_table(inputs), comparison_table(inputs)],
+        [null_table(inputs), reference_table(inputs)],
+    )
+
+
+def comparison_table(inputs: Inputs) -> Table:
+    """All predictors on the same targets and models; whoever is not compared, with the reason."""
+    heading = "All predictors on the same targets and models"
+    return table_of(inputs, "comparison", heading, partial(_comparison, inputs))
+
+
+def _comparison(inputs: Inputs, found: xr.Dataset) -> Filled:
+    first = first_targets(found)
+    sets = list(dict.fromkeys([first, *map(str, found["targets"].values)]))
+    rows = []
+    for label in _sorted(found, first):
+        of = found.sel(predictor=label)
+        main = of.sel(targets=first)
+        reason = str(main["reason"].item())
+        rows.append(
+            [
+                Cell(inputs.columns[label].label, f"not compared: {reason}" if reason else
+                     f"{_targets(main['n_targets'])}, {whole(main['n'])} models"),
+                estimate(main, "mean", "joint_low", "joint_high"),
+                Cell(interval(main["lowest"], main["highest"]) or NOTHING),
+                Cell(rho(float(main["top_half"]))),
+                Cell(rho(float(main["top_ten"]))),
+                Cell(rho(float(main["within"]))),
+                Cell(rho(float(main["with_all"]))),
+                *(estimate(of.sel(targets=s), "mean", "joint_low", "joint_high")
+                  for s in sets[1:]),
+            ]
+        )  # fmt: skip
+    head = [
+        "Predictor", f"Mean ρ, {set_word(first)}", "Lowest to highest", "In its top half",
+        "In its top ten", "Within backbones", "With untrained and collapsed models",
+        *(f"Mean ρ, {set_word(s)}" for s in sets[1:]),
+    ]  # fmt: skip
+    return Filled(head, rows)
+
+
+def _sorted(found: xr.Dataset, targets: str) -> list[str]:
+    """Names of predictors, the highest mean first; those that are not compared last."""
+    means = np.nan_to_num(found["mean"].sel(targets=targets).values, nan=-2)
+    return [str(found["predictor"].values[i]) for i in np.argsort(-means, kind="stable")]
+
+
+def null_table(inputs: Inputs) -> Table:
+    """Orders of the models that ask for no evaluation."""
+    heading = "What costs no evaluation of the target"
+    return table_of(inputs, "null_models", heading, _nulls)
+
+
+def _nulls(found: xr.Dataset) -> Filled:
+    first = first_targets(found)
+    sets = list(dict.fromkeys([first, *map(str, found["targets"].values)]))
+    rows = []
+    for name in found["null_model"].values:
+        of = found.sel(null_model=name)
+        main = of.sel(targets=first)
+        unknown = str(main["unknown"].item())
+        small = f"not compared: {unknown}" if unknown else (
+            f"{_targets(main['n_targets'])}, {whole(main['n'])} models"
+        )  # fmt: skip
+        rows.append(
+            [
+                Cell(str(of["label"].item()), small),
+                Cell(str(of["cost"].item())),
+                Cell(rho(float(main["mean"]))),
+                Cell(interval(main["lowest"], main["highest"]) or NOTHING),
+                *(Cell(rho(float(of["mean"].sel(targets=s)))) for s in sets[1:]),
+            ]
+        )
+    head = ["Order of the models", "It costs", f"Mean ρ, {set_word(first)}", "Lowest to highest",
+            *(f"Mean ρ, {set_word(s)}" for s in sets[1:])]  # fmt: skip
+    return Filled(head, rows)
 
 
 def trust_table(inputs: Inputs) -> Table:
@@ -31,10 +107,9 @@ def _trust(inputs: Inputs, found: xr.Dataset) -> Filled:
     first = first_targets(found)
     rho_of = found.sel(coefficient="spearman")
     sets = list(dict.fromkeys([first, *map(str, found["targets"].values)]))
-    order = np.argsort(-np.nan_to_num(rho_of["mean"].sel(targets=first).values, nan=-2))
     several = most_targets(found, first) > 1
     rows = []
-    for label in found["predictor"].values[order]:
+    for label in _order(inputs, rho_of, first):
         of = rho_of.sel(predictor=label)
         main = of.sel(targets=first)
         rows.append(
@@ -54,6 +129,15 @@ def _trust(inputs: Inputs, found: xr.Dataset) -> Filled:
           for s in sets[1:]),
     ]  # fmt: skip
     return Filled(head, rows)
+
+
+def _order(inputs: Inputs, own: xr.Dataset, first: str) -> list[str]:
+    """As on the common ground: means over other targets and models can't be compared."""
+    names = [str(name) for name in own["predictor"].values]
+    compared = inputs.told("comparison")
+    if not compared.data_vars:
+        return _sorted(own, first)
+    return [name for name in _sorted(compared, first_targets(compared)) if name in names]
 
 
 def _spread(main: xr.Dataset) -> tuple[Cell, ...]:
@@ -126,14 +210,14 @@ def _against_reference(inputs: Inputs, found: xr.Dataset) -> Filled | str:
                 rows.append(
                     [
                         Cell(inputs.columns[label].label, set_word(targets)),
-                        estimate(of, "difference", "low", "high"),
-                        *(Cell(p_value(float(of[p]))) for p in ("p", "p_max_t", "p_holm")),
+                        estimate(of, "difference", "joint_low", "joint_high"),
+                        *(Cell(p_value(float(of[p]))) for p in ("p_max_t", "p_holm", "p")),
                         Cell(rho(float(of["detectable"]))),
                     ]
                 )
     than = inputs.columns[reference].label
-    head = ["Predictor, targets", f"Δ mean ρ from {than}, interval alone",
-            "p alone", "p, corrected by max-T", "p, corrected by Holm",
+    head = ["Predictor, targets", f"Δ mean ρ from {than}",
+            "p, corrected by max-T", "p, corrected by Holm", "p alone",
             "Shows up in 4 of 5 studies from"]  # fmt: skip
     return Filled(head, rows)
 

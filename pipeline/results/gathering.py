@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pipeline.models.zoo import known_gmacs
 from pipeline.project.paths import PARAMS, SCORES
 from pipeline.study.records import is_asked, protocols_of
 from pipeline.results.costs import recorded_costs
@@ -78,6 +79,7 @@ def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
                     **{word: getattr(its, word) for word in MODEL_WORDS},
                     **{word: getattr(entry, word) or "" for word in DATASET_WORDS},
                     **costs(dataset, model),
+                    "gmacs": known_gmacs(its.architecture),
                 }
                 for score in record.scores:
                     details = json.dumps(score["details"], sort_keys=True)

@@ -69,6 +69,10 @@ SCORE_TABLE = (
     ScoreColumn("kind", "model", "objective: discriminative or generative"),
     ScoreColumn("parameters", "model size", "weights of the backbone", "weights", "number"),
     ScoreColumn("dimension", "model size", "features per image", "features", "number"),
+    ScoreColumn("gmacs", "model size", "multiply-adds of one image", "billions", "number"),
+    ScoreColumn(
+        "imagenet_top1", "model size", "top-1 on ImageNet, as others published it", "", "number"
+    ),
     ScoreColumn("role", "dataset", "of the data set in the study", "in_domain, out_of_domain"),
     ScoreColumn("cluster", "dataset", "data sets that count as one"),
     ScoreColumn("shift", "dataset", "how it differs from the models' training data"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import xarray as xr
 
 from pipeline.results.cube import cheap_predictors, comparable, headline_variants
 from pipeline.results.variant_table import variants_of
+from pipeline.statistics.advice import advices
 from pipeline.statistics.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
 from pipeline.statistics.panel import ASSUMED_TESTS
 from pipeline.statistics.weighted_tau import weighted_tau
 from pipeline.study import metrics
-from pipeline.study.column import column_name
+from pipeline.study.column import EACH_TARGET, Column, column_name
 from pipeline.study.protocol_list import reaches_all
 from pipeline.study.schema import Correlation
 
@@ -121,6 +123,16 @@ def predictor_summary(cube: xr.Dataset, correlations: xr.Dataset) -> list[dict[s
     return rows
 
 
+def columns_of(cube: xr.Dataset) -> dict[str, Column]:
+    """All columns of scores by their names."""
+    found = (
+        Column(variant, dataset)
+        for variant in variants_of(cube).values()
+        for dataset in [*map(str, cube["dataset"].values), EACH_TARGET]
+    )
+    return {column.name: column for column in found}
+
+
 def agreement(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, dict[str, float]]:
     """How well each cheap predictor ranks models by each protocol's headline.
 
@@ -144,12 +156,13 @@ def agreement(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, dict[str,
     return found
 
 
-def tracked(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
-    """The few numbers that ``dvc metrics`` tracks."""
+def tracked(
+    cube: xr.Dataset, correlations: xr.Dataset, statistics: Mapping[str, xr.Dataset]
+) -> dict[str, Any]:
+    """The few numbers, and statements, that ``dvc metrics`` tracks."""
     first = headline_variants(cube)
     of = metrics.metric_named(str(correlations.attrs["metric"]))
     value = comparable(cube, of.name)
-    best: dict[str, Any] = {}
     missing = 0
     for protocol, variant in first.items():
         scores = value.sel(variant=variant)
@@ -159,13 +172,6 @@ def tracked(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
         if "asked" in cube:
             gaps &= cube["asked"].sel(variant=variant, dataset=scores["dataset"]) == 1
         missing += int(gaps.sum())
-        mean = scores.mean("dataset", skipna=False)
-        if np.isfinite(mean).any():
-            winner = mean.idxmax("model", skipna=True)
-            best[protocol] = {
-                "best_model": str(winner.item()),
-                "mean_accuracy": round(float(mean.max()), 6),
-            }
     spearman: dict[str, Any] = {}
     for row in predictor_summary(cube, correlations):
         if row["coefficient"] == "spearman":
@@ -175,8 +181,10 @@ def tracked(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, Any]:
         "metric": of.goodness_of(of.name),
         "scores": int(np.isfinite(cube["value"]).sum()),
         "missing_cells": missing,
-        "best": best,
         "mean_out_of_domain_spearman": spearman,
+        "statements": {
+            advice.targets: advice.text for advice in advices(statistics, columns_of(cube))
+        },
         "mean_predictor_spearman": {
             name: {protocol: round(mean, 6) for protocol, mean in of_protocols.items()}
             for name, of_protocols in agreement(cube, correlations).items()

@@ -10,7 +10,8 @@ from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import Fidelity, fidelity
 from pipeline.statistics.image_noise import ImageColumn, image_noise
-from pipeline.statistics.model_pairs import PairTests, pair_tests
+from pipeline.statistics.model_pairs import pair_tests
+from pipeline.statistics.pair_tests import PairTests
 from pipeline.statistics.regret import (
     choice,
     crossed_regret,
@@ -26,12 +27,12 @@ Floats = NDArray[np.float64]
 
 _DEFINITION = (
     "means over targets as in `trust`. decision_accuracy: share of model pairs that the predictor "
-    "orders rightly, a tie counting half, among those whose target difference is significant "
-    "(max-T). top_half: Spearman ρ among the predictor's better half of the models. regret_naive: "
-    "best target score less that of the predictor's choice, too large by the luck of the best; "
-    "regret_crossed: the best is chosen on one half of the target's images and judged on the "
-    "other, too small; relative_…: divided by the mean of best less median. top1, top3: how often "
-    "the target's best model is the predictor's choice, or among its first three"
+    "orders rightly, a tie counting half, among those that differ on the target (see "
+    "model_pairs). top_half: Spearman ρ among the predictor's better half of the models. "
+    "regret_naive: best target score less that of the predictor's choice, too large by the luck "
+    "of the best; regret_crossed: the best is chosen on one half of the target's images and judged "
+    "on the other, too small; relative_…: divided by the mean of best less median. top1, top3: how "
+    "often the target's best model is the predictor's choice, or among its first three"
 )
 
 
@@ -46,14 +47,14 @@ def choosing(evidence: Evidence) -> xr.Dataset:
         "decision_accuracy", "decided_pairs", "top_half", "regret_crossed", "regret_naive",
         "best_less_median", "top1", "top3",
     )  # fmt: skip
-    models, alpha = np.array(evidence.models), 1 - evidence.settings.confidence
+    models = np.array(trusted.found.models)
     single = {name: np.full(found.pick.shape, np.nan) for name in names}
     for t, target in enumerate(found.targets):
         known = noise.columns.get(target.key), tests.get(target.key)
         for p in range(len(found.predictors)):
             proxy = found.scores[:, found.pick[p, t]]
             truth = found.scores[:, found.target_columns[t]]
-            for name, value in _judge(proxy, truth, models, alpha, *known).items():
+            for name, value in _judge(proxy, truth, models, *known).items():
                 single[name][p, t] = value
     counts, _ = found.counts(np.isfinite(single["regret_naive"]))
     table = {
@@ -101,7 +102,6 @@ def _judge(
     proxy: Floats,
     truth: Floats,
     models: NDArray[np.str_],
-    alpha: float,
     column: ImageColumn | None,
     tests: PairTests | None,
 ) -> dict[str, float]:
@@ -121,12 +121,14 @@ def _judge(
         place = [column.models.index(name) for name in names]
         result["regret_crossed"] = crossed_regret(chosen, column.halves[:, :, place])
     if tests is not None:
-        mine = proxy[np.isin(models, tests.models)]  # both in the study's order
-        first, second = (mine[side] for side in tests.pairs)
-        decided = tests.p_max_t < alpha
-        decided &= np.isfinite(first) & np.isfinite(second)
-        result["decided_pairs"] = float(decided.sum())
+        # Who is left out of headlines has outcomes, too: no value here, so no decided pair.
+        known = dict(zip(models.tolist(), proxy, strict=True))
+        mine = np.array([known.get(model, np.nan) for model in tests.models])
+        first, second = np.nonzero(tests.better)  # the first is better than the second
+        decided = np.isfinite(mine[first]) & np.isfinite(mine[second])
+        first, second = first[decided], second[decided]
+        result["decided_pairs"] = float(len(first))
         result["decision_accuracy"] = decision_accuracy(
-            first[decided], second[decided], tests.difference[decided]
+            mine[first], mine[second], tests.difference[first, second]
         )
     return result

@@ -14,20 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.statistics.fisher_z import least_errors, limits
+from pipeline.statistics.jackknife import MIN_GROUPS, Jackknife, deletion_groups, members_of
+
 MIN_MODELS = 4
 """Below this, coefficients are withheld."""
 
-MIN_FAMILIES = 5
-"""Below this, intervals are withheld."""
+MIN_FAMILIES = MIN_GROUPS
+"""Below this, intervals leave out single models, and are marked."""
 
 FEW_FAMILIES = 8
 """Below this, intervals are shown, but marked."""
-
-MOST_GROUPS = 100
-"""Of more families, several are left out together."""
-
-ALMOST_ONE = 1 - 1e-6
-"""Correlations are clipped here before their atanh is taken."""
 
 Floats = NDArray[np.float64]
 COEFFICIENTS = ("pearson", "pearson_logit", "spearman", "kendall")
@@ -45,6 +42,8 @@ class Correlations:
         Models with both scores.
     families : ndarray of shape (n_columns, n_columns), int
         Families among them.
+    over_models : ndarray of shape (n_columns, n_columns), bool
+        Where an interval leaves out single models, as families are too few.
     """
 
     value: Floats
@@ -52,6 +51,7 @@ class Correlations:
     high: Floats
     n: NDArray[np.int64]
     families: NDArray[np.int64]
+    over_models: NDArray[np.bool_]
 
 
 def correlate(
@@ -71,47 +71,56 @@ def correlate(
         E.g. 0.95.
     """
     present = np.isfinite(scores)
-    n = present.T.astype(np.int64) @ present
-    too_few = n < MIN_MODELS
-    value = _withhold(coefficients(scores, n_test), too_few)
-    counts = np.zeros_like(n)
-    for members in family_members(families):
-        counts += present[members].T.astype(int) @ present[members] > 0
-    groups = deletion_groups(families)
-    jackknife = Jackknife(value, confidence)
+    n = together(present)
+    value = np.where(n < MIN_MODELS, np.nan, coefficients(scores, n_test))
+    counts = families_together(present, families)
+    low, high = _interval(scores, value, families, counts, n_test, confidence)
+    over_models = (counts < MIN_FAMILIES) & (n >= MIN_GROUPS)
+    if over_models.any():
+        models = np.arange(len(scores)).astype(np.str_)
+        ends = _interval(scores, value, models, n, n_test, confidence)
+        low, high = (
+            np.where(over_models, of_models, of_families)
+            for of_models, of_families in zip(ends, (low, high), strict=True)
+        )
+    return Correlations(value, low, high, n, counts, over_models)
+
+
+def together(present: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many models have both scores, shape (n_columns, n_columns)."""
+    # Products of floats are many times faster than those of whole numbers, and exact.
+    shared = present.T.astype(np.float64) @ present
+    return shared.astype(np.int64)
+
+
+def families_together(present: NDArray[np.bool_], families: NDArray[np.str_]) -> NDArray[np.int64]:
+    """How many families have a model with both scores, shape (n_columns, n_columns)."""
+    count = np.zeros((present.shape[1],) * 2, np.int64)
+    for members in members_of(families):
+        count += together(present[members]) > 0
+    return count
+
+
+def _interval(
+    scores: Floats,
+    value: Floats,
+    units: NDArray[np.str_],
+    counts: NDArray[np.int64],
+    n_test: Floats,
+    confidence: float,
+) -> tuple[Floats, Floats]:
+    """Delete-one-unit intervals; NaN where a pair of columns has fewer than five units."""
+    present = np.isfinite(scores)
+    n = together(present)
+    groups = deletion_groups(units)
+    jackknife = Jackknife(value, confidence, limits(n))
     for members, without in zip(groups, leave_one_family_out(scores, groups, n_test), strict=True):
-        used = present[members].T.astype(int) @ present[members] > 0
-        jackknife.leave_out(without, used)
-    low, high = (_withhold(v, counts < MIN_FAMILIES) for v in jackknife.interval())
-    return Correlations(value, low, high, n, counts)
-
-
-def family_members(families: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """Which models belong to each family, families in alphabetical order.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_families, n_models)
-    """
-    names = sorted(set(families.tolist()))
-    return np.array([[f == name for f in families] for name in names])
-
-
-def deletion_groups(families: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """Which models are left out together: a family, or of more than 100 families a hundredth.
-
-    Groups of whole families serve a jackknife as well as families do, once there are many (Kott
-    2001, "The delete-a-group jackknife"); a thousand families then cost no more than a hundred.
-
-    Returns
-    -------
-    ndarray of bool, shape (n_groups, n_models)
-    """
-    members = family_members(families)
-    if len(members) <= MOST_GROUPS:
-        return members
-    order = np.random.default_rng(0).permutation(len(members))  # names may tell of likeness
-    return np.stack([members[order[g::MOST_GROUPS]].any(axis=0) for g in range(MOST_GROUPS)])
+        gone = together(present[members])
+        jackknife.leave_out(without, gone > 0, limits(n - gone))
+    at = limits(n)
+    ends = jackknife.interval(least_errors(np.clip(value, -at, at), n, counts))
+    low, high = (np.where(counts < MIN_GROUPS, np.nan, end) for end in ends)
+    return low, high
 
 
 def leave_one_family_out(
@@ -156,71 +165,10 @@ def logits(scores: Floats, n_test: Floats) -> Floats:
     return np.log((hits + 0.5) / (n_test - hits + 0.5))
 
 
-class Jackknife:
-    """Delete-one-group jackknife on the atanh scale, Student's t with G - 1 degrees of freedom.
-
-    Keeps two sums, not the groups' values: memory does not grow with the number of groups.
-
-    Parameters
-    ----------
-    value : ndarray of shape (...)
-        Correlations over all groups.
-    confidence : float
-
-    References
-    ----------
-    Efron & Stein 1981, "The jackknife estimate of variance"; the coverage of this interval under
-    family dependence was simulated for this project (docs/statistics.md).
-    """
-
-    def __init__(self, value: Floats, confidence: float) -> None:
-        self._z = _arctanh(value)
-        self._confidence = confidence
-        self._groups = np.zeros(value.shape, dtype=np.int64)
-        self._sum = np.zeros(value.shape)
-        self._squares = np.zeros(value.shape)
-
-    def leave_out(self, without: Floats, used: NDArray[np.bool_] | bool = True) -> None:
-        """Count one more group.
-
-        Parameters
-        ----------
-        without : ndarray of shape (...)
-            The same correlations without this group.
-        used : ndarray of bool, broadcast against `without`
-            Where the group took part at all; elsewhere it is not counted.
-        """
-        # Differences from the whole are small, so that sums of squares lose no digits; a NaN of a
-        # group that counts stays one, rightly.
-        step = np.where(used, _arctanh(without) - self._z, 0.0)
-        self._groups += used
-        self._sum += step
-        self._squares += np.square(step)
-
-    def interval(self) -> tuple[Floats, Floats]:
-        """Lower and upper ends; NaN below two groups."""
-        groups = self._groups
-        with np.errstate(invalid="ignore", divide="ignore"):
-            spread = np.maximum(self._squares - np.square(self._sum) / groups, 0)
-            error = np.sqrt((groups - 1) / groups * spread)
-            quantile = stats.t.ppf(0.5 + self._confidence / 2, np.maximum(groups - 1, 1))
-            half = np.where(groups < 2, np.nan, quantile * error)
-            return np.tanh(self._z - half), np.tanh(self._z + half)
-
-
-def _arctanh(values: Floats) -> Floats:
-    z: Floats = np.arctanh(np.clip(values, -ALMOST_ONE, ALMOST_ONE))
-    return z
-
-
 def _products(scores: Floats, n_test: Floats) -> tuple[Floats, Floats, Floats]:
     """The coefficients that are products of standardised columns."""
     logit = logits(scores, n_test)
     return _pearson(scores), _pearson(logit), _spearman(scores)
-
-
-def _withhold(values: Floats, where: NDArray[np.bool_]) -> Floats:
-    return np.where(where, np.nan, values)
 
 
 def _pearson(scores: Floats) -> Floats:

@@ -28,6 +28,10 @@ class Differences:
     Attributes
     ----------
     value, low, high : ndarray
+        The interval of this difference alone.
+    joint_low, joint_high : ndarray
+        An interval that holds for all that are tested together, as `p_max_t` does: it leaves out 0
+        where that is small.
     p : ndarray
         Of no difference, this one alone.
     p_max_t, p_holm : ndarray
@@ -40,10 +44,18 @@ class Differences:
     value: Floats
     low: Floats
     high: Floats
+    joint_low: Floats
+    joint_high: Floats
     p: Floats
     p_max_t: Floats
     p_holm: Floats
     detectable: Floats
+
+
+def untested(value: Floats) -> Differences:
+    """Differences of which nothing else can be said."""
+    nothing = np.full(len(value), np.nan)
+    return Differences(value, *[nothing] * 8)
 
 
 def judged_together(value: Floats, redraws: list[Floats], confidence: float) -> Differences:
@@ -74,6 +86,9 @@ def judged_together(value: Floats, redraws: list[Floats], confidence: float) -> 
     ends = {
         name: np.stack([getattr(part, name) for part in parts])[widest, every]
         for name in ("low", "high")
+    } | {
+        "joint_low": np.min([part.joint_low for part in parts], axis=0),
+        "joint_high": np.max([part.joint_high for part in parts], axis=0),
     }
     worst = {
         name: np.max([getattr(part, name) for part in parts], axis=0)
@@ -105,6 +120,8 @@ def _judged(value: Floats, draws: Floats, confidence: float) -> Differences:
         value=value,
         low=low,
         high=high,
+        joint_low=value - critical * error,
+        joint_high=value + critical * error,
         p=p,
         p_max_t=corrected,
         p_holm=holm(p),

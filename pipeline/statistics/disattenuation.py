@@ -13,13 +13,15 @@ from pipeline.statistics.correlation import (
     COEFFICIENTS,
     MIN_FAMILIES,
     MIN_MODELS,
-    Jackknife,
     by_pattern,
     correlate,
-    family_members,
+    families_together,
+    together,
 )
 from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.fisher_z import ALMOST_ONE, least_r_error
 from pipeline.statistics.image_noise import ImageNoise, image_noise, no_outcomes
+from pipeline.statistics.jackknife import Jackknife, members_of
 from pipeline.statistics.withheld import withheld
 from pipeline.study.column import column_name
 
@@ -140,14 +142,14 @@ def disattenuated_interval(
     -------
     low, high : ndarray of shape (n_columns, n_columns)
     """
-    jackknife = Jackknife(disattenuate(noisy)[0], confidence)
+    jackknife = Jackknife(disattenuate(noisy)[0], confidence, ALMOST_ONE)
     present = np.isfinite(noisy.scores)
-    counts = np.zeros((noisy.scores.shape[1],) * 2, np.int64)
-    for members in family_members(families):
-        used = present[members].T.astype(int) @ present[members] > 0
-        counts += used
+    counts = families_together(present, families)
+    for members in members_of(families):
+        used = together(present[members]) > 0
         jackknife.leave_out(disattenuate(noisy.without(members))[0], used)
-    low, high = (np.where(counts < MIN_FAMILIES, np.nan, v) for v in jackknife.interval())
+    ends = jackknife.interval(least_r_error(together(present)))
+    low, high = (np.where(counts < MIN_FAMILIES, np.nan, end) for end in ends)
     return low, high
 
 

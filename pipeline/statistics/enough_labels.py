@@ -12,18 +12,18 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.withheld import withheld
 from pipeline.study.linear import LINEAR
 
-NUMBERS = ("labels", "p_best", "regret", "regret_high", "models", "draws")
+NUMBERS = ("labels", "regret", "regret_high", "p_best", "models", "draws")
 
 
 def enough_labels(evidence: Evidence) -> xr.Dataset:
-    """Probability of choosing the best model by one draw of labels, and what a wrong choice costs.
+    """What choosing a model by one draw of labels costs, and how often it is the best one.
 
     Returns
     -------
     Dataset
-        Dimensions head, dataset and budget; variables labels (a class), p_best, regret (mean loss
-        in accuracy against the best model with all labels), regret_high (its 95th percentile over
-        draws), models and draws.
+        Dimensions head, dataset and budget; variables labels (a class), regret (mean loss in
+        accuracy against the best model with all labels), regret_high (its 95th percentile over
+        draws), p_best (how often it is the best model, even if by one image), models and draws.
     """
     definition = (
         "choosing the model with the highest few-shot score, by one draw of the labels on all test "
@@ -43,7 +43,7 @@ def enough_labels(evidence: Evidence) -> xr.Dataset:
         if not drawn.any() or models.sum() < 2:
             continue
         best, regret = choices(scores[models][:, drawn].T, of_all[models])
-        told = (found.labels[d, b], best.mean(), regret.mean(), np.quantile(regret, 0.95),
+        told = (found.labels[d, b], regret.mean(), np.quantile(regret, 0.95), best.mean(),
                 models.sum(), drawn.sum())  # fmt: skip
         for name, value in zip(NUMBERS, told, strict=True):
             values[name][h, d, b] = value

@@ -112,6 +112,10 @@ class Evidence:
         Reading costs time and memory: a statistic asks for what it needs, and keeps nothing.
     read_draws : callable
         From a few-shot variant and a data set to its scores by draw; cheap.
+    untrained : frozenset of str
+        Models whose weights are an initialisation, by params.yaml. The cube's words may name more.
+    margin : float
+        By how much a model may lie behind the best and still be as good, as a share.
     """
 
     cube: xr.Dataset
@@ -119,6 +123,8 @@ class Evidence:
     tests: Mapping[str, ValSplit]
     read_hits: Callable[[str, str], Hits]
     read_draws: Callable[[str, str], Draws] = field(default=_no_draws)
+    untrained: frozenset[str] = frozenset()
+    margin: float = 0.01
 
     @property
     def headline(self) -> Mapping[str, str]:
@@ -168,7 +174,11 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
             return _no_draws(variant, dataset)
         return _draws(study, current, variants[variant], dataset)
 
-    return Evidence(cube, study.correlation, tests, read_hits, read_draws)
+    untrained = frozenset(n for n, m in study.models.items() if m.weights.startswith("random("))
+    margin = study.report.margin / 100
+    return Evidence(
+        cube, study.correlation, tests, read_hits, read_draws, untrained=untrained, margin=margin
+    )
 
 
 def _val_split(index: Index) -> ValSplit:

@@ -6,8 +6,11 @@ same models and targets, and other targets than these.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +20,25 @@ from pipeline.statistics.correlation import (
     MIN_FAMILIES,
     MIN_MODELS,
     coefficients,
-    deletion_groups,
-    family_members,
+    families_together,
     leave_one_family_out,
+    together,
 )
 from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.jackknife import deletion_groups
 from pipeline.statistics.predictions import Predictions, predictions, trusted_predictors
+from pipeline.statistics.rank_correlation import spearman
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.resampling import (
     REPLICATES,
     family_weights,
     model_weights,
     resampled_correlations,
+    resampled_pairs,
 )
 
 Floats = NDArray[np.float64]
+Numbers = TypeVar("Numbers", NDArray[np.float64], NDArray[np.int64])
 
 MIN_CLUSTERS = 6
 """Below this, nothing is said about new targets."""
@@ -49,40 +56,58 @@ def observed(found: Predictions) -> Floats:
     return np.where(models_of(found) < MIN_MODELS, np.nan, values)
 
 
-def picked(values: Floats, found: Predictions) -> Floats:
+def observed_spearman(found: Predictions) -> Floats:
+    """Spearman's ρ of every row of `pick` with every target; NaN below 4 models."""
+    columns, place = np.unique(found.pick, return_inverse=True)
+    rho, _ = spearman(found.scores[:, columns], found.scores[:, found.target_columns])
+    values: Floats = rho[place.reshape(found.pick.shape), np.arange(found.pick.shape[1])]
+    return values
+
+
+def picked(values: Numbers, found: Predictions) -> Numbers:
     """Of a table of all columns (last two axes), each predictor's entry for each target."""
     return values[..., found.pick, found.target_columns]
 
 
 def models_of(found: Predictions) -> NDArray[np.int64]:
     """Models with both scores, shape (n_predictors, n_targets)."""
-    present = np.isfinite(found.scores)
-    together = present.T.astype(np.int64) @ present
-    return together[found.pick, found.target_columns]
+    return picked(together(np.isfinite(found.scores)), found)
 
 
 def families_of(found: Predictions, families: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Families with both scores of any of a predictor's pairs, shape (n_predictors,)."""
-    present = np.isfinite(found.scores)
-    count = np.zeros(len(found.predictors), np.int64)
-    for mine in family_members(families):
-        together = present[mine].T.astype(np.int64) @ present[mine]
-        count += (together[found.pick, found.target_columns] > 0).any(axis=1)
-    return count
+    """Families with both scores, shape (n_predictors, n_targets)."""
+    return picked(families_together(np.isfinite(found.scores), families), found)
 
 
-def without_families(
-    found: Predictions, families: NDArray[np.str_]
-) -> list[tuple[NDArray[np.bool_], Floats]]:
-    """For each family (group, of many): the pairs it takes part in, and `observed` without it."""
-    members = deletion_groups(families)
-    present = np.isfinite(found.scores)
+@dataclass(frozen=True)
+class Deletion:
+    """What is left without one family (of many, a group of them), or without one model.
+
+    Attributes
+    ----------
+    used : ndarray of bool, shape (n_predictors, n_targets)
+        The pairs that it takes part in.
+    values : ndarray of shape (n_coefficients, n_predictors, n_targets)
+        `observed` without it.
+    n : ndarray of shape (n_predictors, n_targets)
+        Models that are left.
+    """
+
+    used: NDArray[np.bool_]
+    values: Floats
+    n: NDArray[np.int64]
+
+
+def without_each(found: Predictions, units: NDArray[np.str_]) -> list[Deletion]:
+    """What is left without each unit in turn."""
+    groups = deletion_groups(units)
+    present, n = np.isfinite(found.scores), models_of(found)
     result = []
-    for mine, values in zip(
-        members, leave_one_family_out(found.scores, members, found.n_test), strict=True
+    for members, values in zip(
+        groups, leave_one_family_out(found.scores, groups, found.n_test), strict=True
     ):
-        together = present[mine].T.astype(np.int64) @ present[mine]
-        result.append((together[found.pick, found.target_columns] > 0, picked(values, found)))
+        gone = picked(together(present[members]), found)
+        result.append(Deletion(gone > 0, picked(values, found), n - gone))
     return result
 
 
@@ -110,7 +135,13 @@ class Redraws:
         return [self.models] if self.families is None else [self.models, self.families]
 
 
-def redraw(found: Predictions, families: NDArray[np.str_], replicates: int = REPLICATES) -> Redraws:
+def redraw(
+    found: Predictions,
+    families: NDArray[np.str_],
+    replicates: int = 0,
+    *,
+    new: bool = True,
+) -> Redraws:
     """Redraw models, families and clusters of targets.
 
     Parameters
@@ -118,45 +149,68 @@ def redraw(found: Predictions, families: NDArray[np.str_], replicates: int = REP
     found : Predictions
     families : ndarray of shape (n_models,)
     replicates : int
+        `REPLICATES`, if not given.
+    new : bool
+        Whether clusters of targets are redrawn, too, where there are enough.
 
     Notes
     -----
     Families and clusters are drawn independently of each other (Owen 2007, "The pigeonhole
     bootstrap"), which is somewhat too wide rather than too narrow.
     """
+    replicates = replicates or REPLICATES
     rng = np.random.default_rng(0)
     by_model = model_weights(len(families), replicates, rng)
     by_family = family_weights(families, replicates, rng)
     clusters = len(found.cluster_names)
     other = rng.multinomial(clusters, np.full(clusters, 1 / clusters), replicates).astype(float)
-    of_clusters = [np.ones_like(other), *([other] if clusters >= MIN_CLUSTERS else [])]
+    of_clusters = [np.ones_like(other), *([other] if new and clusters >= MIN_CLUSTERS else [])]
     if len(set(families.tolist())) < MIN_FAMILIES:
-        models, *new = _means(found, by_model, of_clusters)
-        return Redraws(models, None, new[0] if new else None)
+        models, *of_new = _means(found, by_model, of_clusters)
+        return Redraws(models, None, of_new[0] if of_new else None)
     with ThreadPoolExecutor(1) as pool:  # NumPy computes without Python's lock
         of_models = pool.submit(_means, found, by_model, of_clusters[:1])
-        of_families, *new = _means(found, by_family, of_clusters)
+        of_families, *of_new = _means(found, by_family, of_clusters)
         [models] = of_models.result()
-    return Redraws(models, of_families, new[0] if new else None)
+    return Redraws(models, of_families, of_new[0] if of_new else None)
 
 
 def _means(found: Predictions, weights: Floats, of_clusters: list[Floats]) -> list[Floats]:
     """Mean ρ by protocol in each redraw, for each way to weigh the clusters in it."""
-    columns = np.unique(found.pick)
-    place = np.searchsorted(columns, found.pick)
-    x, y = found.scores[:, columns], found.scores[:, found.target_columns]
     withheld = models_of(found) < MIN_MODELS
-    shape = (len(weights), len(found.predictors), len(found.protocols))
+    shape = (len(weights), len(found.pick), len(found.protocols))
     results = [np.empty(shape) for _ in of_clusters]
-    for block, every in resampled_correlations(x, y, weights, "spearman"):
-        values = every[:, place, np.arange(y.shape[1])]
-        means = found.by_cluster(np.where(withheld, np.nan, values))
+    for rows, block, values in _redrawn(found, weights):
+        means = found.by_cluster(np.where(withheld[rows], np.nan, values))
         known, means = np.isfinite(means), np.nan_to_num(means)
         for result, drawn in zip(results, of_clusters, strict=True):
             times = np.where(known, drawn[block][:, np.newaxis, np.newaxis], 0.0)
             with np.errstate(invalid="ignore", divide="ignore"):
-                result[block] = (means * times).sum(axis=-1) / times.sum(axis=-1)
+                result[block, rows] = (means * times).sum(axis=-1) / times.sum(axis=-1)
     return results
+
+
+def _redrawn(
+    found: Predictions, weights: Floats
+) -> Iterator[tuple[NDArray[np.intp], slice, Floats]]:
+    """Some rows, some redraws, and their ρ, shape (n_some_redraws, n_some_rows, n_targets)."""
+    y = found.scores[:, found.target_columns]
+    varies = (found.pick != found.pick[:, :1]).any(axis=1)
+    rows = np.flatnonzero(~varies)  # one column for all targets
+    if rows.size:
+        columns, place = np.unique(found.pick[rows, 0], return_inverse=True)
+        x = found.scores[:, columns]
+        for block, every in resampled_correlations(x, y, weights, "spearman"):
+            yield rows, block, every[:, place.ravel()]
+    rows = np.flatnonzero(varies)
+    if rows.size:
+        columns, place = np.unique(found.pick[rows], return_inverse=True)
+        targets = np.broadcast_to(np.arange(y.shape[1]), (len(rows), y.shape[1]))
+        every_pair = np.stack([place.ravel(), targets.ravel()], axis=1)
+        pairs, of = np.unique(every_pair, axis=0, return_inverse=True)
+        of = of.reshape(targets.shape)
+        for block, values in resampled_pairs(found.scores[:, columns], y, pairs, weights):
+            yield rows, block, values[:, of]
 
 
 @dataclass(frozen=True)
@@ -167,14 +221,17 @@ class Fidelity:
     ----------
     found : Predictions
     observed : ndarray of shape (n_coefficients, n_predictors, n_targets)
-    redraws : Redraws
     families : ndarray of shape (n_models,)
     """
 
     found: Predictions
     observed: Floats
-    redraws: Redraws
     families: NDArray[np.str_]
+
+    @cached_property
+    def redraws(self) -> Redraws:
+        """Made for who asks first: they cost more than all else."""
+        return redraw(self.found, self.families)
 
     @property
     def spearman(self) -> Floats:
@@ -195,5 +252,10 @@ def measure_fidelity(evidence: Evidence, found: Predictions) -> Fidelity | str:
     values = observed(found)
     if not np.isfinite(values).any():
         return f"no predictor shares {MIN_MODELS} models with a target, or their scores do not vary"
-    families = evidence.cube["family"].values.astype(np.str_)
-    return Fidelity(found, values, redraw(found, families), families)
+    return Fidelity(found, values, families_in(evidence, found))
+
+
+def families_in(evidence: Evidence, found: Predictions) -> NDArray[np.str_]:
+    """The family of each model, shape (n_models,)."""
+    words = evidence.cube["family"].sel(model=list(found.models))
+    return words.values.astype(np.str_)

@@ -15,12 +15,14 @@ from pipeline.statistics.correlation import (
     MIN_FAMILIES,
     MIN_MODELS,
     Correlations,
-    Jackknife,
     correlate,
-    family_members,
+    families_together,
     logits,
+    together,
 )
 from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.fisher_z import least_errors, limits
+from pipeline.statistics.jackknife import Jackknife, members_of
 from pipeline.statistics.panel import ASSUMED_TESTS
 from pipeline.statistics.permutation import MANY, PERMUTATIONS, permutation_p
 from pipeline.statistics.resampling import (
@@ -84,8 +86,9 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
     table["smallest_p"][spearman] = np.where(enough, smallest, np.nan)
     table["n"] = np.broadcast_to(found.n, shape).astype(float)
     table["families"] = np.broadcast_to(found.families, shape).astype(float)
-    few = (found.families >= MIN_FAMILIES) & (found.families < FEW_FAMILIES)
+    few = found.families < FEW_FAMILIES
     table["few_families"] = np.where(np.isnan(table["low"]), np.nan, few.astype(float))
+    table["over_models"] = np.where(np.isnan(table["low"]), np.nan, found.over_models.astype(float))
     return xr.Dataset(
         {name: (_DIMS, numbers) for name, numbers in table.items()},
         coords={"coefficient": list(ALL_COEFFICIENTS), "predictor": names, "target": names},
@@ -93,7 +96,9 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
             "definition": _DEFINITION + ", by each protocol's headline variant",
             "source": "Vigna 2015 for weighted τ; Efron & Stein 1981; Phipson & Smyth 2010",
             "interval": f"{settings.confidence:.0%} delete-one-family jackknife on the atanh "
-            f"scale, t with G-1 degrees of freedom; few_families: 1 below {FEW_FAMILIES}. "
+            f"scale, t with G-1 degrees of freedom; few_families: 1 below {FEW_FAMILIES}; "
+            f"over_models: 1 below {MIN_FAMILIES}, where single models are left out instead, which "
+            "is silent about other families. "
             "Beside it, as a check that is too narrow, percentiles over "
             f"{REPLICATES:,} redraws of families",
             "p_zero": f"of no Spearman correlation within backbones, {PERMUTATIONS:,} permutations "
@@ -101,7 +106,7 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
             f"models. smallest_p: none can be smaller. Above {MANY} models normal, with the "
             "permutations' variance",
             "withheld": f"coefficients below {MIN_MODELS} models or of constant scores; intervals "
-            f"below {MIN_FAMILIES} families; above {MOST_MODELS} models, the check and intervals "
+            f"below {MIN_FAMILIES} models; above {MOST_MODELS} models, the check and intervals "
             "of weighted τ",
         },
     )
@@ -114,19 +119,39 @@ def _with_weighted_tau(
     value = np.where(found.n < MIN_MODELS, np.nan, weighted_tau(columns))
     low, high = np.full_like(value, np.nan), np.full_like(value, np.nan)
     if len(columns) <= MOST_MODELS:
-        jackknife = Jackknife(value, confidence)
-        present = np.isfinite(columns)
-        for members in family_members(families):
-            used = present[members].T.astype(int) @ present[members] > 0
-            jackknife.leave_out(weighted_tau(columns[~members]), used)
-        low, high = (
-            np.where(found.families < MIN_FAMILIES, np.nan, end) for end in jackknife.interval()
-        )
+        low, high = _tau_interval(columns, value, families, found.families, confidence)
+        if found.over_models.any():
+            models = np.arange(len(columns)).astype(np.str_)
+            ends = _tau_interval(columns, value, models, found.n, confidence)
+            low, high = (
+                np.where(found.over_models, of_models, of_families)
+                for of_models, of_families in zip(ends, (low, high), strict=True)
+            )
     return (
         np.concatenate([found.value, value[np.newaxis]]),
         np.concatenate([found.low, low[np.newaxis]]),
         np.concatenate([found.high, high[np.newaxis]]),
     )
+
+
+def _tau_interval(
+    columns: Floats,
+    value: Floats,
+    units: NDArray[np.str_],
+    counts: NDArray[np.int64],
+    confidence: float,
+) -> tuple[Floats, Floats]:
+    """Of weighted τ, with the clip and the least error of Kendall's."""
+    present = np.isfinite(columns)
+    n, kendall = together(present), COEFFICIENTS.index("kendall")
+    at = limits(n)
+    jackknife = Jackknife(value, confidence, at[kendall])
+    for members in members_of(units):
+        gone = together(present[members])
+        jackknife.leave_out(weighted_tau(columns[~members]), gone > 0, limits(n - gone)[kendall])
+    least = least_errors(np.clip(value, -at, at), n, counts)[kendall]
+    low, high = (np.where(counts < MIN_FAMILIES, np.nan, end) for end in jackknife.interval(least))
+    return low, high
 
 
 def _cluster_check(
@@ -136,9 +161,8 @@ def _cluster_check(
     shape = (len(ALL_COEFFICIENTS), columns.shape[1], columns.shape[1])
     low, high = np.full(shape, np.nan), np.full(shape, np.nan)
     present = np.isfinite(columns)
-    members = family_members(families)
-    counts = sum(present[m].T.astype(int) @ present[m] > 0 for m in members)
-    enough = (counts >= MIN_FAMILIES) & (present.T.astype(int) @ present >= MIN_MODELS)
+    counts = families_together(present, families)
+    enough = (counts >= MIN_FAMILIES) & (together(present) >= MIN_MODELS)
     if len(columns) <= MOST_MODELS and enough.any():
         weights = family_weights(families, REPLICATES, np.random.default_rng(0))
         logit = logits(columns, n_test)

@@ -28,11 +28,17 @@ SPLITS = 20
 """Random halvings of each data set's test images."""
 
 
+MOST_COUNTED = 200
+"""Models up to which shares of draws are compared image by image: one pass for each pair."""
+
+
 def no_outcomes(evidence: Evidence) -> str:
     """Why there is no `image_noise`."""
     metric = metrics.metric_named(evidence.settings.metric)
     if metric.mean_of_hits is None:
         return f"{metric.label} is not a mean over images: their outcomes do not tell its noise"
+    if any(len(test.labels) == 1 for test in evidence.tests.values()):
+        return "one test image says nothing about chance, and no other data set has outcomes"
     return "no protocol has stored per-image outcomes"
 
 
@@ -50,8 +56,10 @@ class ImageColumn:
     covariance : ndarray of shape (n_models, n_models)
         Of the scores, over draws of test images.
     wins : ndarray of shape (n_models, n_models) or None
-        Images that the row's model has right and the column's has not; None where an outcome is
-        a share of several draws, or images weigh differently.
+        Images on which the row's model does better than the column's; None of shares of several
+        draws beyond `MOST_COUNTED` models.
+    hits : bool
+        Whether each image is right or wrong and all weigh the same.
     halves : ndarray of shape (2, SPLITS, n_models)
         Scores on either half of the images, for each random halving.
     units : ndarray of shape (n_models, n_images) or None
@@ -66,6 +74,7 @@ class ImageColumn:
     scores: Floats
     covariance: Floats
     wins: Floats | None
+    hits: bool
     halves: Floats
     units: NDArray[np.float32] | None
     strata: NDArray[np.int64]
@@ -188,19 +197,28 @@ def measure(
         residuals[:, judged] = spread
     units = outcomes * weights
     half = halving[:, judged]
-    single = not per_class and bool(((outcomes == 0) | (outcomes == 1)).all())
+    binary = bool(((outcomes == 0) | (outcomes == 1)).all())
     column = ImageColumn(
         models=hits.models,
         images=int(judged.sum()),
         scores=means.mean(axis=1),
         covariance=(residuals @ residuals.T).astype(np.float64),
-        wins=(outcomes @ (1 - outcomes).T).astype(np.float64) if single else None,
+        wins=_wins(outcomes, binary=binary),
+        hits=binary and not per_class,
         halves=np.stack([_score_on(units, weights, side) for side in (half, ~half)]),
         units=units if len(labels) <= EXACT_UP_TO else None,
         strata=strata,
         sample=sample,
     )
     return column, residuals
+
+
+def _wins(outcomes: NDArray[np.float32], *, binary: bool) -> Floats | None:
+    if binary:
+        return (outcomes @ (1 - outcomes).T).astype(np.float64)
+    if len(outcomes) > MOST_COUNTED:
+        return None
+    return np.array([(row > outcomes).sum(axis=1) for row in outcomes], np.float64)
 
 
 def _halvings(images: int, rng: np.random.Generator) -> NDArray[np.bool_]:

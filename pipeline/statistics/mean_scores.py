@@ -1,4 +1,4 @@
-"""Mean scores over data sets, compared image by image: who can't be told apart from the best.
+"""Mean scores over data sets, compared image by image: who is within chance of the best.
 
 The mean of a model over k data sets is Σ s_d / k; its error, and that of the difference of two
 models, follows from the paired per-image outcomes. Data sets that hold the same images (the same
@@ -7,7 +7,7 @@ pictures, rotated or blurred) share their noise, which is counted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
@@ -17,8 +17,18 @@ from scipy import stats
 from pipeline.results.cube import comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_draws import normal_draws
-from pipeline.statistics.image_noise import ImageNoise, image_noise, no_outcomes
-from pipeline.statistics.rank_sets import confidence_set
+from pipeline.statistics.image_noise import ImageColumn, ImageNoise, image_noise, no_outcomes
+from pipeline.statistics.model_pairs import (
+    CORRECTED,
+    DRAWS,
+    MOST_MODELS,
+    pair_table,
+    pair_tests,
+    paired,
+)
+from pipeline.statistics.pair_tests import Paired, PairTests, compare_pairs
+from pipeline.statistics.remembered import remembered
+from pipeline.statistics.standing import STANDING, standing, standing_attributes
 from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
@@ -26,63 +36,42 @@ Floats = NDArray[np.float64]
 ALL, OUTSIDE = "all", "out_of_domain"
 SCOPES = (ALL, OUTSIDE)
 
-DRAWS = 10_000
-"""Of the models' means, for the model confidence set."""
-
 DIMS = ("protocol", "scope", "model")
-NUMBERS = ("mean", "low", "high", "behind", "behind_low", "behind_high", "p_best", "datasets")
+NUMBERS = ("mean", "low", "high", *STANDING, "datasets")
 DEFINITION = (
     "mean score over data sets, each with equal weight, by each protocol's headline variant, of "
     "models with per-image outcomes on all of them. behind: the best model's mean less this one's"
 )
 
 
-@dataclass(frozen=True)
-class Means:
-    """Means over data sets of some models.
-
-    Attributes
-    ----------
-    models : tuple of str
-        Those with outcomes on every one of the data sets.
-    value : ndarray of shape (n_models,)
-    covariance : ndarray of shape (n_models, n_models)
-        Over draws of test images.
-    """
-
-    models: tuple[str, ...]
-    value: Floats
-    covariance: Floats
-
-
 def mean_scores(evidence: Evidence) -> xr.Dataset:
-    """Means over data sets, and which models can't be told apart from the best.
+    """Means over data sets, who is within chance of the best, and what the tie costs.
 
     Returns
     -------
     Dataset
         Dimensions protocol, scope (`ALL` data sets, or those out of domain) and model; variables of
-        `NUMBERS`: mean with low and high (over test images), behind with behind_low and behind_high
-        (for all pairs of models at once), p_best (of the model confidence set), and datasets (how
-        many the mean is over). NaN for a model that lacks a data set.
+        `NUMBERS`: mean with low and high (over test images, of that model alone), those of
+        `STANDING` (NaN where only one model is left), and datasets (how many the mean is over). NaN
+        for a model that lacks a data set.
     """
-    noise = image_noise(evidence)
-    if not noise.columns:
+    if not image_noise(evidence).columns:
         return withheld(DEFINITION, no_outcomes(evidence))
     shape = (len(evidence.headline), len(SCOPES), len(evidence.models))
     values = {name: np.full(shape, np.nan) for name in NUMBERS}
-    scored = comparable(evidence.cube, evidence.settings.metric).notnull().any("model")
-    for p, variant in enumerate(evidence.headline.values()):
-        for s, role in enumerate((None, OUTSIDE)):
-            datasets = [
-                d for d in evidence.datasets(role) if scored.sel(variant=variant, dataset=d)
-            ]
-            found = means_of(noise, variant, datasets)
+    tests = mean_tests(evidence)
+    for p, protocol in enumerate(evidence.headline):
+        for s, scope in enumerate(SCOPES):
+            datasets = _scored(evidence, protocol, scope)
+            found = means_of(image_noise(evidence), evidence.headline[protocol], datasets)
             if found is None or not found.models:
                 continue
             places = [evidence.models.index(name) for name in found.models]
-            for name, numbers in _compared(found, evidence.settings.confidence).items():
-                values[name][p, s, places] = numbers
+            numbers = _alone(found, evidence.settings.confidence)
+            if (protocol, scope) in tests:
+                numbers |= standing(tests[protocol, scope], evidence.margin)
+            for name, of in numbers.items():
+                values[name][p, s, places] = of
             values["datasets"][p, s, places] = len(datasets)
     return xr.Dataset(
         {name: (DIMS, numbers) for name, numbers in values.items()},
@@ -90,23 +79,88 @@ def mean_scores(evidence: Evidence) -> xr.Dataset:
         | {"model": evidence.models},
         attrs={
             "definition": DEFINITION,
-            "interval": f"{evidence.settings.confidence:.0%}, normal, over draws of the test "
-            "images; of differences for all pairs of models at once (Bonferroni)",
-            "p_best": "models with p above 1 - confidence can't be told apart from the best (model "
-            "confidence set, T_max); not transitive",
-            "source": "Hansen, Lunde & Nason 2011",
+            **standing_attributes(evidence),
             "withheld": "models that lack a data set; protocols with a data set that has scores "
             "without per-image outcomes; intervals of scores without any variation",
         },
     )
 
 
-def means_of(noise: ImageNoise, variant: str, datasets: list[str]) -> Means | None:
+def mean_pairs(evidence: Evidence) -> xr.Dataset:
+    """Differences between all pairs of models by their means, as `model_pairs` of a data set."""
+    definition = (
+        "mean score of `model` less that of `rival`, as in mean_scores, each pair once in the "
+        "study's order. p: normal, by the models' covariance over test images; exact McNemar on "
+        f"a single data set. {CORRECTED}. p_bh: for exploration"
+    )
+    tests = {
+        name: found for name, found in mean_tests(evidence).items()
+        if len(found.models) <= MOST_MODELS
+    }  # fmt: skip
+    if not tests:
+        few = (
+            f"fewer than 2 models, or more than {MOST_MODELS}, have per-image outcomes on all "
+            "data sets"
+        )
+        reason = few if image_noise(evidence).columns else no_outcomes(evidence)
+        return withheld(definition, reason)
+    axes = {"protocol": list(evidence.headline), "scope": list(SCOPES)}
+    return pair_table(evidence, axes, tests, definition)
+
+
+@remembered
+def mean_tests(evidence: Evidence) -> Mapping[tuple[str, str], PairTests]:
+    """Of each protocol and scope with means of 2 models or more.
+
+    Where a mean is over one data set, it is the test on that data set, not another one beside it;
+    where both scopes are the same data sets, they have one test.
+    """
+    tests: dict[tuple[str, str], PairTests] = {}
+    for protocol, variant in evidence.headline.items():
+        known: dict[tuple[str, ...], PairTests] = {}
+        for scope in SCOPES:
+            datasets = _scored(evidence, protocol, scope)
+            found = means_of(image_noise(evidence), variant, datasets)
+            if found is None or len(found.models) < 2:
+                continue
+            if tuple(datasets) not in known:
+                known[tuple(datasets)] = (
+                    pair_tests(evidence)[variant, datasets[0]]
+                    if len(datasets) == 1
+                    else compare_means(
+                        found, evidence.settings.confidence, DRAWS, np.random.default_rng(0)
+                    )
+                )
+            tests[protocol, scope] = known[tuple(datasets)]
+    return tests
+
+
+def compare_means(
+    means: Paired, confidence: float, draws: int, rng: np.random.Generator
+) -> PairTests:
+    """Test all pairs of models by their means over several data sets."""
+    fit = len(means.models) <= MOST_MODELS
+    drawn = normal_draws(means.scores, means.covariance, draws, rng) if fit else None
+    return compare_pairs(means, drawn, confidence)
+
+
+def _scored(evidence: Evidence, protocol: str, scope: str) -> list[str]:
+    """Data sets of a scope on which any model has a score."""
+    scores = comparable(evidence.cube, evidence.settings.metric)
+    has = scores.sel(variant=evidence.headline[protocol]).notnull().any("model")
+    return [
+        d for d in evidence.datasets(OUTSIDE if scope == OUTSIDE else None) if has.sel(dataset=d)
+    ]
+
+
+def means_of(noise: ImageNoise, variant: str, datasets: list[str]) -> Paired | None:
     """Means of a variant over data sets; None where one of them has no outcomes."""
     columns = [noise.columns.get((variant, dataset)) for dataset in datasets]
     known = [column for column in columns if column is not None]
     if not known or len(known) < len(columns):
         return None
+    if len(known) == 1:
+        return paired(known[0])
     models = [m for m in known[0].models if all(m in column.models for column in known)]
     places = [[column.models.index(m) for m in models] for column in known]
     k = len(known)
@@ -117,30 +171,34 @@ def means_of(noise: ImageNoise, variant: str, datasets: list[str]) -> Means | No
             shared = noise.shared.get(((variant, one), (variant, other)))
             if shared is not None:
                 covariance += shared[np.ix_(rows, columns_at)]
-    return Means(tuple(models), value / k, covariance / k**2)
+    samples = {column.sample: column.images for column in known}
+    return Paired(
+        models=tuple(models),
+        scores=value / k,
+        covariance=covariance / k**2,
+        images=sum(samples.values()),
+        wins=_wins(known, places),
+        effective=len(samples) * min(samples.values()),
+    )
 
 
-def _compared(found: Means, confidence: float) -> dict[str, Floats]:
-    """The variables of one protocol and scope, each of shape (n_models,)."""
-    m = len(found.models)
-    variance = np.diag(found.covariance)
-    best = int(np.argmax(found.value))
-    gap = found.value[best] - found.value
-    of_gap = variance + variance[best] - 2 * found.covariance[best]
-    # What is left of two models that agree on every image is rounding of float32 sums.
-    of_gap = np.where(of_gap <= 1e-6 * (variance + variance[best]), 0.0, of_gap)
-    alone = float(stats.norm.isf((1 - confidence) / 2)) * np.sqrt(np.maximum(variance, 0))
-    alone = np.where(alone > 1e-9, alone, np.nan)  # all right or all wrong: the formula says none
-    pairs = max(m * (m - 1) // 2, 1)
-    together = float(stats.norm.isf((1 - confidence) / 2 / pairs)) * np.sqrt(of_gap)
-    rng = np.random.default_rng(0)
-    draws = normal_draws(found.value, found.covariance, DRAWS, rng)
+def _wins(columns: list[ImageColumn], places: list[list[int]]) -> Floats | None:
+    """Images on which one model does better, over all data sets."""
+    wins = [column.wins for column in columns if column.wins is not None]
+    if len(wins) < len(columns):
+        return None
+    counted: Floats = np.sum(
+        [w[np.ix_(at, at)] for w, at in zip(wins, places, strict=True)], axis=0
+    )
+    return counted
+
+
+def _alone(found: Paired, confidence: float) -> dict[str, Floats]:
+    """Each model's mean and its own interval."""
+    half = stats.norm.isf((1 - confidence) / 2) * np.sqrt(np.maximum(np.diag(found.covariance), 0))
+    half = np.where(half > 1e-9, half, np.nan)  # all right or all wrong: the formula says none
     return {
-        "mean": found.value,
-        "low": np.maximum(found.value - alone, 0),
-        "high": np.minimum(found.value + alone, 1),
-        "behind": gap,
-        "behind_low": np.maximum(gap - together, -1),
-        "behind_high": np.minimum(gap + together, 1),
-        "p_best": confidence_set(found.value, draws),
+        "mean": found.scores,
+        "low": np.maximum(found.scores - half, 0),
+        "high": np.minimum(found.scores + half, 1),
     }

@@ -1,14 +1,12 @@
-"""F3: which models differ on a data set, image by image, all pairs tested together."""
+"""F3: which models differ, on a data set and by their means: all pairs tested together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import (
@@ -18,7 +16,8 @@ from pipeline.statistics.image_noise import (
     image_noise,
     no_outcomes,
 )
-from pipeline.statistics.multiplicity import benjamini_hochberg, holm, max_t
+from pipeline.statistics.multiplicity import benjamini_hochberg
+from pipeline.statistics.pair_tests import FEW_DISCORDANT, Paired, PairTests, compare_pairs
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.withheld import withheld
 
@@ -27,166 +26,107 @@ Floats = NDArray[np.float64]
 DRAWS = 10_000
 
 MOST_MODELS = 200
-"""Beyond this, pairs are not compared: there would be 20,000 of them on each data set."""
+"""Beyond this, pairs are no table (there would be 20,000 of them on each data set), and their
+tests are corrected by Holm."""
 
+NUMBERS = ("difference", "low", "high", "p", "p_corrected", "p_bh", "differs")
 
-@dataclass(frozen=True)
-class PairTests:
-    """All pairs of models of one column; arrays of shape (n_pairs,) in the order of `pairs`.
-
-    Attributes
-    ----------
-    models : tuple of str
-    pairs : tuple of two ndarrays of int
-        The first model of each pair, and the second.
-    difference, low, high : ndarray
-        First less second; the interval holds for all pairs at once.
-    p, p_max_t, p_holm, p_bh : ndarray
-    """
-
-    models: tuple[str, ...]
-    pairs: tuple[NDArray[np.intp], NDArray[np.intp]]
-    difference: Floats
-    low: Floats
-    high: Floats
-    p: Floats
-    p_max_t: Floats
-    p_holm: Floats
-    p_bh: Floats
-
-
-def compare_pairs(column: ImageColumn, drawn: Floats, confidence: float) -> PairTests:
-    """Test all pairs of models on the images of one data set.
-
-    Parameters
-    ----------
-    column : ImageColumn
-    drawn : ndarray of shape (n_draws, n_models)
-        Scores on other images alike.
-    confidence : float
-
-    Returns
-    -------
-    PairTests
-
-    Notes
-    -----
-    p alone is McNemar's exact one (1947) where each image has one outcome, else normal. Max-T
-    draws images for all models together, so that it knows how pairs depend on each other; it
-    divides by the standard error over images.
-    """
-    first, second = np.triu_indices(len(column.models), 1)
-    difference = column.scores[first] - column.scores[second]
-    error = _standard_error(column.covariance, first, second)
-    differs = error > 1e-9
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = np.where(differs, np.abs(difference) / error, np.where(difference == 0, 0.0, np.inf))
-        inverse = np.where(differs, 1 / error, 0.0)
-    maxima = _largest(np.ascontiguousarray((drawn - column.scores).T), inverse, first)
-    p = 2 * stats.norm.sf(z) if column.wins is None else _mcnemar(column.wins, first, second)
-    half = float(np.quantile(maxima, confidence)) * error
-    return PairTests(
-        models=column.models,
-        pairs=(first, second),
-        difference=difference,
-        low=np.maximum(difference - half, -1),
-        high=np.minimum(difference + half, 1),
-        p=p,
-        p_max_t=max_t(z, maxima),
-        p_holm=holm(p),
-        p_bh=benjamini_hochberg(p),
-    )
-
-
-def _largest(deviations: Floats, inverse: Floats, first: NDArray[np.intp]) -> Floats:
-    """Of each draw, the largest studentised difference of two models.
-
-    Parameters
-    ----------
-    deviations : ndarray of shape (n_models, n_draws)
-    inverse : ndarray of shape (n_pairs,)
-        1 / standard error of the difference.
-    first : ndarray of shape (n_pairs,)
-        The first model of each pair; its second ones are all later models, in order.
-    """
-    largest = np.zeros(deviations.shape[1])
-    for model in range(len(deviations) - 1):
-        studentised = deviations[model] - deviations[model + 1 :]
-        studentised *= inverse[first == model][:, np.newaxis]
-        np.maximum(largest, np.abs(studentised, out=studentised).max(axis=0), out=largest)
-    return largest
-
-
-def _standard_error(
-    covariance: Floats, first: NDArray[np.intp], second: NDArray[np.intp]
-) -> Floats:
-    variances = np.diag(covariance)
-    of_difference = variances[first] + variances[second] - 2 * covariance[first, second]
-    # What is left of two equal models is rounding of float32 sums.
-    noise = 1e-6 * (variances[first] + variances[second])
-    return np.sqrt(np.where(of_difference <= noise, 0.0, of_difference))
-
-
-def _mcnemar(wins: Floats, first: NDArray[np.intp], second: NDArray[np.intp]) -> Floats:
-    """Exact: images that one of both has right are coin tosses under the null hypothesis."""
-    one, other = wins[first, second], wins[second, first]
-    p: Floats = np.minimum(2 * stats.binom.cdf(np.minimum(one, other), one + other, 0.5), 1)
-    return p
+CORRECTED = (
+    f"p_corrected: for all pairs at once, step-down max-t over {DRAWS:,} draws of test images; of "
+    f"pairs that differ on fewer than {FEW_DISCORDANT} images, and above {MOST_MODELS} models, "
+    "Holm. differs: whether p_corrected is at most 1 - confidence, or it follows from pairs of "
+    "which it is"
+)
+SOURCE = "McNemar 1947; Romano & Wolf 2005; Mogstad, Romano, Shaikh & Wilhelm 2024"
 
 
 @remembered
 def pair_tests(evidence: Evidence) -> Mapping[Column, PairTests]:
-    """Of every protocol's headline on every data set with outcomes of 2 to 200 models."""
+    """Of every protocol's headline on every data set with outcomes of 2 models or more."""
     rng = np.random.default_rng(0)
+    confidence = evidence.settings.confidence
     by_images: dict[int, list[Column]] = {}
-    for name, column in image_noise(evidence).columns.items():
-        if 2 <= len(column.models) <= MOST_MODELS:
-            by_images.setdefault(column.sample, []).append(name)
     tests = {}
+    for name, column in image_noise(evidence).columns.items():
+        if len(column.models) > MOST_MODELS:
+            tests[name] = compare_pairs(paired(column), None, confidence)
+        elif len(column.models) > 1:
+            by_images.setdefault(column.sample, []).append(name)
     for names in by_images.values():
         columns = [image_noise(evidence).columns[name] for name in names]
         for name, column, drawn in zip(
             names, columns, draw_together(columns, DRAWS, rng), strict=True
         ):
-            tests[name] = compare_pairs(column, drawn, evidence.settings.confidence)
+            tests[name] = compare_pairs(paired(column), drawn, confidence)
     return tests
+
+
+def paired(column: ImageColumn) -> Paired:
+    """The models of one data set."""
+    return Paired(
+        column.models, column.scores, column.covariance, column.images, column.wins, column.hits
+    )
 
 
 def model_pairs(evidence: Evidence) -> xr.Dataset:
     """Differences between all pairs of models, by protocol and data set."""
     definition = (
         "score of `model` less that of `rival` by each protocol's headline, each pair once in the "
-        "study's order. p: exact McNemar test, normal where outcomes are shares of draws; p_max_t "
-        "and p_holm: corrected for all pairs on the data set; p_bh: for exploration"
+        "study's order. p: exact McNemar test, normal where images are no hits or misses or weigh "
+        f"differently. {CORRECTED}. p_bh: for exploration"
     )
-    tests = pair_tests(evidence)
+    tests = {
+        name: found for name, found in pair_tests(evidence).items()
+        if len(found.models) <= MOST_MODELS
+    }  # fmt: skip
     if not tests:
-        few = "there are outcomes of fewer than 2 models, or of more than 200, on every data set"
+        few = (
+            f"there are outcomes of fewer than 2 models, or of more than {MOST_MODELS}, on every "
+            "data set"
+        )
         reason = few if image_noise(evidence).columns else no_outcomes(evidence)
         return withheld(definition, reason)
+    variants = list(dict.fromkeys(variant for variant, _ in tests))
+    axes = {"variant": variants, "dataset": evidence.datasets()}
+    return pair_table(evidence, axes, tests, definition)
+
+
+def pair_table(
+    evidence: Evidence,
+    axes: Mapping[str, list[str]],
+    tests: Mapping[tuple[str, str], PairTests],
+    definition: str,
+) -> xr.Dataset:
+    """A row for each pair of models of each test.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    axes : mapping of str to list of str
+        Two dimensions, and their labels, by which `tests` are named.
+    tests : mapping of tuple of str to PairTests
+    definition : str
+    """
     names = evidence.models
-    axes = {
-        "variant": list(dict.fromkeys(variant for variant, _ in tests)),
-        "dataset": evidence.datasets(),
-        "model": names,
-        "rival": names,
-    }
-    columns = ("difference", "low", "high", "p", "p_max_t", "p_holm", "p_bh")
-    shape = tuple(len(labels) for labels in axes.values())
-    table = {name: np.full(shape, np.nan) for name in columns}
-    for (variant, dataset), found in tests.items():
-        v, d = axes["variant"].index(variant), axes["dataset"].index(dataset)
+    labels = {**axes, "model": names, "rival": names}
+    shape = tuple(map(len, labels.values()))
+    table = {name: np.full(shape, np.nan) for name in NUMBERS}
+    one, other = axes.values()
+    for (first, second), found in tests.items():
         places = np.array([names.index(model) for model in found.models])
-        one, other = (places[side] for side in found.pairs)
-        for name in columns:
-            table[name][v, d, one, other] = getattr(found, name)
+        upper = np.triu_indices(len(places), 1)
+        at = (one.index(first), other.index(second), places[upper[0]], places[upper[1]])
+        for name in NUMBERS:
+            if name != "p_bh":
+                table[name][at] = getattr(found, name)[upper]
+        table["p_bh"][at] = benjamini_hochberg(found.p[upper])
     return xr.Dataset(
-        {name: (tuple(axes), values) for name, values in table.items()},
-        coords=axes,
+        {name: (tuple(labels), values) for name, values in table.items()},
+        coords=labels,
         attrs={
             "definition": definition,
-            "source": f"McNemar 1947; Westfall & Young 1993 with {DRAWS:,} draws of test images",
-            "interval": f"{evidence.settings.confidence:.0%}, for all pairs on the data set at "
-            "once (max-T)",
+            "source": SOURCE,
+            "interval": f"{evidence.settings.confidence:.0%}, for all pairs at once; it contains "
+            "0, or ends there, where a pair is within chance",
         },
     )

@@ -9,7 +9,7 @@ alike, and within a cluster its data sets alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.results.cube import cheap_predictors, comparable
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import ASSUMED_TESTS, clusters_of
+from pipeline.statistics.trained import left_out
 from pipeline.study.column import EACH_TARGET, Column
 from pipeline.study.finetune import FINETUNE
 
@@ -33,6 +34,8 @@ class Predictions:
 
     Attributes
     ----------
+    models : tuple of str
+        Without those that are left out of every headline (`pipeline.statistics.trained`).
     scores : ndarray of shape (n_models, n_columns)
         NaN where missing.
     n_test : ndarray of shape (n_columns,)
@@ -46,6 +49,7 @@ class Predictions:
     clusters : ndarray of shape (n_targets,)
     """
 
+    models: tuple[str, ...]
     scores: Floats
     n_test: Floats
     predictors: tuple[Column, ...]
@@ -77,16 +81,30 @@ class Predictions:
     @property
     def headline_set(self) -> str:
         """The set of targets to speak of first."""
-        if FINETUNE.name in self.protocols:
-            return FINETUNE.name
-        own = {p.protocol for p in self.predictors}
-        return ALL if own == set(self.protocols) and len(own) == 1 else OTHER_PROTOCOLS
+        return FINETUNE.name if FINETUNE.name in self.protocols else ALL
 
     @cached_property
     def _places(self) -> NDArray[np.intp]:
         """Of each target in the grid of protocols and clusters."""
         cluster = [self.cluster_names.index(c) for c in self.clusters.tolist()]
         return self.protocol_places * len(self.cluster_names) + np.array(cluster, np.intp)
+
+    def with_columns(self, scores: Floats, n_test: Floats, pick: NDArray[np.intp]) -> Predictions:
+        """The same with other columns, whose first ones stay; a row of `pick` may be anything."""
+        return replace(self, scores=scores, n_test=n_test, pick=pick)
+
+    def on_targets(self, places: Sequence[int]) -> Predictions:
+        """The same with its targets in another order; rows of `pick` are in that order already."""
+        return replace(
+            self,
+            targets=tuple(self.targets[t] for t in places),
+            target_columns=self.target_columns[list(places)],
+            clusters=self.clusters[list(places)],
+        )
+
+    def rows_from(self, first: int) -> Predictions:
+        """The same with the later rows of `pick` alone."""
+        return replace(self, pick=self.pick[first:])
 
     def by_cluster(self, values: Floats) -> Floats:
         """Means over the targets of each protocol and cluster.
@@ -178,16 +196,20 @@ def trusted_predictors(evidence: Evidence) -> list[Column]:
     ]
 
 
-def predictions(evidence: Evidence, asked: Sequence[Column]) -> Predictions | str:
+def predictions(
+    evidence: Evidence, asked: Sequence[Column], *, everyone: bool = False
+) -> Predictions | str:
     """Predictors and targets with their scores, or why there are none.
 
-    Predictors and targets without any score are left out.
+    Predictors and targets without any score are left out, and so are untrained and collapsed models
+    unless `everyone` is asked for.
     """
     cube = evidence.cube
     scores = comparable(cube, evidence.settings.metric).transpose("model", "variant", "dataset")
     variants = [str(v) for v in scores["variant"].values]
     datasets = evidence.datasets()
-    values = scores.values
+    kept_models = everyone | ~left_out(evidence).mask
+    values = scores.values[kept_models]
     known = np.isfinite(values).any(axis=0)
 
     def place(variant: str, dataset: str) -> int:
@@ -219,6 +241,7 @@ def predictions(evidence: Evidence, asked: Sequence[Column]) -> Predictions | st
     n_test = np.where(cube["n_test"].values > 0, cube["n_test"].values, ASSUMED_TESTS)
     n_test = np.where(np.isin(variants, cheap_predictors(cube))[:, np.newaxis], np.nan, n_test)
     return Predictions(
+        models=tuple(np.array(evidence.models)[kept_models].tolist()),
         scores=values.reshape(len(values), -1)[:, used],
         n_test=n_test.ravel()[used],
         predictors=tuple(kept),

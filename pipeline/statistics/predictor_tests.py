@@ -5,20 +5,19 @@ F1 and F2 are declared families: corrected within themselves. All other pairs ar
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.statistics.differences import POWER, Differences, judged_together
+from pipeline.statistics.correlation import MIN_FAMILIES
+from pipeline.statistics.differences import POWER, Differences, judged_together, untested
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.fidelity import Fidelity, fidelity, measure_fidelity
+from pipeline.statistics.fidelity import Fidelity, Redraws, fidelity, measure_fidelity
 from pipeline.statistics.multiplicity import benjamini_hochberg
-from pipeline.statistics.predictions import (
-    ALL,
-    OTHER_PROTOCOLS,
-    mean_of_known,
-    predictions,
-)
+from pipeline.statistics.paired import Pair, Paired, draws_of, paired
+from pipeline.statistics.predictions import ALL, OTHER_PROTOCOLS, predictions
 from pipeline.statistics.resampling import percentile_interval
 from pipeline.statistics.twins import plain_twins
 from pipeline.statistics.withheld import withheld
@@ -27,7 +26,9 @@ from pipeline.study.finetune import FINETUNE
 from pipeline.study.linear import LINEAR
 
 Floats = NDArray[np.float64]
-Pair = tuple[int, int]
+
+MOST_ROWS = 300
+"""Different orders to redraw: beyond, only the declared pairs are compared."""
 
 REFERENCE = LINEAR.name
 """The protocol that F1 compares all others with."""
@@ -37,8 +38,8 @@ _SOURCE = (
     "Westfall & Young 1993, Holm 1979, Benjamini & Hochberg 1995 for exploration"
 )
 _SETS = (
-    f"{OTHER_PROTOCOLS}: without targets of either one's own protocol. Withheld where the two have "
-    "other targets than each other"
+    f"{OTHER_PROTOCOLS}: without targets of either one's own protocol. On each target over the "
+    "models that both have, and over the targets that both have"
 )
 
 
@@ -53,45 +54,83 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
     found, confidence = trusted.found, evidence.settings.confidence
     labels = [p.name for p in found.predictors]
     reference = next((i for i, p in enumerate(found.predictors) if p.protocol == REFERENCE), None)
-    sets = [OTHER_PROTOCOLS, ALL, *(q for q in found.protocols if q == FINETUNE.name)]
+    shared = [OTHER_PROTOCOLS, ALL, *(q for q in found.protocols if q == FINETUNE.name)]
+    sets = [*shared, *(q for q in found.protocols if q not in shared)]
     names = (
         "difference", "low", "high", "new_low", "new_high", "p", "p_bh", "p_max_t", "p_holm",
-        "detectable",
+        "detectable", "joint_low", "joint_high",
     )  # fmt: skip
     table = {name: np.full((len(labels), len(labels), len(sets)), np.nan) for name in names}
-    pairs = [(i, j) for i in range(len(labels)) for j in range(len(labels)) if i < j]
     first = [(i, reference) for i in range(len(labels)) if i != reference and reference is not None]
+    contests = contests_of(trusted, _explored(trusted, first))
+    declared = contests.of(first)
     for s, name in enumerate(sets):
-        every = compared(trusted, pairs, name, confidence)
-        explored = benjamini_hochberg(every.p)
-        new_low, new_high = on_new_targets(trusted, pairs, name, confidence)
-        for k, (i, j) in enumerate(pairs):
-            for a, b, sign in ((i, j, 1), (j, i, -1)):
-                ends = sorted((sign * every.low[k], sign * every.high[k]))
-                new_ends = sorted((sign * new_low[k], sign * new_high[k]))
-                values = (sign * every.value[k], *ends, *new_ends, every.p[k], explored[k])
-                for column, value in zip(names, values, strict=False):
-                    table[column][a, b, s] = value
-        declared = compared(trusted, first, name, confidence)
-        for k, (i, j) in enumerate(first):
-            for column in ("p_max_t", "p_holm", "detectable"):
-                table[column][i, j, s] = getattr(declared, column)[k]
+        told = compared(declared, name, confidence)
+        columns = {
+            "difference": told.value, "low": told.low, "high": told.high, "p": told.p,
+            "p_max_t": told.p_max_t, "p_holm": told.p_holm, "detectable": told.detectable,
+            "joint_low": told.joint_low, "joint_high": told.joint_high,
+        }  # fmt: skip
+        if name in shared:
+            columns["new_low"], columns["new_high"] = on_new_targets(declared, name, confidence)
+            _explore(contests, table, s, name, confidence)
+        for column, values in columns.items():
+            for k, (i, j) in enumerate(first):
+                table[column][i, j, s] = values[k]
     return xr.Dataset(
         {name: (("predictor", "reference", "targets"), values) for name, values in table.items()},
         coords={"predictor": labels, "reference": labels, "targets": sets},
         attrs={
             "definition": definition,
             "source": _SOURCE,
-            "interval": f"{confidence:.0%} percentiles, of each difference alone; new_low and "
+            "interval": f"{confidence:.0%} percentiles, of each difference alone; joint_low and "
+            "joint_high: for all comparisons with the reference at once, by max-T; new_low and "
             "new_high: for new targets, over families and clusters of data sets",
             "headline_targets": found.headline_set,
             "reference": "" if reference is None else labels[reference],
             "power": f"detectable: the smallest true difference that {POWER:.0%} of such studies "
             "find significant by max-T. A difference that is not significant is not zero",
             "withheld": "p_max_t, p_holm and detectable: only against the declared reference, the "
-            "in-domain linear probe",
+            f"in-domain linear probe; intervals and p below {MIN_FAMILIES} families; pairs other "
+            "than with the reference on targets of a single protocol, and all of them where scores "
+            f"are missing in more than {MOST_ROWS} different ways",
         },
     )
+
+
+def _explored(trusted: Fidelity, first: list[Pair]) -> list[Pair]:
+    """The declared pairs, and all others unless gaps make too much of them."""
+    rows = range(len(trusted.found.predictors))
+    pairs = [(i, j) for i in rows for j in rows if i < j]
+    whole = [*first, *pairs]
+    many = len(paired(trusted.found, trusted.spearman, whole).found.pick) > MOST_ROWS
+    return first if many else whole
+
+
+def _explore(
+    contests: Contests,
+    table: dict[str, Floats],
+    place: int,
+    name: str,
+    confidence: float,
+) -> None:
+    """Fill in what is no declared test: all pairs, each alone."""
+    pairs = [(i, j) for i, j in contests.pairs if i < j]
+    some = contests.of(pairs)
+    every = compared(some, name, confidence)
+    explored = benjamini_hochberg(every.p)
+    new_low, new_high = on_new_targets(some, name, confidence)
+    for k, (i, j) in enumerate(pairs):
+        for a, b, sign in ((i, j, 1), (j, i, -1)):
+            ends = sorted((sign * every.low[k], sign * every.high[k]))
+            new_ends = sorted((sign * new_low[k], sign * new_high[k]))
+            values = (sign * every.value[k], *ends, *new_ends, every.p[k], explored[k])
+            for column, value in zip(
+                ("difference", "low", "high", "new_low", "new_high", "p", "p_bh"),
+                values,
+                strict=True,
+            ):
+                table[column][a, b, place] = value
 
 
 def normalization_tests(evidence: Evidence) -> xr.Dataset:
@@ -114,10 +153,8 @@ def normalization_tests(evidence: Evidence) -> xr.Dataset:
     there = [(a, b) for a, b in pairs if a in place and b in place]
     sets = [OTHER_PROTOCOLS, ALL]
     confidence = evidence.settings.confidence
-    results = [
-        compared(trusted, [(place[b], place[a]) for a, b in there], name, confidence)
-        for name in sets
-    ]
+    contests = contests_of(trusted, [(place[b], place[a]) for a, b in there])
+    results = [compared(contests, name, confidence) for name in sets]
     columns = ("value", "low", "high", "p", "p_max_t", "p_holm", "detectable")
     return xr.Dataset(
         {
@@ -140,41 +177,60 @@ def normalization_tests(evidence: Evidence) -> xr.Dataset:
     )
 
 
-def compared(trusted: Fidelity, pairs: list[Pair], name: str, confidence: float) -> Differences:
+@dataclass(frozen=True)
+class Contests:
+    """Pairs of predictors on what both have, with their redraws.
+
+    Attributes
+    ----------
+    both : Paired
+    redraws : Redraws
+        Of the rows of `both`.
+    pairs : tuple of (int, int)
+        The predictors' places.
+    """
+
+    both: Paired
+    redraws: Redraws
+    pairs: tuple[Pair, ...]
+
+    def of(self, pairs: list[Pair]) -> Contests:
+        """Some of the pairs."""
+        return replace(
+            self, both=self.both.of([self.pairs.index(p) for p in pairs]), pairs=tuple(pairs)
+        )
+
+    def chosen(self, name: str) -> NDArray[np.bool_]:
+        """Target protocols of a set for each pair, shape (n_pairs, n_protocols)."""
+        found = self.both.found
+        own = [p.protocol for p in found.predictors]
+        rows = [found.members(name, own[a], own[b]) for a, b in self.pairs]
+        return np.array(rows, bool).reshape(len(rows), len(found.protocols))
+
+
+def contests_of(trusted: Fidelity, pairs: list[Pair]) -> Contests:
+    """Pairs of predictors, each on the targets and models that both have."""
+    both = paired(trusted.found, trusted.spearman, pairs)
+    redraws = draws_of(both, trusted.redraws, trusted.families, new=True)
+    return Contests(both, redraws, tuple(pairs))
+
+
+def compared(contests: Contests, name: str, confidence: float) -> Differences:
     """Differences of mean ρ between predictors, over a set of targets, tested together."""
-    shared = [_shared_protocols(trusted, a, b, name) for a, b in pairs]
-    means = trusted.found.by_protocol(trusted.spearman)
-    value = _paired(means[np.newaxis], pairs, shared)[0]
-    if trusted.redraws.families is None:
+    chosen = contests.chosen(name)
+    value = contests.both.value(chosen)
+    if contests.redraws.families is None:
         # Models of one family are alike: redrawing models alone promises too narrow an interval.
-        return Differences(value, *[np.full(len(pairs), np.nan)] * 6)
-    redraws = [_paired(draws, pairs, shared) for draws in trusted.redraws.over_models]
+        return untested(value)
+    redraws = [contests.both.differences(d, chosen) for d in contests.redraws.over_models]
     return judged_together(value, redraws, confidence)
 
 
-def on_new_targets(
-    trusted: Fidelity, pairs: list[Pair], name: str, confidence: float
-) -> tuple[Floats, Floats]:
+def on_new_targets(contests: Contests, name: str, confidence: float) -> tuple[Floats, Floats]:
     """Intervals of the same differences for other targets; NaN below 6 clusters of data sets."""
-    draws = trusted.redraws.new_targets
-    if draws is None or trusted.redraws.families is None:
-        return np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
-    shared = [_shared_protocols(trusted, a, b, name) for a, b in pairs]
-    return percentile_interval(_paired(draws, pairs, shared), confidence)
-
-
-def _shared_protocols(trusted: Fidelity, a: int, b: int, name: str) -> NDArray[np.bool_]:
-    """Target protocols of a set for two predictors; none where their targets differ."""
-    found = trusted.found
-    known = np.isfinite(trusted.spearman)
-    chosen = found.members(name, found.predictors[a].protocol, found.predictors[b].protocol)
-    inside = chosen[found.protocol_places]
-    return chosen & bool((known[a] == known[b])[inside].all())
-
-
-def _paired(draws: Floats, pairs: list[Pair], shared: list[NDArray[np.bool_]]) -> Floats:
-    """Mean ρ of each pair's first predictor less that of its second, shape (n_draws, n_pairs)."""
-    differences = np.full((len(draws), len(pairs)), np.nan)
-    for k, ((a, b), chosen) in enumerate(zip(pairs, shared, strict=True)):
-        differences[:, k] = mean_of_known(draws[:, a][:, chosen] - draws[:, b][:, chosen])
-    return differences
+    draws = contests.redraws.new_targets
+    if draws is None or contests.redraws.families is None:
+        nothing = np.full(len(contests.pairs), np.nan)
+        return nothing, nothing
+    differences = contests.both.differences(draws, contests.chosen(name))
+    return percentile_interval(differences, confidence)

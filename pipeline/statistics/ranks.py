@@ -1,52 +1,48 @@
-"""Ranks of the models on every data set, and how sure they are."""
+"""Ranks of the models on every data set, how sure they are, and what a tie costs."""
 
 from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.image_noise import ImageColumn, draw_together, image_noise, no_outcomes
-from pipeline.statistics.rank_sets import (
-    confidence_set,
-    rank_intervals,
-    ranks_of,
-    simultaneous_sets,
-)
+from pipeline.statistics.image_noise import image_noise, no_outcomes
+from pipeline.statistics.model_pairs import pair_tests
+from pipeline.statistics.standing import STANDING, standing, standing_attributes
 from pipeline.statistics.withheld import withheld
 
-DRAWS = 2_000
-"""Of the test images; an end of a 95% interval lies on its 50th."""
-
 DIMS = ("protocol", "dataset", "model")
-DEFINITION = "rank of each model by the protocol's headline variant, 1 is best"
-NUMBERS = ("score", "rank", "low", "high", "set_low", "set_high", "p_best", "n_test")
+DEFINITION = (
+    "rank of each model by the protocol's headline variant, 1 is best; ranks that are possible; "
+    "and how far the model may lie behind the best"
+)
 
 
 def ranks(evidence: Evidence) -> xr.Dataset:
-    """Ranks with percentile intervals, simultaneous sets, and who can't be told from the best.
+    """Ranks with simultaneous sets, who is within chance of the best, and what the tie costs.
 
     Returns
     -------
     Dataset
-        Dimensions protocol, dataset and model; variables of `NUMBERS`: score, rank, low and high
-        (percentile interval, marginal), set_low and set_high (simultaneous over the models), p_best
-        (of the model confidence set) and n_test.
+        Dimensions protocol, dataset and model; score and the variables of `STANDING`.
     """
-    columns = image_noise(evidence).columns
-    if not columns:
+    if not image_noise(evidence).columns:
         return withheld(DEFINITION, no_outcomes(evidence))
+    tests = pair_tests(evidence)
+    if not tests:
+        return withheld(DEFINITION, "there are outcomes of fewer than 2 models on every data set")
+    names = ("score", *STANDING)
     shape = (len(evidence.headline), len(evidence.datasets()), len(evidence.models))
-    values = {name: np.full(shape, np.nan) for name in NUMBERS}
+    values = {name: np.full(shape, np.nan) for name in names}
     for p, variant in enumerate(evidence.headline.values()):
         for d, dataset in enumerate(evidence.datasets()):
-            column = columns.get((variant, dataset))
-            if column is not None and len(column.models) > 1:
-                places = [evidence.models.index(name) for name in column.models]
-                for name, found in _one(column, evidence.settings.confidence).items():
-                    values[name][p, d, places] = found
-    confidence = evidence.settings.confidence
+            found = tests.get((variant, dataset))
+            if found is None:
+                continue
+            places = [evidence.models.index(name) for name in found.models]
+            values["score"][p, d, places] = found.paired.scores
+            for name, numbers in standing(found, evidence.margin).items():
+                values[name][p, d, places] = numbers
     return xr.Dataset(
         {name: (DIMS, value) for name, value in values.items()},
         coords={
@@ -54,30 +50,5 @@ def ranks(evidence: Evidence) -> xr.Dataset:
             "dataset": evidence.datasets(),
             "model": evidence.models,
         },
-        attrs={
-            "definition": DEFINITION,
-            "interval": f"low, high: {confidence:.0%} percentile interval over {DRAWS:,} redrawn "
-            "test sets, marginal: for that model alone. set_low, set_high: for all models at "
-            "once, step-down max-t",
-            "p_best": "models with p above 1 - confidence can't be told from the best (model "
-            "confidence set, T_max); not transitive",
-            "source": "Hansen, Lunde & Nason 2011; Mogstad, Romano, Shaikh & Wilhelm 2024",
-        },
+        attrs={"definition": DEFINITION, **standing_attributes(evidence)},
     )
-
-
-def _one(column: ImageColumn, confidence: float) -> dict[str, NDArray[np.number]]:
-    """The variables of one protocol and data set, each of shape (n_models,)."""
-    [draws] = draw_together([column], DRAWS, np.random.default_rng(0))
-    low, high = rank_intervals(draws, confidence)
-    best, worst, _ = simultaneous_sets(column.scores, draws, confidence)
-    return {
-        "score": column.scores,
-        "rank": ranks_of(column.scores),
-        "low": low,
-        "high": high,
-        "set_low": best,
-        "set_high": worst,
-        "p_best": confidence_set(column.scores, draws),
-        "n_test": np.full(len(column.scores), column.images),
-    }

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 import xarray as xr
 
 from pipeline.results.score_table import to_csv
+from pipeline.statistics.against_null import against_null_models, null_models, without_strongest
 from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.choosing import choosing
+from pipeline.statistics.comparison import comparison
 from pipeline.statistics.complexity_gap import complexity_gap
 from pipeline.statistics.disattenuation import disattenuated_pearson, reliability
-from pipeline.statistics.enough_images import enough_images, images_to_separate
+from pipeline.statistics.enough_images import enough_images
 from pipeline.statistics.enough_labels import enough_labels
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.explained import kind_share, variance_explained
@@ -24,7 +26,7 @@ from pipeline.statistics.fidelity_cost import fidelity_cost
 from pipeline.statistics.headline_pairs import headline_pairs
 from pipeline.statistics.label_crossing import label_crossing
 from pipeline.statistics.label_gap import label_gap
-from pipeline.statistics.mean_scores import mean_scores
+from pipeline.statistics.mean_scores import mean_pairs, mean_scores
 from pipeline.statistics.model_pairs import model_pairs
 from pipeline.statistics.normalization_effect import normalization_effect, normalization_ranking
 from pipeline.statistics.overall_ranks import overall_ranks
@@ -38,8 +40,13 @@ from pipeline.statistics.within import predictors_given_backbone, within_backbon
 
 STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "mean_scores": mean_scores,
+    "mean_pairs": mean_pairs,
     "trust": trust,
+    "comparison": comparison,
     "predictor_differences": predictor_differences,
+    "null_models": null_models,
+    "against_null_models": against_null_models,
+    "without_strongest": without_strongest,
     "choosing": choosing,
     "fidelity_cost": fidelity_cost,
     "normalization_tests": normalization_tests,
@@ -65,7 +72,6 @@ STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "ranks": ranks,
     "overall_ranks": overall_ranks,
     "enough_images": enough_images,
-    "images_to_separate": images_to_separate,
     "enough_labels": enough_labels,
 }
 """In the order in which the report speaks of them."""

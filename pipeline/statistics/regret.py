@@ -12,6 +12,9 @@ from pipeline.statistics.correlation import MIN_MODELS
 
 Floats = NDArray[np.float64]
 
+TEN = 10
+"""Models within reach of somebody who chooses by a proxy and looks at the first page."""
+
 
 def choice(proxy: Floats) -> Floats:
     """Probability that each model is chosen: the best by the proxy, ties alike.
@@ -81,11 +84,24 @@ def top_half(proxy: Floats, truth: Floats) -> float:
 
     Very weak models can carry a high ρ over all; NaN below 4 models, or of constant scores.
     """
-    upper = proxy >= np.median(proxy)
-    if upper.sum() < MIN_MODELS or np.ptp(proxy[upper]) == 0 or np.ptp(truth[upper]) == 0:
+    return _among(proxy >= np.median(proxy), proxy, truth)
+
+
+def top_ten(proxy: Floats, truth: Floats) -> float:
+    """Spearman ρ among the ten models that the proxy puts first; NaN of ten models or fewer.
+
+    A tie across the tenth place takes in all that are tied.
+    """
+    if len(proxy) <= TEN:
         return math.nan
-    ranks = [stats.rankdata(values[upper]) for values in (proxy, truth)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    return _among(proxy >= np.sort(proxy)[-TEN], proxy, truth)
+
+
+def _among(chosen: NDArray[np.bool_], proxy: Floats, truth: Floats) -> float:
+    x, y = proxy[chosen], truth[chosen]
+    if len(x) < MIN_MODELS or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan
+    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
 
 
 def decision_accuracy(first: Floats, second: Floats, difference: Floats) -> float:

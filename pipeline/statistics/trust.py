@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.statistics.correlation import ALMOST_ONE, COEFFICIENTS, MIN_FAMILIES, Jackknife
+from pipeline.statistics.correlation import COEFFICIENTS, MIN_FAMILIES
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import (
     MIN_CLUSTERS,
@@ -14,8 +14,10 @@ from pipeline.statistics.fidelity import (
     families_of,
     fidelity,
     models_of,
-    without_families,
+    without_each,
 )
+from pipeline.statistics.fisher_z import ALMOST_ONE, least_errors, limits, z_of
+from pipeline.statistics.jackknife import MIN_GROUPS, Jackknife
 from pipeline.statistics.predictions import OTHER_PROTOCOLS, Predictions
 from pipeline.statistics.resampling import percentile_interval
 from pipeline.statistics.withheld import withheld
@@ -51,9 +53,10 @@ def trust(evidence: Evidence) -> xr.Dataset:
             "definition": _DEFINITION,
             "source": "plain mean, and mean of atanh r taken back (Fisher 1921)",
             "interval": f"{confidence:.0%} delete-one-family jackknife of the mean on the atanh "
-            "scale, for these targets; new_low and new_high, of Spearman, for new targets: "
-            "percentiles over redrawn families and clusters of data sets",
-            "withheld": f"intervals below {MIN_FAMILIES} families, and for new targets below "
+            "scale, for these targets; over_models: 1 where single models are left out, as one "
+            f"target has fewer than {MIN_FAMILIES} families. new_low and new_high, of Spearman, "
+            "for new targets: percentiles over redrawn families and clusters of data sets",
+            "withheld": f"intervals below {MIN_GROUPS} models, and for new targets below "
             f"{MIN_CLUSTERS} clusters; pearson_logit of cheap predictors, which are no accuracies",
             "headline_targets": found.found.headline_set,
         },
@@ -70,27 +73,29 @@ def coordinates(found: Predictions) -> dict[str, object]:
     }
 
 
-def _means(values: Floats, found: Predictions) -> Floats:
+def _means(values: Floats, at: Floats, found: Predictions) -> Floats:
     """Plain mean, and Fisher's, of coefficients: shape (2, ..., n_predictors, n_sets)."""
     plain = found.over_sets(found.by_protocol(values))
-    z = np.arctanh(np.clip(values, -ALMOST_ONE, ALMOST_ONE))
-    return np.stack([plain, np.tanh(found.over_sets(found.by_protocol(z)))])
+    z = found.over_sets(found.by_protocol(z_of(values, at)))
+    return np.stack([plain, np.tanh(z)])
 
 
 def _intervals(trusted: Fidelity, confidence: float) -> dict[str, Floats]:
     found = trusted.found
-    means = _means(trusted.observed, found)
-    jackknife = Jackknife(means, confidence)
-    families = families_of(found, trusted.families)[:, np.newaxis]
     known = np.isfinite(trusted.observed)
-    for used, values in without_families(found, trusted.families):
-        part = np.any(used, axis=1, keepdims=True)
-        # A pair that is withheld stays out; one that only this deletion spoils spoils the mean.
-        spoilt = (known & used & ~np.isfinite(values)).astype(float)
-        whole = found.over_sets(found.by_protocol(spoilt)) > 0
-        without = np.where(whole, np.nan, _means(np.where(known, values, np.nan), found))
-        jackknife.leave_out(without, part)
-    low, high = (np.where(families < MIN_FAMILIES, np.nan, v) for v in jackknife.interval())
+    counts = {
+        "families": _fewest(families_of(found, trusted.families), known, found),
+        "n": _fewest(models_of(found), known, found),
+    }
+    few = (counts["families"] < MIN_FAMILIES) & (counts["n"] >= MIN_GROUPS)
+    means, low, high = _jackknifed(trusted, trusted.families, counts["families"], confidence)
+    if few.any():
+        models = np.arange(len(found.models)).astype(np.str_)
+        _, *ends = _jackknifed(trusted, models, counts["n"], confidence)
+        low, high = (
+            np.where(few, of_models, of_families)
+            for of_models, of_families in zip(ends, (low, high), strict=True)
+        )
     return {
         "mean": means[0],
         "low": low[0],
@@ -98,16 +103,64 @@ def _intervals(trusted: Fidelity, confidence: float) -> dict[str, Floats]:
         "fisher": means[1],
         "fisher_low": low[1],
         "fisher_high": high[1],
-        "families": np.where(np.isnan(means[0]), np.nan, np.broadcast_to(families, means[0].shape)),
+        "over_models": np.where(np.isnan(low[0]), np.nan, few.astype(float)),
+        **counts,
     }
 
 
-def _extremes(trusted: Fidelity) -> dict[str, Floats]:
-    """Lowest and highest coefficient of any target, and fewest models behind one."""
+def _jackknifed(
+    trusted: Fidelity, units: NDArray[np.str_], counts: Floats, confidence: float
+) -> tuple[Floats, Floats, Floats]:
+    """Both means with their intervals, each of shape (2, n_coefficients, n_predictors, n_sets)."""
     found = trusted.found
-    models = models_of(found).astype(float)
+    known = np.isfinite(trusted.observed)
+    at = limits(models_of(found))
+    means = _means(trusted.observed, at, found)
+    jackknife = Jackknife(means, confidence, _limits_of_means(at, known, found))
+    for part in without_each(found, units):
+        # A pair that is withheld stays out; one that only this deletion spoils spoils the mean.
+        spoilt = (known & part.used & ~np.isfinite(part.values)).astype(float)
+        whole = found.over_sets(found.by_protocol(spoilt)) > 0
+        left = limits(part.n)
+        values = _means(np.where(known, part.values, np.nan), left, found)
+        any_used = (known & part.used).astype(float)
+        jackknife.leave_out(
+            np.where(whole, np.nan, values),
+            found.over_sets(found.by_protocol(any_used)) > 0,
+            _limits_of_means(left, known, found),
+        )
+    n = _fewest(models_of(found), known, found)
+    clipped = np.tanh(z_of(means, _limits_of_means(at, known, found)))
+    least = np.stack([least_errors(values, n, counts) for values in clipped])
+    low, high = (np.where(counts < MIN_GROUPS, np.nan, end) for end in jackknife.interval(least))
+    return means, low, high
+
+
+def _limits_of_means(at: Floats, known: NDArray[np.bool_], found: Predictions) -> Floats:
+    """Where means are clipped: at the mean of their targets' limits; Fisher's were clipped."""
+    plain = found.over_sets(found.by_protocol(np.where(known, at, np.nan)))
+    return np.stack([plain, np.full_like(plain, ALMOST_ONE)])
+
+
+def _fewest(counts: NDArray[np.int64], known: NDArray[np.bool_], found: Predictions) -> Floats:
+    """Fewest behind any known coefficient, shape (n_coefficients, n_predictors, n_sets)."""
     shape = (len(COEFFICIENTS), len(found.predictors), len(found.sets))
-    table = {name: np.full(shape, np.nan) for name in ("lowest", "highest", "n")}
+    fewest = np.full(shape, np.nan)
+    for p, predictor in enumerate(found.predictors):
+        for s, name in enumerate(found.sets):
+            inside = found.members(name, predictor.protocol)[found.protocol_places]
+            for c in range(len(COEFFICIENTS)):
+                chosen = known[c, p] & inside
+                if chosen.any():
+                    fewest[c, p, s] = counts[p, chosen].min()
+    return fewest
+
+
+def _extremes(trusted: Fidelity) -> dict[str, Floats]:
+    """Lowest and highest coefficient of any target."""
+    found = trusted.found
+    shape = (len(COEFFICIENTS), len(found.predictors), len(found.sets))
+    table = {name: np.full(shape, np.nan) for name in ("lowest", "highest")}
     for p, predictor in enumerate(found.predictors):
         for s, name in enumerate(found.sets):
             inside = found.members(name, predictor.protocol)[found.protocol_places]
@@ -116,7 +169,6 @@ def _extremes(trusted: Fidelity) -> dict[str, Floats]:
                 if chosen.any():
                     table["lowest"][c, p, s] = values[chosen].min()
                     table["highest"][c, p, s] = values[chosen].max()
-                    table["n"][c, p, s] = models[p, chosen].min()
     return table
 
 

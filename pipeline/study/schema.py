@@ -42,9 +42,10 @@ class Correlation(Section):
 
 
 class Report(Section):
-    """The report's words."""
+    """The report's words, and which difference matters to its readers."""
 
     title: str = "Probeline report"
+    margin: float = Field(1.0, gt=0, lt=100)  # percentage points
 
 
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]

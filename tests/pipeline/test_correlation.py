@@ -19,10 +19,9 @@ from pipeline.statistics.correlation import (
     MIN_MODELS,
     coefficients,
     correlate,
-    deletion_groups,
-    family_members,
     leave_one_family_out,
 )
+from pipeline.statistics.jackknife import MOST_GROUPS, deletion_groups, members_of
 
 N_TEST = 40
 
@@ -85,19 +84,30 @@ def test_intervals_equal_a_plain_jackknife_over_families(scores, count):
             assert np.isnan(found.low[:, a, b]).all()
             continue
         np.testing.assert_allclose(found.value[:, a, b], whole, atol=1e-12)
+        over_models = len(groups) < MIN_FAMILIES <= both.sum()
+        assert found.over_models[a, b] == over_models
+        units = np.arange(len(scores)) if over_models else families
+        groups = sorted(set(units[both]))
         for c in range(4):
             if len(groups) < MIN_FAMILIES:
                 assert np.isnan(found.low[c, a, b])
                 assert np.isnan(found.high[c, a, b])
                 continue
-            z = [
-                np.arctanh(np.clip(scipys(*scores[families != g][:, [a, b]].T)[c], -LIMIT, LIMIT))
-                for g in groups
-            ]
+            at = limit(c, both.sum())
+            middle = np.arctanh(np.clip(whole[c], -at, at))
+            z = []
+            for g in groups:
+                rest = (units != g) & both
+                at = limit(c, rest.sum())
+                z.append(np.arctanh(np.clip(scipys(*scores[rest][:, [a, b]].T)[c], -at, at)))
             n = len(groups)
             spread = np.sqrt((n - 1) / n * np.square(z - np.mean(z)).sum())
-            half = stats.t.ppf(0.95, n - 1) * spread
-            middle = np.arctanh(np.clip(whole[c], -LIMIT, LIMIT))
+            rho = np.tanh(middle)
+            least = {
+                2: np.sqrt((1 + rho**2 / 2) / (n - 3)),
+                3: np.sqrt(0.437 / (n - 4)),
+            }.get(c, 1 / np.sqrt(both.sum() - 3))
+            half = stats.t.ppf(0.95, n - 1) * np.maximum(spread, least)
             np.testing.assert_allclose(
                 [found.low[c, a, b], found.high[c, a, b]],
                 [np.tanh(middle - half), np.tanh(middle + half)],
@@ -105,7 +115,11 @@ def test_intervals_equal_a_plain_jackknife_over_families(scores, count):
             )
 
 
-LIMIT = 1 - 1e-6
+def limit(coefficient: int, n: int) -> float:
+    """Half a step below 1 of ρ and τ."""
+    if n < 2:
+        return 0.0
+    return {2: 1 - 6 / (n**3 - n), 3: 1 - 2 / (n * (n - 1))}.get(coefficient, 1 - 1e-6)
 
 
 def perfect(models: int) -> np.ndarray:
@@ -119,12 +133,19 @@ def test_below_four_models_coefficients_are_withheld(models, withheld):
     assert np.isnan(found.value).all() == withheld
 
 
-@pytest.mark.parametrize(("families", "withheld"), [(4, True), (5, False)])
-def test_below_five_families_intervals_are_withheld(families, withheld):
+@pytest.mark.parametrize(("families", "over_models"), [(4, True), (5, False)])
+def test_below_five_families_intervals_are_over_models_and_marked(families, over_models):
     scores = perfect(10) + np.random.default_rng(0).normal(0, 0.1, (10, 2))
     found = correlate(scores, families_of(families, 10), np.full(2, 40.0), 0.95)
-    assert np.isfinite(found.value).all()
-    assert np.isnan(found.low[:, 0, 1]).all() == withheld
+    assert np.isfinite(found.low[:, 0, 1]).all()
+    assert found.over_models[0, 1] == over_models
+    alone = correlate(scores, families_of(10, 10), np.full(2, 40.0), 0.95)
+    assert np.allclose(found.low[:, 0, 1], alone.low[:, 0, 1]) == over_models
+
+
+def test_below_five_models_there_is_no_interval():
+    found = correlate(perfect(4), families_of(4, 4), np.full(2, 40.0), 0.95)
+    assert np.isnan(found.low).all()
 
 
 def test_constant_columns_have_no_correlation():
@@ -188,7 +209,7 @@ def test_pearson_equals_exact_arithmetic(scores):
 @settings(max_examples=25, deadline=None)
 @given(score_tables(min_models=5))
 def test_leaving_families_out_equals_computing_without_them(scores):
-    members = family_members(families_of(4, len(scores)))
+    members = members_of(families_of(4, len(scores)))
     n_test = np.full(scores.shape[1], float(N_TEST))
     for gone, found in zip(members, leave_one_family_out(scores, members, n_test), strict=True):
         np.testing.assert_allclose(found, coefficients(scores[~gone], n_test), atol=1e-12)
@@ -197,13 +218,13 @@ def test_leaving_families_out_equals_computing_without_them(scores):
 def test_many_families_are_left_out_in_groups_of_whole_families():
     families = np.array([f"f{i % 150:03}" for i in range(400)])
     groups = deletion_groups(families)
-    assert len(groups) == 100
+    assert len(groups) == MOST_GROUPS
     assert (groups.sum(axis=0) == 1).all()
     for group in groups:
         assert set(families[group]).isdisjoint(families[~group])
     scores = np.random.default_rng(0).random((400, 1)) + np.random.default_rng(1).random((400, 2))
     found = correlate(scores / 2, families, np.full(2, 40.0), 0.95)
     assert found.families[0, 1] == 150
-    # As wide as Fisher's interval for independent pairs: ±1.97/√(n - 3).
+    # As wide as Fisher's interval for independent pairs: ±2.01/√(n - 3).
     width = np.diff(np.arctanh([found.low[0, 0, 1], found.high[0, 0, 1]]))[0]
-    assert abs(width - 2 * 1.97 / np.sqrt(397)) < 0.05
+    assert abs(width - 2 * 2.01 / np.sqrt(397)) < 0.05

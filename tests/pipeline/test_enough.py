@@ -7,13 +7,10 @@ import itertools
 import numpy as np
 import pytest
 from made_cubes import make_cube, make_evidence
-from scipy import stats
 
 from pipeline.statistics.enough_images import (
     choices,
     enough_images,
-    images_to_separate,
-    separation,
     subset_scores,
 )
 from pipeline.statistics.enough_labels import enough_labels
@@ -69,34 +66,6 @@ def test_more_images_choose_better():
     assert p.values[0] < 0.75 < 0.99 < p.values[-1]
     regret = found["regret"].sel(protocol="knn", dataset="d0").dropna("images")
     assert regret.values[0] > 5 * regret.values[-1]
-
-
-def test_separation_is_mcnemars():
-    hits = outcomes([0.8, 0.6], 500, seed=3)
-    found = images_to_separate(evidence_of(hits.astype(float))).sel(protocol="knn", dataset="d0")
-    b, c = (hits[0] & ~hits[1]).sum(), (~hits[0] & hits[1]).sum()
-    assert found["difference"].item() == pytest.approx((b - c) / 500)
-    chi = (b - c) ** 2 / (b + c)
-    assert found["p"].item() == pytest.approx(stats.chi2.sf(chi, 1), rel=1e-3)
-    assert (found["best"].item(), found["second"].item()) == ("m0", "m1")
-
-
-@pytest.mark.slow
-def test_the_images_needed_give_the_promised_power():
-    rng = np.random.default_rng(4)
-    only_first, only_second = 0.10, 0.06  # shares of images that one model alone has right
-    difference, square = only_first - only_second, only_first + only_second
-    n = 10**6
-    needed = separation(difference, (square - difference**2) / (n - 1), n, 0.95)[-1]
-    b, c, _ = rng.multinomial(int(needed), [only_first, only_second, 1 - square], 20_000).T
-    significant = (b - c) ** 2 / (b + c) > stats.chi2.ppf(0.95, 1)
-    assert significant.mean() == pytest.approx(0.8, abs=0.01)
-
-
-def test_models_that_are_alike_on_every_image_need_no_number():
-    found = images_to_separate(evidence_of(np.ones((3, 30)))).sel(protocol="knn", dataset="d0")
-    assert found["p"] == 1
-    assert np.isnan(found["needed"])
 
 
 def test_labels_by_draws():

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.statistics.jackknife import MAX_GROUPS, jackknifed
+from pipeline.statistics.fisher_z import rho_limit, tau_limit
+from pipeline.statistics.jackknife import MOST_GROUPS, jackknifed
+from pipeline.statistics.rank_correlation import spearman
 
 
 def mean_of(values):
@@ -70,7 +74,7 @@ def test_thousands_of_groups_are_joined_and_the_interval_is_about_the_same():
         return mean_of(values)(kept)
 
     found = jackknifed(statistic, np.arange(2_000).astype(str), 0.95)
-    assert len(calls) == MAX_GROUPS + 1
+    assert len(calls) == MOST_GROUPS + 1
     exact = stats.sem(values) * stats.t.ppf(0.975, 1_999)
     assert (found.high - found.low)[0] / 2 == pytest.approx(exact, rel=0.3)
 
@@ -85,7 +89,45 @@ def test_correlations_stay_within_bounds():
 
     found = jackknifed(statistic, np.arange(12).astype(str), 0.95, correlation=True)
     assert -1 <= found.low[0] < found.value[0] < found.high[0] <= 1
-    # By hand, on the atanh scale.
-    z = np.arctanh([statistic(np.arange(12) != i)[0][0] for i in range(12)])
-    half = stats.t.ppf(0.975, 11) * np.sqrt(11 / 12 * np.square(z - z.mean()).sum())
-    assert found.low[0] == pytest.approx(np.tanh(np.arctanh(found.value[0]) - half))
+    # By hand, on the atanh scale, each clipped by its own n; no error is below Bonett and Wright's.
+    at = [1 - 6 / (n**3 - n) for n in (12, 11)]
+    middle = np.arctanh(min(found.value[0], at[0]))
+    z = np.arctanh([min(statistic(np.arange(12) != i)[0][0], at[1]) for i in range(12)])
+    jackknife = np.sqrt(11 / 12 * np.square(z - z.mean()).sum())
+    least = np.sqrt((1 + np.tanh(middle) ** 2 / 2) / 9)
+    half = stats.t.ppf(0.975, 11) * max(jackknife, least)
+    assert found.low[0] == pytest.approx(np.tanh(middle - half))
+    assert found.high[0] == pytest.approx(np.tanh(middle + half))
+
+
+def in_one_order(models):
+    scores = np.arange(models, dtype=float)
+    return jackknifed(
+        lambda kept: spearman(scores[kept, np.newaxis], scores[kept, np.newaxis]),
+        np.arange(models).astype(str), 0.95, correlation=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("models", "low"), [(5, -0.5), (6, 0.3), (8, 0.85)])
+def test_models_in_one_order_have_an_interval_with_width(models, low):
+    found = in_one_order(models)
+    assert found.value[0, 0] == pytest.approx(1)
+    assert found.low[0, 0] == pytest.approx(low, abs=0.03)
+    assert found.low[0, 0] < found.high[0, 0] < 1
+
+
+def test_one_swap_of_neighbours_among_eight_does_not_make_the_interval_empty_of_meaning():
+    x, y = np.arange(8.0), np.array([0, 1, 2, 4, 3, 5, 6, 7.0])
+    found = jackknifed(
+        lambda kept: spearman(x[kept, np.newaxis], y[kept, np.newaxis]),
+        np.arange(8).astype(str), 0.95, correlation=True,
+    )  # fmt: skip
+    assert 0.5 < found.low[0, 0] < 0.976 < found.high[0, 0] < 1
+
+
+@given(st.integers(2, 400))
+def test_limits_are_half_a_step_below_one(n):
+    step_of_rho = 1 - stats.spearmanr(np.arange(n + 1), [1, 0, *range(2, n + 1)]).statistic
+    assert rho_limit(n + 1) == pytest.approx(min(1 - step_of_rho / 2, 1 - 1e-6), abs=1e-12)
+    step_of_tau = 1 - stats.kendalltau(np.arange(n + 1), [1, 0, *range(2, n + 1)]).statistic
+    assert tau_limit(n + 1) == pytest.approx(1 - step_of_tau / 2, abs=1e-12)

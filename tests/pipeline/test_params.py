@@ -54,6 +54,17 @@ def test_all_studies_of_the_repository_are_accepted():
         assert isinstance(load_study(file), Study)
 
 
+@pytest.mark.parametrize("margin", ["0", "-1", "100", "250", ".nan", ".inf", "much", "true"])
+def test_a_margin_is_a_difference_in_points(margin):
+    message = message_of(changed("report: {}", f"report: {{margin: {margin}}}"))
+    assert "params.yaml:13: report.margin" in message
+
+
+def test_a_margin_may_be_a_fraction_of_a_point():
+    assert parse_study(changed("report: {}", "report: {margin: 0.5}")).report.margin == 0.5
+    assert parse_study(GOOD).report.margin == 1
+
+
 FAULTS = {
     "unknown key": ("knn: {k: [5]}", "knn: {ks: [5]}", "params.yaml:6: knn.ks", "`k`"),
     "unknown section": (

@@ -100,10 +100,15 @@ def test_differences_are_of_the_means_over_shared_targets():
     assert found.sel(targets="other_protocols", **pair) == pytest.approx(shots[0] - shots[1])
     every = [float(means.sel(predictor=p, targets="all")) for p in pair.values()]
     assert found.sel(targets="all", **pair) == pytest.approx(every[0] - every[1])
-    np.testing.assert_allclose(found, -found.values.transpose(1, 0, 2))
+    explored = found.sel(targets=["other_protocols", "all"])
+    np.testing.assert_allclose(explored, -explored.values.transpose(1, 0, 2))
+    # On targets of one protocol: only the declared comparisons.
+    one = found.sel(targets="fewshot")
+    assert np.isfinite(one.sel(predictor="knn/a@d0", reference="linear/b@d0"))
+    assert np.isnan(one.sel(predictor="linear/b@d0", reference="knn/a@d0"))
 
 
-def test_other_targets_are_not_compared():
+def test_predictors_are_compared_on_the_targets_that_both_have():
     evidence = study()
     cube = evidence.cube.copy(deep=True)
     promise = np.full((26, 7), np.nan)
@@ -115,8 +120,16 @@ def test_other_targets_are_not_compared():
         family=cube["family"].values.tolist(),
     )
     found = predictor_differences(make_evidence(cube))["difference"]
-    pair = found.sel(predictor="predictors/p@each target", reference="linear/b@d0")
-    assert np.isnan(pair).all()
+    pair = found.sel(predictor="predictors/p@each target", reference="linear/b@d0", targets="knn")
+    evidence = make_evidence(cube)
+    trusted = fidelity(evidence)
+    names = [p.name for p in trusted.found.predictors]
+    on = [t.key in (("knn/a", "d1"), ("knn/a", "d2")) for t in trusted.found.targets]
+    cheap, linear = (
+        trusted.spearman[names.index(name), on].mean()
+        for name in ("predictors/p@each target", "linear/b@d0")
+    )
+    assert pair == pytest.approx(cheap - linear)
     inside = found.sel(predictor="predictors/p@d0", reference="linear/b@d0")
     assert np.isfinite(inside).all()
 

@@ -1,4 +1,4 @@
-"""The data of the section on constraints: sizes, scores, and which models are told apart."""
+"""The data of the section on constraints: sizes, scores, and which models differ."""
 
 from __future__ import annotations
 
@@ -49,24 +49,36 @@ def test_scores_are_the_cubes():
             np.testing.assert_allclose(cell, expected, atol=1e-5)
 
 
-def test_pairs_by_brute_force():
+@pytest.mark.parametrize("name", ["model_pairs", "mean_pairs"])
+def test_pairs_by_brute_force(name):
     models, rng = ("a", "b", "c", "d"), np.random.default_rng(2)
-    middle, half = rng.normal(0, 1, (1, 1, 4, 4)), 0.7
     upper = np.triu(np.ones((4, 4)), 1) > 0
-    low = np.where(upper, middle - half, np.nan)
-    low[0, 0, 0, 3] = np.nan  # this pair was not tested
+    difference = np.where(upper, rng.normal(0, 1, (4, 4)), np.nan)[np.newaxis, np.newaxis]
+    differs = np.where(upper, np.abs(difference) > 0.5, np.nan)
+    differs[0, 0, 0, 3] = np.nan  # this pair was not tested
+    axes = {"model_pairs": ("variant", "dataset"), "mean_pairs": ("protocol", "scope")}[name]
+    labels = {"model_pairs": ("knn/study", "in0"), "mean_pairs": ("knn", "all")}[name]
     made = table(
-        ("variant", "dataset", "model", "rival"),
-        (["knn/study"], ["in0"], models, models),
-        {"low": low, "high": np.where(upper, middle + half, np.nan)},
+        (*axes, "model", "rival"),
+        (*([label] for label in labels), models, models),
+        {"difference": difference, "differs": differs},
     )
-    data = choices(make_inputs({"model_pairs": made}, models=models))
+    data = choices(make_inputs({name: made}, models=models))
     expected = ""
     for i, j in itertools.combinations(range(4), 2):
-        apart = low[0, 0, i, j] > 0 or middle[0, 0, i, j] + half < 0
-        expected += "-" if np.isnan(low[0, 0, i, j]) else "1" if apart else "0"
-    assert data["pairs"] == [[expected, ""], ["", ""]]
-    assert set(expected) == {"0", "1", "-"}
+        better = "1" if difference[0, 0, i, j] > 0 else "2"
+        told = differs[0, 0, i, j]
+        expected += "-" if np.isnan(told) else better if told else "0"
+    place = ["mean over all data sets", "in0", "out0"].index(
+        {"model_pairs": "in0", "mean_pairs": "mean over all data sets"}[name]
+    )
+    assert [scope["label"] for scope in data["scopes"]] == [
+        "mean over all data sets",
+        "in0",
+        "out0",
+    ]
+    assert data["pairs"] == [[expected if at == place else "" for at in range(3)], [""] * 3]
+    assert set(expected) == {"0", "1", "2", "-"}
 
 
 def test_means_come_first_and_each_only_where_it_is_one():

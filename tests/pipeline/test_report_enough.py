@@ -1,11 +1,11 @@
-"""How much data is enough: curves, and the images that separate the two best models."""
+"""How much data is enough: curves of regret, and what a tie costs."""
 
 from __future__ import annotations
 
 import numpy as np
 from made_inputs import drawn, make_inputs, partial, table, withheld
 
-from pipeline.report.enough import figures, section
+from pipeline.report.enough import figures, section, sufficient
 
 DATASETS, PROTOCOLS, SIZES = ["in0", "out0"], ["knn", "linear"], [10, 100, 1000]
 
@@ -33,20 +33,20 @@ def by_images(p=None):
     return table(("protocol", "dataset", "images"), (PROTOCOLS, DATASETS, SIZES), numbers)
 
 
-def separate(needed=1200.0, low=-0.01, difference=0.02):
-    ones = np.ones((2, 2))
+def ties(needed=1200.0, tied=(1, 1, 0)):
+    ones = np.ones((2, 2, 3))
+    tied = np.broadcast_to(np.array(tied, float), ones.shape)
+    alone = tied.sum(axis=2, keepdims=True) == 1
     return table(
-        ("protocol", "dataset"),
-        (PROTOCOLS, DATASETS),
+        ("protocol", "dataset", "model"),
+        (PROTOCOLS, DATASETS, ["<b>", "b", "c"]),
         {
-            "best": np.full((2, 2), "<b>", object),
-            "second": np.full((2, 2), "c", object),
-            "difference": ones * difference,
-            "low": ones * low,
-            "high": ones * 0.05,
-            "p": ones * 0.2,
-            "needed": ones * needed,
-            "n_test": ones * 1000,
+            "score": ones * [0.9, 0.8, 0.1],
+            "rank": ones * [1, 2, 3],
+            "within_chance": tied,
+            "behind_high": np.where(alone, 0.0, 0.0412) * ones,
+            "images_to_tell": np.where(tied * ~alone > 0, needed, np.nan) * [np.nan, 1, 1],
+            "images": ones * 1000,
         },
     )
 
@@ -68,32 +68,65 @@ def test_sizes_of_test_sets_are_numbers():
     assert {row["images"] for row in rows} == set(SIZES)
 
 
-def test_the_page_says_how_many_images_are_needed():
-    text = partial("enough", section(make_inputs({"images_to_separate": separate()})))
+def page_of(statistic):
+    inputs = make_inputs({"ranks": statistic})
+    return " ".join(partial("enough", section(inputs), inputs=inputs).split())
+
+
+def test_the_page_says_what_a_tie_costs_and_how_many_images_tell_it():
+    text = page_of(ties())
+    assert "2 of 3" in text
+    assert "<td>4.2</td>" in text  # upwards: a limit
     assert "1,200" in text
     assert "too few" in text
+    assert "one that lies 1 point behind" in text
     assert "&lt;b&gt;" in text
     assert "<b>" not in text
-    assert "2.0 <span" in " ".join(text.split())
-    enough = partial("enough", section(make_inputs({"images_to_separate": separate(needed=900)})))
-    assert "too few" not in enough
+    assert "too few" not in page_of(ties(needed=900))
 
 
-def test_equal_models_need_no_number():
-    equal = separate(needed=np.nan, low=np.nan, difference=0.0)
-    text = partial("enough", section(make_inputs({"images_to_separate": equal})))
-    assert text.count("no difference found") == 4
+def test_a_best_model_alone_needs_no_number():
+    text = page_of(ties(tied=(1, 0, 0)))
+    assert text.count("it alone") == 4
     assert "nan" not in text
+
+
+def test_from_how_many_on_a_choice_is_cheap_enough():
+    rows = [
+        {"head": "ridge", "dataset": dataset, "labels": labels, "regret": regret}
+        for dataset, regrets in {
+            "a": (0.02, 0.009, 0.004), "b": (0.005, 0.02, 0.009), "c": (0.3, 0.2, 0.01),
+            "d": (0.0, 0.0, 0.0), "e": (0.02, 0.02, 0.001),
+        }.items()
+        for labels, regret in zip((1.0, 4.97, 1_000.0), regrets, strict=True)
+    ]  # fmt: skip
+    assert sufficient(rows, "head", "labels", 0.01) == {
+        "ridge": "By ridge, the choice loses less than 1 point on average with 1 label a class or "
+        "more on d, with 4.97 labels a class or more on a, with 1,000 labels a class or more on b "
+        "and e, with no number that was tried on c."
+    }
+    found = sufficient(rows, "head", "labels", 0.25)["ridge"]
+    assert "less than 25 points on average with 1 label a class or more on a, b, d and e" in found
+
+
+def test_regret_is_drawn_in_points_and_the_words_say_the_same():
+    inputs = make_inputs({"enough_labels": by_labels()})
+    spec, rows = figures(inputs)["enough_labels"]
+    assert [row["lost"] for row in rows] == [round(100 * row["regret"], 3) for row in rows]
+    assert {layer["encoding"]["y"]["field"] for layer in spec["layer"]} == {"lost"}
+    [said] = section(inputs).label_words
+    assert said.startswith("By ridge, the choice loses less than 1 point on average with 10 labels")
+    assert partial("enough", section(inputs), inputs=inputs).count(said) == 1
 
 
 def test_the_page_says_what_is_withheld():
     statistics = {
         "enough_labels": withheld("no few-shot scores"),
         "enough_images": by_images(np.full((2, 2, 3), np.nan)),
-        "images_to_separate": withheld("no outcomes"),
+        "ranks": withheld("no outcomes"),
     }
     inputs = make_inputs(statistics)
-    text = partial("enough", section(inputs))
+    text = partial("enough", section(inputs), inputs=inputs)
     assert figures(inputs) == {}
     assert "Withheld: no few-shot scores." in text
     assert "Withheld: no outcomes." in text

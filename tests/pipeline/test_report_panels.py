@@ -140,12 +140,13 @@ def test_sensitivity_tells_the_range_over_single_models_and_families():
     assert texts(table) == [["x − y", "10.0", "−2.0", "3.0 to 3.0", "5.0 to 20.0"]]
 
 
-def test_pairs_told_apart_are_counted():
+def test_pairs_that_differ_are_counted():
     models = ["m0", "m1", "m2"]
-    p = np.full((1, 1, 3, 3), NAN)
-    p[0, 0, 0, 1], p[0, 0, 0, 2], p[0, 0, 1, 2] = 0.01, 0.04, 0.06
+    differs = np.full((1, 1, 3, 3), NAN)
+    differs[0, 0, 0, 1], differs[0, 0, 0, 2], differs[0, 0, 1, 2] = 1, 1, 0
     statistic = table_of(
-        {"variant": ["knn/study"], "dataset": ["a"], "model": models, "rival": models}, p_max_t=p
+        {"variant": ["knn/study"], "dataset": ["a"], "model": models, "rival": models},
+        differs=differs,
     )
     assert texts(pairs_table(inputs_of(model_pairs=statistic))) == [["a", "2 of 3"]]
 

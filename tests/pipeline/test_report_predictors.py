@@ -20,24 +20,29 @@ LABELS = [
     "knn/study@in0", "linear/ridge_none@in0", "finetune/full@in0", "predictors/logme@in0",
     "predictors/logme@each target",
 ]  # fmt: skip
-SETS = ["other_protocols", "all", "knn", "linear", "finetune"]
+SETS = ["all", "knn", "linear", "finetune"]
 VARIANTS = ("knn/study", "linear/ridge_none", "finetune/full", "predictors/logme")
 
 
-def trust(headline="finetune", wide=4, **changed):
+def comparison(headline="finetune", wide=4, **changed):
     """Fine-tuning on one target puts fine-tuning first; the wider sets do not."""
-    shape = (2, len(LABELS), len(SETS))
+    shape = (len(LABELS), len(SETS))
     mean = np.full(shape, 0.5)
-    mean[1, :, SETS.index("finetune")] = [0.3, 0.2, 0.9, 0.4, 0.8]
-    for name in ("other_protocols", "all"):
-        mean[1, :, SETS.index(name)] = [0.6, 0.7, 0.5, 0.4, 0.65]
-    counts = np.broadcast_to([wide, wide, wide / 2, wide / 2, 1], shape)
+    mean[:, SETS.index("finetune")] = [0.3, 0.2, 0.9, 0.4, 0.8]
+    mean[:, SETS.index("all")] = [0.6, 0.7, 0.5, 0.4, 0.65]
+    counts = np.broadcast_to([wide, wide / 2, wide / 2, 1], shape)
     found = {
-        "mean": mean, "low": mean - 0.1, "high": mean + 0.1, "n": mean * 0 + 8,
-        "families": mean * 0 + 6, "n_targets": counts,
+        "mean": mean, "joint_low": mean - 0.1, "joint_high": mean + 0.1, "lowest": mean - 0.2,
+        "highest": mean + 0.2, "n": mean * 0 + 8, "families": mean * 0 + 6, "n_targets": counts,
+        "compared": mean * 0 + 1, "over_models": mean * 0, "within": mean * np.nan,
+        "within_n": mean * np.nan, "top_half": mean - 0.3, "top_half_n": mean * 0 + 4,
+        "top_ten": mean * np.nan, "with_all": mean * np.nan,
     } | changed  # fmt: skip
-    labels = (["pearson", "spearman"], LABELS, SETS)
-    return table(("coefficient", "predictor", "targets"), labels, found, headline_targets=headline)
+    made = table(
+        ("predictor", "targets"), (LABELS, SETS), found, headline_targets=headline, untrained="",
+        collapsed="", left_out=0,
+    )  # fmt: skip
+    return made.assign(reason=(("predictor", "targets"), np.full(shape, "")))
 
 
 def differences():
@@ -49,6 +54,7 @@ def differences():
         ("predictor", "reference", "targets"),
         (LABELS, [LABELS[1]], ["other_protocols", "all"]),
         {"difference": difference, "low": difference - 0.3, "high": difference + 0.3,
+         "joint_low": difference - 0.4, "joint_high": difference + 0.4,
          "p_max_t": p, "detectable": p * 0 + 0.6},
         reference=LABELS[1],
     )  # fmt: skip
@@ -56,7 +62,8 @@ def differences():
 
 def inputs_of(**statistics):
     return make_inputs(
-        {"trust": trust(), "predictor_differences": differences()} | statistics, variants=VARIANTS
+        {"comparison": comparison(), "predictor_differences": differences()} | statistics,
+        variants=VARIANTS,
     )
 
 
@@ -64,13 +71,13 @@ def answers_of(found):
     return Answers((), found, "", "", "", "", 6, True, ())
 
 
-@given(st.sampled_from(SETS), st.integers(1, 9), st.integers(1, 9))
-def test_one_target_is_spoken_of_first_only_where_there_is_no_more(headline, all_of, other):
-    counts = np.ones((2, len(LABELS), len(SETS)))
-    counts[:, :, SETS.index("all")], counts[:, :, SETS.index("other_protocols")] = all_of, other
-    found = trust(headline, n_targets=counts)
+@given(st.sampled_from(SETS), st.integers(1, 9))
+def test_one_target_is_spoken_of_first_only_where_there_is_no_more(headline, all_of):
+    counts = np.ones((len(LABELS), len(SETS)))
+    counts[:, SETS.index("all")] = all_of
+    found = comparison(headline, n_targets=counts)
     chosen = first_targets(found)
-    if most_targets(found, headline) > 1 or max(all_of, other) == 1:
+    if most_targets(found, headline) > 1 or all_of == 1:
         assert chosen == headline
     else:
         assert most_targets(found, chosen) > 1
@@ -109,7 +116,7 @@ def test_the_wider_mean_is_told_with_the_one_target_beside_it():
 
 
 def test_a_mean_over_one_target_names_it():
-    inputs = inputs_of(trust=trust(wide=1))
+    inputs = inputs_of(comparison=comparison(wide=1))
     found = {p.column.name: p for p in predictors(inputs)}
     assert found[LABELS[1]].only_target == "fine-tuning on out0"
     assert np.isnan(found[LABELS[1]].lone)
@@ -132,20 +139,20 @@ def test_comparisons_are_those_that_p_is_corrected_for():
     assert (found[LABELS[1]].comparisons, found[LABELS[1]].tested_on) == (0, "")
 
 
-def test_an_interval_of_one_comparison_and_a_corrected_p_are_told_as_what_they_are():
+def test_interval_and_p_of_a_comparison_are_both_for_all_at_once():
     text = said_of(inputs_of())
-    assert "It is one of 3 such comparisons; corrected for their number, p = 0.400" in text
-    assert "(95% taken alone: −0.20 to 0.40)" in text
+    assert "is not shown to differ from linear probe on in0" in text
+    assert "Δ = 0.10 (−0.30 to 0.50), p = 0.400, both for 3 comparisons at once" in text
     assert "only a true difference of about 0.60 or more would have shown up" in text
     single = differences()
     single["p_max_t"] = single["p_max_t"].where(single["predictor"] == LABELS[0])
     text = said_of(inputs_of(predictor_differences=single))
-    assert "(95%: −0.20 to 0.40)" in text
-    assert "corrected" not in text.split("Intervals of Δ")[0]
+    assert "p = 0.400." in text
+    assert "at once" not in text.split("p = 0.400")[1].split("</p>")[0]
 
 
 def test_one_target_is_not_called_a_mean_nor_set_in_the_largest_letters():
-    text = said_of(inputs_of(trust=trust(wide=1)))
+    text = said_of(inputs_of(comparison=comparison(wide=1)))
     assert "<b>On one target only, fine-tuning on out0:</b>" in text
     assert 'class="winner lone"' in text
     assert 'class="winner"' not in text

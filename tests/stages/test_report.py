@@ -215,7 +215,7 @@ def test_constant_scores():
     store(make_study(), constant=True)
     words = words_of(run())
     assert "Scores are missing or constant." in words
-    assert "Can’t be told apart from it: model1, model2, model3, model4, model5 ." in words
+    assert "model1, model2, model3, model4 and model5. No model differs from it." in words
 
 
 @pytest.mark.slow
@@ -243,7 +243,7 @@ def test_a_protocol_where_no_model_is_complete():
 def test_the_first_of_equal_models_is_not_called_better():
     store(make_study(models=3), constant=True, statistics=False)
     words = words_of(run())
-    assert "By kNN, mean over 3 data sets model0 50.0% The same score: model1, model2 ." in words
+    assert "By kNN, mean over 3 data sets model0 50.0% The same score: model1 and model2." in words
 
 
 def test_out_of_domain_data_sets_without_scores_are_the_reason_given():

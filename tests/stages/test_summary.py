@@ -8,6 +8,8 @@ from report_study import make_study, store
 
 from pipeline.report.inputs import load_inputs
 from pipeline.report.summary import _code, _text, summarise
+from pipeline.statistics.analysis import tracked
+from pipeline.statistics.written import rho
 
 HOSTILE = "</script><b>`x`|y"
 
@@ -27,13 +29,16 @@ def test_the_best_models_and_what_predicts(tmp_path):
     means = inputs.cube["value"].sel(variant="linear/logistic_none", metric="top1").mean("dataset")
     best, mean = str(means.idxmax().item()), 100 * float(means.max())
     assert f"| linear probe | `{best}` | {mean:.1f}% (" in text
-    trust = inputs.statistics["trust"].sel(
-        coefficient="spearman",
-        predictor="linear/logistic_none@in0",
-        targets=inputs.statistics["trust"].attrs["headline_targets"],
-    )
-    ends = [f"{float(trust[name]):.2f}".replace("-", "−") for name in ("mean", "low", "high")]
-    assert f"| linear probe on `in0` | {ends[0]} ({ends[1]} to {ends[2]}) | – | 2 | 6 |" in text
+    table = inputs.statistics["comparison"]
+    of = table.sel(predictor="linear/logistic_none@in0", targets=table.attrs["headline_targets"])
+    ends = [rho(float(of[name])) for name in ("mean", "joint_low", "joint_high")]
+    assert f"| linear probe on `in0` | {ends[0]} ({ends[1]} to {ends[2]}) | – | 4 | 6 |" in text
+    # The same statements in the summary and in metrics.json.
+    said = tracked(inputs.cube, inputs.correlations, inputs.statistics)["statements"]
+    assert set(said) == {"all", "knn", "linear"}
+    for statement in said.values():
+        assert f"- {_text(statement)}" in text
+        assert "6 models in common are too few" in statement
     assert "missing" not in text
 
 
@@ -44,7 +49,7 @@ def test_gaps_and_what_is_withheld_are_said():
     nothing = xr.Dataset(attrs={"definition": "x", "withheld": "fewer than *four* models"})
     inputs.statistics["ranks_of_models"] = nothing  # type: ignore[index]
     text = summarise(inputs)
-    assert "1 cells are missing" in text
+    assert "1 cell is missing" in text
     assert "Withheld: too few models, or data sets, have scores." in text
     assert "a rank correlation over 3 models says nothing" in text
     assert "- ranks of models: fewer than \\*four\\* models" in text

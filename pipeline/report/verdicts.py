@@ -1,0 +1,139 @@
+"""What the report, its summary, metrics.json and the terminal say of the best model.
+
+One function a statement, made from the numbers that it states. Names stand as they are: whoever
+writes them where markup means anything escapes the whole sentence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.report.contests import Contest
+from pipeline.report.formats import count, percent, points
+from pipeline.statistics.tie_cost import POWER
+from pipeline.study.protocol_list import protocol_label
+
+_NAMED = 8
+"""Names that a sentence lists; of more it names one less, and counts the rest."""
+
+
+def verdict(c: Contest) -> list[str]:
+    """All that is said of a contest that has a best model, one sentence or two an entry."""
+    return [said for said in (standing(c), cost(c), enough_images(c)) if said]
+
+
+def tracked_best(contests: Sequence[Contest]) -> dict[str, dict[str, Any]]:
+    """What metrics.json says of the best models, by protocol."""
+    return {
+        c.protocol: {
+            "best_model": c.best,
+            "mean_accuracy": round(c.mean, 6),
+            **({"within_chance": 1 + len(c.near)} if c.compared and c.others else {}),
+            "says": " ".join(verdict(c)),
+        }
+        for c in contests
+        if c.best is not None
+    }
+
+
+def in_the_terminal(contests: Sequence[Contest]) -> list[str]:
+    """A line for each protocol."""
+    return [
+        f"{protocol_label(c.protocol)}: {c.best} is best ({percent(c.mean)}). {standing(c)}"
+        for c in contests
+        if c.best is not None
+    ]
+
+
+def standing(c: Contest) -> str:
+    """Which models are within chance of the best, and which differ."""
+    if not c.others:
+        return "There is no other model to compare it with."
+    if not c.compared:
+        return _by_scores(c)
+    images = f"on {_images(c.images)}"
+    others, left = len(c.others), len(c.others) - len(c.near)
+    if left == others:
+        following, lead = c.others[0].model, f"{points(c.others[0].difference)} points behind"
+        if others == 1:
+            return f"It differs from the only other model {images}: {following}, {lead}."
+        return f"It differs from all {count(others)} others {images}; next is {following}, {lead}."
+    tied = f"Within chance of it {images}: {listed(c.near)}."
+    if left:
+        return (
+            f"{tied} The other {'model differs' if left == 1 else f'{count(left)} models differ'}."
+        )
+    return tied if others == 1 else f"{tied} No model differs from it."
+
+
+def _by_scores(c: Contest) -> str:
+    following = c.others[0]
+    first = (
+        f"The same score: {listed(c.equal)}."
+        if c.equal
+        else f"Next: {following.model} ({percent(following.mean)})."
+    )
+    return (
+        f"{first} Whether they differ can’t be told: there are no per-image outcomes on every data "
+        "set."
+    )
+
+
+def cost(c: Contest) -> str:
+    """How far behind the best each one of a tie may be, and who is as good as the best."""
+    if not c.compared or not c.near:
+        return ""
+    within = f"as good as the best to within {margin_words(c.margin)}"
+    most = max(c.at_most, *(other.at_most for other in c.others if other.near))
+    if most < c.margin:
+        return f"All of them are {within}: none lies more than {at_most(most)} points behind."
+    limits = (
+        f"{c.best} lies at most {at_most(c.at_most)} points behind the best, any of them at "
+        f"most {at_most(most)}."
+    )
+    good = [other.model for other in c.others if other.as_good]
+    if c.best is not None and c.at_most < c.margin:
+        good.insert(0, c.best)
+    return f"{limits} A{within[1:]}: {listed(good)}." if good else limits
+
+
+def enough_images(c: Contest) -> str:
+    """How many test images would tell who of a tie is not the best."""
+    needed = [other.images_to_tell for other in c.others if other.near and not other.as_good]
+    if not c.compared or not needed:
+        return ""
+    what = f"a model that lies {margin_words(c.margin)} behind in {POWER:.0%} of cases"
+    most = math.ceil(max(needed))
+    if most <= c.images:
+        return f"These {_images(c.images)} tell {what}."
+    return f"About {count(rounded(most))} test images would tell {what}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """a, b and c; of many names the first ones."""
+    if len(names) > _NAMED:
+        return f"{', '.join(names[: _NAMED - 1])} and {count(len(names) - _NAMED + 1)} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def at_most(share: float) -> str:
+    """An upper limit in points: rounded up, as it would be wrong rounded down."""
+    return f"{math.ceil(1000 * share - 1e-9) / 10:.1f}"
+
+
+def rounded(number: float) -> int:
+    """A number of images to two digits, upwards: what it is made of is not known better."""
+    step = 10 ** max(len(str(math.ceil(number))) - 2, 0)
+    return int(math.ceil(number / step) * step)
+
+
+def _images(n: int) -> str:
+    return "1 test image" if n == 1 else f"{count(n)} test images"
+
+
+def margin_words(share: float) -> str:
+    """The margin as the study has it: 1 point, 0.5 points."""
+    text = f"{100 * share:g}"
+    return f"{text} point{'' if text == '1' else 's'}"

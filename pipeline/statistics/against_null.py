@@ -1,0 +1,194 @@
+"""Whether a cheap evaluation is worth its cost: against every order that asks for no evaluation."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from pipeline.statistics.common_ground import has_both, rho_on
+from pipeline.statistics.comparison import ground_of, mean_over
+from pipeline.statistics.correlation import MIN_FAMILIES
+from pipeline.statistics.differences import Differences, judged_together, untested
+from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.fidelity import Fidelity, fidelity, observed_spearman
+from pipeline.statistics.null_models import (
+    NULL_MODELS,
+    RANDOM,
+    null_columns,
+    with_null_models,
+)
+from pipeline.statistics.paired import Paired, draws_of, paired
+from pipeline.statistics.predictions import ALL, Predictions
+from pipeline.statistics.withheld import withheld
+
+Floats = NDArray[np.float64]
+
+STRONGEST = (1, 2, 3)
+"""How many of the strongest models are left out to see what is left of a mean."""
+
+_TESTED = (
+    "mean Spearman ρ of `predictor` less that of the null model, on the targets and models that "
+    "both have; of random order, ρ itself. p_max_t is corrected for the number of predictors. A "
+    "predictor that beats each null model at 5% beats all of them at 5% (intersection-union)"
+)
+_MEANS = (
+    "mean Spearman ρ of each null model over the targets and models of the common ground that it "
+    "is known of; n: fewest models on a target"
+)
+
+
+def against_null_models(evidence: Evidence) -> xr.Dataset:
+    """Every predictor against every null model, for each set of targets."""
+    trusted = fidelity(evidence)
+    if isinstance(trusted, str):
+        return withheld(_TESTED, trusted)
+    found, confidence = trusted.found, evidence.settings.confidence
+    nulls = null_columns(evidence, found)
+    whole = with_null_models(found, nulls)
+    count, sets = len(found.predictors), [ALL, *found.protocols]
+    names = [null.name for null in (*nulls.models, RANDOM)]
+    columns = ("difference", "low", "high", "p", "p_max_t")
+    table = {c: np.full((count, len(names), len(sets)), np.nan) for c in columns}
+    pairs = [(p, count + k) for k in range(len(nulls.models)) for p in range(count)]
+    both = paired(whole, observed_spearman(whole), pairs)
+    redraws = draws_of(both, trusted.redraws, trusted.families, new=False)
+    for s, name in enumerate(sets):
+        chosen = np.broadcast_to(found.members(name), (count, len(found.protocols)))
+        for k in range(len(names)):
+            if names[k] == RANDOM.name:
+                told = _against_random(trusted, chosen, confidence)
+            else:
+                of_null = both.of(range(k * count, (k + 1) * count))
+                value = of_null.value(chosen)
+                draws = [of_null.differences(d, chosen) for d in redraws.over_models]
+                told = _told(value, draws, trusted, confidence)
+            for column, values in zip(
+                columns, (told.value, told.low, told.high, told.p, told.p_max_t), strict=True
+            ):
+                table[column][:, k, s] = values
+    return xr.Dataset(
+        {c: (("predictor", "null_model", "targets"), v) for c, v in table.items()},
+        coords={
+            "predictor": [p.name for p in found.predictors], "null_model": names, "targets": sets,
+        },
+        attrs={
+            "definition": _TESTED,
+            "source": "Berger 1982 for the intersection-union test; Westfall & Young 1993 for p",
+            "interval": f"{confidence:.0%} percentiles, of each difference alone; redraws of "
+            "models and of families, of both the wider interval and the larger p",
+            "withheld": f"intervals and p below {MIN_FAMILIES} families",
+        },
+    )  # fmt: skip
+
+
+def null_models(evidence: Evidence) -> xr.Dataset:
+    """How well the null models order the models, and without the strongest ones."""
+    trusted = fidelity(evidence)
+    if isinstance(trusted, str):
+        return withheld(_MEANS, trusted)
+    found = trusted.found
+    nulls = null_columns(evidence, found)
+    whole = with_null_models(found, nulls).rows_from(len(found.predictors))
+    names, sets = [null.name for null in NULL_MODELS], [ALL, *found.protocols]
+    columns = ("mean", "lowest", "highest", "n", "n_targets")
+    table = {c: np.full((len(names), len(sets)), np.nan) for c in columns}
+    for s, name in enumerate(sets):
+        ground = ground_of(trusted, name)
+        for k, null in enumerate(nulls.models):
+            known = has_both(whole)[k] & ground.models
+            rho = np.where(ground.targets, rho_on(whole, known)[k], np.nan)
+            used = np.isfinite(rho)
+            place = names.index(null.name)
+            if not used.any():
+                continue
+            values = {
+                "mean": mean_over(found, rho, ground, name), "lowest": rho[used].min(),
+                "highest": rho[used].max(), "n_targets": used.sum(),
+                "n": np.count_nonzero(known, axis=0)[used].min(),
+            }  # fmt: skip
+            for column, value in values.items():
+                table[column][place, s] = value
+        if ground.targets.any():
+            place = names.index(RANDOM.name)
+            table["mean"][place, s] = 0.0
+            table["n_targets"][place, s] = ground.targets.sum()
+            table["n"][place, s] = ground.n[ground.targets].min()
+    unknown = np.array([nulls.unknown.get(name, "") for name in names], np.str_)
+    dims = ("null_model", "targets")
+    return xr.Dataset(
+        {c: (dims, v) for c, v in table.items()}
+        | {"unknown": (dims, np.repeat(unknown[:, np.newaxis], len(sets), axis=1))},
+        coords={
+            "null_model": names, "targets": sets,
+            "label": ("null_model", [null.label for null in NULL_MODELS]),
+            "cost": ("null_model", [null.cost for null in NULL_MODELS]),
+        },
+        attrs={
+            "definition": _MEANS, "headline_targets": found.headline_set,
+            "withheld": "sizes that are known of fewer than four models",
+        },
+    )  # fmt: skip
+
+
+def without_strongest(evidence: Evidence) -> xr.Dataset:
+    """Mean ρ of predictors and null models without the strongest models of the study."""
+    definition = (
+        "mean Spearman ρ over the common ground without the strongest models, by their mean rank "
+        "over its targets; of predictors and null models"
+    )
+    trusted = fidelity(evidence)
+    if isinstance(trusted, str):
+        return withheld(definition, trusted)
+    found = trusted.found
+    nulls = null_columns(evidence, found)
+    whole = with_null_models(found, nulls)
+    names = [p.name for p in found.predictors] + [null.name for null in nulls.models]
+    sets = [ALL, *found.protocols]
+    mean = np.full((len(names), len(sets), len(STRONGEST)), np.nan)
+    for s, name in enumerate(sets):
+        ground = ground_of(trusted, name)
+        if not ground.targets.any():
+            continue
+        order = _strongest(found, ground.models & ground.targets)
+        shown = np.append(ground.compared, np.ones(len(nulls.models), bool))
+        for k, count in enumerate(STRONGEST):
+            rows = ground.models.copy()
+            rows[order[:count]] = False
+            values = mean_over(found, rho_on(whole, rows), ground, name)
+            mean[:, s, k] = np.where(shown, values, np.nan)
+    return xr.Dataset(
+        {"mean": (("order", "targets", "left_out"), mean)},
+        coords={"order": names, "targets": sets, "left_out": list(STRONGEST)},
+        attrs={"definition": definition, "withheld": "of fewer than four models"},
+    )
+
+
+def _strongest(found: Predictions, rows: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Models from the best to the worst by their mean share of models that they beat."""
+    scores = np.where(rows, found.scores[:, found.target_columns], np.nan)
+    beaten = (scores[:, np.newaxis] > scores).sum(axis=1) / np.maximum(rows.sum(axis=0), 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(rows, beaten, 0.0).sum(axis=1) / rows.sum(axis=1)
+    return np.argsort(-np.nan_to_num(share, nan=-1.0), kind="stable")
+
+
+def _told(value: Floats, draws: list[Floats], trusted: Fidelity, confidence: float) -> Differences:
+    if trusted.redraws.families is None:
+        return untested(value)
+    return judged_together(value, draws, confidence)
+
+
+def _against_random(trusted: Fidelity, chosen: NDArray[np.bool_], confidence: float) -> Differences:
+    """Random order has a ρ of 0 on every target, in the mean over all orders."""
+    found = trusted.found
+    rows = np.arange(len(found.predictors))
+    alone = Paired(found, trusted.spearman, rows, np.full(len(rows), len(rows)))
+
+    def beside_zero(means: Floats) -> Floats:
+        return np.concatenate([means, np.zeros_like(means[:, :1])], axis=1)
+
+    means = found.by_protocol(trusted.spearman)[np.newaxis]
+    value = alone.differences(beside_zero(means), chosen)[0]
+    draws = [alone.differences(beside_zero(d), chosen) for d in trusted.redraws.over_models]
+    return _told(value, draws, trusted, confidence)

@@ -1,0 +1,58 @@
+"""How correlations and probabilities are written, wherever a statement holds one."""
+
+from __future__ import annotations
+
+import math
+from typing import SupportsFloat
+
+MINUS = "−"
+NOTHING = "–"
+
+
+def signed(text: str) -> str:
+    """With a minus sign; zero has none."""
+    unsigned = text.removeprefix("-")
+    return unsigned if not unsigned.strip("0.%") else text.replace("-", MINUS)
+
+
+def rho(x: float) -> str:
+    """0.8123 as 0.81; what is not 1 is not written as 1: .996 as 0.996, .9999 as > 0.999."""
+    if not math.isfinite(x):
+        return NOTHING
+    if 0.995 <= abs(x) < 1:
+        if abs(x) < 0.9995:
+            return signed(f"{x:.3f}")
+        return "> 0.999" if x > 0 else f"< {MINUS}0.999"
+    return signed(f"{x:.2f}")
+
+
+def p_value(x: float) -> str:
+    """0.0321 as 0.032."""
+    if not math.isfinite(x):
+        return NOTHING
+    return "< 0.001" if x < 0.001 else f"{x:.3f}"
+
+
+def p_is(x: float) -> str:
+    """``p = 0.032`` or ``p < 0.001``."""
+    text = p_value(x)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def interval(low: SupportsFloat, high: SupportsFloat) -> str:
+    """0.52 to 0.93; empty where there is none."""
+    ends = float(low), float(high)
+    return " to ".join(map(rho, ends)) if all(map(math.isfinite, ends)) else ""
+
+
+def counted(count: float, noun: str, many: str = "") -> str:
+    """One noun, one number: ``1 model``, ``2 models``."""
+    number = int(count)
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+
+
+def listed(names: list[str], most: int = 4) -> str:
+    """``a``, ``a and b``, ``a, b and c``, ``a, b, c, d and 3 more``."""
+    if len(names) > most + 1:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
