@@ -26,7 +26,7 @@ from pipeline.study.metric import TRANSFERABILITY, Metric, Need, Predictions
 from pipeline.study.records import protocols_of, record_key
 from pipeline.study.schema import Correlation, Study
 
-SOURCE = REPOSITORY / "pipeline" / "metrics.py"
+SOURCE = REPOSITORY / "pipeline" / "study" / "metrics.py"
 TOY = Metric("balanced_error", "balanced error", lambda p: 0.25, higher_is_better=False)
 
 

@@ -56,6 +56,7 @@ def test_keys_are_those_of_before(study, monkeypatch):
         names_digest="n",
         pad=None,
         seeds="row",
+        grey_key={},
         samples_digest=lambda split: f"of {split}",
     )
 

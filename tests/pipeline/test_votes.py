@@ -238,7 +238,7 @@ def test_where_all_are_copies_nothing_is_chosen():
 
 
 @pytest.mark.parametrize("backend", ["numpy", "sklearn", "torch"])
-@pytest.mark.parametrize("variant", PRESETS["study"], ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", PRESETS["paper"], ids=lambda variant: variant.name)
 def test_transferred_votes_are_scikit_learns_by_every_backend(variant, backend):
     rng = np.random.default_rng(8)
     bank = (rng.standard_normal((300, 6)) * np.arange(1, 7)).astype(np.float32)

@@ -34,7 +34,7 @@ def faulty(project):
     project.params["fewshot"] = {
         "shots": [1, 2],
         "heads": ["prototypes", "ridge", "logistic"],
-        "draws": 2,
+        "episodes": 2,
         "ways": [3],
     }
     project.params["transfer"] = {"sources": ["pets"]}
