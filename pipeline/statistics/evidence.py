@@ -20,6 +20,7 @@ from pipeline.results.cube import headline_variants
 from pipeline.results.current import Current
 from pipeline.results.variant_table import variants_of
 from pipeline.study import metrics
+from pipeline.study.pretraining import labels_seen
 from pipeline.study.schema import Correlation, Study
 from pipeline.study.transfer import TRANSFER
 from pipeline.study.variant import Variant
@@ -109,6 +110,8 @@ class Evidence:
         Reading costs time and memory: a statistic asks for what it needs, and keeps nothing.
     read_draws : callable
         From a few-shot variant and a data set to its scores by draw; cheap.
+    labels_seen : frozenset of (str, str)
+        Models and data sets: see `pipeline.study.pretraining.labels_seen`.
     """
 
     cube: xr.Dataset
@@ -116,6 +119,7 @@ class Evidence:
     tests: Mapping[str, ValSplit]
     read_hits: Callable[[str, str], Hits]
     read_draws: Callable[[str, str], Draws] = field(default=_no_draws)
+    labels_seen: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def headline(self) -> Mapping[str, str]:
@@ -165,7 +169,8 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
             return _no_draws(variant, dataset)
         return _draws(study, current, variants[variant], dataset)
 
-    return Evidence(cube, study.correlation, tests, read_hits, read_draws)
+    seen = labels_seen(study, lambda name: current.index(name).classes)
+    return Evidence(cube, study.correlation, tests, read_hits, read_draws, seen)
 
 
 def _val_split(index: Index) -> ValSplit:
