@@ -154,3 +154,21 @@ def test_records_of_former_versions_say_what_they_know():
     first, second = remarks_on(both)
     assert "is not below 2.500" in first
     assert "collapsed" in second
+
+
+def test_the_report_names_trainings_that_learned_nothing(monkeypatch):
+    from types import SimpleNamespace
+
+    from pipeline.report import gaps
+
+    records = {
+        "poor": {"epochs": [{"loss": 3.0}], "chance_loss": 2.5},
+        "good": {"epochs": [{"loss": 2.0}], "chance_loss": 2.5},
+    }
+    monkeypatch.setattr(gaps, "read_training", records.get)
+    inputs = SimpleNamespace(study=SimpleNamespace(pretrain=dict.fromkeys([*records, "absent"])))
+    (found,) = gaps._pretraining(inputs)
+    (place,) = found.places
+    assert place.startswith("poor has hardly been trained")
+    assert found.checked == 3
+    assert gaps._pretraining(SimpleNamespace(study=SimpleNamespace(pretrain={}))) == []
