@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from pipeline.datasets.index import read_index
+from pipeline.pretraining.chance import remarks_on
 from pipeline.pretraining.entries import pretrain_status, read_training
 from pipeline.project.paths import CHECKPOINTS
 from pipeline.study.params import load_study
@@ -33,20 +34,15 @@ def main() -> None:
 
         pretrain_all(study, missing)
     for name in study.pretrain:
-        _say_collapse(name)
+        _say_remarks(name)
     tally.computed, tally.cached = len(missing), len(study.pretrain) - len(missing)
     tally.close()
 
 
-def _say_collapse(name: str) -> None:
-    """Name a collapsed model at every run, not only at the one that trained it."""
-    record = read_training(name)
-    if record and record.get("collapsed"):
-        say(
-            "pretrain",
-            f"warning: {name} has collapsed: its {record['width']} features have an effective "
-            f"rank of {record['rankme']:.1f}",
-        )
+def _say_remarks(name: str) -> None:
+    """Name a model that has learnt nothing at every run, not only at the one that trained it."""
+    for remark in remarks_on(read_training(name) or {}):
+        say("pretrain", f"warning: {name} {remark}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 The 1,797 digits that scikit-learn ships (UCI's optical recognition of handwritten digits: 8 x 8
 pixels, 16 grey levels), enlarged to 32 x 32, and six deterministic shifts. The i-th image of each
-shift is the i-th digit, so that all of them share one split.
+shift is the i-th digit, so that all of them share one split. And the digits from 5 to 9 alone, for
+models that were trained on the others.
 """
 
 from __future__ import annotations
@@ -86,8 +87,13 @@ SHIFTS: MappingProxyType[str, Callable[[Images, np.random.Generator], Images]] =
         "digits_blurred": _blurred,
         "digits_edges": _edges,
         "digits_photo": _photo,
+        "digits_5_to_9": _plain,
     }
 )
+
+
+ONLY: MappingProxyType[str, range] = MappingProxyType({"digits_5_to_9": range(5, 10)})
+"""Digits of the data sets that do not have all."""
 
 
 def make(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -96,6 +102,7 @@ def make(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     Returns
     -------
     images : ndarray of shape (1797, 32, 32, 3)
+        Fewer where the data set has only some of the digits.
     labels : ndarray of shape (1797,)
     """
     from sklearn.datasets import load_digits
@@ -105,7 +112,9 @@ def make(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     shifted = SHIFTS[name](digits, np.random.default_rng(0))
     grey = np.rint(np.clip(shifted, 0, 1) * 255).astype(np.uint8)
     colour = grey if grey.ndim == 4 else np.repeat(grey[..., np.newaxis], 3, axis=-1)
-    return colour, data.target.astype(np.int64)
+    labels = data.target.astype(np.int64)
+    kept = np.isin(labels, ONLY.get(name, range(10)))
+    return colour[kept], labels[kept]
 
 
 def tar_path(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -124,6 +125,17 @@ def is_transformer(backbone: nn.Module) -> bool:
 def has_batch_norm(module: nn.Module) -> bool:
     """Whether some BatchNorm takes statistics of the batches."""
     return any(isinstance(part, _BatchNorm) and part.training for part in module.modules())
+
+
+def takes_one_image(classifier: Classifier) -> bool:
+    """Whether a step can be taken on one image: not where it is one value to a BatchNorm."""
+    network, size = deepcopy(classifier).train(), classifier.image_size
+    try:
+        with torch.no_grad():
+            network(torch.zeros(1, 3, size, size))
+    except ValueError:  # PyTorch's, of more than one value per channel
+        return False
+    return True
 
 
 def check_drop_path(backbone: Any, rate: float, place: str) -> None:

@@ -11,7 +11,6 @@ from cache.errors import ProbelineError
 from pipeline.datasets.index import Index
 from pipeline.heads.inner_splits import held_out_parts, scheme_for
 from pipeline.probes.shots import make_draws
-from pipeline.study.budget import Budget
 from pipeline.study.finetune import Run
 
 Rows = NDArray[np.int64]
@@ -76,8 +75,9 @@ def given_to(index: Index, run: Run, *, draw_seed: int, seed: int, place: str) -
     if run.few:
         rows, notes = _drawn(index, labels, run, draw_seed)
     share = len(rows) / len(labels)
-    if run.selection == "last":
-        return Given(rows, rows[:0], share, (*notes, "the last epoch is taken, as asked"))
+    if run.keeps == "last":
+        said = "the last epoch is taken, as asked" if run.selection else "the last epoch is taken"
+        return Given(rows, rows[:0], share, (*notes, said))
     if scheme_for(labels[rows]) == "fixed":
         notes.append("too few images for a hold-out: all are learned from, the last epoch is taken")
         return Given(rows, rows[:0], share, tuple(notes))
@@ -91,7 +91,8 @@ def given_to(index: Index, run: Run, *, draw_seed: int, seed: int, place: str) -
 
 def _drawn(index: Index, labels: NDArray[np.int64], run: Run, seed: int) -> tuple[Rows, list[str]]:
     """One draw, equal to the stored one of its number, and what is special about it."""
-    budget, classes = Budget(shots=run.shots, share=run.fraction), len(index.classes)
+    classes = len(index.classes)
+    budget = run.budget(len(labels), classes)
     draws = make_draws(
         labels,
         classes,
@@ -104,7 +105,10 @@ def _drawn(index: Index, labels: NDArray[np.int64], run: Run, seed: int) -> tupl
     draw, notes = draws[run.draw], []
     if draw.short:
         notes.append(f"{len(draw.short)} classes have fewer images than asked; all were taken")
-    if run.fraction is not None:
+    if run.fraction is not None and run.as_published:
+        if run.fraction * len(labels) < classes:
+            notes.append("the fraction is less than one image of each class; each was given 1")
+    elif run.fraction is not None:
         counts = np.bincount(labels, minlength=classes)
         raised = int((np.round(run.fraction * counts) < 1).sum())
         if raised:

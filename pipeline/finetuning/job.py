@@ -66,6 +66,8 @@ class Job:
         Everything that can change the result.
     workers : int
         Threads that make views.
+    join_single : bool
+        See `Recipe.batches`.
     """
 
     place: str
@@ -81,6 +83,7 @@ class Job:
     state: Path
     key: Mapping[str, Any]
     workers: int
+    join_single: bool = False
 
     def classifier(self) -> Classifier:
         """The network as it is before training.
@@ -105,9 +108,14 @@ class Job:
         )
 
     @property
+    def batches(self) -> list[int]:
+        """Images of each step of an epoch."""
+        return self.recipe.batches(len(self.learned), join_single=self.join_single)
+
+    @property
     def steps(self) -> int:
-        """Of an epoch: full batches only."""
-        return len(self.learned) // self.recipe.batch_size
+        """Of an epoch."""
+        return len(self.batches)
 
 
 def load_for(name: str, entry: Model, recipe: Recipe, place: str) -> LoadedModel:

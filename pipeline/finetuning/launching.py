@@ -123,26 +123,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def check_batch(job: Job, classifier: Classifier, processes: int) -> None:
-    """Refuse a batch that the images, the processes or the network can't make.
+    """Refuse a batch that the processes or the network can't make.
 
     Raises
     ------
     ProbelineError
-        When it is larger than the data, smaller than the number of processes, odd where images are
-        mixed in pairs, or of a single image for a BatchNorm.
+        When it is no multiple of the number of processes, odd where images are mixed in pairs, or
+        of a single image for a BatchNorm.
     """
     size, recipe = job.recipe.batch_size, job.recipe
     place = f"{job.place}.batch_size"
-    if size > len(job.learned):
-        held = f" ({len(job.held_out)} more are held out)" if len(job.held_out) else ""
-        raise ProbelineError(
-            place,
-            "a batch is larger than the data",
-            expected=f"at most {len(job.learned)}, the images that are learned from{held}",
-            found=str(size),
-            remedy=f"set `batch_size: {_power_of_two(len(job.learned))}` in this run; learning "
-            "rates are scaled with it",
-        )
     if size % processes:
         raise ProbelineError(
             place,
@@ -168,7 +158,3 @@ def check_batch(job: Job, classifier: Classifier, processes: int) -> None:
             found=str(size),
             remedy="raise `batch_size`",
         )
-
-
-def _power_of_two(most: int) -> int:
-    return 1 << (most.bit_length() - 1)

@@ -19,9 +19,10 @@ _REST = {"rest": [("", (99999,))]}
 def layer_ids(backbone: Any) -> dict[str, int]:
     """The layer of every parameter: 0 the stem or the embeddings, then block by block.
 
-    As timm's models group themselves, which for a ViT are the ids of BEiT's published recipe. What
-    a model leaves out of its groups (a norm before the head) belongs to its last layer; without
-    groups, twelve parameters in a row are a layer, as timm has it.
+    As timm's models group themselves, which for the embeddings and blocks of a ViT are the ids of
+    BEiT's published recipe. What a model leaves out of its groups (a norm before the head) belongs
+    to its last layer, as in arXiv 2407.12210; in BEiT's and MAE's recipes it has the head's rate.
+    Without groups, twelve parameters in a row are a layer, as timm has it.
 
     Parameters
     ----------

@@ -79,7 +79,11 @@ def _to_do(study: Study, index: Index | None, model: str) -> list[str]:
 
 def _given(run: Run, index: Index | None, train: float) -> float:
     """Train images of a run; of a few-shot one without an index, by its share alone."""
-    if run.shots is not None:
-        classes = float("nan") if index is None else float(len(index.classes))
-        return run.shots * classes
-    return train * (run.fraction or 1)
+    if not run.few:
+        return train
+    if index is None:
+        return float("nan") if run.fraction is None else train * run.fraction
+    budget = run.budget(train, len(index.classes))
+    if budget.shots is not None:
+        return float(budget.shots * len(index.classes))
+    return train * (budget.share or 1)

@@ -1,11 +1,11 @@
-"""The recipes as numbers: the published study's, and a modern one. Needs no torch."""
+"""The recipes as numbers: the paper's, ours of the same values, a modern one. Needs no torch."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pipeline.study.finetune import RecipeName, Run
+from pipeline.study.finetune import PublishedName, RecipeName, Run
 
 VERSION = 1
 """Part of every result's key: raised when code changes numbers and no setting tells."""
@@ -41,6 +41,8 @@ class Recipe:
         α of their Beta distributions; 0: not done. With both, each batch takes one of them.
     ema : float
         Decay of the mean over steps of the weights, which is then judged; 0: none.
+    partial_batches : bool
+        Whether an epoch ends with the images that fill no batch, as one step more.
     """
 
     optimizer: Literal["sgd", "adamw"]
@@ -57,21 +59,62 @@ class Recipe:
     mixup: float = 0.0
     cutmix: float = 0.0
     ema: float = 0.0
+    partial_batches: bool = False
 
     def scaled(self, rate: float) -> float:
-        """A learning rate for this recipe's batch."""
+        """A learning rate for this recipe's batch; a smaller batch of an epoch has it, too."""
         return rate * self.batch_size / REFERENCE_BATCH
 
+    def batches(self, images: int, *, join_single: bool = False) -> list[int]:
+        """Images of each step of an epoch.
 
-_STUDY = Recipe("sgd", 100, 5, 256, 0.1, 0.1, weight_decay=0.0, clip=0.5)
-_FEW = replace(_STUDY, epochs=30, warmup_epochs=0)
+        What fills no batch is one step more, or is left out of this epoch; where that would be all
+        of the images, it is the epoch's only step. Mixed images are an even number.
+
+        Parameters
+        ----------
+        images : int
+            To learn from.
+        join_single : bool
+            Whether a single last image joins the batch before it, as in the SGD probe: for networks
+            with a BatchNorm that finds no spread in one image.
+        """
+        full, rest = divmod(images, self.batch_size)
+        sizes = [self.batch_size] * full
+        if self.mixup or self.cutmix:
+            rest -= rest % 2
+        if rest == 1 and full and self.partial_batches and join_single:
+            sizes[-1] += 1
+        elif rest and (self.partial_batches or not full):
+            sizes.append(rest)
+        return sizes
+
+    def values(self) -> dict[str, Any]:
+        """As in keys, from which keys of results before `partial_batches` differ in nothing."""
+        values = asdict(self)
+        if not self.partial_batches:
+            del values["partial_batches"]
+        return values
+
+
+_SGD = Recipe("sgd", 100, 5, 256, 0.1, 0.1, weight_decay=0.0, clip=0.5)
+_FEW = replace(_SGD, epochs=30, warmup_epochs=0)
+
+_OURS: dict[RecipeName, Recipe] = {
+    "sgd": _SGD,
+    "sgd_byol2": _FEW,
+    "sgd_swav": replace(_FEW, epochs=20, learning_rate=0.01, head_learning_rate=0.2),
+    "sgd_byol1": replace(_FEW, learning_rate=0.01, head_learning_rate=0.01),
+    "sgd_barlowtwins": replace(_FEW, epochs=20, learning_rate=0.005, head_learning_rate=0.5),
+}
+_PAPERS: dict[RecipeName, Recipe] = {
+    name: replace(ours, partial_batches=True)
+    for name, ours in zip(get_args(PublishedName), _OURS.values(), strict=True)
+}
 
 PRESETS: dict[RecipeName, Recipe] = {
-    "study": _STUDY,
-    "study_byol2": _FEW,
-    "study_swav": replace(_FEW, epochs=20, learning_rate=0.01, head_learning_rate=0.2),
-    "study_byol1": replace(_FEW, learning_rate=0.01, head_learning_rate=0.01),
-    "study_barlowtwins": replace(_FEW, epochs=20, learning_rate=0.005, head_learning_rate=0.5),
+    **_PAPERS,
+    **_OURS,
     "modern": Recipe(
         "adamw",
         50,
@@ -90,20 +133,24 @@ PRESETS: dict[RecipeName, Recipe] = {
 }
 """For networks that are no vision transformers.
 
-Sources: Marks et al. 2025, arXiv 2407.12210, and its code (``study…``; the few-shot ones have no
-warm-up there). In that code Barlow Twins' two rates stand swapped; here they are in the order of
-its authors, and ``learning_rate: 0.5, head_learning_rate: 0.005`` gives the other. ``modern``: He
-et al. 2021, arXiv 2111.06377, table 9, at half of its epochs, with an EMA (timm's).
+Sources: Marks et al. 2025, arXiv 2407.12210, and its code (``paper…``; the few-shot ones have no
+warm-up there), what is not repeated of which docs/finetuning.md lists. ``sgd…``: the same values,
+full batches only, and a hold-out that chooses the epoch (`pipeline.study.finetune.Run.keeps`).
+``modern``: after He et al. 2021, arXiv 2111.06377, table 9, from which it departs as
+docs/finetuning.md says.
 """
 
-_OF_TRANSFORMERS: dict[str, dict[str, float]] = {
-    "study": {"layer_decay": 0.65, "label_smoothing": 0.1, "drop_path": 0.2},
+_PAPERS_TRANSFORMER = {"layer_decay": 0.65, "label_smoothing": 0.1, "drop_path": 0.2}
+_OF_TRANSFORMERS: dict[RecipeName, dict[str, float]] = {
+    **dict.fromkeys((*_PAPERS, *_OURS), _PAPERS_TRANSFORMER),
     "modern": {"drop_path": 0.1},
 }
 """What vision transformers have besides."""
 
+_SWAV_SCARCE = {"learning_rate": 0.02, "head_learning_rate": 5.0}
 _SCARCE: dict[RecipeName, dict[str, float]] = {
-    "study_swav": {"learning_rate": 0.02, "head_learning_rate": 5.0}
+    "paper_swav": _SWAV_SCARCE,
+    "sgd_swav": _SWAV_SCARCE,
 }
 SCARCE_BELOW = 0.001**0.5
 """SwAV has values for 1% and for 10% of the labels: the nearer one, by ratio, is taken."""
@@ -122,7 +169,9 @@ def recipe_of(run: Run, *, share: float, transformer: bool) -> Recipe:
     """
     changes: dict[str, Any] = {}
     if transformer:
-        changes |= _OF_TRANSFORMERS[run.recipe.split("_")[0]]
+        changes |= _OF_TRANSFORMERS[run.recipe]
+    if run.as_published and run.fraction is not None:
+        share = run.fraction  # what is given may be more: at least an image of every class
     if share < SCARCE_BELOW:
         changes |= _SCARCE.get(run.recipe, {})
     asked = {field.name: getattr(run, field.name, None) for field in fields(Recipe)}
@@ -141,8 +190,11 @@ def run_key(run: Run) -> dict[str, Any]:
         "transformer": recipe_of(run, share=1, transformer=True),
         "scarce": recipe_of(run, share=0, transformer=False),
     }
-    given = run.to_key(include={"fraction", "shots", "draw", "train", "flip", "selection"})
+    given = run.to_key(include={"fraction", "shots", "draw", "train", "flip"})
     given |= run.to_key(include={"precision", "batch_norm", "view_area"})
+    given["selection"] = run.keeps
+    if run.as_published and run.fraction is not None:
+        given["balanced"] = True  # see `Run.budget`
     if run.train == "lora":
         given["lora_rank"] = run.lora_rank
-    return {"version": VERSION, **given, "recipe": {n: asdict(r) for n, r in forms.items()}}
+    return {"version": VERSION, **given, "recipe": {n: r.values() for n, r in forms.items()}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.roots import Root
 from pipeline.datasets.sources import dataset_root
 from pipeline.embeddings.loading import BatchLoader, Pixels
-from pipeline.finetuning.classifier import Classifier, is_transformer
+from pipeline.finetuning.classifier import Classifier, is_transformer, takes_one_image
 from pipeline.finetuning.given import Given, Rows, given_to
 from pipeline.finetuning.history import Epoch, chosen
 from pipeline.finetuning.images import decode_once
@@ -101,7 +101,7 @@ def finetune_cell(
     recipe = recipe_of(asked, share=given.share, transformer=is_transformer(loaded.backbone))
     count = processes or (1 if machine.devices[0].type == "cpu" else len(machine.devices))
     key = {
-        "run": run_key(asked) | {"recipe": asdict(recipe)},
+        "run": run_key(asked) | {"recipe": recipe.values()},
         "seed": seed,
         "images": index.samples_digest("train"),
         "learned": fingerprint(given.learned.tolist()),
@@ -131,6 +131,8 @@ def finetune_cell(
     )
     classifier = job.classifier()
     check_batch(job, classifier, count)
+    if job.batches[-1] == 1:
+        job = replace(job, join_single=not takes_one_image(classifier))
     parts = train_within_memory(job, count, advance)
     return _finished(job, run, classifier, source, given, machine.name, count, parts)
 
@@ -198,16 +200,17 @@ def _finished(
         "seconds": seconds,
         "device": device,
         "processes": processes,
-        "images_seen": job.recipe.epochs * job.steps * job.recipe.batch_size,
+        "images_seen": job.recipe.epochs * sum(job.batches),
         "parameters": sum(p.numel() for p in classifier.parameters()),
         "trained": trained,
     }
     details = {
-        "recipe": asdict(job.recipe),
+        "recipe": job.recipe.values(),
         "train": job.run.train,
         "chosen_epoch": chosen(history),
         "images_learned": len(job.learned),
         "images_held_out": len(job.held_out),
+        "steps": job.recipe.epochs * job.steps,
         "accumulation": parts,
         "notes": list(given.notes),
     }

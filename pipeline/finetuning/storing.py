@@ -22,6 +22,7 @@ from pipeline.finetuning.cells import (
 )
 from pipeline.finetuning.run import finetune_cell
 from pipeline.machine.devices import this_machine
+from pipeline.machine.failures import all_in_one
 from pipeline.machine.process_pool import Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
 from pipeline.probes.protocol import groups_of
@@ -69,7 +70,7 @@ def finetune_all(study: Study, cells: Sequence[tuple[Index, str]]) -> None:
         if not runs_to_do(study, index, model):
             put_together(study, index, model)
     if failed:
-        raise _all_in_one(failed, len(jobs))
+        raise all_in_one(FINETUNE.name, failed, len(jobs), "runs")
 
 
 def finetune_one(job: Pending, report: Report) -> None:
@@ -124,15 +125,3 @@ def _finetune(job: Pending, report: Report) -> None:
         outcomes=outcome_table([found.outcome]),
     )
     shutil.rmtree(kept, ignore_errors=True)
-
-
-def _all_in_one(failed: Sequence[ProbelineError], jobs: int) -> ProbelineError:
-    if len(failed) == 1:
-        return failed[0]
-    return ProbelineError(
-        FINETUNE.name,
-        f"{len(failed)} of {jobs} runs failed; the others were done and are kept",
-        found="; ".join(f"{e.place}: {e.problem}" for e in failed[:5])
-        + ("; …" if len(failed) > 5 else ""),
-        remedy=failed[0].remedy,
-    )

@@ -33,6 +33,7 @@ from pipeline.finetuning.optimization import (
     prepared,
 )
 from pipeline.finetuning.schedule import factor
+from pipeline.finetuning.sharing import counted, parts_of, shared
 from pipeline.finetuning.state import Tensors, put_tensors, read_state, tensors_of, write_state
 from pipeline.machine.environment import compile_choice
 
@@ -108,7 +109,7 @@ class Training:
         return module
 
     def _epoch(self, number: int) -> None:
-        """One pass over the images in random order, in full batches."""
+        """One pass over the images in random order."""
         start = time.perf_counter()
         job, recipe = self._job, self._job.recipe
         scale = factor(number, recipe.epochs, recipe.warmup_epochs)
@@ -117,34 +118,39 @@ class Training:
         self._model.train()
         total = 0.0
         with drawing(self._fabric.device, job.seed, number, self._rank):
-            for step, (pixels, labels) in enumerate(self._batches(number)):
-                total += self._step(pixels, labels, number, step)
+            for step, (size, pixels, labels) in enumerate(self._batches(number)):
+                total += size * self._step(size, pixels, labels, number, step)
                 if self._average is not None:
                     self._average.update(self._raw, step=number * job.steps + step + 1)
         top1, loss = judge(self._judged, job.held_out, self._fabric, self._part_size)
         rate = recipe.scaled(recipe.learning_rate) * scale
         seconds = round(time.perf_counter() - start, 3)
-        mean = total / job.steps
+        mean = total / sum(job.batches)
         self.history.append(Epoch(number + 1, rate, mean, top1, loss, seconds))
         if chosen(self.history) == number + 1 or not self._best:
             self._best = tensors_of(self._judged)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-        """Of every batch, the part of this process: its views and their labels."""
-        learned, view = self._job.learned, self._job.view(epoch)
+    def _batches(self, epoch: int) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.int64]]]:
+        """Of every batch its size, and the part of this process: its views and their labels."""
+        learned, view, sizes = self._job.learned, self._job.view(epoch), self._job.batches
         order = np.random.default_rng([self._job.seed, epoch]).permutation(len(learned))
-        size, world, rank = self._job.recipe.batch_size, self._fabric.world_size, self._rank
-        batches = order[: self._job.steps * size].reshape(self._job.steps, size)
-        mine = [batch[rank::world] for batch in batches]
+        world, rank = self._fabric.world_size, self._rank
+        batches = np.split(order[: sum(sizes)], np.cumsum(sizes)[:-1])
+        mine = [shared(batch, self._job.recipe, rank, world) for batch in batches]
 
         def one(position: int) -> Picture:
             return view_of(learned.pixels[position], view, int(learned.rows[position]))
 
         made = batches_of(mine, one, self._job.workers)
-        return zip(made, (learned.labels[part] for part in mine), strict=True)
+        return zip(sizes, made, (learned.labels[part] for part in mine), strict=True)
 
     def _step(
-        self, pixels: NDArray[np.uint8], labels: NDArray[np.int64], epoch: int, step: int
+        self,
+        size: int,
+        pixels: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        epoch: int,
+        step: int,
     ) -> float:
         """One step of the optimiser; the mean loss of the whole batch."""
         recipe, fabric = self._job.recipe, self._fabric
@@ -155,17 +161,21 @@ class Training:
             (images, targets), smoothing = self._mixup(images, targets), 0.0
         self._optimizer.zero_grad()
         total = torch.zeros((), device=fabric.device)
-        parts = torch.arange(len(images)).tensor_split(self._accumulation)
+        own = counted(size, self._rank, fabric.world_size)
+        share = recipe.batch_size // fabric.world_size
+        several = parts_of(len(images), share, self._accumulation)
+        parts = torch.arange(len(images)).tensor_split(several)
         for number, part in enumerate(parts):
             with fabric.no_backward_sync(self._model, enabled=number + 1 < len(parts)):
+                mine = part[part < own]
                 loss = functional.cross_entropy(
-                    self._model(images[part]),
-                    targets[part],
+                    self._model(images[part])[: len(mine)],
+                    targets[mine],
                     reduction="sum",
                     label_smoothing=smoothing,
                 )
                 # Gradients are averaged over processes: so each brings its share of the mean.
-                loss = loss * (fabric.world_size / recipe.batch_size)
+                loss = loss * (fabric.world_size / size)
                 fabric.backward(loss)
             total += loss.detach()
         mean = float(fabric.all_reduce(total, reduce_op="mean"))

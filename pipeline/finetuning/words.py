@@ -33,9 +33,12 @@ def run_words(run: Run) -> str:
     given = "all of train"
     if run.few:
         budget = f"{100 * run.fraction:g}%" if run.fraction else f"{run.shots} images"
-        given = f"{budget} of each class (draw {run.draw} of the few-shot draws)"
+        given = f"{budget} of each class"
+        if run.fraction and run.as_published:
+            given = f"{budget} of train, equally many images of each class"
+        given += f" (draw {run.draw} of the few-shot draws)"
     optimizer = {"sgd": "SGD", "adamw": "AdamW"}[recipe.optimizer]
-    kept = "the best epoch by a hold-out" if run.selection == "holdout" else "the last epoch"
+    kept = "the best epoch by a hold-out" if run.keeps == "holdout" else "the last epoch"
     return (
         f"{given}, {TRAINED[run.train]}, {optimizer} for {recipe.epochs} epochs in batches of "
         f"{recipe.batch_size} (recipe {run.recipe}), {kept}"

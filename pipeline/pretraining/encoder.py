@@ -78,7 +78,11 @@ class Method(nn.Module):
     encoder : Encoder
         Is trained.
     views : Augmentation
+    remembers : bool
+        Whether a loss depends on earlier batches.
     """
+
+    remembers = False
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__()
@@ -104,6 +108,15 @@ class Method(nn.Module):
         Tensor of shape ()
         """
         raise NotImplementedError
+
+    def chance(self, images: torch.Tensor) -> float | None:
+        """The loss of knowing nothing of the image, where only the images tell; None elsewhere.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n_images, 3, size, size), in [0, 1]
+        """
+        return None
 
     def two_views(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Two independent augmentations of the same images, each of the images' shape."""

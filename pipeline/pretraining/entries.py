@@ -54,11 +54,14 @@ def unfinished_path(name: str) -> Path:
 
 def pretrain_key(entry: Pretrain, index: Index) -> dict[str, Any]:
     """Everything that can change a checkpoint; names can't, and the machine's part is recorded."""
+    settings = entry.to_key(exclude={"dataset", "classes"})
+    if entry.classes:  # else as before there was this setting
+        settings["classes"] = sorted(entry.classes)
     return {
         "recipe": RECIPE,
         "decoder": DECODER,
         **index.grey_key,
-        "settings": entry.to_key(exclude={"dataset"}),
+        "settings": settings,
         "samples": index.samples_digest("train"),
     }
 
@@ -101,12 +104,14 @@ def read_training(name: str) -> dict[str, Any] | None:
 
 
 def training_samples(entry: Pretrain, index: Index) -> pd.DataFrame:
-    """The images that an entry is trained on: a seeded share of each class of train.
+    """The images that an entry is trained on: a seeded share of each of its classes of train.
 
     Of two shares with one seed, the smaller one's images are among the larger one's, unless
     images have groups; then whole groups are taken.
     """
     train = index.split("train")
+    if entry.classes:
+        train = train[train["class"].isin(entry.classes)].reset_index(drop=True)
     if entry.share == 1:
         return train
     parts = stratified_split(train["class"], entry.share, entry.seed, train["group"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.datasets.sources import dataset_root
 from pipeline.embeddings.loading import BatchLoader
 from pipeline.models.transforms import Geometry
 from pipeline.pretraining.entries import training_samples
+from pipeline.project.section import one_of
 from pipeline.study.pretraining import Pretrain
 from pipeline.study.schema import Study
 
@@ -29,7 +31,7 @@ class TrainingImages:
     pixels : uint8 Tensor of shape (n_images, 3, size, size)
     labels : Tensor of shape (n_images,)
     classes : int
-        Of the data set.
+        That the entry is trained on.
     """
 
     pixels: torch.Tensor
@@ -48,6 +50,7 @@ def training_images(
         When there are too few for one batch, for the queue or for the prototypes; or too many
         for the memory.
     """
+    check_classes(entry, index.classes, place)
     samples = training_samples(entry, index)
     check_enough(entry, len(samples), place)
     needed = len(samples) * 3 * geometry.size**2
@@ -67,10 +70,30 @@ def training_images(
     loader = BatchLoader(root, samples, [geometry], 0, pad=index.pad, white=index.white)
     for rows, batch in loader.batches(wanted):
         pixels[rows] = batch[geometry]
-    labels = torch.tensor(samples["label"].tolist())
+    names = [name for name in index.classes if not entry.classes or name in entry.classes]
+    labels = torch.tensor([names.index(name) for name in samples["class"]])
     return TrainingImages(
-        torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels, len(index.classes)
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), labels, len(names)
     )
+
+
+def check_classes(entry: Pretrain, there: Sequence[str], place: str) -> None:
+    """Refuse names that the data set does not have.
+
+    Raises
+    ------
+    ProbelineError
+        When a class of the entry is none of the data set's.
+    """
+    for name in entry.classes:
+        if name not in there:
+            raise ProbelineError(
+                f"{place}.classes",
+                f"the data set {entry.dataset} has no such class",
+                expected=one_of(name, list(there), "some of"),
+                found=name,
+                remedy="correct it; `classes: []` takes all",
+            )
 
 
 def check_enough(entry: Pretrain, images: int, place: str) -> None:
@@ -93,5 +116,6 @@ def check_enough(entry: Pretrain, images: int, place: str) -> None:
                 f"the data set has fewer train images than `{name}`",
                 expected=f"at most {images}",
                 found=str(least),
-                remedy=f"lower `{name}`, or raise `share` (now {entry.share:g})",
+                remedy=f"lower `{name}`, or raise `share` (now {entry.share:g})"
+                + (", or take more `classes`" if entry.classes else ""),
             )

@@ -6,6 +6,7 @@ SimMIM, Xie et al. 2021, arXiv 2111.09886.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -16,7 +17,6 @@ from lightly.models.modules import (
 from lightly.models.utils import get_at_index, patchify, random_token_mask
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
-from torch.nn import functional
 
 from cache.errors import ProbelineError
 from pipeline.pretraining.encoder import Encoder, Method, Setting
@@ -29,7 +29,18 @@ HIDDEN_BY_MAE, HIDDEN_BY_SIMMIM = 0.75, 0.6
 
 
 class Masked(Method):
-    """A vision transformer that sees some of an image's patches."""
+    """A vision transformer that sees some of an image's patches.
+
+    Attributes
+    ----------
+    criterion : Module
+        Of reconstructed and true pixels.
+    best : callable
+        From images to the picture that has the smallest loss against all of them.
+    """
+
+    criterion: nn.Module
+    best: Callable[[torch.Tensor], torch.Tensor]
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__(encoder, setting)
@@ -64,6 +75,15 @@ class Masked(Method):
         )
         return kept, hidden
 
+    def chance(self, images: torch.Tensor) -> float:
+        """The loss of the best picture that is the same for all images.
+
+        Each pixel of it is what the criterion likes best: the mean, or the median.
+        """
+        seen = self.encoder.normalised(self.views(images))
+        best = self.best(seen).expand_as(seen)
+        return float(self.criterion(best, seen))
+
     def pixels(self, images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """What is to be reconstructed: of each hidden patch, 3 * patch * patch pixels."""
         pixels: torch.Tensor = get_at_index(patchify(images, self.patch), hidden - self.prefix)
@@ -72,6 +92,9 @@ class Masked(Method):
 
 class MAE(Masked):
     """The encoder sees a quarter of the patches; a decoder reconstructs the others."""
+
+    criterion = nn.MSELoss()
+    best = staticmethod(lambda images: images.mean(dim=0))
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__(encoder, setting)
@@ -93,11 +116,15 @@ class MAE(Masked):
         every = self.decoder.mask_token.repeat(len(seen), self.masked.sequence_length, 1)
         every = every.scatter(1, kept[:, :, None].expand_as(tokens), tokens)
         decoded = self.head(get_at_index(self.decoder(every), hidden))
-        return functional.mse_loss(decoded, self.pixels(seen, hidden))
+        loss: torch.Tensor = self.criterion(decoded, self.pixels(seen, hidden))
+        return loss
 
 
 class SimMIM(Masked):
     """The encoder sees a placeholder for hidden patches; a linear layer reconstructs them."""
+
+    criterion = nn.L1Loss()
+    best = staticmethod(lambda images: images.median(dim=0).values)
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__(encoder, setting)
@@ -108,4 +135,5 @@ class SimMIM(Masked):
         seen = self.encoder.normalised(self.views(images))
         _, hidden = self.hide(len(seen), HIDDEN_BY_SIMMIM)
         tokens = get_at_index(self.masked.encode(seen, idx_mask=hidden), hidden)
-        return functional.l1_loss(self.head(tokens), self.pixels(seen, hidden))
+        loss: torch.Tensor = self.criterion(self.head(tokens), self.pixels(seen, hidden))
+        return loss

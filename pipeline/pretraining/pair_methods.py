@@ -27,8 +27,9 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.pretraining.encoder import Encoder, Method, Setting
+from pipeline.study.pretraining import PROJECTED
 
-HIDDEN, OUT = 256, 128
+HIDDEN, OUT = 256, PROJECTED
 """Widths of all projection heads: small, as the backbones are."""
 
 

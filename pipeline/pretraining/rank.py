@@ -1,4 +1,7 @@
-"""Has a training collapsed? The rank of its features tells, without any label."""
+"""Has a training collapsed? The rank of its features is a proxy of that, without any label.
+
+What a training has learnt at all, its loss tells first: see `pipeline.pretraining.chance`.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
@@ -15,6 +16,7 @@ from cache.files import sha256_bytes, write_durably
 from cache.fingerprint import fingerprint
 from pipeline.datasets.index import Index
 from pipeline.machine.devices import this_machine
+from pipeline.machine.failures import all_in_one
 from pipeline.machine.process_pool import Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
 from pipeline.models.networks import load_model
@@ -48,7 +50,7 @@ def pretrain_all(study: Study, indexes: dict[str, Index]) -> None:
     Raises
     ------
     ProbelineError
-        Of the first entry that failed; the others are finished.
+        When some entries failed; the others are finished.
     """
     epochs = sum(study.pretrain[n].epochs for n in indexes if study.pretrain[n].method != "random")
     jobs = [(study, name, index) for name, index in indexes.items()]
@@ -57,7 +59,7 @@ def pretrain_all(study: Study, indexes: dict[str, Index]) -> None:
     progress = Progress("pretrain", epochs, "epochs")
     failed = run_jobs(_train, jobs, workers, progress, keep_going=True, cluster=False)
     if failed:
-        raise failed[0]
+        raise all_in_one("pretrain", failed, len(jobs), "trainings")
 
 
 def _train(job: Job, report: Report) -> None:
@@ -110,6 +112,8 @@ def _pretrain(study: Study, name: str, index: Index, advance: Callable[[int], No
         "images": len(images.labels),
         "parameters": model.parameters,
         "epochs": training.epochs,
+        "chance_loss": _rounded(training.chance_loss()),
+        "untrained_loss": _rounded(training.untrained_loss),
         "seconds": round(sum(epoch["seconds"] for epoch in training.epochs), 3),
         "rankme": round(rank.rankme, 3),
         "width": rank.width,
@@ -122,3 +126,8 @@ def _pretrain(study: Study, name: str, index: Index, advance: Callable[[int], No
     write_durably(checkpoint_path(name), weights)
     write_durably(record_path(name), json.dumps(record, indent=1).encode())
     unfinished_path(name).unlink(missing_ok=True)
+
+
+def _rounded(loss: float | None) -> float | None:
+    """For JSON, which has no infinite numbers."""
+    return None if loss is None or not math.isfinite(loss) else round(loss, 6)

@@ -2,8 +2,7 @@
 
 Sources: MoCo v2, Chen et al. 2020, arXiv 2003.04297. BYOL, Grill et al. 2020, arXiv 2006.07733.
 DINO, Caron et al. 2021, arXiv 2104.14294. All heads have BatchNorms, as those of MoCo v3 (Chen et
-al. 2021, arXiv 2104.02057): without, the teacher's first outputs are nearly the same for all
-images, and hundreds of steps are too few to leave that state.
+al. 2021, arXiv 2104.02057), in DINO's in the hidden layers alone.
 """
 
 from __future__ import annotations
@@ -59,6 +58,8 @@ class Taught(Method):
 class MoCo(Taught):
     """As SimCLR, with the teacher's view of earlier batches as what repels."""
 
+    remembers = True
+
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__(
             encoder,
@@ -93,6 +94,8 @@ class BYOL(Taught):
 
 class DINO(Taught):
     """The student's distribution over prototypes follows the teacher's, centred and sharpened."""
+
+    remembers = True
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         prototypes = setting.entry.prototypes

@@ -17,6 +17,7 @@ from cache.errors import ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import fingerprint
 from pipeline.machine.training_state import load_state
+from pipeline.pretraining.chance import chance_loss
 from pipeline.pretraining.encoder import Encoder, Method, Setting
 from pipeline.pretraining.images import TrainingImages
 from pipeline.pretraining.methods import METHODS
@@ -27,6 +28,9 @@ WARM_UP = 0.1
 """Share of the steps in which the learning rate rises; then it falls as a cosine, to zero."""
 
 WEIGHT_DECAY = 0.05
+
+_PICTURES = 2048
+"""Images of which the best picture for all is made."""
 
 LARGEST_GRADIENT = 3.0
 """Norm to which a step's gradient is cut."""
@@ -54,6 +58,9 @@ class Training:
     method : Method
     epochs : list of dict
         Of those done: mean ``loss`` and ``seconds``.
+    untrained_loss : float or None
+        Mean over the last epoch's batches of the network as it was drawn; None where a training is
+        continued that an earlier version began.
 
     Raises
     ------
@@ -80,6 +87,7 @@ class Training:
         check_batch(entry, self.method, place)
         self._optimizer = torch.optim.AdamW(parameter_groups(self.method), betas=(0.9, 0.99))
         self.epochs: list[dict[str, float]] = []
+        self.untrained_loss: float | None = None
 
     def run(self, kept: Path, key: str, advance: Callable[[int], None]) -> None:
         """Do what is left of the epochs.
@@ -98,7 +106,8 @@ class Training:
         DivergedError
             When a loss is NaN or infinite; the state before that epoch stays.
         """
-        self._continue(kept, key)
+        if not self._continue(kept, key) and self._last:
+            self.untrained_loss = self._untrained()
         advance(len(self.epochs))
         while len(self.epochs) < self._last:
             start = time.perf_counter()
@@ -109,6 +118,26 @@ class Training:
 
     def _epoch(self, number: int, kept: Path) -> float:
         """One pass over the images in random order, in full batches; the mean loss."""
+        return self._pass(
+            number, lambda loss, step: self._step(loss, number * self._steps + step), kept
+        )
+
+    def _untrained(self) -> float:
+        """The loss of an epoch in which nothing is learned; its views are those of the last one.
+
+        Queues and centres are first filled, as far as the epochs do.
+        """
+        before = {name: tensor.detach().clone() for name, tensor in _tensors(self.method)}
+        epochs = range(max(0, self._last - 1 - self.method.remembers), self._last)
+        losses = [self._pass(number, lambda loss, step: None, None) for number in epochs]
+        with torch.no_grad():
+            for name, tensor in _tensors(self.method):
+                tensor.copy_(before[name])
+        return losses[-1]
+
+    def _pass(
+        self, number: int, step_by: Callable[[torch.Tensor, int], None], kept: Path | None
+    ) -> float:
         total = 0.0
         with self._drawing(number):
             order = torch.randperm(len(self._labels), device=self._device)
@@ -116,9 +145,9 @@ class Training:
             for step, rows in enumerate(batches):
                 loss = self.method.loss(self._pixels[rows].float() / 255, self._labels[rows])
                 total += loss.item()
-                if not math.isfinite(total):
+                if kept is not None and not math.isfinite(total):
                     raise self._diverged(total, number, step, kept)
-                self._step(loss, number * self._steps + step)
+                step_by(loss, step)
         return total / self._steps
 
     def _step(self, loss: torch.Tensor, done: int) -> None:
@@ -136,6 +165,7 @@ class Training:
         state = {
             "key": key,
             "epochs": self.epochs,
+            "untrained_loss": self.untrained_loss,
             # lightly's queue is a buffer that state_dict() leaves out.
             "tensors": {name: tensor.detach() for name, tensor in _tensors(self.method)},
             "optimizer": self._optimizer.state_dict(),
@@ -143,16 +173,29 @@ class Training:
         torch.save(state, buffer)
         return buffer.getvalue()
 
-    def _continue(self, kept: Path, key: str) -> None:
+    def _continue(self, kept: Path, key: str) -> bool:
         """Take up the state at `kept`; one of other settings is passed over."""
         state = load_state(kept, self._device)
         if state is None or state["key"] != key:
-            return
+            return False
         with torch.no_grad():
             for name, tensor in _tensors(self.method):
                 tensor.copy_(state["tensors"][name])
         self._optimizer.load_state_dict(state["optimizer"])
         self.epochs = state["epochs"]
+        self.untrained_loss = state.get("untrained_loss")
+        return True
+
+    def chance_loss(self) -> float | None:
+        """The mean loss of outputs that say nothing about the image; None of the control."""
+        if not self._last:
+            return None
+        counts = torch.bincount(self._labels).tolist()
+        known = chance_loss(self._entry, counts)
+        if known is not None:
+            return known
+        with self._drawing("chance"), torch.no_grad():
+            return self.method.chance(self._pixels[:_PICTURES].float() / 255)
 
     def _diverged(self, loss: float, epoch: int, step: int, kept: Path) -> DivergedError:
         reached = f"; the state after epoch {epoch} is kept in {kept}" if epoch else ""

@@ -79,6 +79,8 @@ class Complexity:
     steps : tuple of Step
         Of models with equal backbones.
     interval : str
+    left_out : str
+        Cells that are not compared, and why; empty where all are.
     """
 
     withheld: str
@@ -89,6 +91,7 @@ class Complexity:
     sentences: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     interval: str = ""
+    left_out: str = ""
 
 
 def figures(inputs: Inputs) -> Drawn:
@@ -119,6 +122,7 @@ def section(inputs: Inputs) -> Complexity:
         sentences=tuple(_sentences(steps)),
         steps=tuple(steps),
         interval=str(found.attrs.get("interval", "")),
+        left_out=str(found.attrs.get("left_out", "")),
     )
 
 

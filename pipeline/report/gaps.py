@@ -15,6 +15,8 @@ from pipeline.embeddings.provenance import describe_audit
 from pipeline.embeddings.unavailable import unavailable
 from pipeline.finetuning.cells import not_run
 from pipeline.neighbors.data_checks import checks_path
+from pipeline.pretraining.chance import remarks_on
+from pipeline.pretraining.entries import read_training
 from pipeline.report.inputs import Inputs
 from pipeline.study.fewshot import FEWSHOT
 from pipeline.study.linear import LINEAR
@@ -109,6 +111,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             ),
             2 * len(inputs.provenance),
         ),
+        *_pretraining(inputs),
         *_data_checks(inputs),
         *_reduced_precision(inputs),
         *_doubtful_fits(inputs),
@@ -179,6 +182,19 @@ def _test_images_only(inputs: Inputs) -> list[Gap]:
         "not run there, and no gap."
     )
     return [Gap("Data sets with test images only", why, tuple(places), len(only))] if only else []
+
+
+def _pretraining(inputs: Inputs) -> list[Gap]:
+    """Models of the study's own that have learnt little; nothing to look for without any."""
+    trained = inputs.study.pretrain
+    places = [f"{n} {remark}" for n in trained for remark in remarks_on(read_training(n) or {})]
+    why = (
+        "Their loss tells, or the rank of their features, and no score. They stay in the study, as "
+        "leaving them out would be choosing by result; what is said of their methods says little "
+        "of these methods."
+    )
+    gap = Gap("Remarks on the pre-training", why, tuple(places), len(trained))
+    return [gap] if trained else []
 
 
 def _reduced_precision(inputs: Inputs) -> list[Gap]:

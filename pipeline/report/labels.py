@@ -78,6 +78,8 @@ class Labels:
     crossings : tuple of Crossing
         Of models with equal backbones.
     interval : str
+    left_out : str
+        Cells that are not compared, and why; empty where all are.
     complexity : Complexity
     """
 
@@ -88,6 +90,7 @@ class Labels:
     head: str
     crossings: tuple[Crossing, ...]
     interval: str
+    left_out: str
     complexity: Complexity
 
     @property
@@ -120,6 +123,7 @@ def section(inputs: Inputs) -> Labels:
         head="" if table is None else str(table["head"].values[0]),
         crossings=() if table is None else tuple(_crossings(table)),
         interval="" if table is None else str(table.attrs.get("interval", "")),
+        left_out="" if isinstance(gap, str) else str(gap.attrs.get("left_out", "")),
         complexity=complexity.section(inputs),
     )
 

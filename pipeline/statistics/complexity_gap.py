@@ -13,9 +13,11 @@ from pipeline.statistics.complexities import (
     complexities,
 )
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.panel import MEAN, cluster_weights
+from pipeline.statistics.labels_seen import ALL_SEEN, left_out, unseen_weights
+from pipeline.statistics.panel import MEAN
 from pipeline.statistics.supervision_contrasts import (
     NO_PAIRS,
+    anything_compared,
     gap_variables,
     gaps_of,
     interval_words,
@@ -27,9 +29,9 @@ Floats = NDArray[np.float64]
 
 DEFINITION = (
     "supervised minus self-supervised: accuracy beyond chance c, (a - c) / (1 - c), compared "
-    "within backbones; the same labelled and test images as problems of few classes, of all, and "
-    "of coarse ones. A task `one - another` is the change of the difference from the other to the "
-    "one"
+    "within backbones, where pre-training has not seen labels of the tested classes; the same "
+    "labelled and test images as problems of few classes, of all, and of coarse ones. A task "
+    "`one - another` is the change of the difference from the other to the one"
 )
 
 
@@ -57,6 +59,8 @@ def complexity_gap(evidence: Evidence) -> xr.Dataset:
     groups = gaps_of(evidence, *(_with_changes(found, table) for table in tables))
     if not groups:
         return withheld(DEFINITION, NO_PAIRS)
+    if evidence.labels_seen and not anything_compared(groups):
+        return withheld(DEFINITION, ALL_SEEN)
     tasks = [*found.tasks, *(f"{ALL_CLASSES} - {task}" for task in _simpler(found))]
     datasets = [*found.datasets, MEAN]
     variables = gap_variables(groups, (len(found.heads), len(datasets), len(tasks)))
@@ -79,6 +83,7 @@ def complexity_gap(evidence: Evidence) -> xr.Dataset:
             "budget": found.budget.name,
             "shots": found.budget.shots or 0,
             "interval": interval_words(evidence),
+            **left_out(evidence, found.datasets),
         },
     )
 
@@ -96,12 +101,13 @@ def _with_changes(found: Complexities, table: Floats) -> Floats:
 
 def _circumstances(evidence: Evidence, found: Complexities, n_tasks: int) -> dict[str, Floats]:
     """Classes and chance, shape (n_datasets + 1, n_tasks)."""
-    weights = cluster_weights(evidence.cube, found.datasets)
+    weights = unseen_weights(evidence, found.datasets)
+    counted = weights != 0
     # Rounded: the mean of equal numbers is that number.
-    classes = np.round(np.exp(weights @ np.log(found.classes)), 9)
+    classes = np.round(np.exp(weights[counted] @ np.log(found.classes[counted])), 9)
     whole = {
         "classes": np.vstack([found.classes, classes]),
-        "chance": np.vstack([found.chance, weights @ found.chance]),
+        "chance": np.vstack([found.chance, weights[counted] @ found.chance[counted]]),
     }
     room = np.full((len(weights) + 1, n_tasks - len(found.tasks)), np.nan)
     return {name: np.hstack([of, room]) for name, of in whole.items()}

@@ -20,6 +20,7 @@ from pipeline.results.cube import headline_variants
 from pipeline.results.current import Current
 from pipeline.results.variant_table import variants_of
 from pipeline.study import metrics
+from pipeline.study.pretraining import labels_seen
 from pipeline.study.schema import Correlation, Study
 from pipeline.study.transfer import TRANSFER
 from pipeline.study.variant import Variant
@@ -116,6 +117,8 @@ class Evidence:
         Models whose weights are an initialisation, by params.yaml. The cube's words may name more.
     margin : float
         By how much a model may lie behind the best and still be as good, as a share.
+    labels_seen : frozenset of (str, str)
+        Models and data sets: see `pipeline.study.pretraining.labels_seen`.
     """
 
     cube: xr.Dataset
@@ -125,6 +128,7 @@ class Evidence:
     read_draws: Callable[[str, str], Draws] = field(default=_no_draws)
     untrained: frozenset[str] = frozenset()
     margin: float = 0.01
+    labels_seen: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def headline(self) -> Mapping[str, str]:
@@ -175,10 +179,12 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
         return _draws(study, current, variants[variant], dataset)
 
     untrained = frozenset(n for n, m in study.models.items() if m.weights.startswith("random("))
+    seen = labels_seen(study, lambda name: current.index(name).classes)
     margin = study.report.margin / 100
     return Evidence(
-        cube, study.correlation, tests, read_hits, read_draws, untrained=untrained, margin=margin
-    )
+        cube, study.correlation, tests, read_hits, read_draws,
+        untrained=untrained, margin=margin, labels_seen=seen,
+    )  # fmt: skip
 
 
 def _val_split(index: Index) -> ValSplit:

@@ -6,13 +6,14 @@ import numpy as np
 import xarray as xr
 
 from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.labels_seen import left_out
 from pipeline.statistics.supervision_contrasts import gap_variables, interval_words
 from pipeline.statistics.supervision_gaps import supervision_gaps
 from pipeline.statistics.withheld import withheld
 
 DEFINITION = (
     "supervised minus self-supervised: accuracy beyond chance, (a - 1/C) / (1 - 1/C), compared "
-    "within backbones"
+    "within backbones, where pre-training has not seen labels of the tested classes"
 )
 
 
@@ -41,5 +42,9 @@ def label_gap(evidence: Evidence) -> xr.Dataset:
             "dataset": gaps.datasets,
             "budget": [budget.name for budget in gaps.curves.budgets],
         },
-        attrs={"definition": DEFINITION, "interval": interval_words(evidence)},
+        attrs={
+            "definition": DEFINITION,
+            "interval": interval_words(evidence),
+            **left_out(evidence, gaps.curves.datasets),
+        },
     )

@@ -20,7 +20,8 @@ from pipeline.statistics.contrasts import Contrast, difference
 from pipeline.statistics.design import UNKNOWN, frequent_backbones
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, deletions
-from pipeline.statistics.panel import cluster_weights, words
+from pipeline.statistics.labels_seen import unseen_only, unseen_weights
+from pipeline.statistics.panel import words
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -85,16 +86,29 @@ def gaps_of(evidence: Evidence, scores: Floats, draws: Floats) -> dict[str, Gap]
 
 
 def with_mean(evidence: Evidence, datasets: list[str], table: Floats) -> Floats:
-    """With the mean over data sets behind them; NaN where a data set has none.
+    """Cells that may be compared, with their mean over data sets behind them.
 
     Parameters
     ----------
     evidence : Evidence
     datasets : list of str
     table : ndarray of shape (n_models, n_heads, n_datasets, ...)
+
+    Returns
+    -------
+    ndarray of shape (n_models, n_heads, n_datasets + 1, ...)
+        NaN where pre-training has seen the labels. The mean is over data sets where it has of no
+        model, and NaN where one of these has no score.
     """
-    mean = np.einsum("mhd...,d->mh...", table, cluster_weights(evidence.cube, datasets))
+    table, weights = unseen_only(evidence, datasets, table), unseen_weights(evidence, datasets)
+    counted = weights != 0  # NaN where none is left
+    mean = np.einsum("mhd...,d->mh...", table[:, :, counted], weights[counted])
     return np.concatenate([table, mean[:, :, np.newaxis]], axis=2)
+
+
+def anything_compared(groups: Mapping[str, Gap]) -> bool:
+    """Whether some difference is a number."""
+    return any(np.isfinite(gap.value).any() for gap in groups.values())
 
 
 def gap_variables(

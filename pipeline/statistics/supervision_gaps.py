@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 
 from pipeline.statistics.budgets import NO_CURVES, Curves, curves
 from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.labels_seen import ALL_SEEN
 from pipeline.statistics.panel import MEAN
 from pipeline.statistics.remembered import remembered
-from pipeline.statistics.supervision_contrasts import NO_PAIRS, Gap, gaps_of, with_mean
+from pipeline.statistics.supervision_contrasts import (
+    NO_PAIRS,
+    Gap,
+    anything_compared,
+    gaps_of,
+    with_mean,
+)
 
 Floats = NDArray[np.float64]
 
@@ -62,4 +69,6 @@ def supervision_gaps(evidence: Evidence) -> SupervisionGaps | str:
         table[:, :, -1, shares] = np.nan
         tables.append(table)
     groups = gaps_of(evidence, *tables)
+    if evidence.labels_seen and groups and not anything_compared(groups):
+        return ALL_SEEN
     return SupervisionGaps(found, groups) if groups else NO_PAIRS

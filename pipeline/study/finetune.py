@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.project import names
 from pipeline.project.section import Distinct, Section, Seed
+from pipeline.study.budget import Budget
 from pipeline.study.protocol import Later, Protocol
 from pipeline.study.variant import Variant
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 NAME = "finetune"
 
+PublishedName = Literal["paper", "paper_byol2", "paper_swav", "paper_byol1", "paper_barlowtwins"]
 RecipeName = Literal[
-    "study", "study_byol2", "study_swav", "study_byol1", "study_barlowtwins", "modern"
+    PublishedName, "sgd", "sgd_byol2", "sgd_swav", "sgd_byol1", "sgd_barlowtwins", "modern"
 ]
 Trained = Literal["all", "second_half", "lora", "head"]
 Positive = Annotated[float, Field(gt=0)]
@@ -25,10 +27,22 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 RunName = Annotated[str, Field(pattern=f"^{names.NAME}$")]
 
 
+def _not_a_former_name(name: object) -> object:
+    """Until the paper's recipes did what the paper does, others stood under names of its own."""
+    if isinstance(name, str) and name.partition("_")[0] == "study":
+        ours, published = (name.replace("study", word, 1) for word in ("sgd", "paper"))
+        if ours in get_args(RecipeName):
+            raise ValueError(
+                f"`{ours}`, which is the same training under its new name, or `{published}`, "
+                "as published: all images, the last epoch"
+            )
+    return name
+
+
 class Run(Section):
     """A recipe, the images that it is given, and what it changes; null: as the recipe has it."""
 
-    recipe: RecipeName
+    recipe: Annotated[RecipeName, BeforeValidator(_not_a_former_name)]
     fraction: float | None = Field(default=None, gt=0, lt=1)
     shots: int | None = Field(default=None, ge=1)
     draw: int = Field(default=0, ge=0)
@@ -36,7 +50,7 @@ class Run(Section):
     lora_rank: int = Field(default=8, ge=1)
     flip: bool = True
     view_area: float = Field(default=0.08, gt=0, le=1)
-    selection: Literal["holdout", "last"] = "holdout"
+    selection: Literal["holdout", "last"] | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
     batch_norm: bool = False
 
@@ -66,6 +80,32 @@ class Run(Section):
     def few(self) -> bool:
         """Whether only a draw of train is learned from."""
         return self.shots is not None or self.fraction is not None
+
+    def budget(self, images: float, classes: int) -> Budget:
+        """How many images of each class a few-shot run learns from.
+
+        A fraction is that share of each class; in the paper's recipes equally many images of each,
+        the whole number below fraction x images / classes (none, in its code, where that is below
+        one; here one).
+
+        Parameters
+        ----------
+        images, classes : int
+            Of the train split.
+        """
+        if self.fraction is not None and self.as_published:
+            return Budget(shots=max(1, int(self.fraction * images / classes)))
+        return Budget(shots=self.shots, share=self.fraction)
+
+    @property
+    def as_published(self) -> bool:
+        """Whether the recipe is one of arXiv 2407.12210, and not our variant of it."""
+        return self.recipe in get_args(PublishedName)
+
+    @property
+    def keeps(self) -> Literal["holdout", "last"]:
+        """Which epoch is kept: as the run asks, or as its recipe has it."""
+        return self.selection or ("last" if self.as_published else "holdout")
 
 
 class Finetune(Section):

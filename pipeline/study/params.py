@@ -245,7 +245,7 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
             found=name,
             remedy=f"rename it, e.g. to `{_usable(name, location)}`",
         )
-    if new := new_value(location, found):
+    if kind == "literal_error" and (new := new_value(location, found)):
         return ProbelineError(
             place, "has another name now", expected=f"`{new}`", found=str(found), remedy=UPGRADE
         )

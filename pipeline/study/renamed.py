@@ -19,6 +19,10 @@ RENAMED_KEYS: Mapping[tuple[str, ...], str] = {
 
 RENAMED_VALUES: Mapping[tuple[str, ...], Mapping[str, str]] = {
     ("knn", "presets", "*"): {"study": "paper"},
+    # The same training; what the paper did is called `paper` now.
+    ("finetune", "runs", "*", "recipe"): {
+        f"study{of}": f"sgd{of}" for of in ("", "_byol2", "_swav", "_byol1", "_barlowtwins")
+    },
 }
 """Values by where they stand, with their new names. Keys of records still have the old ones."""
 

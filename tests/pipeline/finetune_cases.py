@@ -12,7 +12,7 @@ from projects import RESNET, VIT, Project, fill_folder
 from pipeline.finetuning.run import Finetuned, finetune_cell
 from pipeline.study.params import load_study
 
-SMALL = {"recipe": "study", "epochs": 3, "batch_size": 8, "warmup_epochs": 1, "drop_path": 0.0}
+SMALL = {"recipe": "sgd", "epochs": 3, "batch_size": 8, "warmup_epochs": 1, "drop_path": 0.0}
 """Of 32 train images of two classes."""
 
 

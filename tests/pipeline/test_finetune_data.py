@@ -45,7 +45,7 @@ def index_of(counts: list[int], groups: list[str] | None = None) -> Index:
 
 
 def given(index: Index, seed: int = 0, **run):
-    return given_to(index, Run(recipe="study", **run), draw_seed=3, seed=seed, place="here")
+    return given_to(index, Run(recipe="sgd", **run), draw_seed=3, seed=seed, place="here")
 
 
 @pytest.mark.parametrize(

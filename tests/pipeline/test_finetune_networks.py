@@ -31,7 +31,7 @@ ENTRIES = {"vit": VIT, "resnet": RESNET, "convnext": CONVNEXT}
 
 def classifier(name: str, **run) -> Classifier:
     model = load_model(name, Model(**ENTRIES[name]))
-    return Classifier(model, 3, Run(recipe="study", **run), 0, "here")
+    return Classifier(model, 3, Run(recipe="sgd", **run), 0, "here")
 
 
 def images(network: Classifier, count: int = 4) -> torch.Tensor:
@@ -94,7 +94,7 @@ def test_the_untrained_network_computes_the_cached_feature(train):
 @pytest.mark.parametrize("feature", ["cls", "mean_patch", "cls+mean_patch", "last4_cls"])
 def test_any_feature_can_be_the_heads_input(feature):
     model = load_model("vit", Model(**{**VIT, "feature": feature}))
-    network = Classifier(model, 3, Run(recipe="study"), 0, "here")
+    network = Classifier(model, 3, Run(recipe="sgd"), 0, "here")
     assert network(images(network)).shape == (4, 3)
     assert network.head[-1].in_features == model.columns
 
@@ -143,7 +143,7 @@ EVA = {"architecture": "eva02_tiny_patch14_224", "arguments": {"img_size": 28, "
     ("entry", "size"), [(VIT, 32), (BEIT, 32), (EVA, 28)], ids=["vit", "beit", "eva"]
 )
 def test_drop_path_reaches_every_block(entry, size):
-    recipe = recipe_of(Run(recipe="study"), share=1, transformer=True)
+    recipe = recipe_of(Run(recipe="sgd"), share=1, transformer=True)
     model = load_for(
         "m", Model(**{**entry, "weights": "random(0)", "input_size": size}), recipe, "x"
     )
@@ -161,7 +161,7 @@ def test_drop_path_reaches_every_block(entry, size):
 
 
 def test_an_architecture_without_drop_path_is_refused():
-    recipe = recipe_of(Run(recipe="study", drop_path=0.2), share=1, transformer=False)
+    recipe = recipe_of(Run(recipe="sgd", drop_path=0.2), share=1, transformer=False)
     entry = Model(architecture="vgg11", weights="random(0)", input_size=32)
     with pytest.raises(ProbelineError):
         load_for("m", entry, recipe, "here")
@@ -194,24 +194,30 @@ def test_mixed_targets_are_smoothed_once_and_sum_to_one():
         _, targets = mixup(torch.rand(8, 3, 4, 4), torch.arange(8) % 5)
     assert torch.allclose(targets.sum(dim=1), torch.ones(8))
     assert targets.min().item() == pytest.approx(0.1 / 5)
-    assert mixup_of(recipe_of(Run(recipe="study"), share=1, transformer=False), 5) is None
+    assert mixup_of(recipe_of(Run(recipe="sgd"), share=1, transformer=False), 5) is None
 
 
 @pytest.mark.parametrize("model", ["tiny", "net"])
-def test_the_study_equals_a_plain_loop(model, project, monkeypatch):
-    """Weights after three epochs, against PyTorch's own parts and the published formulas."""
-    prepare(project, small={**SMALL, "label_smoothing": 0.1, "layer_decay": 1.0})
+@pytest.mark.parametrize(("recipe", "size"), [("sgd", 8), ("paper", 12)])
+def test_the_study_equals_a_plain_loop(recipe, size, model, project, monkeypatch):
+    """Weights after three epochs, against PyTorch's own parts and the published formulas.
+
+    As published, 32 images in batches of 12 end with one of 8, whose mean is over 8.
+    """
+    small = {**SMALL, "recipe": recipe, "batch_size": size}
+    prepare(project, small={**small, "label_smoothing": 0.1, "layer_decay": 1.0})
     real, taken = training.Training._step, []
 
-    def step(self, pixels, labels, *where):
+    def step(self, count, pixels, labels, *where):
         taken.append((self._job, pixels.copy(), labels.copy(), self._plain.param_groups[0]["lr"]))
-        return real(self, pixels, labels, *where)
+        return real(self, count, pixels, labels, *where)
 
     monkeypatch.setattr(training.Training, "_step", step)
     kept = Path("kept")
     found = finetuned(model, kept=kept)
     steps = len(taken) // 3
-    rates = [0.1 * 8 / 256 * share for share in (1 / 2, 1, 1 / 2)]
+    rates = [0.1 * size / 256 * share for share in (1 / 2, 1, 1 / 2)]
+    assert [len(t[2]) for t in taken[:3]] == ([8, 8, 8] if recipe == "sgd" else [12, 12, 8])
     assert [t[3] for t in taken] == pytest.approx(np.repeat(rates, steps).tolist())
     assert [e.learning_rate for e in found.history] == pytest.approx(rates)
 

@@ -22,18 +22,20 @@ def recipe(name: str, share: float = 1.0, transformer: bool = False, **changes) 
 
 
 PUBLISHED = [  # recipe, share, backbone's and head's rate at 256 images, epochs, warm-up
-    ("study", 1.0, 0.1, 0.1, 100, 5),
-    ("study_byol2", 0.1, 0.1, 0.1, 30, 0),
-    ("study_byol2", 0.01, 0.1, 0.1, 30, 0),
-    ("study_swav", 0.1, 0.01, 0.2, 20, 0),
-    ("study_swav", 0.01, 0.02, 5.0, 20, 0),
-    ("study_byol1", 0.1, 0.01, 0.01, 30, 0),
-    ("study_barlowtwins", 0.1, 0.005, 0.5, 20, 0),  # the published code has the two swapped
+    ("sgd", 1.0, 0.1, 0.1, 100, 5),
+    ("sgd_byol2", 0.1, 0.1, 0.1, 30, 0),
+    ("sgd_byol2", 0.01, 0.1, 0.1, 30, 0),
+    ("sgd_swav", 0.1, 0.01, 0.2, 20, 0),
+    ("sgd_swav", 0.01, 0.02, 5.0, 20, 0),
+    ("sgd_byol1", 0.1, 0.01, 0.01, 30, 0),
+    ("sgd_barlowtwins", 0.1, 0.005, 0.5, 20, 0),  # the published code has the two swapped
 ]
 
 
+@pytest.mark.parametrize("whose", ["sgd", "paper"])
 @pytest.mark.parametrize(("name", "share", "rate", "head", "epochs", "warmup"), PUBLISHED)
-def test_presets_of_the_study(name, share, rate, head, epochs, warmup):
+def test_presets_of_the_study(name, share, rate, head, epochs, warmup, whose):
+    name = name.replace("sgd", whose)
     found = recipe(name, share)
     assert (found.learning_rate, found.head_learning_rate) == (rate, head)
     assert (found.epochs, found.warmup_epochs) == (epochs, warmup)
@@ -46,7 +48,7 @@ def test_presets_of_the_study(name, share, rate, head, epochs, warmup):
 
 def test_what_a_run_names_goes_before_its_recipe():
     own = {"epochs": 3, "clip": 2.0, "layer_decay": 1.0, "learning_rate": 7.0, "mixup": 0.0}
-    found = recipe("study_swav", 0.01, transformer=True, **own)
+    found = recipe("sgd_swav", 0.01, transformer=True, **own)
     assert {name: getattr(found, name) for name in own} == own
     assert found.head_learning_rate == 5.0
     assert found.drop_path == 0.2
@@ -70,15 +72,15 @@ def test_a_value_that_is_the_recipes_own_changes_no_key(name):
     ],
 )  # fmt: skip
 def test_every_setting_of_a_run_changes_its_key(change):
-    keys = [run_key(Run(recipe="study", **more)) for more in ({}, change)]
+    keys = [run_key(Run(recipe="sgd", **more)) for more in ({}, change)]
     assert keys[0] != keys[1]
     assert set(change) <= set(Run.model_fields)
 
 
 def test_the_study_scales_its_rate_by_the_batch_over_256():
-    assert recipe("study", batch_size=64).scaled(0.1) == pytest.approx(0.025)
-    assert recipe("study").scaled(0.1) == 0.1
-    assert recipe("study", batch_size=1024).scaled(0.1) == pytest.approx(0.4)
+    assert recipe("sgd", batch_size=64).scaled(0.1) == pytest.approx(0.025)
+    assert recipe("sgd").scaled(0.1) == 0.1
+    assert recipe("sgd", batch_size=1024).scaled(0.1) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("epoch", range(100))
@@ -125,7 +127,7 @@ def made(name: str) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("optimizer", ["study", "modern"])
+@pytest.mark.parametrize("optimizer", ["sgd", "modern"])
 def test_groups_hold_every_parameter_exactly_once(name, optimizer):
     backbone = made(name)
     head = torch.nn.Linear(4, 3)
@@ -157,11 +159,11 @@ PUBLISHED_VIT = {"cls_token": 13, "pos_embed": 13, "patch_embed": 13, "norm": 1,
 
 
 def test_the_ids_and_rates_of_a_vit_are_the_published_ones():
-    """BEiT's rule for 12 blocks: embeddings 0.65^13, block k 0.65^(12-k), norm 0.65, head 1."""
+    """The paper's, for 12 blocks: embeddings 0.65^13, block k 0.65^(12-k), norm 0.65, head 1."""
     backbone, head = made("vit_base_patch16_224"), torch.nn.ModuleDict()
     head["head"] = torch.nn.Linear(768, 10)
     ids = layer_ids(backbone)
-    groups = parameter_groups(backbone, head, recipe("study", transformer=True))
+    groups = parameter_groups(backbone, head, recipe("sgd", transformer=True))
     rate_of = {id(p): g["base"] / 0.1 for g in groups for p in g["params"]}
     seen = set()
     for name, parameter in [*backbone.named_parameters(), *head.named_parameters()]:
@@ -197,7 +199,7 @@ def test_frozen_parameters_are_in_no_group():
     backbone = made("test_resnet")
     for name, parameter in backbone.named_parameters():
         parameter.requires_grad_(name.startswith("layer4"))
-    groups = parameter_groups(backbone, torch.nn.Linear(4, 2), recipe("study"))
+    groups = parameter_groups(backbone, torch.nn.Linear(4, 2), recipe("sgd"))
     count = sum(len(group["params"]) for group in groups)
     assert count == 2 + sum(name.startswith("layer4") for name, _ in backbone.named_parameters())
 
@@ -207,6 +209,8 @@ BAD_RUNS = {
     "a draw of everything": ({"draw": 1}, "one draw"),
     "a wrong key": ({"epoch": 3}, "did you mean `epochs`?"),
     "a wrong recipe": ({"recipe": "studi"}, "'modern'"),
+    "a former name": ({"recipe": "study"}, "`sgd`, which is the same"),
+    "another former name": ({"recipe": "study_swav"}, "or `paper_swav`, as published"),
     "a share of nothing": ({"fraction": 0.0}, "greater than 0"),
     "text for a number": ({"batch_size": "64"}, "quotes"),
 }
@@ -217,7 +221,7 @@ def test_runs_that_can_not_be(what, project):
     from pipeline.study.params import load_study
 
     change, words = BAD_RUNS[what]
-    project.params["finetune"] = {"runs": {"full": {"recipe": "study", **change}}}
+    project.params["finetune"] = {"runs": {"full": {"recipe": "sgd", **change}}}
     project.write()
     with pytest.raises(StudyError) as caught:
         load_study()

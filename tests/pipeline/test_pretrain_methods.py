@@ -188,3 +188,13 @@ def test_dino_keeps_its_teacher_and_the_others_what_was_trained():
     dino, byol = made("dino", "vit"), made("byol", "vit")
     assert dino.kept is dino.teacher[0]
     assert byol.kept is byol.encoder
+
+
+def test_the_documented_departures_are_the_codes():
+    from pathlib import Path
+
+    from pipeline.pretraining.departures import DEPARTURES, table
+
+    documented = (Path(__file__).parents[2] / "docs/pretraining.md").read_text()
+    assert table() in documented
+    assert set(METHODS) - {"random"} <= {departure.method for departure in DEPARTURES}

@@ -42,7 +42,7 @@ def study(project) -> Study:
         "predictors": {"names": ["rankme", "alignment"]},
         "finetune": {"enabled": True, "runs": {
             "few": {"recipe": "modern", "shots": 5, "epochs": 3, "warmup_epochs": 1},
-            "full": {"recipe": "study"},
+            "full": {"recipe": "sgd"},
         }},
     }  # fmt: skip
     return Study.model_validate(project.params)

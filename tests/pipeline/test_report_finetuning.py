@@ -30,7 +30,7 @@ def made_inputs(enabled=True, models=MODELS):
         {"seconds": ((*dims, "metric"), np.full((2, 2, 4, 1), 3.0))},
         coords=coords | words | {"metric": ["top1"]},
     )
-    runs = {"few": Run(recipe="modern", fraction=0.1), "full": Run(recipe="study")}
+    runs = {"few": Run(recipe="modern", fraction=0.1), "full": Run(recipe="sgd")}
     study = SimpleNamespace(
         models=dict.fromkeys(models, SimpleNamespace(weights="random(0)")),
         datasets=dict.fromkeys(("in", "out"), SimpleNamespace(source="folder", test_only=False)),
@@ -116,11 +116,11 @@ def test_the_figure_offers_what_was_measured(curves):
 @pytest.mark.parametrize(
     ("run", "words"),
     [
-        ({"recipe": "study"}, ("all of train, all weights, SGD for 100 epochs in batches of 256",)),
+        ({"recipe": "sgd"}, ("all of train, all weights, SGD for 100 epochs in batches of 256",)),
         ({"recipe": "modern", "shots": 5, "draw": 2}, ("5 images of each class (draw 2", "AdamW")),
         ({"recipe": "modern", "train": "lora"}, ("low-rank adapters", "best epoch by a hold-out")),
         (
-            {"recipe": "study_swav", "selection": "last", "epochs": 7},
+            {"recipe": "sgd_swav", "selection": "last", "epochs": 7},
             ("7 epochs", "the last epoch"),
         ),
     ],

@@ -158,3 +158,13 @@ def test_the_page_shows_crossings_and_selects():
     assert "&lt; 1 to 7.5" in text
     assert text.count('data-figure="label_curves"') == 3
     assert text.count('data-figure="label_gap"') == 2  # one head: no select for it
+
+
+def test_cells_that_are_not_compared_are_named():
+    words = "a on in0: pre-trained on labels of classes that are tested there"
+    seen = gap(-0.1, 0.1).assign_attrs(left_out=words)
+    found = [
+        section(make_inputs({"label_curves": curves(), "label_gap": each})).left_out
+        for each in (seen, gap(-0.1, 0.1))
+    ]
+    assert found == [words, ""]

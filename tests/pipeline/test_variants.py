@@ -74,7 +74,7 @@ def studies(draw):
         "correlation": {},
         "report": {},
         "pretrain": {},
-        "finetune": {"runs": {run: {"recipe": "study"} for run in draw(some(("lr_1", "lr__1")))}},
+        "finetune": {"runs": {run: {"recipe": "sgd"} for run in draw(some(("lr_1", "lr__1")))}},
     }
     return Study.model_validate(section)
 

@@ -169,7 +169,7 @@ REFUSED = {
     "a data set": ({"datasets": ["pet"]}, ("finetune.datasets", "did you mean pets?")),
     "no run": ({"runs": {}}, ("finetune.runs", "at least one run")),
     "a word": ({"runs": {"full": {**RUN, "epoch": 3}}}, ("finetune.runs.full", "`epochs`")),
-    "a recipe": ({"runs": {"full": {"recipe": "studi"}}}, ("finetune.runs.full.recipe", "study")),
+    "a recipe": ({"runs": {"full": {"recipe": "studi"}}}, ("finetune.runs.full.recipe", "paper")),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -159,6 +160,8 @@ REFUSED = {
         ("models.one.architecture", "test_vitt, as it was pre-trained"),
     ),
     "arguments": ({"arguments": {"img_size": 64}}, ("models.one", "as it was pre-trained")),
+    "one class": ({"classes": ["cat"]}, ("pretrain.labelled.classes", "at least two classes")),
+    "a class": ({"classes": ["cat", "dogg"]}, ("pretrain.labelled.classes", "did you mean dog?")),
     "a wrong word": ({"epoch": 3}, ("pretrain.labelled.epoch", "`epochs`")),
 }
 
@@ -207,6 +210,42 @@ def test_shares_are_nested_and_of_every_class(small):
     assert [len(p) for p in parts] == [2, 4, 8]
     assert parts[0] < parts[1] < parts[2]
     assert {path.split("/")[0] for path in parts[0]} == {"cat", "dog"}
+
+
+def test_only_some_classes_are_seen(small):
+    """Of three, and under other numbers than the data set's own."""
+    from projects import fill_folder
+
+    from pipeline.datasets.index import read_index
+
+    fill_folder(small.folder / "images", {"ape": 5})
+    small.params["pretrain"]["labelled"]["classes"] = ["dog", "cat"]
+    small.write()
+    small.run("index", "pets").succeeded()
+    small.run("pretrain").succeeded("2 computed")
+    made = record(small, "labelled")
+    assert (made["images"], made["key"]["settings"]["classes"]) == (8, ["cat", "dog"])
+    assert made["chance_loss"] == pytest.approx(math.log(2))
+    settings = Pretrain(**small.params["pretrain"]["labelled"])
+    assert set(training_samples(settings, read_index("pets"))["class"]) == {"cat", "dog"}
+
+    small.params["pretrain"]["labelled"]["classes"] = ["cat", "dog"]
+    small.write()
+    small.run("pretrain").succeeded("2 cached")
+    small.params["pretrain"]["labelled"]["classes"] = []
+    small.write()
+    small.run("pretrain").succeeded("1 cached, 1 computed")
+    made = record(small, "labelled")
+    assert (made["images"], "classes" in made["key"]["settings"]) == (12, False)
+
+
+def test_a_training_that_learned_nothing_is_named_at_every_run(small):
+    small.params["pretrain"]["labelled"]["learning_rate"] = 1e-12
+    small.write()
+    for found in ("2 computed", "2 cached"):
+        said = small.run("pretrain").succeeded(found)
+        assert "warning: labelled has hardly been trained: its last loss" in said
+        assert "control" not in said
 
 
 @pytest.mark.slow
