@@ -16,6 +16,7 @@ from cache.verify import verify as verify_cell
 from pipeline.planning.overview import cells_on_disk, roles_of_cells
 from pipeline.project.paths import (
     cell_address,
+    imported_path,
     neighbors_folder,
     provenance_path,
     record_path,
@@ -170,6 +171,7 @@ def import_(folder: Path, dataset: str, model: str, features: tuple[str, ...]) -
     """
     from pipeline.datasets.imported import import_embeddings
 
+    imported_path(dataset, model)  # refuses what can be no name, before anything is asked of it
     study = load_study()
     known, entry = study.datasets.get(dataset), study.models.get(model)
     if entry is not None and entry.weights != "imported":

@@ -107,7 +107,7 @@ def test_models_that_trade_their_names_do_not_trade_their_embeddings(project):
     for name in ("a", "b"):
         with pytest.raises(ValueError, match="answer another question"):
             open_cells(load_study(), read_index("pets"), name)
-    project.run("extract", "pets").succeeded("a is stale", "b is stale", "1 cached, 2 computed")
+    project.run("extract", "pets").succeeded("a is stale", "b is stale", "computed")
     assert np.array_equal(rows("a"), before["b"])
     assert np.array_equal(rows("b"), before["a"])
     assert np.array_equal(rows("net"), before["net"])

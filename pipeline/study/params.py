@@ -175,13 +175,17 @@ class _Plain:
                 remedy="delete them; if the study is somebody else's, ask why they are there",
             )
         if isinstance(value, dict):
-            return {self.of(k, *place, k): self.of(v, *place, k) for k, v in value.items()}
+            return {self._key(k, *place): self.of(v, *place, k) for k, v in value.items()}
         if isinstance(value, list):
             return [self.of(v, *place, i) for i, v in enumerate(value)]
         for kind in (bool, int, float, str):
             if isinstance(value, kind):
                 return kind(value)
         return value
+
+    def _key(self, key: object, *place: object) -> object:
+        # Of names of data sets, models … the schema says what is wrong with them.
+        return str(key) if len(place) == 1 and isinstance(key, str) else self.of(key, *place, key)
 
 
 def _merged(faults: list[ProbelineError]) -> tuple[ProbelineError, ...]:

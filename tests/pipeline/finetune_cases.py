@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ SMALL = {"recipe": "sgd", "epochs": 3, "batch_size": 8, "warmup_epochs": 1, "dro
 
 def prepare(project: Project, images: int = 20, **runs: dict[str, Any]) -> None:
     """Index 2 x `images` pictures, four fifths of them to train on, and write a study."""
-    fill_folder(project.folder / "images", {"cat": images, "dog": images})
+    shutil.rmtree(project.folder / "images", ignore_errors=True)
+    train = images * 4 // 5
+    fill_folder(project.folder / "images/train", {"cat": train, "dog": train})
+    fill_folder(
+        project.folder / "images/val", dict.fromkeys(("cat", "dog"), images - train), seed=500
+    )
     project.params["models"] = {"tiny": {**VIT, "arguments": {"img_size": 32}}, "net": RESNET}
     ask(project, **(runs or {"small": SMALL}))
     project.run("index", "pets").succeeded()

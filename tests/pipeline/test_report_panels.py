@@ -83,10 +83,10 @@ def test_differences_are_those_from_the_reference():
     statistic = table_of(
         {"predictor": labels, "reference": labels, "targets": ["all"]},
         {"reference": "linear/y@a"}, difference=difference, low=0.1, high=0.4, p=0.0001,
-        p_max_t=0.02, p_holm=0.03, detectable=0.12,
+        p_max_t=0.02, p_holm=0.03, detectable=0.12, joint_low=0.05, joint_high=0.45,
     )  # fmt: skip
     table = reference_table(inputs_of(predictor_differences=statistic))
-    assert texts(table) == [["kNN on a", "0.25", "< 0.001", "0.020", "0.030", "0.12"]]
+    assert texts(table) == [["kNN on a", "0.25", "0.020", "0.030", "< 0.001", "0.12"]]
     statistic.attrs["reference"] = ""
     assert (
         "no in-domain linear probe"

