@@ -49,6 +49,15 @@ def import_(started_in: Path, file: Path, name: str | None, *, percent: bool) ->
     click.echo("`dvc repro` adds them to the results; `git add scores` keeps them")
 
 
+@scores.command("dictionary")
+@explain_errors
+def dictionary() -> None:
+    """Say what each column of the files in results/ means."""
+    from pipeline.report.dictionary import data_dictionary
+
+    click.echo(data_dictionary(), nl=False)
+
+
 @scores.command("list")
 @explain_errors
 def list_() -> None:
