@@ -57,19 +57,20 @@ def data_dictionary() -> str:
             "",
             "## statistics/NAME.csv, and the groups of correlation.nc",
             "",
-            "Each group's attributes say how it was made (`definition`, `source`, `interval`) and what "
-            "is not there and why (`withheld`); [statistics.md](statistics.md) explains them.",
+            "Each group's attributes say how it was made (`definition`, `source`, `interval`) and "
+            "what is not there and why (`withheld`); [statistics.md](statistics.md) explains them.",
             "",
             *_table(
                 ("name", "what it says"),
-                (
-                    (name, (getdoc(made) or "").split("\n\n")[0])
-                    for name, made in STATISTICS.items()
-                ),
+                ((name, _first_line(made)) for name, made in STATISTICS.items()),
             ),
             "",
         ]
     )
+
+
+def _first_line(function: object) -> str:
+    return (getdoc(function) or "").split("\n\n")[0]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
