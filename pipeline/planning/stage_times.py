@@ -41,10 +41,8 @@ def where_we_are(stage: str, order: Sequence[str], times: Mapping[str, float]) -
     line = f"stage {order.index(stage) + 1} of {len(order)}: {stage}"
     if stage in times:
         line += f", about {in_words(times[stage])}"
-    if not after:
+    if not known:  # the last one; or the first run here, of which nobody knows how long it takes
         return line
-    if not known:
-        return f"{line}; how long the rest takes, nobody knows yet"
     unknown = len(after) - len(known)
     line += f"; then {'at least' if unknown else 'about'} {in_words(sum(known))} for the rest"
     return line + (f", {unknown} of whose {len(after)} stages never ran here" if unknown else "")

@@ -199,7 +199,7 @@ ORDER = ["study", "index@a", "extract@a", "report"]
 @pytest.mark.parametrize(
     ("stage", "times", "line"),
     [
-        ("index@a", {}, "stage 2 of 4: index@a; how long the rest takes, nobody knows yet"),
+        ("index@a", {}, "stage 2 of 4: index@a"),
         ("report", {"report": 8.2}, "stage 4 of 4: report, about 8 s"),
         (
             "index@a",
