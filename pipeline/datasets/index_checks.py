@@ -118,6 +118,18 @@ def duplicates_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:
     )
 
 
+def repeated_images(samples: pd.DataFrame) -> tuple[str, ...]:
+    """A line on images that one split holds more than once, if any."""
+    again = samples[samples.duplicated(["split", "sha256"])]
+    if again.empty:
+        return ()
+    number = f"{len(again):,} images are copies" if len(again) > 1 else "1 image is a copy"
+    return (
+        f"{number} of others, byte for byte in train or val once more, e.g. "
+        f"{again['path'].iloc[0]}: copies stay in one split and weigh double there",
+    )
+
+
 def two_labels(samples: pd.DataFrame) -> tuple[str, ...]:
     """A line on images whose bytes are in several classes, if any."""
     classes = samples.groupby("sha256")["class"].nunique()

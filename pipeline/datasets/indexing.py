@@ -19,6 +19,7 @@ from pipeline.datasets.index_checks import (
     duplicates_across_splits,
     groups_across_splits,
     odd_classes,
+    repeated_images,
     skipped_remark,
     two_labels,
     untrained_classes,
@@ -88,7 +89,7 @@ def build_index(
     remarks = (
         *skipped_remark(skipped),
         *listed.remarks,
-        *(() if root is None else (*duplicates_across_splits(samples), *two_labels(samples))),
+        *(() if root is None else _copies(samples)),
         *untrained_classes(samples, dataset.missing_classes.train, classes),
         *odd_classes(samples, classes),
         *groups_across_splits(samples),
@@ -108,6 +109,15 @@ def build_index(
     if former is not None and former.samples_digest("train") == index.samples_digest("train"):
         return replace(index, seeds=former.seeds)
     return index
+
+
+def _copies(samples: pd.DataFrame) -> tuple[str, ...]:
+    """What is worth knowing of images with the same bytes."""
+    return (
+        *duplicates_across_splits(samples),
+        *repeated_images(samples),
+        *two_labels(samples),
+    )
 
 
 def _checked_classes(name: str, dataset: Dataset, samples: pd.DataFrame) -> tuple[str, ...]:

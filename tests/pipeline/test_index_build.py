@@ -195,3 +195,18 @@ def test_built_in_data_sets_are_made_the_same_every_time(project):
     images, labels = make("digits_noisy")
     assert images.shape == (1797, 32, 32, 3)
     assert sorted(set(labels.tolist())) == list(range(10))
+
+
+def test_copies_in_one_split_are_said(project):
+    """Copies stay in one split, so that none is tested on what was learned; but they count."""
+    assert not any("cop" in remark for remark in build_index("pets", dataset()).remarks)
+    for name in ("cat", "dog"):
+        folder = project.folder / "images" / name
+        shutil.copy(folder / "001.png", folder / "copy.png")
+    built = build_index("pets", dataset())
+    (remark,) = [remark for remark in built.remarks if "copies of others" in remark]
+    assert remark.startswith("2 images are copies of others, byte for byte in train or val")
+    table = built.table
+    for name in ("cat", "dog"):
+        pair = table[table["path"].isin([f"{name}/001.png", f"{name}/copy.png"])]
+        assert pair["split"].nunique() == 1
