@@ -111,6 +111,12 @@ def without_each(found: Predictions, units: NDArray[np.str_]) -> list[Deletion]:
     return result
 
 
+MANY_MODELS = 300
+
+REPLICATES_OF_MANY = 1_000
+"""Redraws of more than `MANY_MODELS` models: no p can be below .001 then."""
+
+
 @dataclass(frozen=True)
 class Redraws:
     """Mean Spearman ρ by protocol of the targets, in each redraw.
@@ -135,6 +141,11 @@ class Redraws:
         return [self.models] if self.families is None else [self.models, self.families]
 
 
+def replicates_for(models: int) -> int:
+    """How often models are redrawn: less often where there are many, as each redraw ranks all."""
+    return REPLICATES if models <= MANY_MODELS else REPLICATES_OF_MANY
+
+
 def redraw(
     found: Predictions,
     families: NDArray[np.str_],
@@ -149,7 +160,7 @@ def redraw(
     found : Predictions
     families : ndarray of shape (n_models,)
     replicates : int
-        `REPLICATES`, if not given.
+        As many as `replicates_for` says, if not given.
     new : bool
         Whether clusters of targets are redrawn, too, where there are enough.
 
@@ -158,7 +169,7 @@ def redraw(
     Families and clusters are drawn independently of each other (Owen 2007, "The pigeonhole
     bootstrap"), which is somewhat too wide rather than too narrow.
     """
-    replicates = replicates or REPLICATES
+    replicates = replicates or replicates_for(len(families))
     rng = np.random.default_rng(0)
     by_model = model_weights(len(families), replicates, rng)
     by_family = family_weights(families, replicates, rng)

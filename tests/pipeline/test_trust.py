@@ -8,7 +8,7 @@ from made_cubes import make_cube
 from made_evidence import make_evidence
 from scipy import stats
 
-from pipeline.statistics.fidelity import fidelity
+from pipeline.statistics.fidelity import fidelity, replicates_for
 from pipeline.statistics.predictions import EACH_TARGET, predictions, trusted_predictors
 from pipeline.statistics.trust import trust
 
@@ -189,3 +189,9 @@ def test_an_all_missing_data_set_is_no_target(evidence):
     found = predictions(broken, trusted_predictors(broken))
     assert {target.dataset for target in found.targets} == {"d1", "d2"}
     assert np.isfinite(trust(broken)["mean"]).any()
+
+
+def test_many_models_are_redrawn_less_often():
+    """1,500 models with random gaps took longer than anybody waits."""
+    assert replicates_for(26) == replicates_for(300) == 10_000
+    assert replicates_for(301) == replicates_for(5_000) == 1_000
