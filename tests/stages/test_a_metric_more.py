@@ -95,7 +95,7 @@ def test_it_reaches_every_record_table_statistic_and_the_page(finished, monkeypa
     trained = calls()
 
     monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, TOY))
-    said = project.run("cli", "status").succeeded()
+    said = project.run("cli", "status", "--all").succeeded()
     for protocol in PROTOCOLS:  # records without it are noticed
         assert f"others/m0: {protocol} not scored with these settings" in said
     for stage in ("knn", "linear", "fewshot"):

@@ -56,12 +56,16 @@ def test_first_screen_tells_what_the_statistics_hold():
     store(study)
     words = words_of(run())
     groups = read_netcdf_groups(CORRELATION_NC)
-    trust = groups["trust"].sel(coefficient="spearman", targets="other_protocols")
-    best = trust.isel(predictor=int(trust["mean"].argmax("predictor")))
+    found = groups["comparison"].sel(targets="all")
+    best = found.isel(predictor=int(found["mean"].argmax("predictor")))
     name = str(best["predictor"].item()).replace("knn/k1_euclidean_distance_none", "kNN")
     name = name.replace("linear/logistic_none", "linear probe").replace("@", " on ")
-    ends = [f"{float(best[end]):.2f}".replace("-", "−") for end in ("mean", "low", "high")]
-    assert f"{name} ρ {ends[0]} (95%: {ends[1]} to {ends[2]})" in words
+    said = re.search(rf"{name} ρ (\S+) \(95%: (\S+) to (\S+)\)", words)
+    assert said is not None
+    told = [float(number.replace("−", "-")) for number in said.groups()]
+    assert told == pytest.approx(
+        [float(best[end]) for end in ("mean", "joint_low", "joint_high")], abs=0.0051
+    )
     for protocol, word in (("knn", "kNN"), ("linear", "linear probe")):
         scores = read_netcdf(SCORES_NC)["value"].sel(metric="top1")
         of = scores.isel(variant=[str(v).startswith(protocol) for v in scores["variant"].values])
@@ -182,13 +186,18 @@ def test_a_section_with_nothing_to_say_is_one_line():
 
 
 @pytest.mark.slow
-def test_few_families_get_no_interval():
+def test_few_families_have_intervals_over_models_and_name_no_best():
     store(make_study(words={"family": "one"}))
     page = run()
-    assert "1 family is too few (at least 5)" in words_of(page)
+    words = words_of(page)
+    assert "6 models in common are too few to call an evaluation the best (at least 8)" in words
+    assert "6 models of 1 family" in words
     rows = data_of(page)["figures"]["correlation"]["rows"]
-    assert set(rows["low"]) == set(rows["high"]) == {None}
-    assert any(value is not None for value in rows["value"])
+    for low, value, high in zip(rows["low"], rows["value"], rows["high"], strict=True):
+        assert (low is None) == (high is None)
+        # A ρ of 1 is taken as half a step below: no interval ends at 1.
+        assert low is None or low < value < high + 0.01
+    assert any(low is not None for low in rows["low"])
 
 
 @pytest.mark.slow
