@@ -1,4 +1,4 @@
-"""Under `dvc repro`: which stage of how many this is, and how long the rest will take."""
+"""Under `dvc repro`: which stage of how many this is, and how long the rest takes, if known."""
 
 from __future__ import annotations
 
