@@ -20,9 +20,12 @@ def scores() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--as", "name", help="What to call them; without it, as the file.")
 @click.option("--percent", is_flag=True, help="Accuracies in FILE are percentages.")
+@click.option("--without-intervals", is_flag=True, help="Leave out ci_low and ci_high.")
 @click.pass_obj
 @explain_errors
-def import_(started_in: Path, file: Path, name: str | None, *, percent: bool) -> None:
+def import_(
+    started_in: Path, file: Path, name: str | None, *, percent: bool, without_intervals: bool
+) -> None:
     """Check FILE, a CSV with a row for each score, and keep a copy in the folder `scores`.
 
     Columns: model, dataset, protocol, metric, value; if known also variant, seed, n_test, n_train,
@@ -36,7 +39,13 @@ def import_(started_in: Path, file: Path, name: str | None, *, percent: bool) ->
 
     kept = stored_path(name or file.stem)
     replaces = " in place of the former" if kept.exists() else ""
-    found = import_scores(started_in / file, kept.stem, load_study(), percent=percent)
+    found = import_scores(
+        started_in / file,
+        kept.stem,
+        load_study(),
+        percent=percent,
+        intervals=not without_intervals,
+    )
     table = found.scores
     click.echo(
         f"{len(table):,} scores of {table['model'].nunique():,} models on "

@@ -60,7 +60,7 @@ class ForeignFile:
     unused: tuple[str, ...]
 
 
-def read_foreign(path: Path, *, percent: bool = False) -> ForeignFile:
+def read_foreign(path: Path, *, percent: bool = False, intervals: bool = True) -> ForeignFile:
     """Read and check a file.
 
     Parameters
@@ -68,6 +68,8 @@ def read_foreign(path: Path, *, percent: bool = False) -> ForeignFile:
     path : Path
     percent : bool
         Whether its rates (accuracies and the like) are percentages.
+    intervals : bool
+        Whether its intervals are taken; else they are left out unread.
 
     Raises
     ------
@@ -81,7 +83,8 @@ def read_foreign(path: Path, *, percent: bool = False) -> ForeignFile:
         legal = typing.get_args(entry.model_fields[name].annotation)
         lines.refuse_unknown(name, ("", *legal))
     lines.refuse("details", _is_no_object, "is no JSON object", "correct or empty these cells")
-    numbers = {name: lines.numbers(name) for name in NUMBERS if name in lines.columns}
+    taken = [name for name in NUMBERS if intervals or name not in ENDS]
+    numbers = {name: lines.numbers(name) for name in taken if name in lines.columns}
     wholes = {name: lines.wholes(name) for name in WHOLE_NUMBERS if name in lines.columns}
     _check_rates(lines, numbers["value"], percent=percent)
     _check_ranges(lines, numbers["value"])

@@ -78,4 +78,4 @@ def _remedy(value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[
         scaled = value * factor
         if len(scaled) and not ((low > scaled) | (high < scaled)).any():
             return f"the intervals are {of_interval}, the values {of_value}: write both alike"
-    return "correct these intervals, or empty ci_low and ci_high"
+    return "correct these intervals, or leave all of them out: --without-intervals"

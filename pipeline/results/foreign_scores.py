@@ -22,7 +22,9 @@ from pipeline.results.variant_table import variants_in
 from pipeline.study.schema import Study
 
 
-def import_scores(path: Path, name: str, study: Study, *, percent: bool = False) -> ForeignFile:
+def import_scores(
+    path: Path, name: str, study: Study, *, percent: bool = False, intervals: bool = True
+) -> ForeignFile:
     """Check a file of scores and keep a copy of it for the study.
 
     Parameters
@@ -34,6 +36,8 @@ def import_scores(path: Path, name: str, study: Study, *, percent: bool = False)
     study : Study
     percent : bool
         Whether its rates are percentages.
+    intervals : bool
+        Whether its intervals are taken.
 
     Raises
     ------
@@ -42,7 +46,7 @@ def import_scores(path: Path, name: str, study: Study, *, percent: bool = False)
         nothing is kept then.
     """
     target = stored_path(name)
-    found = read_foreign(path, percent=percent)
+    found = read_foreign(path, percent=percent, intervals=intervals)
     others = {p: read_foreign(p).scores for p in stored_files() if p != target}
     agreed(study, {**others, path: found.scores})
     says = found.scores.notna() & ~found.scores.isin(["", "{}"])

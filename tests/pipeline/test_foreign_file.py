@@ -213,6 +213,14 @@ def test_intervals_that_are_none(read, lines, percent, expect):
     refused(read, *lines, header=CI, percent=percent, expect=expect)
 
 
+def test_intervals_that_are_none_can_be_left_out(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text(f"{CI}\na,d,knn,top1,0.9,0.02,0.02\nb,d,knn,top1,0.8,x,\n")
+    table = read_foreign(path, intervals=False).scores
+    assert table["value"].tolist() == [0.9, 0.8]
+    assert table[["ci_low", "ci_high"]].isna().all(axis=None)
+
+
 @pytest.mark.parametrize(
     "line",
     [
