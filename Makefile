@@ -20,7 +20,7 @@ test: $(VENV)/.installed
 # On a machine with a CUDA device: the tests that need one, cuML's included.
 test-gpu: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev,gpu]'
+		--constraint constraints-gpu.txt --editable '.[dev,gpu]'
 	$(RUN) pytest -m gpu
 
 lint: $(VENV)/.installed
