@@ -18,6 +18,7 @@ from pipeline.neighbors.data_checks import checks_path
 from pipeline.pretraining.chance import remarks_on
 from pipeline.pretraining.entries import read_training
 from pipeline.report.inputs import Inputs
+from pipeline.report.seen import places, seen_statements, unsaid
 from pipeline.study.fewshot import FEWSHOT
 from pipeline.study.linear import LINEAR
 from pipeline.study.predictors import PREDICTORS
@@ -111,6 +112,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             ),
             2 * len(inputs.provenance),
         ),
+        *_seen(inputs),
         *_pretraining(inputs),
         *_data_checks(inputs),
         *_reduced_precision(inputs),
@@ -195,6 +197,32 @@ def _pretraining(inputs: Inputs) -> list[Gap]:
     )
     gap = Gap("Remarks on the pre-training", why, tuple(places), len(trained))
     return [gap] if trained else []
+
+
+def _seen(inputs: Inputs) -> list[Gap]:
+    """Data sets that models were trained on, and models of which that is not said."""
+    why = " ".join(seen_statements(inputs)) or (
+        "In domain means what the models were trained on. Scores of supervised models with few "
+        "labels are not compared with others where they had the labels of these classes."
+    )
+    found = [
+        Gap(
+            "Data sets that models were trained on",
+            why,
+            places(inputs.seen),
+            len(inputs.models) * len(inputs.datasets()),
+        )
+    ]
+    if inputs.study.models:
+        found.append(
+            Gap(
+                "Models of which it is not said what they were trained on",
+                "Whether they saw a data set is not known; `trained_on` says so.",
+                tuple(unsaid(inputs)),
+                len(inputs.study.models),
+            )
+        )
+    return found
 
 
 def _reduced_precision(inputs: Inputs) -> list[Gap]:

@@ -14,6 +14,7 @@ from pipeline.report.contests import Contest
 from pipeline.report.formats import interval, percent, rho
 from pipeline.report.gaps import missing_cells, withheld_statistics
 from pipeline.report.inputs import Inputs
+from pipeline.report.seen import seen_statements
 from pipeline.report.verdicts import verdict
 from pipeline.statistics.written import counted
 from pipeline.study import metrics
@@ -34,6 +35,7 @@ def summarise(inputs: Inputs) -> str:
         "The whole report is `report/index.html`.",
         *_best(inputs, found),
         *_predictors(found),
+        *_seen(inputs),
         *_withheld(inputs),
     ]
     return "\n\n".join(parts) + "\n"
@@ -103,6 +105,11 @@ def _predictors(found: Answers) -> list[str]:
     notes += [_text(text) for a in found.advices[:1] for text in a.others]
     notes += [_text(found.withheld)] if found.withheld else []
     return ["## What predicts out-of-domain scores", *_table(header, lines), *notes]
+
+
+def _seen(inputs: Inputs) -> list[str]:
+    said = seen_statements(inputs)
+    return ["## Data sets that models were trained on", _text(" ".join(said))] if said else []
 
 
 def _withheld(inputs: Inputs) -> list[str]:

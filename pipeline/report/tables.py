@@ -30,10 +30,11 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
     -------
     dict
         models, datasets, variants, metrics (names), of_metrics (by name: in words, which direction
-        is better, how it is written), and cells[variant][metric][model][data set], each [value,
-        low, high] or None.
+        is better, how it is written), cells[variant][metric][model][data set], each [value,
+        low, high] or None, and seen[model][data set], what the model was trained on, in words, both
+        by name and only where something is known.
     """
-    cube = inputs.cube.transpose("variant", "metric", "model", "dataset")
+    cube = inputs.all_scores.transpose("variant", "metric", "model", "dataset")
     stacked = np.stack([cube[n].values for n in ("value", "ci_low", "ci_high")], axis=-1)
     # The correlated metric first: it is what the page shows when it opens. Numbers of cheap
     # predictors are no scores.
@@ -56,7 +57,15 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
         "metrics": [of_metrics[i] for i in order],
         "of_metrics": {of_metrics[i]: _metric(of_metrics[i]) for i in order},
         "cells": _cells(inputs, stacked[judges][:, order]),
+        "seen": _seen(inputs),
     }
+
+
+def _seen(inputs: Inputs) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for (model, dataset), seen in inputs.seen.items():
+        found.setdefault(model, {})[dataset] = seen.words
+    return found
 
 
 def _metric(name: str) -> dict[str, Any]:
