@@ -135,11 +135,6 @@ def known_parameters(architecture: str) -> float:
     return _known("parameters", architecture)
 
 
-def known_gmacs(architecture: str) -> float:
-    """Billions of multiply-adds at 224 px of one of the zoo's backbones; NaN of others."""
-    return _known("gmacs", architecture)
-
-
 def _known(fact: str, architecture: str) -> float:
     backbones = _zoo()["backbones"]
     known = {backbone["architecture"]: backbone[fact] for backbone in backbones.values()}

@@ -146,7 +146,7 @@ def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Keys model, parameters, images, extraction, and one per protocol (headline variant).
+        Keys model, parameters, gmacs, images, extraction, and one per protocol (headline variant).
     """
     # A variant's seconds stand in the rows of all its metrics.
     scores = inputs.scores.drop_duplicates(["model", "dataset", "protocol", "variant"])
@@ -154,6 +154,7 @@ def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
     keys = pd.MultiIndex.from_frame(scores[["protocol", "variant"]])
     first = scores[keys.isin([(variant.protocol, variant.name) for variant in headline])]
     spent = first.groupby(["model", "protocol"])["seconds"].sum()
+    sizes = _gmacs(inputs)
     rows = []
     for model in inputs.study.models:
         facts = [f for (_, name), f in inputs.provenance.items() if name == model]
@@ -161,6 +162,7 @@ def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "model": model,
             "parameters": facts[0]["parameters"] if facts else None,
+            "gmacs": sizes.get(model),
             "images": sum(s["images"] for s in splits) if facts else None,
             "extraction": round(sum(s["seconds"] for s in splits), 3) if facts else None,
         }
@@ -169,6 +171,14 @@ def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
             row[protocol] = None if seconds is None else round(float(seconds), 3)
         rows.append(row)
     return rows
+
+
+def _gmacs(inputs: Inputs) -> dict[str, float]:
+    """Billions of multiply-adds for one image, of models of which they are known."""
+    if "gmacs" not in inputs.cube.coords:
+        return {}
+    found = zip(inputs.models, inputs.cube["gmacs"].values, strict=True)
+    return {model: float(number) for model, number in found if np.isfinite(number)}
 
 
 def provenance_table(inputs: Inputs) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.models.zoo import known_gmacs
 from pipeline.project.paths import PARAMS, SCORES, index_path
 from pipeline.study.records import is_asked, protocols_of
 from pipeline.results.costs import recorded_costs
@@ -63,7 +62,8 @@ def gather(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
 
 def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
     current, asked = Current(study), asked_table(study)
-    costs, seen = functools.cache(recorded_costs), functools.cache(lambda: _seen(study, current))
+    costs = functools.cache(lambda dataset, model: recorded_costs(dataset, model, study.models[model]))
+    seen = functools.cache(lambda: _seen(study, current))
     rows, missing = [], []
     for protocol in protocols_of(study):
         for dataset, entry in study.datasets.items():
@@ -81,7 +81,6 @@ def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
                     **{word: getattr(its, word) for word in MODEL_WORDS},
                     **{word: getattr(entry, word) or "" for word in DATASET_WORDS},
                     **costs(dataset, model),
-                    "gmacs": known_gmacs(its.architecture),
                     "seen": seen().get((model, dataset), ""),
                 }
                 for score in record.scores:
