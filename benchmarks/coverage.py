@@ -25,7 +25,7 @@ from pipeline.statistics.disattenuation import NoisyScores, disattenuate, disatt
 from pipeline.statistics.evidence import Hits, ValSplit
 from pipeline.statistics.image_noise import measure
 from pipeline.statistics.regret import choice, crossed_regret, naive_regret
-from pipeline.statistics.tie_cost import images_to_tell
+from pipeline.statistics.tie_cost import images_to_tell, share_of_error
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # what is planted is tested, too
 from planted import CONDITIONS, Condition, drawn_tests, frequencies
@@ -213,7 +213,7 @@ def power(draws: int) -> Iterator[str]:
         rng = np.random.default_rng([others, int(100 * square)])
         first, second, _ = rng.multinomial(needed, [only_best, only_next, 1 - square], 200_000).T
         z = (first - second) / np.sqrt(first + second)
-        alone = np.mean(z > stats.norm.isf(0.025 / others))
+        alone = np.mean(z > stats.norm.isf(share_of_error(others + 1, 0.95) / 2))
         # Independent models that differ on as many images: a(1 - b) + b(1 - a), b = a - margin.
         accuracy = (1 + margin + np.sqrt((1 + margin) ** 2 - 2 * (square + margin))) / 2
         rates = (accuracy, accuracy - margin, *[accuracy - 0.3] * (others - 1))

@@ -87,7 +87,7 @@ def jackknifed(
         jackknife.leave_out(rest, True, limit)
         steps.append(z_of(rest, limit))
     middle = z_of(mean, at)
-    low, high = jackknife.interval(least_rho_error(np.tanh(middle), len(steps)))
+    low, high = jackknife.interval(least_rho_error(np.tanh(middle), n))
     return middle, jackknife.error(), low, high, np.stack(steps)
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 from pipeline.report.formats import NOTHING, interval, p_value, percent, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import Cell, Filled, Table, Tables, estimate, table_of, whole
+from pipeline.report.remarks import families_behind
 from pipeline.report.targets import first_targets, most_targets
 from pipeline.report.words import set_word
 
@@ -20,7 +21,15 @@ def section(inputs: Inputs) -> Tables:
     return Tables(
         [trust_table(inputs), choosing_table(inputs), comparison_table(inputs)],
         [null_table(inputs), reference_table(inputs)],
+        _rests_on(inputs),
     )
+
+
+def _rests_on(inputs: Inputs) -> str:
+    found = inputs.told("comparison")
+    if not found.data_vars:
+        return ""
+    return families_behind(found.sel(targets=first_targets(found)), "joint_low")
 
 
 def comparison_table(inputs: Inputs) -> Table:

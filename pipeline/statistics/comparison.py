@@ -243,7 +243,7 @@ def _intervals(
         jackknife.leave_out(means, True, limit)
         steps.append(z_of(means, limit))
     middle = z_of(mean, at)
-    table["low"], table["high"] = jackknife.interval(least_rho_error(np.tanh(middle), count))
+    table["low"], table["high"] = jackknife.interval(least_rho_error(np.tanh(middle), n))
     deviations = np.array(steps)[:, ground.compared]
     deviations = deviations[:, np.isfinite(deviations).all(axis=0)]
     quantile = joint_quantile(deviations - deviations.mean(axis=0), confidence)
