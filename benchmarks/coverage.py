@@ -1,7 +1,7 @@
 """How often the intervals hold the truth: simulations behind the tables of docs/statistics.md.
 
     python benchmarks/coverage.py [coefficients|disattenuated|regret|best|power
-        |intervals|leaders|null_studies] [--draws 2000]
+        |intervals|stressed|leaders|null_studies] [--draws 2000]
 
 26 models, of `intervals` and `leaders` 5 to 26; a nominal 95% interval should hold the truth in
 92% of the draws or more. Prints Markdown. 2,000 draws of `coefficients` take about two minutes on
@@ -231,7 +231,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     known = {
         "coefficients": coefficients, "disattenuated": disattenuated, "regret": regret,
-        "intervals": trust_coverage.intervals, "leaders": trust_coverage.leaders,
+        "intervals": trust_coverage.intervals, "stressed": trust_coverage.stressed,
+        "leaders": trust_coverage.leaders,
         "null_studies": trust_coverage.null_studies,
         "best": best, "power": power,
     }  # fmt: skip
