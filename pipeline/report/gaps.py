@@ -231,6 +231,8 @@ def _test_images_only(inputs: Inputs) -> list[Gap]:
 def _pretraining(inputs: Inputs) -> list[Gap]:
     """Models of the study's own that have learnt little; nothing to look for without any."""
     trained = inputs.study.pretrain
+    if not trained:
+        return []
     remarks = {name: remarks_on(read_training(name) or {}) for name in trained}
     places = [f"{name} {remark}" for name, of in remarks.items() for remark in of]
     why = (
