@@ -14,6 +14,7 @@ from pipeline.report.panels import Cell, Filled, Table, Tables, estimate, table_
 from pipeline.report.remarks import families_behind
 from pipeline.report.targets import first_targets, most_targets
 from pipeline.report.words import set_word
+from pipeline.statistics.written import counted
 
 
 def section(inputs: Inputs) -> Tables:
@@ -49,7 +50,7 @@ def _comparison(inputs: Inputs, found: xr.Dataset) -> Filled:
         rows.append(
             [
                 Cell(inputs.columns[label].label, f"not compared: {reason}" if reason else
-                     f"{_targets(main['n_targets'])}, {whole(main['n'])} models"),
+                     f"{_targets(main['n_targets'])}, {_models(main['n'])}"),
                 estimate(main, "mean", "joint_low", "joint_high"),
                 Cell(interval(main["lowest"], main["highest"]) or NOTHING),
                 Cell(rho(float(main["top_half"]))),
@@ -89,7 +90,7 @@ def _nulls(found: xr.Dataset) -> Filled:
         main = of.sel(targets=first)
         unknown = str(main["unknown"].item())
         small = f"not compared: {unknown}" if unknown else (
-            f"{_targets(main['n_targets'])}, {whole(main['n'])} models"
+            f"{_targets(main['n_targets'])}, {_models(main['n'])}"
         )  # fmt: skip
         rows.append(
             [
@@ -124,7 +125,7 @@ def _trust(inputs: Inputs, found: xr.Dataset) -> Filled:
         rows.append(
             [
                 Cell(inputs.columns[label].label,
-                     f"{_targets(main['n_targets'])}, {whole(main['n'])} models"),
+                     f"{_targets(main['n_targets'])}, {_models(main['n'])}"),
                 estimate(main, "mean", "low", "high"),
                 *(_spread(main) if several else ()),
                 *(estimate(of.sel(targets=s), "mean", "low", "high") for s in sets[1:]),
@@ -159,7 +160,11 @@ def _spread(main: xr.Dataset) -> tuple[Cell, ...]:
 
 
 def _targets(count: xr.DataArray) -> str:
-    return f"{whole(count)} target{'s' * (float(count) != 1)}"
+    return counted(float(count), "target")
+
+
+def _models(count: xr.DataArray) -> str:
+    return counted(float(count), "model")
 
 
 def choosing_table(inputs: Inputs) -> Table:
