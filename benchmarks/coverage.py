@@ -1,7 +1,7 @@
 """How often the intervals hold the truth: simulations behind the tables of docs/statistics.md.
 
     python benchmarks/coverage.py [coefficients|disattenuated|regret|best|power
-        |intervals|leaders|null_studies] [--draws 2000]
+        |intervals|stressed|leaders|null_studies] [--draws 2000]
 
 26 models, of `intervals` and `leaders` 5 to 26; a nominal 95% interval should hold the truth in
 92% of the draws or more. Prints Markdown. 2,000 draws of `coefficients` take about two minutes on
@@ -25,7 +25,7 @@ from pipeline.statistics.disattenuation import NoisyScores, disattenuate, disatt
 from pipeline.statistics.evidence import Hits, ValSplit
 from pipeline.statistics.image_noise import measure
 from pipeline.statistics.regret import choice, crossed_regret, naive_regret
-from pipeline.statistics.tie_cost import images_to_tell
+from pipeline.statistics.tie_cost import images_to_tell, share_of_error
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # what is planted is tested, too
 from planted import CONDITIONS, Condition, drawn_tests, frequencies
@@ -213,7 +213,7 @@ def power(draws: int) -> Iterator[str]:
         rng = np.random.default_rng([others, int(100 * square)])
         first, second, _ = rng.multinomial(needed, [only_best, only_next, 1 - square], 200_000).T
         z = (first - second) / np.sqrt(first + second)
-        alone = np.mean(z > stats.norm.isf(0.025 / others))
+        alone = np.mean(z > stats.norm.isf(share_of_error(others + 1, 0.95) / 2))
         # Independent models that differ on as many images: a(1 - b) + b(1 - a), b = a - margin.
         accuracy = (1 + margin + np.sqrt((1 + margin) ** 2 - 2 * (square + margin))) / 2
         rates = (accuracy, accuracy - margin, *[accuracy - 0.3] * (others - 1))
@@ -231,7 +231,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     known = {
         "coefficients": coefficients, "disattenuated": disattenuated, "regret": regret,
-        "intervals": trust_coverage.intervals, "leaders": trust_coverage.leaders,
+        "intervals": trust_coverage.intervals, "stressed": trust_coverage.stressed,
+        "leaders": trust_coverage.leaders,
         "null_studies": trust_coverage.null_studies,
         "best": best, "power": power,
     }  # fmt: skip

@@ -40,19 +40,27 @@ def families(kind: str, models: int) -> Words:
         "equal": [2] * (models // 2),
         "uneven": [max(1, models // 3), max(1, models // 5)],
         "one dominating": [models // 2],
+        "of three": [3] * (models // 3),
+        "of four": [4] * (models // 4),
     }[kind]
     sizes += [1] * (models - sum(sizes))
     return np.repeat([f"f{i:02}" for i in range(len(sizes))], sizes)
 
 
 def studies(
-    rng: np.random.Generator, draws: int, of: Words, rho: float, columns: int = 1
+    rng: np.random.Generator,
+    draws: int,
+    of: Words,
+    rho: float,
+    columns: int = 1,
+    *,
+    alike: float = ALIKE,
 ) -> tuple[Floats, Floats]:
     """Normal x of shape (draws, n_models, columns), each with correlation rho with one y."""
     _, place = np.unique(of, return_inverse=True)
     shape = (draws, len(of), columns + 1)
     shared = rng.standard_normal((draws, place.max() + 1, columns + 1))[:, place]
-    z = np.sqrt(ALIKE) * shared + np.sqrt(1 - ALIKE) * rng.standard_normal(shape)
+    z = np.sqrt(alike) * shared + np.sqrt(1 - alike) * rng.standard_normal(shape)
     y = z[..., :1]
     return rho * y + np.sqrt(1 - rho**2) * z[..., 1:], y[..., 0]
 
@@ -73,9 +81,12 @@ def population(rho: float) -> float:
 
 
 def jackknifed(
-    x: Floats, ys: list[Floats], of: Words
+    x: Floats, ys: list[Floats], of: Words, least: int = 0
 ) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-    """Mean ρ over targets: its z, error, ends, and z without each family."""
+    """Mean ρ over targets: its z, error, ends, and z without each family.
+
+    `least` is the number in the least error: of models, if not given.
+    """
     n = x.shape[1]
     mean = np.mean([spearman(x, y) for y in ys], axis=0)
     at = float(rho_limit(n))
@@ -87,7 +98,7 @@ def jackknifed(
         jackknife.leave_out(rest, True, limit)
         steps.append(z_of(rest, limit))
     middle = z_of(mean, at)
-    low, high = jackknife.interval(least_rho_error(np.tanh(middle), len(steps)))
+    low, high = jackknife.interval(least_rho_error(np.tanh(middle), least or n))
     return middle, jackknife.error(), low, high, np.stack(steps)
 
 
@@ -115,6 +126,45 @@ def intervals(draws: int) -> Iterator[str]:
                     width = float(np.median(high - low))
             cells = " | ".join(f"{share:.1%}" for share in shares)
             yield f"| {models} | {words} | {cells} | {width:.2f} |"
+
+
+def stressed(draws: int) -> Iterator[str]:
+    """The worst coverage of one ρ where families are alike by 0 to .9, and how wide intervals are.
+
+    With the number of models in the least error (the product's rule), and with that of families.
+    """
+    yield (
+        "| models | intervals over | conditions | worst | worst, by families | width | by families "
+        "|"
+    )
+    yield "|---:|---|---:|---:|---:|---:|---:|"
+    for models in MODELS:
+        found: dict[str, list[tuple[float, float, float, float]]] = {"families": [], "models": []}
+        for kind in ("own", "equal", "uneven", "one dominating", "of three", "of four"):
+            of = families(kind, models)
+            groups = len(set(of.tolist()))
+            few = groups < MIN_GROUPS
+            over = np.arange(models).astype(np.str_) if few else of
+            for alike in (0.0, 0.3, 0.5, 0.7, 0.9):
+                for rho in RHOS:
+                    rng = np.random.default_rng([models, groups, int(10 * alike), int(10 * rho)])
+                    x, y = studies(rng, draws, of, rho, alike=alike)
+                    true, numbers = population(rho), []
+                    for least in (models, models if few else groups):
+                        _, _, low, high, _ = jackknifed(x, [y], over, least)
+                        numbers += [
+                            float(((low <= true) & (true <= high)).mean()),
+                            float(np.median(high - low)),
+                        ]
+                    found["models" if few else "families"].append(tuple(numbers))
+        for name, rows in found.items():
+            if rows:
+                share, width, by_families, wider = zip(*rows, strict=True)
+                worst = f"{min(share):.1%} | {min(by_families):.1%}"
+                yield (
+                    f"| {models} | {name} | {len(rows)} | {worst} "
+                    f"| {np.mean(width):.2f} | {np.mean(wider):.2f} |"
+                )
 
 
 def leaders(

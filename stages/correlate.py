@@ -23,6 +23,7 @@ from pipeline.statistics.analysis import analyse, tracked
 from pipeline.statistics.evidence import gather_evidence
 from pipeline.statistics.plots import plot_tables
 from pipeline.statistics.registry import compute_statistics, tidy
+from pipeline.statistics.unseen import asked_evidence
 from pipeline.study.params import load_study
 from stages._run import explain_errors, say
 
@@ -43,17 +44,18 @@ def _correlate() -> None:
         raise ProbelineError(
             str(SCORES_NC), "holds no scores yet", remedy="run `dvc repro`, which scores first"
         )
-    correlations = analyse(cube, study.correlation)
-    statistics = compute_statistics(gather_evidence(study, cube))
+    evidence = asked_evidence(gather_evidence(study, cube), study)
+    correlations = analyse(evidence.cube, study.correlation)
+    statistics = compute_statistics(evidence)
     write_netcdf(correlations, CORRELATION_NC, statistics)
     write_tables(statistics)
-    inputs = Inputs(study, cube, correlations, pd.DataFrame(), {}, {}, statistics)
+    inputs = Inputs(study, evidence.cube, correlations, pd.DataFrame(), {}, {}, statistics)
     contests = [contest(inputs, protocol) for protocol in inputs.headline]
     for said in in_the_terminal(contests):
         say("correlate", said)
-    summary = tracked(cube, correlations, statistics) | {"best": tracked_best(contests)}
+    summary = tracked(evidence.cube, correlations, statistics) | {"best": tracked_best(contests)}
     write_durably(METRICS_JSON, (json.dumps(summary, indent=1) + "\n").encode())
-    for name, rows in plot_tables(cube, correlations).items():
+    for name, rows in plot_tables(evidence.cube, correlations).items():
         write_durably(PLOTS / f"{name}.json", (json.dumps(rows, indent=0) + "\n").encode())
     columns = correlations.sizes["predictor"]
     say(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,19 @@ def verified_dataset(name: str) -> Mapping[str, Any]:
 def corpora() -> dict[str, str]:
     """What models are pre-trained on besides data sets: names, and words for them."""
     return {name: said["words"] for name, said in _file_content()["corpora"].items()}
+
+
+@functools.cache
+def spellings() -> dict[str, str]:
+    """Known data sets and corpora by all that people call them, without capitals and signs."""
+    names = {name: name for name in (*known_names(), *corpora())}
+    others = {other: name for name, said in _file_content()["also"].items() for other in said}
+    return {compact(other): name for other, name in (names | others).items()}
+
+
+def compact(name: str) -> str:
+    """A name without what people spell differently: capitals, spaces, dots, - and _."""
+    return re.sub(r"[\s._-]", "", name).casefold()
 
 
 def with_contents(names: Iterable[str]) -> set[str]:

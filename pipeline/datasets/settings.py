@@ -86,6 +86,7 @@ class Dataset(Section):
     white: float | None = Field(None, gt=0, allow_inf_nan=False)
     cluster: str | None = None
     shift: str | None = None
+    alias: str | None = Field(None, min_length=1)
     pad: bool | Literal["crop"] = False
     test_only: bool = False
 

@@ -83,7 +83,8 @@ def _computation(
         same = all(made.get(name) == facts[name] for name in ("weights", "precision"))
         if same and all(name in made for name in _OF_THE_COMPUTATION):
             kept = {name: made[name] for name in _OF_THE_COMPUTATION}
-            kept["parameters"] = facts["parameters"] or made.get("parameters")
+            for name in ("parameters", "gmacs"):
+                kept[name] = facts[name] or made.get(name)
             if facts["checkpoint"] is None and made.get("entry") == facts["entry"]:
                 kept["checkpoint"] = made.get("checkpoint")
             return kept
@@ -207,6 +208,7 @@ def _facts(model: str, entry: Model, card: Card, device: str, precision: str) ->
     return {
         **origin(model, entry),
         "parameters": card.parameters,
+        "gmacs": card.gmacs,
         "dimension": card.columns,
         "weights": card.weights,
         "transform": dict(card.transform),

@@ -12,6 +12,7 @@ from pipeline.datasets.index import Index
 from pipeline.heads.inner_splits import held_out_parts, scheme_for
 from pipeline.probes.shots import make_draws
 from pipeline.study.finetune import Run
+from pipeline.study.words import number_of
 
 Rows = NDArray[np.int64]
 
@@ -104,7 +105,8 @@ def _drawn(index: Index, labels: NDArray[np.int64], run: Run, seed: int) -> tupl
     )
     draw, notes = draws[run.draw], []
     if draw.short:
-        notes.append(f"{len(draw.short)} classes have fewer images than asked; all were taken")
+        short = number_of(len(draw.short), "class has", "classes have")
+        notes.append(f"{short} fewer images than asked; all were taken")
     if run.fraction is not None and run.as_published:
         if run.fraction * len(labels) < classes:
             notes.append("the fraction is less than one image of each class; each was given 1")
@@ -112,5 +114,6 @@ def _drawn(index: Index, labels: NDArray[np.int64], run: Run, seed: int) -> tupl
         counts = np.bincount(labels, minlength=classes)
         raised = int((np.round(run.fraction * counts) < 1).sum())
         if raised:
-            notes.append(f"the fraction leaves {raised} classes without an image; each was given 1")
+            none = number_of(raised, "class", "classes")
+            notes.append(f"the fraction leaves {none} without an image; each was given 1")
     return draw.rows, notes

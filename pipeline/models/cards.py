@@ -38,12 +38,15 @@ class Card:
     columns : int
         Features per image.
     parameters : int
+    gmacs : float or None
+        Billions of multiply-adds for one image; None where they were not counted.
     """
 
     weights: str
     transform: Mapping[str, Any]
     columns: int
     parameters: int
+    gmacs: float | None = None
 
 
 def find_card(name: str, entry: Model) -> Card | None:
@@ -63,11 +66,14 @@ def find_card(name: str, entry: Model) -> Card | None:
 
 def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
     """Remember a loaded model's card."""
+    from pipeline.models.sizes import gmacs_of
+
     card = Card(
         weights=model.weights_digest,
         transform=model.transform.to_dict(),
         columns=model.columns,
         parameters=model.parameters,
+        gmacs=gmacs_of(model, f"params.yaml: models.{name}"),
     )
     write_durably(_path(name, entry), json.dumps(asdict(card), indent=1).encode())
     return card

@@ -26,6 +26,7 @@ from pipeline.models.state_faults import (
     not_floating,
     of_other_channels,
     of_other_size,
+    weights_within,
 )
 
 StateDict = dict[str, torch.Tensor]
@@ -146,8 +147,10 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
     checkpoint : mapping
         What the file holds.
     rules : Checkpoint
-        `entry` names the nested dictionary (dots between levels); keys without `strip_prefix`
-        must be declared in `drop` (prefixes of the file's own keys, after stripping).
+        `entry` names the nested dictionary (dots between levels). A dot alone is the top, which is
+        also taken where nothing is named and no dictionary within has the same names. Keys without
+        `strip_prefix` must be declared in `drop` (prefixes of the file's own keys, after
+        stripping).
 
     Raises
     ------
@@ -188,14 +191,39 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
         state[name], origin[name] = value, str(key)
     state = _shared(state, rules.share, place)
     if not state:
+        raise _nothing_left(checkpoint, node, place)
+    _refuse_two_layouts(checkpoint, rules.entry, set(origin.values()), place)
+    return state
+
+
+def _nothing_left(
+    checkpoint: Mapping[str, Any], node: Mapping[str, Any], place: str
+) -> CheckpointError:
+    inside = [f"{entry} ({len(names)})" for entry, names in weights_within(checkpoint).items()]
+    tensors = f"; dictionaries with tensors: {_some(inside)}" if inside else ""
+    return CheckpointError(
+        place,
+        "no tensor is left of the checkpoint",
+        found=f"keys {_some(node)}{tensors}",
+        remedy="name the nested dictionary with `checkpoint.entry` "
+        "(often state_dict or model), and check `drop`",
+    )
+
+
+def _refuse_two_layouts(
+    checkpoint: Mapping[str, Any], entry: str, taken: set[str], place: str
+) -> None:
+    """What `entry` names is taken; where it names nothing, only one set of weights may be meant."""
+    within = {} if entry else weights_within(checkpoint)
+    others = [name for name, names in within.items() if taken <= names]
+    if others:
         raise CheckpointError(
             place,
-            "no tensor is left of the checkpoint",
-            found=f"keys {_some(node)}",
-            remedy="name the nested dictionary with `checkpoint.entry` "
-            "(often state_dict or model), and check `drop`",
+            "the checkpoint fits two layouts: it holds the same weights' names more than once",
+            expected="one set of weights, or the name of the one that is meant",
+            found=f"at the top, and under {_some(others)}",
+            remedy="say which with `checkpoint.entry` (`entry: .` is the top)",
         )
-    return state
 
 
 def _enter(checkpoint: Mapping[str, Any], entry: str, place: str) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ image without pixels goes through it while products and convolutions are counted
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +15,19 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.models.networks import build_network, feature_count, resolve_transform
+from cache.errors import ProbelineError
+from cache.files import write_durably
+from cache.fingerprint import fingerprint
+from pipeline.models.cards import loading_part
+from pipeline.models.networks import (
+    LoadedModel,
+    build_network,
+    feature_count,
+    resolve_transform,
+)
 from pipeline.models.settings import Model
+from pipeline.models.transforms import Transform
+from pipeline.project.paths import CARDS
 
 _DECISIVE = ("architecture", "arguments", "feature", "input_size", "crop_mode", "crop",
              "interpolation", "mean", "std")  # fmt: skip
@@ -82,13 +94,62 @@ def _look(entry: Model, place: str) -> NetworkSize:
         backbone = build_network(entry, place)
     backbone.eval().requires_grad_(False)
     transform = resolve_transform(backbone, entry, place)
-    with FlopCounterMode(display=False) as counter:
-        columns = feature_count(backbone, transform, entry.feature, place)
+    gmacs, columns = _counted(backbone, transform, entry.feature, place)
     convolutions = sum(isinstance(part, torch.nn.Conv2d) for part in backbone.modules())
     return NetworkSize(
         parameters=sum(p.numel() for p in backbone.parameters()),
-        gmacs=counter.get_total_flops() / 2e9,  # it counts a multiply-add as two
+        gmacs=gmacs,
         columns=columns,
         transform=transform.to_dict(),
         is_convolutional=convolutions > 1,
     )
+
+
+def gmacs_of(model: LoadedModel, place: str) -> float | None:
+    """Billions of multiply-adds for one image; None where they can't be counted without pixels.
+
+    The network is looked at without its weights, so that a device's own kernels change nothing.
+    """
+    network = model.backbone
+    # Tensors that a copy is told of are not copied: a large network costs no second one.
+    empty: dict[int, Any] = {
+        id(old): torch.nn.Parameter(torch.empty_like(old, device="meta"), requires_grad=False)
+        for old in network.parameters()
+    } | {id(old): torch.empty_like(old, device="meta") for old in network.buffers()}
+    try:
+        return _counted(copy.deepcopy(network, empty), model.transform, model.feature, place)[0]
+    except (ProbelineError, NotImplementedError):  # foreign code may look at pixels
+        return None
+
+
+def remembered_gmacs(name: str, entry: Model) -> float | None:
+    """Of a cell that was made before they were recorded: counted once on this machine.
+
+    Returns
+    -------
+    float or None
+        None where it takes a hub to say what the network is, or the network is none today.
+    """
+    bare = {key: value for key, value in loading_part(entry).items() if key in _DECISIVE}
+    path = CARDS / "sizes" / f"{fingerprint(bare)[:32]}.json"
+    try:
+        known = json.loads(path.read_bytes())["gmacs"]
+        return None if known is None else float(known)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        pass
+    try:
+        size = network_size(name, entry)
+    except ProbelineError:
+        size = None
+    found = None if size is None else size.gmacs
+    write_durably(path, json.dumps({"gmacs": found}).encode())
+    return found
+
+
+def _counted(
+    backbone: torch.nn.Module, transform: Transform, feature: str, place: str
+) -> tuple[float, int]:
+    """Billions of multiply-adds for one image, and features."""
+    with FlopCounterMode(display=False) as counter:
+        columns = feature_count(backbone, transform, feature, place)
+    return counter.get_total_flops() / 2e9, columns  # it counts a multiply-add as two

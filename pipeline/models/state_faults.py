@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -83,3 +84,21 @@ def channels_wanted(words: str) -> int | None:
     """How many channels a network's first layer takes, from PyTorch's words; None if other."""
     match = re.search(r"to have (\d+) channels, but got 3 channels", words)
     return int(match[1]) if match else None
+
+
+def weights_within(checkpoint: Mapping[str, Any], depth: int = 3) -> dict[str, set[str]]:
+    """Dictionaries of tensors inside a checkpoint: their entries, and the names that they hold.
+
+    Of a file that keeps several copies (of a student and its teacher, or averaged weights beside
+    the others) each is one.
+    """
+    found: dict[str, set[str]] = {}
+    for key, value in checkpoint.items():
+        if not isinstance(value, Mapping) or not depth:
+            continue
+        names = {str(name) for name, of in value.items() if isinstance(of, torch.Tensor)}
+        if names:
+            found[str(key)] = names
+        deeper = weights_within(value, depth - 1)
+        found |= {f"{key}.{entry}": of for entry, of in deeper.items()}
+    return found

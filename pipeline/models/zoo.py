@@ -19,7 +19,7 @@ _FILE = Path(__file__).parent / "zoo.yaml"
 Preprocessing = Literal["authors", "timm", "common"]
 
 _FACTS = ("epochs", "clip_target", "note")
-_OF_AUTHORS = ("source", "feature", "licence")
+_OF_AUTHORS = ("source", "feature", "licence", "unconfirmed")
 _SOURCE = ("mirrors", "sha256", "file", "by_hand")
 
 
@@ -35,8 +35,9 @@ class ZooModel:
     facts : mapping
         What else is known: epochs (of pre-training), clip_target (whether CLIP made the
         target), columns (of one token's feature), parameters, gmacs (billions of multiply-adds at
-        224 px), note; how the authors evaluate the model (authors_transform, authors_feature), and
-        where that was read (authors_source), and their licence (authors_licence).
+        224 px), note; how the authors evaluate the model (authors_transform, authors_feature),
+        where that was read (authors_source), what of it was not found there (authors_unconfirmed),
+        and their licence (authors_licence).
     """
 
     name: str
@@ -133,11 +134,6 @@ def known_columns(architecture: str, feature: Feature) -> float:
 def known_parameters(architecture: str) -> float:
     """Parameters of one of the zoo's backbones, without building it; NaN of others."""
     return _known("parameters", architecture)
-
-
-def known_gmacs(architecture: str) -> float:
-    """Billions of multiply-adds at 224 px of one of the zoo's backbones; NaN of others."""
-    return _known("gmacs", architecture)
 
 
 def _known(fact: str, architecture: str) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from timm.models import get_pretrained_cfg
 
 from pipeline.models.settings import Model
@@ -14,7 +17,8 @@ of the short side resized to 256, bilinear, for all alike), `timm` (as timm reco
 its authors evaluate it, in the column beside). A study says otherwise with `preprocessing`; where
 nothing is said, the word in bold is taken. Verified is what somebody with the real file sent back
 from `probeline models verify NAME`; until then, a layout is tested against files written after the
-authors' savers (tests/published_checkpoints.yaml).
+authors' savers (tests/published_checkpoints.yaml). "Read in" is where transform and feature were
+found; what could not be confirmed there is said beside it.
 
 | Model | Weights | Licence | Trained on | Feature | Pixels, its authors' | Read in | Verified by |
 |---|---|---|---|---|---|---|---|
@@ -51,7 +55,13 @@ def _row(name: str) -> str:
         ", ".join(entry.trained_on or []) or "nothing",
         feature,
         pixels,
-        facts.get("authors_source", "–"),
+        _read_in(facts),
         str(verified_model(name).get("by", "nobody yet")),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _read_in(facts: Mapping[str, Any]) -> str:
+    found = str(facts.get("authors_source", "–"))
+    missing = facts.get("authors_unconfirmed")
+    return f"{found}; not confirmed: {missing}" if missing else found

@@ -15,6 +15,7 @@ from pipeline.embeddings.unavailable import unavailable
 from pipeline.project.paths import EMBEDDINGS, cell_address, record_path
 from pipeline.study.records import Fingerprints, is_asked, key_on, protocols_of
 from pipeline.study.schema import Study
+from pipeline.study.words import number_of
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ def data_lines(study: Study) -> list[str]:
         except ProbelineError:  # said of the data set already
             continue
         if index.skipped:
-            lines.append(f"{name}: {len(index.skipped):,} images can't be read and are left out")
+            images = number_of(
+                len(index.skipped), "image can't be read and is", "images can't be read and are"
+            )
+            lines.append(f"{name}: {images} left out")
         lines += [f"{name}: {line}" for line in index.left_out + index.notes]
     return lines
 

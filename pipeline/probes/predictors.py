@@ -40,6 +40,7 @@ from pipeline.study.metric import TRANSFERABILITY
 from pipeline.study.predictors import NAME
 from pipeline.study.protocol import Say
 from pipeline.study.schema import Study
+from pipeline.study.words import number_of
 
 RANKME_ROWS = 25_600
 UNIFORMITY_ROWS = 8_192
@@ -189,7 +190,7 @@ def _logme_published(data: Data) -> Prediction:
 def _collapse(measure: Callable[[ClassMoments], float], data: Data) -> Prediction:
     value, counts = measure(data.moments), data.moments.counts
     single = int((counts == 1).sum())
-    left_out = f"{single} classes of one image left out" if single else ""
+    left_out = f"{number_of(single, 'class', 'classes')} of one image left out" if single else ""
     rows = int(counts.sum()) - single
     if np.isfinite(value):
         return Prediction(value, -1, -value, rows, left_out)

@@ -13,6 +13,8 @@ from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.study.predictors import PREDICTORS
 from pipeline.study.protocol_list import protocol_label
 
+RHO_ENDS = {"value": "ρ", "low": "… from", "high": "… to"}
+
 EVERY = ""
 """Stands for all data sets at once, without intervals."""
 
@@ -96,6 +98,12 @@ def _figure(rows: stated.Rows) -> stated.Spec:
         .transform_filter(
             f"datum.protocol == protocol && (dataset == '{EVERY}' || datum.dataset == dataset)"
         )
+        .transform_calculate(
+            **{
+                f"{n}_shown": f"isValid(datum.{n}) ? {stated.rho_text(f'datum.{n}')} : '–'"
+                for n in RHO_ENDS
+            }
+        )
         .encode(
             y=alt.Y(
                 "predictor:N",
@@ -120,9 +128,7 @@ def _figure(rows: stated.Rows) -> stated.Spec:
             alt.Tooltip("predictor:N"),
             alt.Tooltip("dataset:N", title="data set"),
             alt.Tooltip("given:N", title="over"),
-            alt.Tooltip("value:Q", format=".3f", title="ρ"),
-            alt.Tooltip("low:Q", format=".3f", title="… from"),
-            alt.Tooltip("high:Q", format=".3f", title="… to"),
+            *(alt.Tooltip(f"{name}_shown:N", title=title) for name, title in RHO_ENDS.items()),
             alt.Tooltip("n:Q", title="models"),
             alt.Tooltip("families:Q"),
         ],

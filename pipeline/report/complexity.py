@@ -210,11 +210,5 @@ def _sentence(name: str, step: Step, whole: Step) -> str:
     by = f"by {points(step.change)} ({ends})"
     if step.change_low <= 0 <= step.change_high:
         return f"{moves}, {by}: whether it changes can’t be told."
-    return f"{moves}, {by}: it {_verb(step.difference, whole.difference)}."
-
-
-def _verb(before: float, after: float) -> str:
-    """What a difference does that has certainly changed."""
-    if before * after < 0:
-        return "changes its sign"
-    return "grows" if abs(after) > abs(before) else "shrinks"
+    # Of a change that is certain the direction is, and not yet the sign of either difference.
+    return f"{moves}, {by}: it {'rises' if step.change > 0 else 'falls'}."

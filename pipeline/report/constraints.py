@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.report.embed import embed
 from pipeline.report.inputs import Inputs
+from pipeline.report.remarks import pairs_tested
 from pipeline.report.stated import short
 from pipeline.statistics.mean_scores import ALL, OUTSIDE
 from pipeline.study.protocol_list import protocol_label
@@ -39,11 +40,14 @@ class Constraints:
         Limits that no model can be held to, as nothing is known of it.
     withheld : str
         Why there is nothing to choose by; empty where there is.
+    tested : str
+        Which comparisons are tests.
     """
 
     data: Markup
     unknown: tuple[str, ...]
     withheld: str
+    tested: str = ""
 
 
 def section(inputs: Inputs) -> Constraints:
@@ -56,6 +60,7 @@ def section(inputs: Inputs) -> Constraints:
             words[name] for name, values in sizes.items() if not np.isfinite(values).any()
         ),
         withheld="" if inputs.headline else "Nothing to choose by: no protocol has scores.",
+        tested=pairs_tested(tested=bool(inputs.told("model_pairs").data_vars)),
     )
 
 

@@ -103,7 +103,9 @@ def _withheld(inputs: Inputs, table: Table) -> str:
     if not study.finetune.enabled:
         return "Not run: finetune.enabled is false in params.yaml. These cells are no gaps."
     if not table.rows:
-        return f"Nothing was fine-tuned. Not run: {'; '.join(not_run(study)) or 'all cells'}."
+        left = not_run(study)
+        why = f"Not run: {'; '.join(left)}." if left else "No cell that is asked for has a score."
+        return f"Nothing was fine-tuned. {why}"
     return ""
 
 

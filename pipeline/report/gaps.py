@@ -18,10 +18,14 @@ from pipeline.neighbors.data_checks import checks_path
 from pipeline.pretraining.chance import remarks_on
 from pipeline.pretraining.entries import read_training
 from pipeline.report.inputs import Inputs
+from pipeline.report.seen import places, seen_statements, unsaid
+from pipeline.statistics.written import counted
 from pipeline.study.fewshot import FEWSHOT
+from pipeline.study.finetune import FINETUNE
 from pipeline.study.linear import LINEAR
 from pipeline.study.predictors import PREDICTORS
 from pipeline.study.protocol_list import protocol_label
+from pipeline.study.records import is_asked
 from pipeline.study.transfer import TRANSFER
 
 
@@ -37,13 +41,30 @@ class Gap:
     places : tuple of str
         Where it was found; empty: nowhere.
     checked : int
-        How many places were looked at.
+        How many units were looked at.
+    unit : str
+        What these are; a list may have several places in one, or one line for many.
+    concerned : int or None
+        Units in which something was found; None: each place is one.
     """
 
     title: str
     why: str
     places: tuple[str, ...]
     checked: int
+    unit: str = "cell"
+    concerned: int | None = None
+
+    @property
+    def tally(self) -> str:
+        """In how many of the units that were looked at something was found."""
+        found = len(self.places) if self.concerned is None else self.concerned
+        return f"{found:,} of {counted(self.checked, self.unit)}"
+
+    @property
+    def nowhere(self) -> str:
+        """How many units were looked at in vain."""
+        return f"none in {counted(self.checked, self.unit)}"
 
 
 @dataclass(frozen=True)
@@ -61,10 +82,11 @@ def section(inputs: Inputs) -> Gaps:
 
 
 def find_gaps(inputs: Inputs) -> list[Gap]:
-    """Everything that was looked for, found or not."""
+    """Everything that was looked for where there was something to look at, found or not."""
     study = inputs.study
     cells = len(study.models) * len(study.datasets)
-    return [
+    splits = [part for facts in inputs.provenance.values() for part in facts["splits"].values()]
+    found = [
         missing_cells(inputs),
         _without_weights(inputs),
         Gap(
@@ -73,6 +95,11 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             "gap. Statistics on fine-tuning are of the other cells.",
             tuple(not_run(study)),
             cells,
+            concerned=sum(
+                not is_asked(study, FINETUNE.name, d, m)
+                for d in study.datasets
+                for m in study.models
+            ),
         ),
         *_undefined_predictors(inputs),
         *_test_images_only(inputs),
@@ -92,6 +119,8 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             "Found while indexing; not errors, but they bear on what the scores mean.",
             tuple(f"{d}: {r}" for d, test in inputs.tests.items() for r in test.remarks),
             len(study.datasets),
+            "data set",
+            sum(bool(test.remarks) for test in inputs.tests.values()),
         ),
         Gap(
             "Files left out, and scales of grey",
@@ -99,6 +128,8 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
             "brightness is white in grey images of more than 8 bits.",
             tuple(f"{d}: {n}" for d, test in inputs.tests.items() for n in test.notes),
             len(study.datasets),
+            "data set",
+            sum(bool(test.notes) for test in inputs.tests.values()),
         ),
         Gap(
             "Remarks on embeddings",
@@ -109,13 +140,17 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
                 for split, part in facts["splits"].items()
                 for remark in part["remarks"]
             ),
-            2 * len(inputs.provenance),
+            len(splits),
+            "split",
+            sum(bool(split["remarks"]) for split in splits),
         ),
+        *_seen(inputs),
         *_pretraining(inputs),
         *_data_checks(inputs),
         *_reduced_precision(inputs),
         *_doubtful_fits(inputs),
     ]
+    return [gap for gap in found if gap.checked]
 
 
 def missing_cells(inputs: Inputs) -> Gap:
@@ -150,6 +185,7 @@ def _undefined_predictors(inputs: Inputs) -> list[Gap]:
             "what is said of such a predictor is of the other models.",
             tuple(places),
             len(rows),
+            "value",
         )
     ]
 
@@ -181,20 +217,66 @@ def _test_images_only(inputs: Inputs) -> list[Gap]:
         "They have no train images: only transfer from another data set scores them. All else is "
         "not run there, and no gap."
     )
-    return [Gap("Data sets with test images only", why, tuple(places), len(only))] if only else []
+    return [
+        Gap(
+            "Data sets with test images only",
+            why,
+            tuple(places),
+            len(inputs.study.datasets),
+            "data set",
+        )
+    ] if only else []  # fmt: skip
 
 
 def _pretraining(inputs: Inputs) -> list[Gap]:
     """Models of the study's own that have learnt little; nothing to look for without any."""
     trained = inputs.study.pretrain
-    places = [f"{n} {remark}" for n in trained for remark in remarks_on(read_training(n) or {})]
+    if not trained:
+        return []
+    remarks = {name: remarks_on(read_training(name) or {}) for name in trained}
+    places = [f"{name} {remark}" for name, of in remarks.items() for remark in of]
     why = (
         "Their loss tells, or the rank of their features, and no score. They stay in the study, as "
         "leaving them out would be choosing by result; what is said of their methods says little "
         "of these methods."
     )
-    gap = Gap("Remarks on the pre-training", why, tuple(places), len(trained))
-    return [gap] if trained else []
+    return [
+        Gap(
+            "Remarks on the pre-training",
+            why,
+            tuple(places),
+            len(trained),
+            "model",
+            sum(map(bool, remarks.values())),
+        )
+    ]
+
+
+def _seen(inputs: Inputs) -> list[Gap]:
+    """Data sets that models were trained on, and models of which that is not said."""
+    why = " ".join(seen_statements(inputs)) or (
+        "In domain means what the models were trained on. Scores of supervised models with few "
+        "labels are not compared with others where they had the labels of these classes."
+    )
+    found = [
+        Gap(
+            "Data sets that models were trained on",
+            why,
+            places(inputs.seen),
+            len(inputs.models) * len(inputs.datasets()),
+        )
+    ]
+    if inputs.study.models:
+        found.append(
+            Gap(
+                "Models of which it is not said what they were trained on",
+                "Whether they saw a data set is not known; `trained_on` says so.",
+                tuple(unsaid(inputs)),
+                len(inputs.study.models),
+                "model",
+            )
+        )
+    return found
 
 
 def _reduced_precision(inputs: Inputs) -> list[Gap]:
@@ -251,7 +333,9 @@ def _missing(inputs: Inputs) -> tuple[str, ...]:
 
 def _data_checks(inputs: Inputs) -> list[Gap]:
     """What more than half of the models report of the images, where the neighbours were judged."""
-    twins, doubts, checked = [], [], 0
+    twins: list[str] = []
+    doubts: list[str] = []
+    with_twins, with_doubts, checked = set(), set(), 0
     for dataset in inputs.study.datasets:
         record = read_record(checks_path(dataset))
         if record is None:
@@ -261,8 +345,10 @@ def _data_checks(inputs: Inputs) -> list[Gap]:
         for row in table.to_dict("records"):
             share = f"{100 * row['models']:.0f}% of the models"
             if row["kind"] == "near_duplicate":
+                with_twins.add(dataset)
                 twins.append(f"{dataset}: val {row['image']} and train {row['other']} ({share})")
             else:
+                with_doubts.add(dataset)
                 doubts.append(
                     f"{dataset}: train {row['image']} is called {row['label']}, "
                     f"its neighbours are {row['suggested']} ({share})"
@@ -276,6 +362,8 @@ def _data_checks(inputs: Inputs) -> list[Gap]:
             "are. Scores on them are too good; look at the pairs.",
             tuple(twins),
             checked,
+            "data set",
+            len(with_twins),
         ),
         Gap(
             "Train images with a doubtful label",
@@ -283,6 +371,8 @@ def _data_checks(inputs: Inputs) -> list[Gap]:
             "wrong labels, some only odd images.",
             tuple(doubts),
             checked,
+            "data set",
+            len(with_doubts),
         ),
     ]
 
@@ -314,12 +404,14 @@ def _doubtful_fits(inputs: Inputs) -> list[Gap]:
             "They stopped at `linear.max_iterations`; their scores may still move.",
             tuple(found["unfinished"]),
             seen[LINEAR.name] + seen[TRANSFER.name],
+            "fit",
         ),
         Gap(
             "Linear fits whose best C is at the edge of the grid",
             "A wider `linear.c` might score better.",
             tuple(found["at_edge"]),
             seen[LINEAR.name] + seen[TRANSFER.name],
+            "fit",
         ),
     ]
     if seen[FEWSHOT.name]:
@@ -329,6 +421,7 @@ def _doubtful_fits(inputs: Inputs) -> list[Gap]:
                 "At least one draw stopped early; the mean over draws may still move.",
                 tuple(found["unsettled"]),
                 seen[FEWSHOT.name],
+                "fit",
             )
         )
     return gaps

@@ -10,7 +10,8 @@ import altair as alt
 from pipeline.report.inputs import Inputs
 from pipeline.report.noise import noise_tables
 from pipeline.report.panels import Table
-from pipeline.report.stated import Drawn, all_withheld
+from pipeline.report.remarks import families_behind
+from pipeline.report.stated import Drawn, all_withheld, rho_text
 from pipeline.report.theme import finish, number
 from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.study.column import column_name
@@ -31,10 +32,14 @@ _ROOM_FOR_NUMBER = 40
 
 @dataclass(frozen=True)
 class Correlations:
-    """Why there is no map (empty where there is one), and tables of the noise in the scores."""
+    """Why there is no map (empty where there is one), and tables of the noise in the scores.
+
+    remark is on what the map's intervals rest on.
+    """
 
     map: str
     noise: list[Table]
+    remark: str
 
     @property
     def withheld(self) -> str:
@@ -50,7 +55,9 @@ def figures(inputs: Inputs) -> Drawn:
 
 def section(inputs: Inputs) -> Correlations:
     """The tables below the map, and what is said in its place."""
-    return Correlations(_no_map(inputs), noise_tables(inputs))
+    pairs = inputs.told("headline_pairs")
+    remark = families_behind(pairs.sel(coefficient="spearman")) if pairs.data_vars else ""
+    return Correlations(_no_map(inputs), noise_tables(inputs), remark)
 
 
 def _no_map(inputs: Inputs) -> str:
@@ -154,8 +161,9 @@ def _heat_block(
         .transform_filter(alt.FieldEqualPredicate(field="predictor_role", equal=down))
         .transform_filter(alt.FieldEqualPredicate(field="target_role", equal=across))
         .transform_calculate(
-            interval="isValid(datum.low) ? format(datum.low, '.2f') + ' to ' + "
-            "format(datum.high, '.2f') : 'withheld'"
+            interval=f"isValid(datum.low) ? {rho_text('datum.low')} + ' to ' + "
+            f"{rho_text('datum.high')} : 'withheld'",
+            shown=rho_text("datum.value"),
         )
         .encode(
             x=alt.X(
@@ -172,7 +180,7 @@ def _heat_block(
                 alt.Tooltip("predictor:N", title="one column"),
                 alt.Tooltip("target:N", title="the other"),
                 alt.Tooltip("coefficient:N"),
-                alt.Tooltip("value:Q", format=".3f"),
+                alt.Tooltip("shown:N", title="value"),
                 alt.Tooltip("interval:N"),
                 alt.Tooltip("n:Q", title="models"),
                 alt.Tooltip("families:Q"),
@@ -200,9 +208,7 @@ def _heat_block(
     )
     layers = [cells, withheld, dots]
     if step >= _ROOM_FOR_NUMBER:
-        layers.append(
-            known.mark_text(fontSize=12).encode(text=alt.Text("value:Q", format=".2f"), color=ink)
-        )
+        layers.append(known.mark_text(fontSize=12).encode(text="shown:N", color=ink))
     return alt.layer(*layers).properties(width=alt.Step(step), height=alt.Step(step))
 
 

@@ -17,15 +17,17 @@ from cache.errors import ProbelineError
 from pipeline.machine.netcdf import read_netcdf_groups
 from pipeline.project.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
 from pipeline.report.blocks import largest_block
-from pipeline.results.cube import headline_variants, read_cube, scored_by
+from pipeline.results.cube import headline_variants, read_cube, scored_by, seen_in
 from pipeline.results.foreign_scores import load_foreign
 from pipeline.results.score_table import read_scores
 from pipeline.results.variant_table import variants_of
 from pipeline.statistics.analysis import columns_of
 from pipeline.statistics.evidence import ValSplit, gather_evidence
+from pipeline.statistics.unseen import asked_evidence
 from pipeline.study import metrics
 from pipeline.study.column import Column, column_name
 from pipeline.study.schema import Study
+from pipeline.study.seen import Seen
 from pipeline.study.variant import Variant
 
 _REMEDY = "run `dvc repro` (or the stages `collect`, then `correlate`)"
@@ -40,7 +42,8 @@ class Inputs:
     study : Study
         May name nothing: scores may all be imported. The cube has all names.
     cube : Dataset
-        See `pipeline.results.cube.to_cube`.
+        See `pipeline.results.cube.to_cube`; without scores of models on data sets that they were
+        trained on, where `report.seen` says so.
     correlations : Dataset
         See `pipeline.statistics.analysis.analyse`.
     scores : DataFrame
@@ -50,6 +53,8 @@ class Inputs:
         Of those with images.
     statistics : mapping of str to Dataset
         By their names in `pipeline.statistics.registry.STATISTICS`.
+    everything : Dataset or None
+        The cube with all scores; None where it is `cube`.
     """
 
     study: Study
@@ -59,6 +64,7 @@ class Inputs:
     provenance: Mapping[tuple[str, str], dict[str, Any]]
     tests: Mapping[str, ValSplit]
     statistics: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    everything: xr.Dataset | None = None
 
     @cached_property
     def headline(self) -> Mapping[str, str]:
@@ -74,6 +80,16 @@ class Inputs:
     def columns(self) -> Mapping[str, Column]:
         """All columns of scores by their names in correlation.nc, ``protocol/variant@data set``."""
         return columns_of(self.cube)
+
+    @cached_property
+    def seen(self) -> Mapping[tuple[str, str], Seen]:
+        """What models saw of data sets in training, by model and data set, as far as is known."""
+        return seen_in(self.all_scores)
+
+    @property
+    def all_scores(self) -> xr.Dataset:
+        """The cube with every score, also those that statistics leave out."""
+        return self.cube if self.everything is None else self.everything
 
     @property
     def metric(self) -> str:
@@ -174,14 +190,17 @@ def load_inputs(study: Study) -> Inputs:
     correlations = statistics.pop("")
     scores = read_scores(SCORES_CSV)
     _check_same_study(study, cube, correlations)
-    tests = gather_evidence(study, cube).tests
+    evidence = gather_evidence(study, cube)
+    asked = asked_evidence(evidence, study)
     provenance = {
         (dataset, model): json.loads(path.read_bytes())
         for dataset in study.datasets
         for model in study.models
         if (path := provenance_path(dataset, model)).exists()
     }
-    return Inputs(study, cube, correlations, scores, provenance, tests, statistics)
+    return Inputs(
+        study, asked.cube, correlations, scores, provenance, evidence.tests, statistics, cube
+    )
 
 
 def _check_same_study(study: Study, cube: xr.Dataset, correlations: xr.Dataset) -> None:

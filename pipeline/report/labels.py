@@ -12,6 +12,7 @@ from pipeline.report import complexity
 from pipeline.report.complexity import Complexity
 from pipeline.report.gap_figure import gap_choices, gap_figure, log_axis
 from pipeline.report.inputs import Inputs
+from pipeline.report.remarks import probability
 from pipeline.report.stated import (
     Choice,
     Drawn,
@@ -45,7 +46,7 @@ class Crossing:
         Further crossings.
     undecided : str
         The label counts where the interval of the difference contains 0.
-    p_none : float
+    none : str
         Probability of no crossing.
     counts : int
         Label counts that were tried.
@@ -57,7 +58,7 @@ class Crossing:
     crossing: str
     more: int
     undecided: str
-    p_none: float
+    none: str
     counts: int
     supervised: int
     self_supervised: int
@@ -222,7 +223,7 @@ def _crossings(table: xr.Dataset) -> list[Crossing]:
                 crossing="" if at is None else f"{at:.3g}",
                 more=max(int(number) - 1, 0),
                 undecided=_undecided(row),
-                p_none=row["p_none"],
+                none=probability(row["p_none"]),
                 counts=int(row["counts"]),
                 supervised=int(row["supervised"]),
                 self_supervised=int(row["self_supervised"]),

@@ -27,6 +27,7 @@ from pipeline.neighbors.neighbors import Space, neighbors_key, spaces
 from pipeline.project.paths import neighbors_path
 from pipeline.report.inputs import Inputs
 from pipeline.report.picture_sheet import Sheet, thumbnail
+from pipeline.report.remarks import how_drawn
 from pipeline.study.schema import Study
 from pipeline.study.words import NORMALIZATION_WORDS
 
@@ -103,12 +104,15 @@ class NeighborPictures:
         In which the neighbours are nearest, in words.
     style : str
         CSS with the sheet; empty where there are no pictures.
+    how : str
+        How the test images were chosen.
     """
 
     queries: tuple[Query, ...]
     gaps: tuple[str, ...]
     space: str
     style: str
+    how: str = ""
 
     @property
     def withheld(self) -> str:
@@ -163,7 +167,8 @@ def section(inputs: Inputs) -> NeighborPictures:
         except ProbelineError as error:
             gaps.append(_reason(images.index.name, error))
     style = sheet.style("thumb") if queries else ""
-    return NeighborPictures(tuple(queries), tuple(gaps), words, style)
+    models = max((len(query.found) for query in queries), default=0)
+    return NeighborPictures(tuple(queries), tuple(gaps), words, style, how_drawn(models))
 
 
 def choose(nearest: Sequence[NDArray[np.bool_]], count: int, seed: int = 0) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from pipeline.report.panels import (
     table_of,
     whole,
 )
+from pipeline.statistics.written import counted
 from pipeline.study.protocol_list import protocol_label
 
 
@@ -82,7 +83,7 @@ def _overall_ranks(found: xr.Dataset) -> Filled:
 
 
 def _clusters(value: xr.DataArray) -> str:
-    return f"{whole(value)} cluster{'s' * (float(value) != 1)}"
+    return counted(float(value), "cluster")
 
 
 def _rank(value: xr.DataArray) -> str:
@@ -142,7 +143,7 @@ def _disattenuated(inputs: Inputs, found: xr.Dataset) -> Filled:
                 Cell(rho(float(of["observed"]))),
                 estimate(of, "value", "low", "high"),
                 Cell(" and ".join(ends)),
-                Cell(whole(of["n"]), f"{whole(of['families'])} families"),
+                Cell(whole(of["n"]), counted(float(of["families"]), "family", "families")),
             ]
         )  # fmt: skip
     head = ["Pair", "Observed r", "Without image noise", "Reliabilities", "Models"]

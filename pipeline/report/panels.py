@@ -14,6 +14,7 @@ from pipeline.report.formats import NOTHING, count, interval, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.section import Content
 from pipeline.report.stated import all_withheld, statistic
+from pipeline.statistics.written import counted
 from pipeline.study.protocol_list import protocol_label
 
 NOT_ESTIMABLE = "not estimable"
@@ -209,7 +210,7 @@ def estimate(
         return Cell(NOTHING)
     below = [interval(float(of[low]), float(of[high]), in_points=in_points)]
     if n:
-        below.append(f"{whole(of[n])} models")
+        below.append(counted(float(of[n]), "model"))
     return Cell((points if in_points else rho)(number), ", ".join(filter(None, below)))
 
 

@@ -10,6 +10,7 @@ import xarray as xr
 
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
+from pipeline.report.remarks import outside_band
 from pipeline.report.theme import COLORS, finish
 from pipeline.study.protocol_list import protocol_label
 
@@ -27,15 +28,14 @@ class Judged(stated.Shown):
 
     Attributes
     ----------
-    outside, judged : int
-        Residuals outside their band, and all of them.
+    remark : str
+        How many residuals lie outside their band.
     models, drawn : int
         Models with a residual, and those in the figure.
     interval : str
     """
 
-    outside: int
-    judged: int
+    remark: str
     models: int
     drawn: int
     interval: str
@@ -86,10 +86,10 @@ def section(inputs: Inputs) -> Robustness:
 
 def _judged(found: xr.Dataset | str, chooser: stated.Choice, words: object) -> Judged:
     if isinstance(found, str):
-        return Judged(found, (), 0, 0, 0, 0, "")
+        return Judged(found, (), "", 0, 0, "")
     rows = _rows(found)
     if not rows:
-        return Judged(NO_LINE, (), 0, 0, 0, 0, "")
+        return Judged(NO_LINE, (), "", 0, 0, "")
     choices = [
         stated.choice(chooser.signal, chooser.label, (r[chooser.signal] for r in rows), words)
     ]
@@ -98,7 +98,7 @@ def _judged(found: xr.Dataset | str, chooser: stated.Choice, words: object) -> J
     outside = sum(row["place"] != PLACES[1] for row in rows)
     models = len({row["model"] for row in rows})
     return Judged(
-        "", tuple(choices), outside, len(rows), models, min(models, MOST_MODELS),
+        "", tuple(choices), outside_band(outside, len(rows)), models, min(models, MOST_MODELS),
         str(found.attrs.get("interval", "")),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.report.inputs import Inputs
+from pipeline.report.remarks import intervals_of_points, whose_scores
 from pipeline.report.stated import Drawn
 from pipeline.report.theme import COLORS, SHAPES, finish, number
 from pipeline.statistics.mean_scores import OUTSIDE
@@ -30,12 +31,17 @@ _LABELS = (
 
 @dataclass(frozen=True)
 class Scatter:
-    """Why there is no figure, or the protocols that have one, and the `scatter_choices`."""
+    """Why there is no figure, or the protocols that have one, and the `scatter_choices`.
+
+    whose and intervals are remarks on the roles of the data sets and on the points' intervals.
+    """
 
     withheld: str
     protocols: list[str]
     across: list[str]
     up: list[str]
+    whose: str
+    intervals: str
 
 
 def figures(inputs: Inputs) -> Drawn:
@@ -51,7 +57,19 @@ def section(inputs: Inputs) -> Scatter:
     """What the figures offer."""
     protocols = [protocol for protocol in inputs.headline if scatter_rows(inputs, protocol)]
     why_not = "Nothing to show: this needs two data sets on which the same models are scored."
-    return Scatter("" if protocols else why_not, protocols, *scatter_choices(inputs))
+    rows = [row for protocol in protocols for row in scatter_rows(inputs, protocol)]
+    of_means = [row for row in rows if row["y_set"] == MEAN_TARGET]
+    return Scatter(
+        "" if protocols else why_not,
+        protocols,
+        *scatter_choices(inputs),
+        whose_scores(len(inputs.datasets("in_domain")), len(inputs.datasets("out_of_domain"))),
+        intervals_of_points(
+            of_sets=any(row["x_low"] is not None for row in rows),
+            of_means=any(row["y_low"] is not None for row in of_means),
+            confidence=inputs.study.correlation.confidence,
+        ),
+    )
 
 
 def scatter_choices(inputs: Inputs) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ from cache.errors import ProbelineError
 from pipeline.machine.netcdf import read_netcdf
 from pipeline.project.paths import SIMILARITY_NC
 from pipeline.report.inputs import Inputs
-from pipeline.report.stated import Drawn, Rows, Shown, Spec, choice, rows_of
+from pipeline.report.stated import Drawn, Rows, Shown, Spec, choice, rho_text, rows_of
 from pipeline.report.theme import finish
 
 _ROOM_FOR_NUMBER = 34
@@ -94,6 +94,7 @@ def _figure(found: xr.Dataset, rows: Rows) -> Spec:
     base = (
         alt.Chart(width=alt.Step(step), height=alt.Step(step))
         .transform_filter("datum.dataset == dataset")
+        .transform_calculate(shown=rho_text("datum.cka"))
         .encode(
             x=alt.X(
                 "other:N",
@@ -108,7 +109,7 @@ def _figure(found: xr.Dataset, rows: Rows) -> Spec:
             tooltip=[
                 alt.Tooltip("model:N", title="one model"),
                 alt.Tooltip("other:N", title="the other"),
-                alt.Tooltip("cka:Q", title="CKA", format=".3f"),
+                alt.Tooltip("shown:N", title="CKA"),
                 alt.Tooltip("images:Q", format=","),
             ],
         )
@@ -120,8 +121,6 @@ def _figure(found: xr.Dataset, rows: Rows) -> Spec:
     ]
     if step >= _ROOM_FOR_NUMBER:
         ink = alt.condition("datum.cka > 0.7", alt.value("#fff"), alt.value("#1a1a1a"))
-        layers.append(
-            base.mark_text(fontSize=11).encode(text=alt.Text("cka:Q", format=".2f"), color=ink)
-        )
+        layers.append(base.mark_text(fontSize=11).encode(text="shown:N", color=ink))
     figure = alt.layer(*layers, data=alt.NamedData(name="rows"))
     return finish(figure.add_params(alt.param(name="dataset", value=rows[0]["dataset"])))

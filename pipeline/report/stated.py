@@ -139,6 +139,15 @@ def legend(**options: Any) -> alt.Legend:
     )
 
 
+def rho_text(field: str) -> str:
+    """Vega expression that writes a correlation as `pipeline.statistics.written.rho` does."""
+    size = f"abs({field})"
+    return (
+        f"({size} >= 0.9995 && {size} < 1 ? ({field} > 0 ? '> 0.999' : '< −0.999') : "
+        f"format({field}, {size} >= 0.995 && {size} < 1 ? '.3f' : '.2f'))"
+    )
+
+
 def zero_line(axis: str) -> alt.Chart:
     """A dashed line where `axis` (``x`` or ``y``) is 0; it has data of its own, and so is one."""
     line = alt.Chart(alt.sequence(0, 1)).mark_rule(color="#8a8a8a", strokeDash=[4, 3])

@@ -14,6 +14,7 @@ from pipeline.report.contests import Contest
 from pipeline.report.formats import interval, percent, rho
 from pipeline.report.gaps import missing_cells, withheld_statistics
 from pipeline.report.inputs import Inputs
+from pipeline.report.seen import seen_statements
 from pipeline.report.verdicts import verdict
 from pipeline.statistics.written import counted
 from pipeline.study import metrics
@@ -26,14 +27,16 @@ MOST_PREDICTORS = 8
 def summarise(inputs: Inputs) -> str:
     """The summary; the same inputs give the same text."""
     sizes = inputs.cube.sizes
-    scored = int(np.isfinite(inputs.cube["value"]).sum())
+    scored = int(np.isfinite(inputs.all_scores["value"]).sum())
     found = answer(inputs)
     parts = [
         f"# {_text(inputs.study.report.title)}",
-        f"{sizes['model']:,} models, {sizes['dataset']:,} data sets, {scored:,} scores. "
+        f"{counted(sizes['model'], 'model')}, {counted(sizes['dataset'], 'data set')}, "
+        f"{counted(scored, 'score')}. "
         "The whole report is `report/index.html`.",
         *_best(inputs, found),
         *_predictors(found),
+        *_seen(inputs),
         *_withheld(inputs),
     ]
     return "\n\n".join(parts) + "\n"
@@ -63,7 +66,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
     gaps = said if missing else ""
     return [
         "## Best models, by mean over data sets",
-        *_table(header, lines),
+        *_table(header, lines, "No model has a score on every data set."),
         *(_verdict(c) for c in found.contests if c.best is not None),
         *filter(None, [gaps]),
         *(
@@ -102,7 +105,12 @@ def _predictors(found: Answers) -> list[str]:
     notes += ["\n".join(f"- {_text(a.text)}" for a in found.advices)] if found.advices else []
     notes += [_text(text) for a in found.advices[:1] for text in a.others]
     notes += [_text(found.withheld)] if found.withheld else []
-    return ["## What predicts out-of-domain scores", *_table(header, lines), *notes]
+    return ["## What predicts out-of-domain scores", *_table(header, lines, ""), *notes]
+
+
+def _seen(inputs: Inputs) -> list[str]:
+    said = seen_statements(inputs)
+    return ["## Data sets that models were trained on", _text(" ".join(said))] if said else []
 
 
 def _withheld(inputs: Inputs) -> list[str]:
@@ -110,9 +118,10 @@ def _withheld(inputs: Inputs) -> list[str]:
     return ["## Withheld", "\n".join(lines)] if lines else []
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[str]:
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> Iterable[str]:
+    """A table, or what is said in its place; the notes below may have said it already."""
     if not rows:
-        return ["Withheld: too few models, or data sets, have scores."]
+        return [nothing] if nothing else []
     lines = [header, ["---"] * len(header), *rows]
     return ["\n".join(f"| {' | '.join(line)} |" for line in lines)]
 

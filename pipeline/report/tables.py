@@ -30,10 +30,11 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
     -------
     dict
         models, datasets, variants, metrics (names), of_metrics (by name: in words, which direction
-        is better, how it is written), and cells[variant][metric][model][data set], each [value,
-        low, high] or None.
+        is better, how it is written), cells[variant][metric][model][data set], each [value,
+        low, high] or None, and seen[model][data set], what the model was trained on, in words, both
+        by name and only where something is known.
     """
-    cube = inputs.cube.transpose("variant", "metric", "model", "dataset")
+    cube = inputs.all_scores.transpose("variant", "metric", "model", "dataset")
     stacked = np.stack([cube[n].values for n in ("value", "ci_low", "ci_high")], axis=-1)
     # The correlated metric first: it is what the page shows when it opens. Numbers of cheap
     # predictors are no scores.
@@ -56,7 +57,15 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
         "metrics": [of_metrics[i] for i in order],
         "of_metrics": {of_metrics[i]: _metric(of_metrics[i]) for i in order},
         "cells": _cells(inputs, stacked[judges][:, order]),
+        "seen": _seen(inputs),
     }
+
+
+def _seen(inputs: Inputs) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for (model, dataset), seen in inputs.seen.items():
+        found.setdefault(model, {})[dataset] = seen.words
+    return found
 
 
 def _metric(name: str) -> dict[str, Any]:
@@ -137,7 +146,7 @@ def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        Keys model, parameters, images, extraction, and one per protocol (headline variant).
+        Keys model, parameters, gmacs, images, extraction, and one per protocol (headline variant).
     """
     # A variant's seconds stand in the rows of all its metrics.
     scores = inputs.scores.drop_duplicates(["model", "dataset", "protocol", "variant"])
@@ -145,6 +154,7 @@ def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
     keys = pd.MultiIndex.from_frame(scores[["protocol", "variant"]])
     first = scores[keys.isin([(variant.protocol, variant.name) for variant in headline])]
     spent = first.groupby(["model", "protocol"])["seconds"].sum()
+    sizes = _gmacs(inputs)
     rows = []
     for model in inputs.study.models:
         facts = [f for (_, name), f in inputs.provenance.items() if name == model]
@@ -152,6 +162,7 @@ def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
         row: dict[str, Any] = {
             "model": model,
             "parameters": facts[0]["parameters"] if facts else None,
+            "gmacs": sizes.get(model),
             "images": sum(s["images"] for s in splits) if facts else None,
             "extraction": round(sum(s["seconds"] for s in splits), 3) if facts else None,
         }
@@ -160,6 +171,14 @@ def cost_table(inputs: Inputs) -> list[dict[str, Any]]:
             row[protocol] = None if seconds is None else round(float(seconds), 3)
         rows.append(row)
     return rows
+
+
+def _gmacs(inputs: Inputs) -> dict[str, float]:
+    """Billions of multiply-adds for one image, of models of which they are known."""
+    if "gmacs" not in inputs.cube.coords:
+        return {}
+    found = zip(inputs.models, inputs.cube["gmacs"].values, strict=True)
+    return {model: float(number) for model, number in found if np.isfinite(number)}
 
 
 def provenance_table(inputs: Inputs) -> list[dict[str, Any]]:

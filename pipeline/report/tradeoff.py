@@ -18,6 +18,8 @@ from pipeline.study.protocol_list import protocol_label
 
 COSTS = {"seconds": "seconds a model", "forward_passes": "images embedded a model"}
 
+RHO_ENDS = {"fidelity": "mean ρ", "low": "… from", "high": "… to"}
+
 HEIGHT = 380
 """Pixels of the figure's inside."""
 
@@ -168,7 +170,13 @@ def _figure(rows: stated.Rows) -> stated.Spec:
     base = (
         alt.Chart()
         .transform_filter("datum.targets == targets && datum.cost == cost")
-        .transform_calculate(drawn=f"max(datum.spent, {SHORTEST})")
+        .transform_calculate(
+            drawn=f"max(datum.spent, {SHORTEST})",
+            **{
+                f"{n}_shown": f"isValid(datum.{n}) ? {stated.rho_text(f'datum.{n}')} : '–'"
+                for n in RHO_ENDS
+            },
+        )
         .encode(x=x)
     )
     front = base.transform_filter("datum.front")
@@ -179,9 +187,7 @@ def _figure(rows: stated.Rows) -> stated.Spec:
         fill=alt.condition("datum.front", color, alt.value("transparent")),
         tooltip=[
             alt.Tooltip("predictor:N"),
-            alt.Tooltip("fidelity:Q", format=".3f", title="mean ρ"),
-            alt.Tooltip("low:Q", format=".3f", title="… from"),
-            alt.Tooltip("high:Q", format=".3f", title="… to"),
+            *(alt.Tooltip(f"{name}_shown:N", title=title) for name, title in RHO_ENDS.items()),
             alt.Tooltip("n_targets:Q", title="targets"),
             alt.Tooltip("models:Q", title="models, at least"),
             alt.Tooltip("spent:Q", format=",.3~r", title="cost"),

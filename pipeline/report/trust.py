@@ -11,8 +11,10 @@ import xarray as xr
 from pipeline.report.formats import NOTHING, interval, p_value, percent, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import Cell, Filled, Table, Tables, estimate, table_of, whole
+from pipeline.report.remarks import families_behind
 from pipeline.report.targets import first_targets, most_targets
 from pipeline.report.words import set_word
+from pipeline.statistics.written import counted
 
 
 def section(inputs: Inputs) -> Tables:
@@ -20,7 +22,15 @@ def section(inputs: Inputs) -> Tables:
     return Tables(
         [trust_table(inputs), choosing_table(inputs), comparison_table(inputs)],
         [null_table(inputs), reference_table(inputs)],
+        _rests_on(inputs),
     )
+
+
+def _rests_on(inputs: Inputs) -> str:
+    found = inputs.told("comparison")
+    if not found.data_vars:
+        return ""
+    return families_behind(found.sel(targets=first_targets(found)), "joint_low")
 
 
 def comparison_table(inputs: Inputs) -> Table:
@@ -40,7 +50,7 @@ def _comparison(inputs: Inputs, found: xr.Dataset) -> Filled:
         rows.append(
             [
                 Cell(inputs.columns[label].label, f"not compared: {reason}" if reason else
-                     f"{_targets(main['n_targets'])}, {whole(main['n'])} models"),
+                     f"{_targets(main['n_targets'])}, {_models(main['n'])}"),
                 estimate(main, "mean", "joint_low", "joint_high"),
                 Cell(interval(main["lowest"], main["highest"]) or NOTHING),
                 Cell(rho(float(main["top_half"]))),
@@ -80,7 +90,7 @@ def _nulls(found: xr.Dataset) -> Filled:
         main = of.sel(targets=first)
         unknown = str(main["unknown"].item())
         small = f"not compared: {unknown}" if unknown else (
-            f"{_targets(main['n_targets'])}, {whole(main['n'])} models"
+            f"{_targets(main['n_targets'])}, {_models(main['n'])}"
         )  # fmt: skip
         rows.append(
             [
@@ -115,7 +125,7 @@ def _trust(inputs: Inputs, found: xr.Dataset) -> Filled:
         rows.append(
             [
                 Cell(inputs.columns[label].label,
-                     f"{_targets(main['n_targets'])}, {whole(main['n'])} models"),
+                     f"{_targets(main['n_targets'])}, {_models(main['n'])}"),
                 estimate(main, "mean", "low", "high"),
                 *(_spread(main) if several else ()),
                 *(estimate(of.sel(targets=s), "mean", "low", "high") for s in sets[1:]),
@@ -150,7 +160,11 @@ def _spread(main: xr.Dataset) -> tuple[Cell, ...]:
 
 
 def _targets(count: xr.DataArray) -> str:
-    return f"{whole(count)} target{'s' * (float(count) != 1)}"
+    return counted(float(count), "target")
+
+
+def _models(count: xr.DataArray) -> str:
+    return counted(float(count), "model")
 
 
 def choosing_table(inputs: Inputs) -> Table:

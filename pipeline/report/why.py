@@ -21,6 +21,7 @@ from pipeline.report.panels import (
     whole,
 )
 from pipeline.statistics.panel import MEAN
+from pipeline.statistics.written import counted
 from pipeline.study.protocol_list import protocol_label
 
 _GAPS = "Gaps between kinds and between backbones, points of the mean score"
@@ -67,7 +68,7 @@ def _gaps(found: xr.Dataset) -> Filled:
                         interval(of["low"], of["high"], in_points=True),
                         f"p {p_value(float(of['p']))} (at least {p_value(float(of['p_smallest']))})"
                         if np.isfinite(of["p"]) else "",
-                        f"{whole(of['n_left'])} and {whole(of['n_right'])} models",
+                        f"{whole(of['n_left'])} and {counted(float(of['n_right']), 'model')}",
                         str(of["verdict"].item()),
                     ],
                 )

@@ -27,7 +27,11 @@ from pipeline.results.score_table import (
 )
 from pipeline.results.variant_table import FIELDS, variant_coords, variants_in
 from pipeline.study.schema import Study
+from pipeline.study.seen import Seen
 from pipeline.study.variant import Variant
+
+SEEN = ("", *Seen)
+"""What a number of the cube's ``seen`` means."""
 
 _SCORED = ("value", "ci_low", "ci_high", "seconds")
 """Variables of the cube that a score has."""
@@ -44,7 +48,8 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
         where not scored; of several seeds their mean, which has no interval); n_test per data set
         (0 where nobody said it); asked per model, data set and variant: 0 where the study does not
         run its own protocol, so that a NaN is no gap; images and extraction_seconds per model and
-        data set: forward passes behind the embeddings, and what they took (NaN where unknown).
+        data set: forward passes behind the embeddings, and what they took (NaN where unknown);
+        seen per model and data set: what the model saw of it, a place in `SEEN`.
         Coordinates carry the words on models (family, backbone, method, supervision, kind), their
         sizes (`MODEL_SIZES`; NaN where unknown), the words on data
         sets (role, cluster, shift), of variants the protocol, the other fields of `Variant`,
@@ -74,7 +79,8 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
         | {
             name: (("model", "dataset"), _placed(_known(keyed, name), labels, name))
             for name in CELL_COSTS
-        },
+        }
+        | {"seen": (("model", "dataset"), _seen(keyed, labels))},
         coords=labels
         | variant_coords(list(variants.values()))
         | {"own": ("variant", _own(study, keyed, labels["variant"]))}
@@ -171,6 +177,27 @@ def _known(keyed: pd.DataFrame, name: str) -> pd.DataFrame:
     """One row for each model and data set of which a cost is known."""
     rows = keyed[["model", "dataset", name]].dropna(subset=name)
     return rows.drop_duplicates(["model", "dataset"])
+
+
+def _seen(keyed: pd.DataFrame, labels: Mapping[str, Sequence[str]]) -> NDArray[np.int8]:
+    """What each model saw of each data set, by its place in `SEEN`."""
+    codes = np.zeros([len(labels["model"]), len(labels["dataset"])], np.int8)
+    rows = keyed[["model", "dataset", "seen"]].drop_duplicates()
+    for model, dataset, said in rows[rows["seen"].isin(SEEN[1:])].itertuples(index=False):
+        codes[labels["model"].index(model), labels["dataset"].index(dataset)] = SEEN.index(said)
+    return codes
+
+
+def seen_in(cube: xr.Dataset) -> dict[tuple[str, str], Seen]:
+    """What the models saw of the data sets, by model and data set; of others nothing is known."""
+    if "seen" not in cube:
+        return {}
+    codes = cube["seen"].transpose("model", "dataset").values
+    models, datasets = cube["model"].values, cube["dataset"].values
+    return {
+        (str(models[m]), str(datasets[d])): Seen(SEEN[codes[m, d]])
+        for m, d in zip(*np.nonzero(codes), strict=True)
+    }
 
 
 def _placed(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pipeline.study import metrics
 from pipeline.datasets.settings import Dataset
 from pipeline.study.metric import TRANSFERABILITY, Metric
+from pipeline.study.seen import Seen
 from pipeline.models.settings import Model
 from pipeline.results.foreign_intervals import ENDS, check_intervals
 from pipeline.results.foreign_lines import Lines
@@ -82,6 +83,7 @@ def read_foreign(path: Path, *, percent: bool = False, intervals: bool = True) -
     for name, entry in (("supervision", Model), ("kind", Model), ("role", Dataset)):
         legal = typing.get_args(entry.model_fields[name].annotation)
         lines.refuse_unknown(name, ("", *legal))
+    lines.refuse_unknown("seen", ("", *Seen))
     lines.refuse("details", _is_no_object, "is no JSON object", "correct or empty these cells")
     taken = [name for name in NUMBERS if intervals or name not in ENDS]
     numbers = {name: lines.numbers(name) for name in taken if name in lines.columns}
@@ -96,6 +98,8 @@ def read_foreign(path: Path, *, percent: bool = False, intervals: bool = True) -
     texts["details"] = [cell or "{}" for cell in texts["details"]]
     variants = [f"{p}/{v}" for p, v in zip(texts["protocol"], texts["variant"], strict=True)]
     texts["label"] = _one_each(lines, variants, "label", "variant")
+    cells = [f"{m} on {d}" for m, d in zip(texts["model"], texts["dataset"], strict=True)]
+    texts["seen"] = _one_each(lines, cells, "seen", "model")
     texts |= _words_of(lines, "model", MODEL_WORDS) | _words_of(lines, "dataset", DATASET_WORDS)
     table = typed(pd.DataFrame({**texts, **numbers, **wholes}))
     _check_sizes(lines, table)

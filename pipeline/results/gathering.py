@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.models.zoo import known_gmacs
-from pipeline.project.paths import PARAMS, SCORES
+from pipeline.project.paths import PARAMS, SCORES, index_path
 from pipeline.study.records import is_asked, protocols_of
 from pipeline.results.costs import recorded_costs
 from pipeline.results.current import Current
@@ -22,6 +22,7 @@ from pipeline.results.score_table import (
 )
 from pipeline.results.variant_table import asked_table
 from pipeline.study.schema import Study
+from pipeline.study.seen import Seen, seen_cells
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def gather(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
 
 def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
     current, asked = Current(study), asked_table(study)
-    costs = functools.cache(recorded_costs)
+    costs = functools.cache(lambda dataset, model: recorded_costs(dataset, model, study.models[model]))
+    seen = functools.cache(lambda: _seen(study, current))
     rows, missing = [], []
     for protocol in protocols_of(study):
         for dataset, entry in study.datasets.items():
@@ -79,7 +81,7 @@ def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
                     **{word: getattr(its, word) for word in MODEL_WORDS},
                     **{word: getattr(entry, word) or "" for word in DATASET_WORDS},
                     **costs(dataset, model),
-                    "gmacs": known_gmacs(its.architecture),
+                    "seen": seen().get((model, dataset), ""),
                 }
                 for score in record.scores:
                     details = json.dumps(score["details"], sort_keys=True)
@@ -87,3 +89,10 @@ def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
                     label = asked[protocol, score["variant"]].label
                     rows.append({**known, **score, "details": details, "label": label})
     return typed(pd.DataFrame(rows, columns=list(COLUMNS))), missing
+
+
+def _seen(study: Study, current: Current) -> Mapping[tuple[str, str], Seen]:
+    """What the models saw; a data set without index has no scores, and no classes yet."""
+    return seen_cells(
+        study, lambda name: current.index(name).classes if index_path(name).exists() else ()
+    )

@@ -18,7 +18,7 @@ from typing import Literal
 import pandas as pd
 
 from cache.errors import ProbelineError
-
+from pipeline.study.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ScoreColumn:
     name : str
     of : str
         What it tells of: a ``score``, the ``model`` (``model size``: in numbers), the ``dataset``,
-        the ``cell`` of embeddings, the ``variant``.
+        the ``cell`` of embeddings, the model's ``training`` and the data set, the ``variant``.
     meaning : str
     unit : str
         Or the values that it may have.
@@ -39,7 +39,7 @@ class ScoreColumn:
     """
 
     name: str
-    of: Literal["score", "model", "model size", "dataset", "cell", "variant"]
+    of: Literal["score", "model", "model size", "dataset", "cell", "training", "variant"]
     meaning: str
     unit: str = ""
     kind: Literal["text", "number", "whole"] = "text"
@@ -78,6 +78,12 @@ SCORE_TABLE = (
     ScoreColumn("shift", "dataset", "how it differs from the models' training data"),
     ScoreColumn("images", "cell", "forward passes behind the embeddings, views too", "", "number"),
     ScoreColumn("extraction_seconds", "cell", "their time", "s", "number"),
+    ScoreColumn(
+        "seen",
+        "training",
+        "what the model saw of the data set when it was trained, if known",
+        ", ".join(Seen),
+    ),
     ScoreColumn("label", "variant", "what the variant is, in words"),
 )
 """The columns of scores.csv, in order. All but the first group repeat what is known of model, data

@@ -12,6 +12,7 @@ from pipeline.results.cube import cheap_predictors, comparable, headline_variant
 from pipeline.results.variant_table import variants_of
 from pipeline.statistics.advice import advices
 from pipeline.statistics.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
+from pipeline.statistics.jackknife import MIN_GROUPS
 from pipeline.statistics.panel import ASSUMED_TESTS
 from pipeline.statistics.weighted_tau import weighted_tau
 from pipeline.study import metrics
@@ -70,8 +71,8 @@ def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
         attrs={
             "metric": settings.metric,
             "interval": f"{settings.confidence:.0%} delete-one-family jackknife on the atanh "
-            f"scale, "
-            f"t with G-1 degrees of freedom; withheld below {MIN_FAMILIES} families",
+            f"scale, t with G-1 degrees of freedom; below {MIN_FAMILIES} families single models "
+            f"are left out; withheld below {MIN_GROUPS} models",
             "withheld": f"coefficients with fewer than {MIN_MODELS} models; intervals of weighted "
             "τ, which `headline` has for headline scores",
         },

@@ -103,6 +103,22 @@ def ground_of(trusted: Fidelity, name: str) -> Ground:
     return common_ground(found, trusted.spearman, asked)
 
 
+def ground_means(trusted: Fidelity, name: str) -> Floats:
+    """The means of `comparison` for a set of targets alone, shape (n_predictors,)."""
+    found, ground = trusted.found, ground_of(trusted, name)
+    ground, rho = _varying(ground, rho_on(found, ground.models))
+    return mean_over(found, rho, ground, name)
+
+
+def _varying(ground: Ground, rho: Floats) -> tuple[Ground, Floats]:
+    """The ground, and ρ on it: a target on which a predictor does not vary is no common one."""
+    compared = ground.compared
+    rho = np.where(compared[:, np.newaxis] & ground.targets, rho, np.nan)
+    whole = np.isfinite(rho[compared]).all(axis=0)
+    kept = Ground(compared, ground.targets & whole, ground.models, ground.reasons)
+    return kept, np.where(kept.targets, rho, np.nan)
+
+
 def mean_over(found: Predictions, values: Floats, ground: Ground, name: str) -> Floats:
     """Means over a ground's targets, protocols and clusters alike, shape (..., n_rows)."""
     used = np.where(ground.targets, values, np.nan)
@@ -171,13 +187,9 @@ def _over(ground: Ground, measured: _Measured, name: str, confidence: float) -> 
     if not ground.targets.any():
         return table
     here = measured.on(ground.models)
-    rho = np.where(compared[:, np.newaxis] & ground.targets, here.rho, np.nan)
-    # A target on which one of them does not vary is no common one.
-    whole = np.isfinite(rho[compared]).all(axis=0)
-    ground = Ground(compared, ground.targets & whole, ground.models, ground.reasons)
+    ground, rho = _varying(ground, here.rho)
     if not ground.targets.any():
         return table
-    rho = np.where(ground.targets, rho, np.nan)
     n, families = int(ground.n[ground.targets].min()), int(here.families[ground.targets].min())
     table |= _intervals(ground, measured, name, rho, n, families, confidence)
     table["lowest"], table["highest"] = (
@@ -231,7 +243,7 @@ def _intervals(
         jackknife.leave_out(means, True, limit)
         steps.append(z_of(means, limit))
     middle = z_of(mean, at)
-    table["low"], table["high"] = jackknife.interval(least_rho_error(np.tanh(middle), count))
+    table["low"], table["high"] = jackknife.interval(least_rho_error(np.tanh(middle), n))
     deviations = np.array(steps)[:, ground.compared]
     deviations = deviations[:, np.isfinite(deviations).all(axis=0)]
     quantile = joint_quantile(deviations - deviations.mean(axis=0), confidence)

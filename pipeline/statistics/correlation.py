@@ -118,7 +118,7 @@ def _interval(
         gone = together(present[members])
         jackknife.leave_out(without, gone > 0, limits(n - gone))
     at = limits(n)
-    ends = jackknife.interval(least_errors(np.clip(value, -at, at), n, counts))
+    ends = jackknife.interval(least_errors(np.clip(value, -at, at), n))
     low, high = (np.where(counts < MIN_GROUPS, np.nan, end) for end in ends)
     return low, high
 

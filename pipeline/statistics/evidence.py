@@ -16,12 +16,12 @@ from cache.errors import ProbelineError
 from cache.records import Record
 from pipeline.datasets.index import Index
 from pipeline.machine.environment import cpu_count
-from pipeline.results.cube import headline_variants
+from pipeline.results.cube import headline_variants, seen_in
 from pipeline.results.current import Current
 from pipeline.results.variant_table import variants_of
 from pipeline.study import metrics
-from pipeline.study.pretraining import labels_seen
 from pipeline.study.schema import Correlation, Study
+from pipeline.study.seen import Seen
 from pipeline.study.transfer import TRANSFER
 from pipeline.study.variant import Variant
 
@@ -117,8 +117,11 @@ class Evidence:
         Models whose weights are an initialisation, by params.yaml. The cube's words may name more.
     margin : float
         By how much a model may lie behind the best and still be as good, as a share.
-    labels_seen : frozenset of (str, str)
-        Models and data sets: see `pipeline.study.pretraining.labels_seen`.
+    seen : mapping of (str, str) to Seen
+        By model and data set, what the model was trained on: see `pipeline.study.seen`.
+    everything : Evidence or None
+        The evidence with the scores of data sets that a model was trained on; None where they are
+        here.
     """
 
     cube: xr.Dataset
@@ -128,7 +131,13 @@ class Evidence:
     read_draws: Callable[[str, str], Draws] = field(default=_no_draws)
     untrained: frozenset[str] = frozenset()
     margin: float = 0.01
-    labels_seen: frozenset[tuple[str, str]] = frozenset()
+    seen: Mapping[tuple[str, str], Seen] = field(default_factory=dict)
+    everything: Evidence | None = None
+
+    @cached_property
+    def labels_seen(self) -> frozenset[tuple[str, str]]:
+        """Models and data sets where the model had labels of the classes that are tested."""
+        return frozenset(cell for cell, seen in self.seen.items() if seen.is_of_labels)
 
     @property
     def headline(self) -> Mapping[str, str]:
@@ -179,11 +188,10 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
         return _draws(study, current, variants[variant], dataset)
 
     untrained = frozenset(n for n, m in study.models.items() if m.weights.startswith("random("))
-    seen = labels_seen(study, lambda name: current.index(name).classes)
     margin = study.report.margin / 100
     return Evidence(
         cube, study.correlation, tests, read_hits, read_draws,
-        untrained=untrained, margin=margin, labels_seen=seen,
+        untrained=untrained, margin=margin, seen=seen_in(cube),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.statistics.panel import ASSUMED_TESTS
+from pipeline.statistics.written import counted
 
 
 def remarks(scores: pd.DataFrame) -> list[str]:
@@ -24,7 +25,7 @@ def remarks(scores: pd.DataFrame) -> list[str]:
 def _gaps(scores: pd.DataFrame) -> list[str]:
     found = []
     if empty := int(scores["value"].isna().sum()):
-        found.append(f"{empty:,} rows without a value: missing, never filled in")
+        found.append(f"{counted(empty, 'row')} without a value: missing, never filled in")
     scored = scores.dropna(subset="value")
     if none := sorted(set(scores["dataset"]) - set(scored["dataset"])):
         found.append(f"no score at all on {_some(none)}")

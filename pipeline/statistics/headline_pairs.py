@@ -149,7 +149,7 @@ def _tau_interval(
     for members in members_of(units):
         gone = together(present[members])
         jackknife.leave_out(weighted_tau(columns[~members]), gone > 0, limits(n - gone)[kendall])
-    least = least_errors(np.clip(value, -at, at), n, counts)[kendall]
+    least = least_errors(np.clip(value, -at, at), n)[kendall]
     low, high = (np.where(counts < MIN_FAMILIES, np.nan, end) for end in jackknife.interval(least))
     return low, high
 

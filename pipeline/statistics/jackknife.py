@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.statistics.fisher_z import ALMOST_ONE, least_rho_error, rho_limit, z_of
@@ -201,18 +201,11 @@ def jackknifed(
         jackknife = Jackknife(value, confidence, at)
         for part, taken, rest in zip(without, used, left, strict=True):
             jackknife.leave_out(part, taken, limit(rest))
-        least = least_rho_error(np.clip(value, -at, at), _families(groups, count))
-        low, high = jackknife.interval(least)
+        low, high = jackknife.interval(least_rho_error(np.clip(value, -at, at), n))
     else:
         low, high = _plain_interval(value, without, used, confidence)
     few = count < MIN_GROUPS
     return Estimate(value, np.where(few, np.nan, low), np.where(few, np.nan, high), n, count)
-
-
-def _families(groups: NDArray[np.str_], count: Counts) -> ArrayLike:
-    """Groups behind each value; where many were joined, all that there are."""
-    names = len(set(groups.tolist()))
-    return count if names <= MOST_GROUPS else np.full(count.shape, names)
 
 
 def _without_each(

@@ -33,6 +33,7 @@ from pipeline.statistics.overall_ranks import overall_ranks
 from pipeline.statistics.predictor_tests import normalization_tests, predictor_differences
 from pipeline.statistics.ranks import ranks
 from pipeline.statistics.robustness import effective_robustness, transfer_residual
+from pipeline.statistics.seen_effect import seen_effect
 from pipeline.statistics.shift_groups import correlations_by_shift
 from pipeline.statistics.trust import trust
 from pipeline.statistics.why import gap_sensitivity, gaps
@@ -73,6 +74,7 @@ STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "overall_ranks": overall_ranks,
     "enough_images": enough_images,
     "enough_labels": enough_labels,
+    "seen_effect": seen_effect,
 }
 """In the order in which the report speaks of them."""
 

@@ -57,6 +57,6 @@ def standing_attributes(evidence: Evidence) -> dict[str, str]:
         f"below report.margin, {margin:g} points",
         "images_to_tell": "of models within chance: test images with which one that truly lies "
         f"report.margin behind the leader is told from it in {POWER:.0%} of cases (McNemar's test, "
-        "Bonferroni over all other models)",
+        "Bonferroni over all pairs)",
         "source": f"{SOURCE}; Hsu 1981; Connor 1987",
     }

@@ -90,9 +90,9 @@ def images_to_tell(
 ) -> Floats:
     """Test images with which a model that lies `margin` behind the best is told from it.
 
-    The test is McNemar's of each model against the best, corrected for their number (Bonferroni);
-    it succeeds in `POWER` of cases. The difference is not the observed one, which is too large by
-    luck, as the best was chosen by it.
+    The test is McNemar's, corrected for the number of all pairs (Bonferroni), as who is within
+    chance of the best is told by all pairs together; it succeeds in `POWER` of cases. The
+    difference is not the observed one, which is too large by luck, as the best was chosen by it.
 
     Parameters
     ----------
@@ -111,9 +111,14 @@ def images_to_tell(
     ----------
     Connor 1987, Biometrics 43: n = (z_α + z_β)² (p10 + p01 - δ²) / δ².
     """
-    z = stats.norm.isf((1 - confidence) / 2 / max(len(difference), 1)) + stats.norm.ppf(POWER)
+    z = stats.norm.isf(share_of_error(len(difference) + 1, confidence) / 2) + stats.norm.ppf(POWER)
     discordant = (images - 1) * np.square(error) + np.square(difference)
     # A true difference of δ takes at least δ of the images.
     spread = np.maximum(discordant, margin) - margin**2
     needed: Floats = np.ceil(z**2 * spread / margin**2)
     return needed
+
+
+def share_of_error(models: int, confidence: float) -> float:
+    """What each of all pairs of models may use of the error, by Bonferroni."""
+    return (1 - confidence) / max(models * (models - 1) // 2, 1)

@@ -131,7 +131,7 @@ def _jackknifed(
         )
     n = _fewest(models_of(found), known, found)
     clipped = np.tanh(z_of(means, _limits_of_means(at, known, found)))
-    least = np.stack([least_errors(values, n, counts) for values in clipped])
+    least = np.stack([least_errors(values, n) for values in clipped])
     low, high = (np.where(counts < MIN_GROUPS, np.nan, end) for end in jackknife.interval(least))
     return means, low, high
 

@@ -47,6 +47,8 @@ def interval(low: SupportsFloat, high: SupportsFloat) -> str:
 
 def counted(count: float, noun: str, many: str = "") -> str:
     """One noun, one number: ``1 model``, ``2 models``."""
+    if not math.isfinite(count):
+        return f"{NOTHING} {many or noun + 's'}"
     number = int(count)
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 

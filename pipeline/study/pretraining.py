@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from pipeline.project.section import Arguments, Distinct, Section, Seed, one_of
-
-if TYPE_CHECKING:
-    from pipeline.study.schema import Study
 
 METHODS = (
     "random",
@@ -68,31 +64,3 @@ class Pretrain(Section):
     def sees_labels(self) -> bool:
         """Whether it learns from the labels of its images."""
         return self.method == "supervised"
-
-
-def labels_seen(
-    study: Study, classes_of: Callable[[str], Collection[str]]
-) -> frozenset[tuple[str, str]]:
-    """Models and data sets where pre-training saw labels of classes that are tested there.
-
-    A few labels to a probe are not few to such a model. Classes are the same where their names are:
-    a shift of a data set has its classes. Of models that were trained elsewhere nothing is known.
-
-    Parameters
-    ----------
-    study : Study
-    classes_of : callable
-        From a data set of the study to the names of its classes.
-    """
-    learned = {
-        model: set(made.classes or classes_of(made.dataset))
-        for model, entry in study.models.items()
-        if (made := study.pretrain.get(entry.made_by or "")) is not None and made.sees_labels
-    }
-    tested = {name: set(classes_of(name)) for name in study.datasets} if learned else {}
-    return frozenset(
-        (model, name)
-        for model, classes in learned.items()
-        for name, there in tested.items()
-        if classes & there
-    )

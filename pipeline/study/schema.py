@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.datasets.known import corpora, known_names
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
 from pipeline.project.names import NAME
@@ -17,6 +16,7 @@ from pipeline.study.knn import PRESETS
 from pipeline.study.neighbors import Neighbors
 from pipeline.study.pretraining import Pretrain
 from pipeline.study.protocol_list import ProtocolSections
+from pipeline.study.seen import canonical, legal_names
 
 
 class Extraction(Section):
@@ -42,10 +42,11 @@ class Correlation(Section):
 
 
 class Report(Section):
-    """The report's words, and which difference matters to its readers."""
+    """The report's words, and which scores and differences matter to its readers."""
 
     title: str = "Probeline report"
     margin: float = Field(1.0, gt=0, lt=100)  # percentage points
+    seen: Literal["keep", "leave_out"] = "keep"
 
 
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
@@ -117,14 +118,17 @@ class Study(ProtocolSections):
 
     @model_validator(mode="after")
     def _models_were_trained_on_what_is_known(self) -> Self:
-        said = {model: entry.trained_on for model, entry in self.models.items() if entry.trained_on}
-        known = list(dict.fromkeys([*self.datasets, *known_names(), *corpora()])) if said else []
-        for model, names in said.items():
-            for name in names:
-                if name not in known:
+        for model, entry in self.models.items():
+            for name in entry.trained_on or ():
+                if canonical(self.datasets, name) is None:
                     raise _elsewhere(
                         ("models", model, "trained_on"),
-                        one_of(name, known, "a data set of this study, or a known one or corpus"),
+                        one_of(
+                            name,
+                            legal_names(self.datasets),
+                            "a data set of this study, or a known one or corpus, or other(WORDS) "
+                            "for what is none of them",
+                        ),
                     )
         return self
 

@@ -22,6 +22,6 @@ NORMALIZATION_WORDS = {
 WEIGHTING_WORDS = {"distance": "1/distance", "uniform": "equal votes", "softmax": "softmax"}
 
 
-def number_of(count: int, noun: str) -> str:
-    """``1 image``, ``5 images``."""
-    return f"{count} {noun}{'s' * (count != 1)}"
+def number_of(count: int, noun: str, many: str = "") -> str:
+    """``1 image``, ``5 images``; ``2 classes`` where `many` says so."""
+    return f"{count:,} {noun if count == 1 else many or f'{noun}s'}"

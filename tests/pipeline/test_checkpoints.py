@@ -187,3 +187,29 @@ def test_weights_of_another_architecture_list_keys_of_both(source, tmp_path):
     )
     assert "blocks.0." in message
     assert "stem." in message or "conv1." in message
+
+
+@pytest.mark.parametrize("entry", ["ema", "averaged.model"])
+def test_a_file_that_fits_two_layouts_is_refused_until_one_is_named(
+    source, digest, tmp_path, entry
+):
+    """Plain weights at the top, and an average of them, as some savers write it, beside them."""
+    first, *rest = entry.split(".")
+    other = {key: value + 1 for key, value in source.items()}
+    torch.save(
+        {**source, first: {rest[0]: other} if rest else other, "epoch": 3}, tmp_path / "w.pth"
+    )
+    refused(tmp_path / "w.pth", "fits two layouts", f"at the top, and under {entry}", "entry: .")
+    assert load(tmp_path / "w.pth", entry=".").weights_digest == digest
+    assert load(tmp_path / "w.pth", entry=entry).weights_digest != digest
+
+
+def test_what_has_other_names_is_no_second_layout(source, digest, tmp_path):
+    moments = {"exp_avg": torch.ones(3), **dict(list(source.items())[1:])}
+    torch.save({**source, "optimizer": {"state": moments}}, tmp_path / "w.pth")
+    assert load(tmp_path / "w.pth").weights_digest == digest
+
+
+def test_where_no_weights_are_left_dictionaries_that_have_some_are_named(source, tmp_path):
+    torch.save({"student": source, "teacher": source, "epoch": 3}, tmp_path / "w.pth")
+    refused(tmp_path / "w.pth", f"student ({len(source)}), teacher ({len(source)})")

@@ -104,8 +104,8 @@ def test_intervals_equal_a_plain_jackknife_over_families(scores, count):
             spread = np.sqrt((n - 1) / n * np.square(z - np.mean(z)).sum())
             rho = np.tanh(middle)
             least = {
-                2: np.sqrt((1 + rho**2 / 2) / (n - 3)),
-                3: np.sqrt(0.437 / (n - 4)),
+                2: np.sqrt((1 + rho**2 / 2) / (both.sum() - 3)),
+                3: np.sqrt(0.437 / (both.sum() - 4)),
             }.get(c, 1 / np.sqrt(both.sum() - 3))
             half = stats.t.ppf(0.95, n - 1) * np.maximum(spread, least)
             np.testing.assert_allclose(

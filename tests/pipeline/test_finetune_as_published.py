@@ -114,7 +114,7 @@ def test_a_class_that_is_too_small_gives_all_it_has():
     run = Run(recipe="paper_byol2", fraction=0.5)
     found = given_to(index_of([2, 60]), run, draw_seed=3, seed=0, place="here")
     assert len(found.learned) == 2 + 15
-    assert "1 classes have fewer images than asked; all were taken" in found.notes
+    assert "1 class has fewer images than asked; all were taken" in found.notes
 
 
 FORMER = {

@@ -109,7 +109,7 @@ def test_a_fraction_that_leaves_classes_empty_says_so():
 
 def test_more_shots_than_images_say_so():
     assert (
-        "1 classes have fewer images than asked; all were taken"
+        "1 class has fewer images than asked; all were taken"
         in given(index_of([30, 3]), shots=9).notes
     )
 

@@ -14,7 +14,7 @@ from pipeline.statistics.complexity_gap import complexity_gap
 from pipeline.statistics.label_gap import label_gap
 from pipeline.statistics.labels_seen import ALL_SEEN
 from pipeline.study.params import StudyError, load_study
-from pipeline.study.pretraining import labels_seen
+from pipeline.study.seen import Seen, seen_cells
 
 SUPERVISED = [f"m{i}" for i in range(0, 20, 2)]
 
@@ -35,8 +35,13 @@ def confounded(seed: int = 0):
 
 def marked(evidence, datasets, models=None):
     models = evidence.models[::2] if models is None else models
-    pairs = frozenset((m, d) for m in models for d in datasets)
-    return dataclasses.replace(evidence, labels_seen=pairs)
+    pairs = {(m, d): Seen.LABELS for m in models for d in datasets}
+    return dataclasses.replace(evidence, seen=pairs)
+
+
+def labels_seen(study, classes_of):
+    found = seen_cells(study, classes_of)
+    return {cell for cell, seen in found.items() if seen.is_of_labels}
 
 
 def test_a_marked_comparison_is_left_out_and_a_clean_one_is_not():

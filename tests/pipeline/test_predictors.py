@@ -184,7 +184,7 @@ def test_collapse_equals_plain_loops():
     expected = np.trace(within @ np.linalg.pinv(between, rcond=1e-10)) / 5
     assert nc1(moments) == pytest.approx(expected)
     told = predict(x, y)
-    assert "1 classes of one image left out" in told["cdnv"].reason
+    assert "1 class of one image left out" in told["cdnv"].reason
     assert told["nc1"].rows == 61
 
 

@@ -68,10 +68,10 @@ def test_an_interval_that_contains_zero_opens_its_point():
 @pytest.mark.parametrize(
     ("values", "half", "words"),
     [
-        ((0.1, 0.2, 0.3, 0.25), 0.02, "from 10.0 to 30.0 points, by 20.0 (18.0 to 22.0): it grows"),
-        ((0.3, 0.2, 0.1, 0.2), 0.02, "by −20.0 (−22.0 to −18.0): it shrinks"),
-        ((-0.3, 0.2, -0.1, 0.2), 0.02, "from −30.0 to −10.0 points, by 20.0 (18.0 to 22.0): it sh"),
-        ((-0.1, 0.2, 0.1, 0.2), 0.02, "from −10.0 to 10.0 points, by 20.0 (18.0 to 22.0): it chan"),
+        ((0.1, 0.2, 0.3, 0.25), 0.02, "from 10.0 to 30.0 points, by 20.0 (18.0 to 22.0): it rises"),
+        ((0.3, 0.2, 0.1, 0.2), 0.02, "by −20.0 (−22.0 to −18.0): it falls"),
+        ((-0.3, 0.2, -0.1, 0.2), 0.02, "from −30.0 to −10.0 points, by 20.0 (18.0 to 22.0): it ri"),
+        ((-0.1, 0.2, 0.1, 0.2), 0.02, "from −10.0 to 10.0 points, by 20.0 (18.0 to 22.0): it ri"),
         ((0.1, 0.2, 0.11, 0.2), 0.02, "by 1.0 (−1.0 to 3.0): whether it changes can’t be told"),
         ((0.1, 0.2, 0.11, 0.2), np.nan, "to 11.0 points; how sure that is can’t be told"),
     ],

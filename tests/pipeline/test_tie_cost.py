@@ -85,7 +85,7 @@ def test_the_images_that_would_tell_have_the_promised_power(only_first, only_sec
         int(needed[0]), [only_first, only_second, 1 - square], 20_000
     ).T
     z = (first - second) / np.sqrt(first + second)
-    power = np.mean(np.abs(z) > stats.norm.isf(0.025 / others))
+    power = np.mean(np.abs(z) > stats.norm.isf(0.025 / (others * (others + 1) / 2)))
     assert power == pytest.approx(0.8, abs=0.01)
 
 

@@ -119,7 +119,7 @@ def test_imported_scores_with_gaps_are_compared_where_they_can_be():
     assert "By linear probe, mean over 3 of 4 data sets modèle3 61.0% Next: modèle2" in words
     assert "so the mean is without d3 ." in words
     assert "Not ranked, as scores are missing: modèle4 ." in words
-    assert "Linear fits that did not converge: none (0 checked)" in words
+    assert "Linear fits that did not converge" not in words  # there was none to look at
     assert "Imported scores linear probe: imported. They are taken as" in words
     for untold in ("Multinomial", "Each image passes", "Clopper", "with its 95% interval"):
         assert untold not in words
