@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
-from cache.errors import ProbelineError
+from cache.errors import CellCorruptError, ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import differences
+from cache.seals import read_sealed_json, sealed_json
 from pipeline.models.cards import Card, checkpoint_digest, loading_part
 from pipeline.models.settings import Model
 from pipeline.project.paths import provenance_path
 
 _PACKAGES = ("torch", "timm", "pillow", "numpy", "zarr")
+_REMEDY = (
+    "`dvc checkout` brings it back, if it was ever committed; else delete it: what the embeddings "
+    "cost is unknown then, and all else stays"
+)
 _OF_THE_COMPUTATION = ("device", "processor", "versions", "python")
 
 
@@ -54,7 +58,7 @@ def record_provenance(
         Rows that other cells held already, by cell (data set, model and split).
     """
     copied = dict(copied or {})
-    earlier = _read(dataset, model)
+    earlier = read_provenance(dataset, model)
     facts = _facts(model, entry, card, device, precision)
     if copied and sum(copied.values()) == images:
         facts |= _computation(facts, earlier, copied)
@@ -79,7 +83,7 @@ def _computation(
 
     With it what only loading the model would say: for copying, nobody loads it.
     """
-    for made in (earlier, *(_read(*name.split("/")[:2]) for name in copied)):
+    for made in (earlier, *(read_provenance(*name.split("/")[:2]) for name in copied)):
         same = all(made.get(name) == facts[name] for name in ("weights", "precision"))
         if same and all(name in made for name in _OF_THE_COMPUTATION):
             kept = {name: made[name] for name in _OF_THE_COMPUTATION}
@@ -93,7 +97,7 @@ def _computation(
 def _cost(name: str, rows: int) -> float:
     """Seconds of forward passes that copied rows once took, as far as that is recorded."""
     dataset, model, split = name.split("/")
-    part = _read(dataset, model).get("splits", {}).get(split, {})
+    part = read_provenance(dataset, model).get("splits", {}).get(split, {})
     images = part.get("images") or 0
     return float(part["seconds"]) * rows / images if images and "seconds" in part else 0.0
 
@@ -120,18 +124,19 @@ def record_audit(
         Of the computation.
     """
     # Cells that are there still are what the record says of them.
-    facts = _read(dataset, model) or _facts(model, entry, card, device, audit["precision"])
+    facts = read_provenance(dataset, model)
+    facts = facts or _facts(model, entry, card, device, audit["precision"])
     _write(dataset, model, {**facts, "audit": dict(audit)})
 
 
 def recorded_audit(dataset: str, model: str) -> dict[str, Any]:
     """What `record_audit` recorded last; empty where it did not."""
-    return dict(_read(dataset, model).get("audit", {}))
+    return dict(read_provenance(dataset, model).get("audit", {}))
 
 
 def copied_rows(dataset: str, model: str) -> tuple[int, int]:
     """Of a model's rows on a data set, those that other cells held already; and all of them."""
-    splits = _read(dataset, model).get("splits", {}).values()
+    splits = read_provenance(dataset, model).get("splits", {}).values()
     copied = sum(sum(split.get("copied", {}).values()) for split in splits)
     return copied, sum(split["images"] for split in splits)
 
@@ -150,7 +155,7 @@ def recorded_card(dataset: str, model: str, entry: Model) -> Card | None:
 
     For a clone that has records and results but not the embeddings themselves.
     """
-    facts = _read(dataset, model)
+    facts = read_provenance(dataset, model)
     if not facts or made_from(dataset, model, entry, facts["weights"], strictly=False):
         return None
     return Card(facts["weights"], facts["transform"], 0, 0)
@@ -184,7 +189,7 @@ def made_from(dataset: str, model: str, entry: Model, weights: str, *, strictly:
         A line for each difference.
     """
     try:
-        recorded = json.loads(provenance_path(dataset, model).read_bytes())
+        recorded = read_sealed_json(provenance_path(dataset, model))
         if recorded["weights"] != weights:
             return ["its origin is not recorded"]
         asked = origin(model, entry)
@@ -197,7 +202,9 @@ def made_from(dataset: str, model: str, entry: Model, weights: str, *, strictly:
             for package in ("torch", "timm"):
                 found[package] = recorded["versions"][package]
                 asked[package] = version(package)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except CellCorruptError:
+        return ["the record of its origin is damaged"]
+    except (FileNotFoundError, KeyError, TypeError):
         return ["its origin is not recorded"]
     return differences(found, asked)
 
@@ -219,13 +226,19 @@ def _facts(model: str, entry: Model, card: Card, device: str, precision: str) ->
     }
 
 
-def _read(dataset: str, model: str) -> dict[str, Any]:
-    """The record as it stands; empty where there is none, or a damaged one."""
+def read_provenance(dataset: str, model: str) -> dict[str, Any]:
+    """All that is recorded of a model's cells; empty where nothing is.
+
+    Raises
+    ------
+    CellCorruptError
+        When the record is not what was written: nobody else knows what it said.
+    """
     try:
-        facts = json.loads(provenance_path(dataset, model).read_bytes())
-    except (FileNotFoundError, ValueError):
+        facts = read_sealed_json(provenance_path(dataset, model), _REMEDY)
+    except FileNotFoundError:
         return {}
-    whole = isinstance(facts, dict) and all(
+    whole = all(
         isinstance(facts.get(name), kind)
         for name, kind in (("weights", str), ("transform", dict), ("splits", dict))
     )
@@ -233,4 +246,4 @@ def _read(dataset: str, model: str) -> dict[str, Any]:
 
 
 def _write(dataset: str, model: str, facts: Mapping[str, Any]) -> None:
-    write_durably(provenance_path(dataset, model), json.dumps(facts, indent=1).encode())
+    write_durably(provenance_path(dataset, model), sealed_json(facts))

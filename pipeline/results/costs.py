@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from pipeline.project.paths import provenance_path
+from pipeline.embeddings.provenance import read_provenance
 
 _UNKNOWN = {
     "parameters": float("nan"),
@@ -23,13 +21,15 @@ def recorded_costs(dataset: str, model: str) -> dict[str, float]:
         Keys parameters, dimension (features per image), images (forward passes, views included)
         and extraction_seconds; NaN where nothing is recorded, or nothing that is a cost: imported
         embeddings have no parameters and no seconds of ours.
+
+    Raises
+    ------
+    CellCorruptError
+        When the record is damaged.
     """
-    try:
-        facts = json.loads(provenance_path(dataset, model).read_bytes())
-    except FileNotFoundError:
+    facts = read_provenance(dataset, model)
+    if not facts:
         return _UNKNOWN
-    if not isinstance(facts, dict) or "splits" not in facts:
-        return _UNKNOWN  # `probeline status` and stage extract treat it as none, too
     splits = facts["splits"].values()
     found = {
         "parameters": facts.get("parameters"),

@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
+from cache.files import sha256_file
 from pipeline.study import metrics
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
@@ -28,6 +29,9 @@ from pipeline.results.score_table import (
 from pipeline.results.variant_table import FIELDS, variant_coords, variants_in
 from pipeline.study.schema import Study
 from pipeline.study.variant import Variant
+
+TABLE_DIGEST = "scores_csv_sha256"
+"""An attribute of the cube: of scores.csv, whose own form has no room for a digest."""
 
 _SCORED = ("value", "ci_low", "ci_high", "seconds")
 """Variables of the cube that a score has."""
@@ -113,6 +117,32 @@ def read_cube() -> xr.Dataset:
             remedy="run `dvc repro` (or the stage `collect`)",
         )
     return cube
+
+
+def require_same_table(cube: xr.Dataset) -> None:
+    """Compare scores.csv with the digest that the cube, which was made with it, holds of it.
+
+    Raises
+    ------
+    ProbelineError
+        When it is absent, or another table.
+    """
+    try:
+        found = sha256_file(SCORES_CSV)
+    except FileNotFoundError:
+        raise ProbelineError(
+            str(SCORES_CSV), "there are no scores yet", remedy="run `dvc repro`, which makes them"
+        ) from None
+    expected = cube.attrs.get(TABLE_DIGEST, found)  # absent from cubes of older versions
+    if found != expected:
+        raise ProbelineError(
+            str(SCORES_CSV),
+            f"is not the table that {SCORES_NC} was made with",
+            expected=f"SHA-256 {expected}",
+            found=f"SHA-256 {found}",
+            remedy="run the stage `collect`, or `dvc repro -f collect`; to bring in other scores, "
+            "`probeline scores import FILE.csv`",
+        )
 
 
 def _names(first: Iterable[str], others: pd.Series[str]) -> list[str]:
