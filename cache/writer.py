@@ -42,6 +42,7 @@ from cache.journal import Journal
 from cache.lock import Lock, exclusively
 from cache.manifest import FORMAT, READABLE, Manifest, root_group
 from cache.precision import Moments, columns_drowned_in_float16, overflows_float16
+from cache.removal import empty
 
 CHUNK_BYTES = 16 << 20
 """Largest float16 chunk: raw chunks of this size read as fast as ``np.load``."""
@@ -288,7 +289,7 @@ class CellWriter:
         if self.finished:
             manifest = Cell.open(self.address).manifest
             self._layout = {"remarks": list(manifest.remarks), "dtype": manifest.dtype}
-            self._tidy()
+            empty(self.address.partial)
             return
         fresh = {
             "format": FORMAT,
@@ -323,17 +324,9 @@ class CellWriter:
         self._done = {}
         partial = self.address.partial
         with explain_disk_errors(partial):
-            self._tidy()
+            empty(partial)
             write_durably(partial / "layout.json", canonical_json(layout).encode())
             self._journal = Journal(partial / "journal.jsonl")
-
-    def _tidy(self) -> None:
-        """Remove all but the lock: the cell, its journal, and what a crash left."""
-        for path in self.address.partial.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name != "lock":
-                path.unlink()
 
     def _restart_in_float32(self, why: str) -> None:
         self._journal.close()
@@ -405,7 +398,7 @@ class CellWriter:
             os.replace(self._cell, self.address.path)
             fsync_directory(store)
         self._journal.close()
-        self._tidy()
+        empty(partial)
 
 
 def _read_layout(path: Path) -> dict[str, Any] | None:

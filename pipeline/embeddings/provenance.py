@@ -5,15 +5,17 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from cache.cell import CellAddress
 from cache.errors import CellCorruptError, ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import differences
 from cache.seals import read_sealed_json, sealed_json
 from pipeline.models.cards import Card, checkpoint_digest, loading_part
 from pipeline.models.settings import Model
-from pipeline.project.paths import provenance_path
+from pipeline.project.paths import cell_address, provenance_path
 
 _PACKAGES = ("torch", "timm", "pillow", "numpy", "zarr")
 _REMEDY = (
@@ -39,6 +41,10 @@ def record_provenance(
 ) -> None:
     """Record one split; what is recorded of the model's other splits, and its audit, stays.
 
+    Called when all of a cell's rows are there, before it is put in place: a cell that is whole has
+    its record. What is recorded is first kept beside the unfinished cell, so that a run that goes
+    on after a kill records the same, and does not count its own cost as that of rows it copied.
+
     Parameters
     ----------
     dataset, model : str
@@ -57,7 +63,48 @@ def record_provenance(
     copied : mapping of str to int, optional
         Rows that other cells held already, by cell (data set, model and split).
     """
-    copied = dict(copied or {})
+    kept = kept_path(cell_address(dataset, model, split))
+    facts = _kept(kept)
+    if facts is None:
+        facts = _now(
+            dataset, model, entry, card, split=split, images=images, seconds=seconds,
+            remarks=remarks, device=device, precision=precision, copied=dict(copied or {}),
+        )  # fmt: skip
+        write_durably(kept, sealed_json(facts))
+    else:
+        recorded = read_provenance(dataset, model)
+        if all(recorded.get(name) == facts.get(name) for name in ("weights", "precision")):
+            facts["splits"] = {**recorded["splits"], **facts["splits"]}
+    _write(dataset, model, facts)
+
+
+def kept_path(address: CellAddress) -> Path:
+    """What will be recorded of a cell, beside it while it is built or mended."""
+    return address.partial / "provenance.json"
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_sealed_json(path)
+    except (FileNotFoundError, CellCorruptError):
+        return None
+
+
+def _now(
+    dataset: str,
+    model: str,
+    entry: Model,
+    card: Card,
+    *,
+    split: str,
+    images: int,
+    seconds: float,
+    remarks: Sequence[str],
+    device: str,
+    precision: str,
+    copied: dict[str, int],
+) -> dict[str, Any]:
+    """The record with one more split."""
     earlier = read_provenance(dataset, model)
     facts = _facts(model, entry, card, device, precision)
     if copied and sum(copied.values()) == images:
@@ -73,7 +120,7 @@ def record_provenance(
         facts["splits"][split]["copied"] = copied
     if earlier.get("audit", {}).get("precision") == precision:
         facts["audit"] = earlier["audit"]
-    _write(dataset, model, facts)
+    return facts
 
 
 def _computation(

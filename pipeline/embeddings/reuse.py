@@ -119,8 +119,6 @@ def _reseal(
             if not copy_rows(writer, plan):
                 return 0
         for split, (writer, _) in plans.items():
-            if not writer.commit():
-                return 0
             record_provenance(
                 index.name,
                 name,
@@ -134,4 +132,6 @@ def _reseal(
                 precision=study.extraction.precision,
                 copied=writer.copied,
             )
+            if not writer.commit():
+                return 0
         return sum(sum(writer.copied.values()) for writer, _ in plans.values())
