@@ -26,11 +26,18 @@ from cache.files import (
     write_durably,
 )
 from cache.fingerprint import fingerprint
-from pipeline.datasets.embedding_files import Embeddings, Samples, read_embeddings, read_samples
+from pipeline.datasets.embedding_files import (
+    Embeddings,
+    Samples,
+    mapped,
+    read_embeddings,
+    read_samples,
+)
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.settings import Split
 from pipeline.datasets.tables import counted, refuse_two_spellings
 from pipeline.models.cards import Card
+from pipeline.project.foreign_files import explain_reading
 from pipeline.project.paths import SPLITS, imported_folder, imported_path, index_path
 
 
@@ -239,7 +246,6 @@ def imported_card(dataset: str, model: str) -> Card:
     folder = imported_path(dataset, model)
     try:
         digests = {split: sha256_file(folder / f"{split}.npy") for split in SPLITS}
-        columns = int(np.load(folder / "train.npy", mmap_mode="r").shape[1])
     except FileNotFoundError:
         raise ProbelineError(
             f"model {model} on data set {dataset}",
@@ -247,4 +253,7 @@ def imported_card(dataset: str, model: str) -> Card:
             expected=f"the folder {folder}",
             remedy=f"probeline cache import FOLDER --dataset {dataset} --model {model}",
         ) from None
+    train = folder / "train.npy"
+    with explain_reading(str(train), "is damaged", "import the embeddings again"):
+        columns = int(mapped(train).shape[1])
     return Card(fingerprint(digests), {}, columns, 0)

@@ -14,7 +14,7 @@ from cache.files import sha256_file
 from pipeline.study import metrics
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
-from pipeline.project.paths import SCORES_NC
+from pipeline.project.paths import SCORES_CSV, SCORES_NC
 from pipeline.study.protocol_list import classifies
 from pipeline.study.records import is_asked, protocols_of
 from pipeline.machine.netcdf import read_netcdf
