@@ -152,6 +152,11 @@ class CellWriter:
         return dict(sorted(total.items()))
 
     @property
+    def computed(self) -> int:
+        """Rows of the committed chunks that were computed, by former runs too."""
+        return sum(entry["rows"] for entry in self._done.values()) - sum(self.copied.values())
+
+    @property
     def dtype(self) -> str:
         """The type that rows are stored in, as it stands: a cell may turn to float32."""
         return str(self._layout["dtype"])

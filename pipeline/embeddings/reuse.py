@@ -23,7 +23,7 @@ from pipeline.embeddings.cells import (
     rows_made_by,
     samples_of,
 )
-from pipeline.embeddings.provenance import record_provenance
+from pipeline.embeddings.provenance import kept_path, record_provenance
 from pipeline.machine.environment import wait_seconds
 from pipeline.models.cards import Card
 from pipeline.project.paths import cell_address
@@ -113,6 +113,8 @@ def _reseal(
             plan = planned(writer, candidates(held, keys[split], address))
             if any(plan.computed[writer.rows_of(chunk)].any() for chunk in writer.missing):
                 return 0
+            if writer.computed and not kept_path(address).exists():
+                return 0  # by a run that was stopped: what did it, only a loaded model tells
             plans[split] = writer, plan
         # All are filled before the first is put in place: it may replace what another copies.
         for writer, plan in plans.values():
