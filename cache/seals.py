@@ -16,6 +16,7 @@ from typing import Any
 
 from cache.errors import CellCorruptError
 from cache.files import sha256_bytes, sha256_file, whole_file
+from cache.fingerprint import parse_json
 
 MADE_ANEW = "delete it and run `dvc repro`, which makes it anew"
 
@@ -52,11 +53,11 @@ def read_sealed_json(path: Path, remedy: str = MADE_ANEW) -> dict[str, Any]:
     """
     data = path.read_bytes()
     try:
-        facts = json.loads(data)
+        facts = parse_json(data)
         if not isinstance(facts, dict):
             raise ValueError("no mapping")
         own = facts.pop(_NAME, None)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise damaged(path, f"{error}"[:200], remedy) from None
     if own is not None and sha256_bytes(data.replace(_entry(own), _entry(_BLANK))) != own:
         raise damaged(path, _OTHER, remedy)

@@ -154,7 +154,8 @@ class CellWriter:
     @property
     def computed(self) -> int:
         """Rows of the committed chunks that were computed, by former runs too."""
-        return sum(entry["rows"] for entry in self._done.values()) - sum(self.copied.values())
+        rows = sum(int(entry["rows"]) for entry in self._done.values())
+        return rows - sum(self.copied.values())
 
     @property
     def dtype(self) -> str:
@@ -318,10 +319,28 @@ class CellWriter:
         self._layout = found
         self._journal = Journal(self.address.partial / "journal.jsonl")
         for entry in self._journal.entries:
+            if not self._is_usable(entry):
+                continue
             chunk = self._cell / chunk_name(entry["chunk"])
             # A power loss can leave a journal line whose chunk is cut short: believe the digest.
             if chunk.is_file() and sha256_file(chunk) == entry["sha256"]:
                 self._done[entry["chunk"]] = entry
+
+    def _is_usable(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a line says what ours say: a copied folder may hold a stranger's."""
+        chunk, copied = entry.get("chunk"), entry.get("copied", {})
+        if type(chunk) is not int or chunk not in range(self.chunks):
+            return False
+        span = self.rows_of(chunk)
+        if entry.get("rows") != span.stop - span.start or not isinstance(copied, dict):
+            return False
+        try:
+            moments = Moments.decode(entry["rows"], entry["moments"])
+            numbers = [float(entry["seconds"]), *map(int, copied.values())]
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return False
+        finite = np.isfinite([*moments.mean, *moments.m2, *numbers]).all()
+        return bool(finite) and moments.mean.shape == (self.columns,) and "sha256" in entry
 
     def _start(self, layout: dict[str, Any]) -> None:
         """Empty the partial folder and begin with `layout`."""

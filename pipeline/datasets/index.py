@@ -256,6 +256,7 @@ def read_index(name: str) -> Index:
         if table.schema.metadata.get(_CHECK, expected) != expected:
             raise ValueError("bytes other than were written")
         facts: dict[str, Any] = json.loads(said)
+        _refuse_odd(facts, table)
         return Index(
             name,
             tuple(facts["classes"]),
@@ -281,6 +282,38 @@ def read_index(name: str) -> Index:
             found=str(error),
             remedy=f"delete it and run `dvc repro` (or `python -m stages.index {name}`)",
         ) from None
+
+
+def _refuse_odd(facts: Mapping[str, Any], rows: pa.Table) -> None:
+    """Refuse what is no index of ours, be its digest right: a clone's is a stranger's.
+
+    Raises
+    ------
+    ValueError
+    """
+    if missing := [f.name for f in _SCHEMA if f.name not in rows.column_names]:
+        raise ValueError(f"no column {missing[0]}")
+    if odd := [f.name for f in _SCHEMA if rows.schema.field(f.name).type != f.type]:
+        raise ValueError(f"column {odd[0]} of {rows.schema.field(odd[0]).type}")
+    right = {
+        "classes": _are_texts(facts["classes"]),
+        "remarks": _are_texts(facts["remarks"]),
+        "skipped": _are_texts(list(facts["skipped"].values())),
+        "pad": facts.get("pad", False) in (False, True, "crop"),
+        "seeds": facts.get("seeds", "row") in ("row", "digest"),
+        "splitting": isinstance(facts.get("splitting", {}), dict),
+        "label": all(
+            label is not None and 0 <= label < len(facts["classes"])
+            for label in set(rows["label"].to_pylist())
+        ),
+        "split": set(rows["split"].to_pylist()) <= {*SPLITS},
+    }
+    if wrong := [name for name, is_right in right.items() if not is_right]:
+        raise ValueError(f"odd {wrong[0]}")
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def _check(said: bytes, rows: pa.Table) -> bytes:

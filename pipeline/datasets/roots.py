@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from cache.errors import ProbelineError
+from cache.files import OF_THE_DISK
 from pipeline.datasets import ledger
 from pipeline.datasets.ledger import Ledger, Reason
 from pipeline.fetching.archives import LONGEST_PATH, Member
@@ -214,9 +215,11 @@ class Tar:
             with tarfile.open(self.path, "r:", tarinfo=Member) as archive:
                 # A member appended under the same name replaces the earlier one, as unpacking does.
                 members = {_normal(m.name): _sane(m) for m in archive}
-        except (ProbelineError, OSError, MemoryError):
+        except (ProbelineError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                raise
             raise ProbelineError(
                 str(self.path),
                 "is not an uncompressed tar file",

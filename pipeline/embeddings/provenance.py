@@ -12,7 +12,7 @@ from cache.cell import CellAddress
 from cache.errors import CellCorruptError, ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import differences
-from cache.seals import read_sealed_json, sealed_json
+from cache.seals import damaged, read_sealed_json, sealed_json
 from pipeline.models.cards import Card, checkpoint_digest, loading_part
 from pipeline.models.settings import Model
 from pipeline.project.paths import cell_address, provenance_path
@@ -22,6 +22,9 @@ _REMEDY = (
     "`dvc checkout` brings it back, if it was ever committed; else delete it: what the embeddings "
     "cost is unknown then, and all else stays"
 )
+_MOST = 1e18
+"""Images, weights or seconds, and no infinity."""
+
 _OF_THE_COMPUTATION = ("device", "processor", "versions", "python")
 
 
@@ -285,11 +288,36 @@ def read_provenance(dataset: str, model: str) -> dict[str, Any]:
         facts = read_sealed_json(provenance_path(dataset, model), _REMEDY)
     except FileNotFoundError:
         return {}
-    whole = all(
-        isinstance(facts.get(name), kind)
-        for name, kind in (("weights", str), ("transform", dict), ("splits", dict))
+    if not facts:
+        return {}
+    if not _is_record(facts):
+        raise damaged(provenance_path(dataset, model), "values that no record holds", _REMEDY)
+    return facts
+
+
+def _is_record(facts: Mapping[str, Any]) -> bool:
+    """Whether all that is calculated with is what it must be: a clone's are a stranger's."""
+    splits = facts.get("splits")
+    if not isinstance(splits, dict) or not isinstance(facts.get("transform"), dict):
+        return False
+    parts = [part for part in splits.values() if isinstance(part, dict)]
+    numbers = [facts.get(name) or 0 for name in ("parameters", "dimension")]
+    for part in parts:
+        copied = part.get("copied", {})
+        if not isinstance(copied, dict) or any(name.count("/") != 2 for name in copied):
+            return False
+        numbers += [part.get("images"), part.get("seconds"), *copied.values()]
+    return (
+        len(parts) == len(splits)
+        and all(_is_number(number) for number in numbers)
+        and isinstance(facts.get("weights"), str)
+        and isinstance(facts.get("audit", {}), dict)
+        and all(isinstance(part.get("remarks"), list) for part in parts)
     )
-    return facts if whole else {}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 def _write(dataset: str, model: str, facts: Mapping[str, Any]) -> None:

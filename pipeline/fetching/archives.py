@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from cache.errors import ProbelineError
-from cache.files import explain_disk_errors
+from cache.files import OF_THE_DISK, explain_disk_errors
 from pipeline.machine.progress import Progress
 from pipeline.project.foreign_files import words_of
 
@@ -95,9 +95,11 @@ def unpack(archive: Path, target: Path, limits: Limits = LIMITS) -> None:
                 _unpack_zip(archive, target, limits)
             else:
                 _unpack_tar(archive, target, limits)
-        except (ProbelineError, OSError, MemoryError):
+        except (ProbelineError, MemoryError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                raise
             raise ArchiveError(
                 str(archive),
                 "is damaged, or no archive",

@@ -188,7 +188,7 @@ def _read_config(path: Path, place: str) -> _Recipe:
     """What a repository's config.json says of its network; not where weights come from."""
     try:
         said, architecture, arguments = load_model_config_from_path(path.parent)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
         raise _odd_config(path, place, f"{type(error).__name__}: {str(error)[:200]}") from None
     if ways := ways_to_weights(arguments):
         raise _odd_config(path, place, f"model_args.{ways[0]}, a way to other weights")
