@@ -66,6 +66,12 @@ class CellAddress:
         """Where the cell is built; DVC and readers ignore the ending."""
         return self.store.with_name(f"{self.store.stem}.{self.split}.partial")
 
+    @classmethod
+    def of_partial(cls, partial: Path) -> CellAddress:
+        """The cell that is built in a folder."""
+        store, _, split = partial.name.removesuffix(".partial").rpartition(".")
+        return cls(partial.with_name(f"{store}.zarr"), split)
+
     @property
     def plan(self) -> Path:
         """Which of the unfinished cell's rows come from which whole cell; see `cache.rows`."""

@@ -8,6 +8,10 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206
 """What a terminal obeys, what turns the order of text around, and bytes that are no text."""
 
 
+_LONGEST = 8_000
+"""Characters of a part of a message: a stranger's file may hold a value of any length."""
+
+
 def printable(text: str) -> str:
     """Text of strangers (names, labels, paths) as a terminal may show it, Escape as its code."""
     return _UNPRINTABLE.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
@@ -46,14 +50,14 @@ class ProbelineError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        lines = [f"{self.place}: {self.problem}"]
+        lines = [_bounded(f"{self.place}: {self.problem}")]
         for name, text in (
             ("expected", self.expected),
             ("found", self.found),
             ("to mend", self.remedy),
         ):
             if text:
-                lines.append(f"  {name:<9} {text}")
+                lines.append(f"  {name:<9} {_bounded(text)}")
         return printable("\n".join(lines))
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -63,6 +67,10 @@ class ProbelineError(Exception):
             (type(self), self.place, self.problem, self.expected, self.found, self.remedy),
             self.__dict__,  # a subclass's own attributes, too
         )
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def _rebuild(

@@ -27,6 +27,13 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+OF_THE_DISK = frozenset(
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "ELOOP", "EACCES", "EPERM", "EROFS", "ENOENT")
+)
+"""Errors that are no fault of the file that is being read or written."""
+
+
 @contextlib.contextmanager
 def explain_disk_errors(path: Path) -> Iterator[None]:
     """Turn "no space", "quota" and "may not write" into errors that say what to do.

@@ -24,6 +24,24 @@ def canonical_json(value: object) -> str:
     )
 
 
+def parse_json(data: bytes) -> Any:
+    """JSON without NaN and infinity, which have no fingerprint.
+
+    Raises
+    ------
+    ValueError
+        When it is none, or nested beyond Python's stack.
+    """
+    try:
+        return json.loads(data, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant}, which is no number")
+
+
 def fingerprint(value: object) -> str:
     """SHA-256 of `value`'s canonical JSON, as 64 hexadecimal digits."""
     return sha256_bytes(canonical_json(value).encode())

@@ -11,7 +11,7 @@ from typing import Any
 
 from cache.errors import CellCorruptError
 from cache.files import sha256_bytes
-from cache.fingerprint import fingerprint
+from cache.fingerprint import fingerprint, parse_json
 
 FORMAT = 2
 """Version of the cell's layout on disk. Of 2, rows may have digests (`Cell.digests`)."""
@@ -24,6 +24,9 @@ stay."""
 READABLE = (1, FORMAT)
 """Cells of these are read; what they hold of rows, labels and ids is the same. So the version is
 no part of a key: a cell of the former layout is as good as a new one."""
+
+_MOST = 1 << 40
+"""Of rows and columns."""
 
 _NO_DIGEST = "0" * 64
 
@@ -85,6 +88,26 @@ class Manifest:
         blank = _group(attributes, members)
         return blank.replace(_self_entry(_NO_DIGEST), _self_entry(sha256_bytes(blank)))
 
+    def refuse_odd(self) -> None:
+        """Refuse what no cell of ours says of itself, be its digest right: it may be a stranger's.
+
+        Raises
+        ------
+        ValueError
+        """
+        sizes = (self.rows, self.columns, self.chunk_rows)
+        if not all(type(size) is int and 0 < size < _MOST for size in sizes):
+            raise ValueError(f"sizes {sizes!r:.80}")
+        if self.dtype not in ("float16", "float32") or not isinstance(self.key, dict):
+            raise ValueError(f"type {self.dtype!r:.80}")
+        if not isinstance(self.digests, dict) or self.chunks > len(self.digests):
+            raise ValueError("fewer files than chunks")
+        for name, digest in self.digests.items():
+            if not isinstance(digest, str) or name.startswith("/") or ".." in name.split("/"):
+                raise ValueError(f"a file {name!r:.80}")
+        if not all(isinstance(remark, str) for remark in self.remarks):
+            raise ValueError("a remark that is no text")
+
     @classmethod
     def read(cls, path: Path) -> Manifest:
         """Read the manifest from a group's ``zarr.json``, and check its own digest.
@@ -98,13 +121,15 @@ class Manifest:
         """
         data = path.read_bytes()
         try:
-            document = json.loads(data)
+            document = parse_json(data)
             found = dict(document["attributes"]["probeline"])
             own = found.pop("self")
             blank = data.replace(_self_entry(own), _self_entry(_NO_DIGEST))
             intact = sha256_bytes(blank) == own
             manifest = cls(**{**found, "remarks": tuple(found["remarks"])})
-        except (ValueError, KeyError, TypeError) as error:
+            if intact:
+                manifest.refuse_odd()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _corrupt(path, f"not a cell's description ({error})") from error
         if not intact:
             raise _corrupt(path, "a digest that does not match")

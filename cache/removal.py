@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from pathlib import Path
 
 from cache.cell import CellAddress
-from cache.files import fsync_directory, write_durably
+from cache.files import explain_disk_errors, fsync_directory, write_durably
 from cache.lock import Lock, exclusively
 from cache.manifest import root_group
 
@@ -15,6 +16,19 @@ from cache.manifest import root_group
 def size_of(address: CellAddress) -> int:
     """Bytes that a cell takes."""
     return sum(path.stat().st_size for path in address.path.rglob("*") if path.is_file())
+
+
+REMOVED = "removed"
+"""What a cell is called while its files are deleted."""
+
+
+def empty(partial: Path) -> None:
+    """Remove all that lies where a cell is built, but the lock."""
+    for path in partial.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != "lock":
+            path.unlink()
 
 
 def remove_cell(address: CellAddress) -> None:
@@ -25,16 +39,47 @@ def remove_cell(address: CellAddress) -> None:
     CellLockedError
         When a process is building it.
     """
-    with Lock(address.partial / "lock", str(address)):
+    with Lock(address.partial / "lock", str(address)), explain_disk_errors(address.path):
         with exclusively(address.store):
-            os.replace(address.path, address.partial / "removed")
+            shutil.rmtree(address.partial / REMOVED, ignore_errors=True)  # by a run that was killed
+            os.replace(address.path, address.partial / REMOVED)
             write_durably(address.store / "zarr.json", root_group(address.store))
             fsync_directory(address.store)
-            if not any(path.is_dir() for path in address.store.iterdir()):
-                shutil.rmtree(address.store)
-        shutil.rmtree(address.partial / "removed", ignore_errors=True)
-        for left_over in ("layout.json", "journal.jsonl", address.plan.name):
-            (address.partial / left_over).unlink(missing_ok=True)
-        shutil.rmtree(address.partial / "cell", ignore_errors=True)
+            remove_store(address.store)
+        empty(address.partial)
     with contextlib.suppress(OSError):  # not empty: another process began to build it anew
         address.partial.rmdir()
+
+
+def removals_begun(stores: Path) -> list[CellAddress]:
+    """Cells that were taken from their place, and whose files nobody went on deleting.
+
+    Parameters
+    ----------
+    stores : Path
+        A data set's folder of stores.
+    """
+    found = sorted(stores.glob(f"*.partial/{REMOVED}"))
+    return [CellAddress.of_partial(folder.parent) for folder in found]
+
+
+def finish_removal(address: CellAddress) -> None:
+    """Delete what an interrupted `remove_cell` left; a cell that was made anew since stays.
+
+    Raises
+    ------
+    CellLockedError
+        When a process is building that cell.
+    """
+    with Lock(address.partial / "lock", str(address)), explain_disk_errors(address.partial):
+        shutil.rmtree(address.partial / REMOVED)
+        if address.store.is_dir():
+            remove_store(address.store)
+    with contextlib.suppress(OSError):  # not empty: the cell is being made anew
+        address.partial.rmdir()
+
+
+def remove_store(store: Path) -> None:
+    """Delete a store that holds no cell."""
+    if not any(path.is_dir() for path in store.iterdir()):
+        shutil.rmtree(store)

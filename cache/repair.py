@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,14 @@ from cache.manifest import Manifest, root_group
 from cache.precision import Moments
 
 
-def reopen(address: CellAddress) -> int | None:
+def reopen(address: CellAddress, beside: Mapping[str, bytes] | None = None) -> int | None:
     """Turn a damaged cell into one that is being built and lacks only its damaged chunks.
+
+    Parameters
+    ----------
+    address : CellAddress
+    beside : mapping of str to bytes, optional
+        Files to keep beside the unfinished cell, by name.
 
     Returns
     -------
@@ -53,6 +60,7 @@ def reopen(address: CellAddress) -> int | None:
             "shape": [manifest.rows, manifest.columns],
             "dtype": manifest.dtype,
             "remarks": list(manifest.remarks),
+            "mended": True,
         }
         (address.partial / "journal.jsonl").unlink(missing_ok=True)
         address.plan.unlink(missing_ok=True)
@@ -61,12 +69,23 @@ def reopen(address: CellAddress) -> int | None:
         for entry in good:
             journal.append(entry)
         journal.close()
+        for name, data in (beside or {}).items():
+            write_durably(address.partial / name, data)
         shutil.rmtree(address.partial / "cell", ignore_errors=True)  # of an earlier, other run
         with exclusively(address.store):
             os.replace(address.path, address.partial / "cell")
             write_durably(address.store / "zarr.json", root_group(address.store))
             fsync_directory(address.store)
     return manifest.chunks - len(good)
+
+
+def is_being_mended(address: CellAddress) -> bool:
+    """Whether a repair took a cell from its place, and was stopped before it put it back."""
+    try:
+        layout = json.loads((address.partial / "layout.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(layout, dict) and bool(layout.get("mended")) and not address.path.exists()
 
 
 def mend_root(store: Path) -> None:

@@ -42,6 +42,7 @@ from cache.journal import Journal
 from cache.lock import Lock, exclusively
 from cache.manifest import FORMAT, READABLE, Manifest, root_group
 from cache.precision import Moments, columns_drowned_in_float16, overflows_float16
+from cache.removal import empty
 
 CHUNK_BYTES = 16 << 20
 """Largest float16 chunk: raw chunks of this size read as fast as ``np.load``."""
@@ -149,6 +150,12 @@ class CellWriter:
             for name, count in entry.get("copied", {}).items():
                 total[name] = total.get(name, 0) + count
         return dict(sorted(total.items()))
+
+    @property
+    def computed(self) -> int:
+        """Rows of the committed chunks that were computed, by former runs too."""
+        rows = sum(int(entry["rows"]) for entry in self._done.values())
+        return rows - sum(self.copied.values())
 
     @property
     def dtype(self) -> str:
@@ -288,7 +295,7 @@ class CellWriter:
         if self.finished:
             manifest = Cell.open(self.address).manifest
             self._layout = {"remarks": list(manifest.remarks), "dtype": manifest.dtype}
-            self._tidy()
+            empty(self.address.partial)
             return
         fresh = {
             "format": FORMAT,
@@ -312,10 +319,28 @@ class CellWriter:
         self._layout = found
         self._journal = Journal(self.address.partial / "journal.jsonl")
         for entry in self._journal.entries:
+            if not self._is_usable(entry):
+                continue
             chunk = self._cell / chunk_name(entry["chunk"])
             # A power loss can leave a journal line whose chunk is cut short: believe the digest.
             if chunk.is_file() and sha256_file(chunk) == entry["sha256"]:
                 self._done[entry["chunk"]] = entry
+
+    def _is_usable(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a line says what ours say: a copied folder may hold a stranger's."""
+        chunk, copied = entry.get("chunk"), entry.get("copied", {})
+        if type(chunk) is not int or chunk not in range(self.chunks):
+            return False
+        span = self.rows_of(chunk)
+        if entry.get("rows") != span.stop - span.start or not isinstance(copied, dict):
+            return False
+        try:
+            moments = Moments.decode(entry["rows"], entry["moments"])
+            numbers = [float(entry["seconds"]), *map(int, copied.values())]
+        except (KeyError, TypeError, ValueError, OverflowError):
+            return False
+        finite = np.isfinite([*moments.mean, *moments.m2, *numbers]).all()
+        return bool(finite) and moments.mean.shape == (self.columns,) and "sha256" in entry
 
     def _start(self, layout: dict[str, Any]) -> None:
         """Empty the partial folder and begin with `layout`."""
@@ -323,17 +348,9 @@ class CellWriter:
         self._done = {}
         partial = self.address.partial
         with explain_disk_errors(partial):
-            self._tidy()
+            empty(partial)
             write_durably(partial / "layout.json", canonical_json(layout).encode())
             self._journal = Journal(partial / "journal.jsonl")
-
-    def _tidy(self) -> None:
-        """Remove all but the lock: the cell, its journal, and what a crash left."""
-        for path in self.address.partial.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            elif path.name != "lock":
-                path.unlink()
 
     def _restart_in_float32(self, why: str) -> None:
         self._journal.close()
@@ -405,7 +422,7 @@ class CellWriter:
             os.replace(self._cell, self.address.path)
             fsync_directory(store)
         self._journal.close()
-        self._tidy()
+        empty(partial)
 
 
 def _read_layout(path: Path) -> dict[str, Any] | None:

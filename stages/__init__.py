@@ -3,3 +3,15 @@
 A stage reads params.yaml and the cache, computes what is missing, and writes the cache. Nobody
 imports it but the command line.
 """
+
+import importlib.util
+import sys
+
+if any(importlib.util.find_spec(name) is None for name in ("click", "pydantic", "ruamel", "zarr")):
+    # `.venv/bin/dvc repro` in a shell that has not activated the environment: DVC runs whichever
+    # `python` comes first in PATH.
+    sys.exit(
+        f"error: {sys.executable}: this Python has not Probeline's packages\n"
+        "  expected  the Python of the project's environment to come first in PATH\n"
+        "  to mend   `make repro`; or `. .venv/bin/activate`, then `dvc repro`"
+    )

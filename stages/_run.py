@@ -45,6 +45,16 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
         except ProbelineError as error:
             print(_paint(error), file=sys.stderr)
             sys.exit(1)
+        except MemoryError as error:
+            said = ProbelineError(
+                "this machine's memory",
+                "does not hold what was asked of it",
+                found=str(error),
+                remedy="`probeline plan` says what a study needs; of a stranger's file, look at "
+                "what it promises",
+            )
+            print(_paint(said), file=sys.stderr)
+            sys.exit(1)
         except OSError as error:
             if error.errno in (None, errno.EPIPE):  # a pipe's reader that has gone: click ends
                 raise

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from cache.cell import Cell
+from cache.cell import Cell, CellAddress
 from cache.errors import CellCorruptError, CellMissingError, ProbelineError
-from cache.removal import remove_cell, size_of
+from cache.removal import finish_removal, removals_begun, remove_cell, size_of
+from cache.verify import Fault
 from cache.verify import verify as verify_cell
 from pipeline.planning.overview import cells_on_disk, roles_of_cells
 from pipeline.project.paths import (
+    EMBEDDINGS,
     cell_address,
     imported_path,
     neighbors_folder,
@@ -67,8 +70,12 @@ def list_cells() -> None:
 def verify(*, deep: bool, repair: bool) -> None:
     """Check every cell against its own description; exit status 1 when one is damaged."""
     deep = deep or repair
+    from pipeline.embeddings.mending import mend, mending_begun
+
     addresses = cells_on_disk()
+    begun = mending_begun()
     found = {address: verify_cell(address, deep=deep) for address in addresses}
+    found |= {a: [Fault(a.path, "its repair was begun and not finished")] for a in begun}
     damaged = [address for address, faults in found.items() if faults]
     for fault in dict.fromkeys(fault for faults in found.values() for fault in faults):
         click.echo(f"damaged: {fault}", err=True)
@@ -78,8 +85,6 @@ def verify(*, deep: bool, repair: bool) -> None:
         click.echo("to mend: probeline cache verify --repair", err=True)
         sys.exit(1)
     if damaged:
-        from pipeline.embeddings.mending import mend
-
         mended = mend(load_study(), damaged)
         click.echo(f"{mended.cells} cells mended, {mended.chunks} chunks computed again")
         for line in mended.refused:
@@ -130,7 +135,14 @@ def prune(*, yes: bool) -> None:
     results; what was fine-tuned stays.
     """
     roles = roles_of_cells(load_study())
-    surplus = [a for a in cells_on_disk() if a not in roles]
+    there = cells_on_disk()
+    surplus = [a for a in there if a not in roles]
+    begun = [a for folder in sorted(EMBEDDINGS.glob("*/")) for a in removals_begun(folder)]
+    for address in begun:
+        click.echo(f"{address}: a former `prune` was stopped; deleted now")
+    _remove_what_was_made_of(begun, there)
+    for address in begun:
+        finish_removal(address)
     if not surplus:
         click.echo("every cell is named by the study")
         return
@@ -138,19 +150,22 @@ def prune(*, yes: bool) -> None:
         click.echo(f"{address}  {size_of(address) / 1e6:,.1f} MB")
     total = sum(size_of(a) for a in surplus) / 1e6
     if yes or click.confirm(f"delete these {len(surplus)} cells, {total:,.1f} MB?"):
+        _remove_what_was_made_of(surplus, [a for a in there if a in roles])
         for address in surplus:
             remove_cell(address)
-            if not address.store.exists():
-                _remove_what_was_made_of(address.store.parent.name, address.store.stem)
         click.echo(f"{len(surplus)} cells deleted, {total:,.1f} MB freed in the working folder")
 
 
-def _remove_what_was_made_of(dataset: str, model: str) -> None:
-    provenance_path(dataset, model).unlink(missing_ok=True)
-    shutil.rmtree(neighbors_folder(dataset, model), ignore_errors=True)
-    for protocol in protocol_list.PROTOCOLS:
-        if protocol.key is None:
-            record_path(protocol.name, dataset, model).unlink(missing_ok=True)
+def _remove_what_was_made_of(gone: Iterable[CellAddress], stay: Iterable[CellAddress]) -> None:
+    """Before the cells themselves: stopped in between, the next `prune` still finds those."""
+    kept = {address.store for address in stay}
+    for store in sorted({address.store for address in gone} - kept):
+        dataset, model = store.parent.name, store.stem
+        provenance_path(dataset, model).unlink(missing_ok=True)
+        shutil.rmtree(neighbors_folder(dataset, model), ignore_errors=True)
+        for protocol in protocol_list.PROTOCOLS:
+            if protocol.key is None:
+                record_path(protocol.name, dataset, model).unlink(missing_ok=True)
 
 
 @cache.command("import")

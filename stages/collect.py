@@ -7,10 +7,10 @@ import time
 import click
 
 from cache.errors import ProbelineError
-from cache.files import write_durably
+from cache.files import sha256_bytes, write_durably
 from pipeline.machine.netcdf import write_netcdf
 from pipeline.project.paths import PARAMS, SCORES_CSV, SCORES_NC
-from pipeline.results.cube import to_cube
+from pipeline.results.cube import TABLE_DIGEST, to_cube
 from pipeline.results.gathering import gather
 from pipeline.results.score_table import to_csv
 from pipeline.study.params import load_study
@@ -30,8 +30,10 @@ def main() -> None:
             "names no data sets and models, and no scores are imported",
             remedy="name some, or `probeline scores import FILE.csv`",
         )
-    write_durably(SCORES_CSV, to_csv(scores).encode())
-    write_netcdf(to_cube(study, scores), SCORES_NC)
+    table = to_csv(scores).encode()
+    write_durably(SCORES_CSV, table)
+    cube = to_cube(study, scores).assign_attrs({TABLE_DIGEST: sha256_bytes(table)})
+    write_netcdf(cube, SCORES_NC)
     for cell in missing:
         say("collect", f"not scored: {cell.protocol} of {cell.model} on {cell.dataset}")
     say(

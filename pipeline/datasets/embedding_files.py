@@ -18,6 +18,9 @@ from pipeline.project.foreign_files import explain_reading
 _BLOCK = 1 << 24
 """Numbers that are looked at in one go."""
 
+_LONGEST_HEADER = 1 << 16
+"""Bytes; that of an array of numbers has some hundred."""
+
 _KINDS = {
     "c": "complex numbers",
     "O": "Python objects",
@@ -188,9 +191,25 @@ def _load_array(path: Path) -> NDArray[np.generic]:
             with zipfile.ZipFile(path) as archive:
                 inside = ", ".join(archive.namelist()[:5])
             raise ValueError(f"an archive that holds {inside}")
-        found: NDArray[np.generic] = np.lib.format.open_memmap(path, mode="r")
-        return found
+        return mapped(path)
     raise AssertionError  # the context either returns or raises
+
+
+def mapped(path: Path) -> NDArray[np.generic]:
+    """A .npy file's array, left in its file.
+
+    Raises
+    ------
+    ValueError, OSError
+        When it is no such file, or promises more than it holds.
+    """
+    with path.open("rb") as file:  # NumPy reads all of a header before it finds it too long
+        major, _ = np.lib.format.read_magic(file)
+        length = int.from_bytes(file.read(2 if major == 1 else 4), "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"a header of {length:,} bytes")
+    found: NDArray[np.generic] = np.lib.format.open_memmap(path, mode="r")
+    return found
 
 
 def _as_features(found: NDArray[np.generic], ids: Sequence[str], place: str) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ import struct
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,10 @@ DECODER = "rgb-2"
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused before they are decoded (decompression bombs)."""
+
+LARGE = 1 << 25
+"""Pixels of an image that threads decode one after the other: a megabyte of PNG may hold 170
+million, which take 1.5 GB on their way (docs/reliability.md)."""
 
 # A sound picture may carry long texts (the workflow that drew it) and colour profiles: Pillow's
 # own limits are 1 MB and 64 MB. Still bounded, as a few compressed bytes can promise any length.
@@ -121,6 +125,7 @@ class _Quiet:
 
 _quiet = _Quiet()
 _plugins = threading.Lock()
+_large = threading.Lock()
 
 
 def decode(data: bytes, place: str, white: float | None = None) -> Image.Image:
@@ -147,8 +152,9 @@ def decode(data: bytes, place: str, white: float | None = None) -> Image.Image:
         When the file is empty, not an image, cut short, larger than `MAX_PIXELS`, brighter than
         `white`, of negative or undefined brightness, or anything else keeps it from being decoded.
     """
-    with _explained(data, place):
-        return _to_rgb(_load(data, place), place, white)
+    with _explained(data, place), _loaded(data, place) as image:
+        found = _to_rgb(image, place, white)
+        return found.copy() if found is image else found  # the file is closed behind it
 
 
 def examine(data: bytes, place: str) -> Deep | None:
@@ -159,8 +165,7 @@ def examine(data: bytes, place: str) -> Deep | None:
     BadImageError
         As `decode`.
     """
-    with _explained(data, place):
-        image = _load(data, place)
+    with _explained(data, place), _loaded(data, place) as image:
         if _is_deep(image):
             return Deep(image.mode == "F", _brightest(np.asarray(image), place))
         _to_rgb(image, place, None)
@@ -172,8 +177,9 @@ def can_read_heif() -> bool:
     return bool(_heif())
 
 
-def _load(data: bytes, place: str) -> Image.Image:
-    """The image as it is stored, decoded and upright."""
+@contextmanager
+def _loaded(data: bytes, place: str) -> Iterator[Image.Image]:
+    """The image as it is stored, decoded and upright; of large ones, one at a time."""
     formats = (*FORMATS, *_heif()) if _is_heif(data) else FORMATS
     _make_ready()
     # Pillow warns of sizes below our own limit, and of harmless oddities of metadata.
@@ -184,9 +190,11 @@ def _load(data: bytes, place: str) -> Image.Image:
                 "the image is too large",
                 f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
             )
-        image.load()
-        turn = _UPRIGHT.get(_orientation(image))
-        return image.copy() if turn is None else image.transpose(turn)
+        alone = _large if image.width * image.height > LARGE else nullcontext()
+        with alone:
+            image.load()
+            turn = _UPRIGHT.get(_orientation(image))
+            yield image if turn is None else image.transpose(turn)
 
 
 def _is_heif(data: bytes) -> bool:
@@ -269,12 +277,23 @@ def _to_rgb(image: Image.Image, place: str, white: float | None) -> Image.Image:
                 remedy="leave the image out, or say what is white in this data set: `white: "
                 f"{peak:g}` or more, in its section of params.yaml",
             )
-        return Image.fromarray(_scaled(values, white)).convert("RGB")
+        grey = _scaled(values, white)
+        del values
+        return Image.fromarray(grey).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        over = image.convert("RGBA")
-        background = Image.new("RGBA", over.size, "white")
-        return Image.alpha_composite(background, over).convert("RGB")
+        return _over_white(image)
     return image.convert("RGB")
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """A transparent image on white; a strip at a time, as it takes 16 bytes a pixel on its way."""
+    result = Image.new("RGB", image.size)
+    rows = max(1, _PART // max(1, image.width))
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        result.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+    return result
 
 
 @contextmanager

@@ -26,12 +26,26 @@ from cache.files import (
     write_durably,
 )
 from cache.fingerprint import fingerprint
-from pipeline.datasets.embedding_files import Embeddings, Samples, read_embeddings, read_samples
+from cache.lock import Lock
+from cache.seals import read_sealed_json, require_digest, sealed_json
+from pipeline.datasets.embedding_files import (
+    Embeddings,
+    Samples,
+    mapped,
+    read_embeddings,
+    read_samples,
+)
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.settings import Split
 from pipeline.datasets.tables import counted, refuse_two_spellings
 from pipeline.models.cards import Card
+from pipeline.project.foreign_files import explain_reading
 from pipeline.project.paths import SPLITS, imported_folder, imported_path, index_path
+
+DIGESTS = "digests.json"
+"""Beside the files: their SHA-256, by name."""
+
+_IMPORT = "import the embeddings again: probeline cache import"
 
 
 @dataclass(frozen=True)
@@ -84,9 +98,12 @@ def import_embeddings(
     of_split = {split: embeddings.samples for split, embeddings in splits.items()}
     warnings = tuple(_warnings(dataset, model, of_split))
     former = _digests(folder)
-    building = folder.with_name(f".{model}.{os.getpid()}.partial")
-    with explain_disk_errors(folder):
+    building = folder.with_name(f".{model}.partial")
+    lock = Lock(folder.with_name(f".{model}.lock.partial"), str(folder))
+    with lock, explain_disk_errors(folder):
         try:
+            # Always the same name, and one owner: what a killed import left is taken over.
+            shutil.rmtree(building, ignore_errors=True)
             for split, embeddings in splits.items():
                 _write_array(building / f"{split}.npy", embeddings.features)
                 samples = embeddings.samples
@@ -94,6 +111,8 @@ def import_embeddings(
                 if any(samples.groups):
                     table["group"] = samples.groups
                 write_durably(building / f"{split}.csv", table.to_csv(index=False).encode())
+            digests = {p.name: sha256_file(p) for p in sorted(building.iterdir())}
+            write_durably(building / DIGESTS, sealed_json(digests))
             shutil.rmtree(folder, ignore_errors=True)
             building.rename(folder)
             fsync_directory(folder.parent)
@@ -135,8 +154,25 @@ def _refuse_other_features(source: Path, splits: Mapping[Split, Embeddings]) -> 
 
 def _digests(folder: Path) -> dict[str, str] | None:
     """What the kept files hold; None where there are none."""
-    files = sorted(folder.glob("*.*"))
+    files = sorted(path for path in folder.glob("*.*") if path.name != DIGESTS)
     return {file.name: sha256_file(file) for file in files} if files else None
+
+
+def require_as_imported(folder: Path) -> None:
+    """Compare what was imported with the digests of then, the first time in a process.
+
+    Raises
+    ------
+    CellCorruptError
+        When a file is another one.
+    """
+    try:
+        digests = read_sealed_json(folder / DIGESTS, _IMPORT)
+    except FileNotFoundError:  # imported by an older version
+        return
+    for name, digest in digests.items():
+        if (path := folder / name).exists():
+            require_digest(path, str(digest), remedy=_IMPORT)
 
 
 def imported_samples(dataset: str) -> pd.DataFrame:
@@ -158,6 +194,7 @@ def imported_samples(dataset: str) -> pd.DataFrame:
             remedy=f"probeline cache import FOLDER --dataset {dataset} --model MODEL",
         )
     tables = []
+    require_as_imported(folders[0])
     for split in SPLITS:
         rows = read_samples(folders[0], split)
         columns = {"path": rows.ids, "class": rows.classes, "split": split, "group": rows.groups}
@@ -237,9 +274,9 @@ def imported_card(dataset: str, model: str) -> Card:
         When the model has no imported embeddings on the data set.
     """
     folder = imported_path(dataset, model)
+    require_as_imported(folder)
     try:
         digests = {split: sha256_file(folder / f"{split}.npy") for split in SPLITS}
-        columns = int(np.load(folder / "train.npy", mmap_mode="r").shape[1])
     except FileNotFoundError:
         raise ProbelineError(
             f"model {model} on data set {dataset}",
@@ -247,4 +284,7 @@ def imported_card(dataset: str, model: str) -> Card:
             expected=f"the folder {folder}",
             remedy=f"probeline cache import FOLDER --dataset {dataset} --model {model}",
         ) from None
+    train = folder / "train.npy"
+    with explain_reading(str(train), "is damaged", "import the embeddings again"):
+        columns = int(mapped(train).shape[1])
     return Card(fingerprint(digests), {}, columns, 0)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import fingerprint
+from cache.seals import check_of
 from pipeline.datasets.grey import GreyScale
 from pipeline.datasets.ledger import PassedOver, describe
 from pipeline.project.paths import SPLITS, index_path
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _METADATA = b"probeline.index"
+_CHECK = b"probeline.sha256"
+"""Of what the pages' checksums do not cover; absent from indexes of older versions."""
+
 _SCHEMA = pa.schema(
     [
         ("path", pa.string()),
@@ -214,9 +218,11 @@ def write_index(index: Index) -> None:
         facts["passed_over"] = [asdict(passed) for passed in index.passed_over]
     if index.grey is not None:
         facts["grey"] = asdict(index.grey)
+    said = json.dumps(facts).encode()
+    check = _check(said, index.rows)
     buffer = io.BytesIO()
     pq.write_table(
-        index.rows.replace_schema_metadata({_METADATA: json.dumps(facts).encode()}),
+        index.rows.replace_schema_metadata({_METADATA: said, _CHECK: check}),
         buffer,
         compression="zstd",
         write_page_checksum=True,
@@ -245,7 +251,12 @@ def read_index(name: str) -> Index:
         # Not read_table: that goes through pyarrow.dataset, which imports pandas.
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             table = file.read()
-        facts: dict[str, Any] = json.loads(table.schema.metadata[_METADATA])
+        said = table.schema.metadata[_METADATA]
+        expected = _check(said, table)
+        if table.schema.metadata.get(_CHECK, expected) != expected:
+            raise ValueError("bytes other than were written")
+        facts: dict[str, Any] = json.loads(said)
+        _refuse_odd(facts, table)
         return Index(
             name,
             tuple(facts["classes"]),
@@ -264,10 +275,47 @@ def read_index(name: str) -> Index:
             f"data set {name} is not indexed yet",
             remedy=f"run `dvc repro` (or `python -m stages.index {name}`)",
         ) from None
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ProbelineError(
             str(path),
             "is not an index",
             found=str(error),
             remedy=f"delete it and run `dvc repro` (or `python -m stages.index {name}`)",
         ) from None
+
+
+def _refuse_odd(facts: Mapping[str, Any], rows: pa.Table) -> None:
+    """Refuse what is no index of ours, be its digest right: a clone's is a stranger's.
+
+    Raises
+    ------
+    ValueError
+    """
+    if missing := [f.name for f in _SCHEMA if f.name not in rows.column_names]:
+        raise ValueError(f"no column {missing[0]}")
+    if odd := [f.name for f in _SCHEMA if rows.schema.field(f.name).type != f.type]:
+        raise ValueError(f"column {odd[0]} of {rows.schema.field(odd[0]).type}")
+    right = {
+        "classes": _are_texts(facts["classes"]),
+        "remarks": _are_texts(facts["remarks"]),
+        "skipped": _are_texts(list(facts["skipped"].values())),
+        "pad": facts.get("pad", False) in (False, True, "crop"),
+        "seeds": facts.get("seeds", "row") in ("row", "digest"),
+        "splitting": isinstance(facts.get("splitting", {}), dict),
+        "label": all(
+            label is not None and 0 <= label < len(facts["classes"])
+            for label in set(rows["label"].to_pylist())
+        ),
+        "split": set(rows["split"].to_pylist()) <= {*SPLITS},
+    }
+    if wrong := [name for name, is_right in right.items() if not is_right]:
+        raise ValueError(f"odd {wrong[0]}")
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _check(said: bytes, rows: pa.Table) -> bytes:
+    """A digest of the facts, the columns and how many rows there are."""
+    return check_of(said, ",".join(rows.column_names).encode(), str(rows.num_rows).encode())

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from cache.errors import ProbelineError
+from cache.files import OF_THE_DISK
 from pipeline.datasets import ledger
 from pipeline.datasets.ledger import Ledger, Reason
+from pipeline.fetching.archives import LONGEST_PATH, Member
+from pipeline.project.foreign_files import words_of
 
 SYSTEM_FILES = frozenset(
     ["thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "picasa.ini", "icon\r"]
@@ -209,14 +212,18 @@ class Tar:
     def listing(self) -> Listing:
         """All regular files; links to other members are followed, as in the folder they were in."""
         try:
-            with tarfile.open(self.path, "r:") as archive:
+            with tarfile.open(self.path, "r:", tarinfo=Member) as archive:
                 # A member appended under the same name replaces the earlier one, as unpacking does.
-                members = {_normal(m.name): m for m in archive}
-        except tarfile.TarError as error:
+                members = {_normal(m.name): _sane(m) for m in archive}
+        except (ProbelineError, MemoryError):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                raise
             raise ProbelineError(
                 str(self.path),
                 "is not an uncompressed tar file",
-                found=str(error),
+                found=words_of(error),
                 remedy="unpack it and name the folder, or repack it without compression",
             ) from None
         found, passed = [], Ledger()
@@ -259,6 +266,15 @@ class Tar:
             self._handle, self._owner = os.open(self.path, os.O_RDONLY), os.getpid()
         with explain_reading(entry):
             return whole(os.pread(self._handle, entry.size, entry.offset), entry)
+
+
+def _sane(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """A member that can be a file: each folder of a path is looked at, so it has a length."""
+    if max(len(member.name), len(member.linkname)) > LONGEST_PATH:
+        raise tarfile.ReadError(f"a path of {len(member.name):,} characters: {member.name[:40]} …")
+    if member.size < 0 or member.offset_data < 0:
+        raise tarfile.ReadError(f"a member of {member.size:,} bytes: {member.name[:40]}")
+    return member
 
 
 def _normal(name: str) -> str:

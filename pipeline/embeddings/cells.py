@@ -216,8 +216,17 @@ def open_all_cells(study: Study, index: Index, model: str) -> dict[str, Cell]:
 def recorded_card(address: CellAddress) -> Card:
     """The card as a whole cell records it in its key."""
     manifest = Cell.open(address).manifest
-    transform = {k: v for k, v in manifest.key["transform"].items() if k not in _OF_THE_DATA}
-    return Card(manifest.key["weights"], transform, manifest.columns, 0)
+    made = manifest.key.get("transform"), manifest.key.get("weights")
+    if not isinstance(made[0], dict) or not isinstance(made[1], str):
+        raise CellCorruptError(
+            str(address),
+            "its key is none of a study's cell",
+            expected="a transform and the weights' digest",
+            found=", ".join(manifest.key)[:200],
+            remedy="delete the cell's folder; the next `dvc repro` computes it again",
+        )
+    transform = {k: v for k, v in made[0].items() if k not in _OF_THE_DATA}
+    return Card(made[1], transform, manifest.columns, 0)
 
 
 def _card_or_none(dataset: str, name: str, entry: Model) -> Card | None:

@@ -64,7 +64,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Written:
-    """A cell that is now whole.
+    """A cell that is about to be whole.
 
     Attributes
     ----------
@@ -81,9 +81,18 @@ class Written:
     copied: Mapping[str, int] = field(default_factory=dict)
 
 
+Record = Callable[[str, str, "Written"], None]
+"""Told of a split, a model's name and its cell, before that cell is put in place."""
+
+
 def extract_splits(
-    index: Index, jobs: Mapping[str, Sequence[Job]], root: Root, machine: Machine, storage: str
-) -> Iterator[tuple[str, str, Written]]:
+    index: Index,
+    jobs: Mapping[str, Sequence[Job]],
+    root: Root,
+    machine: Machine,
+    storage: str,
+    record: Record,
+) -> None:
     """Compute and commit cells of a data set.
 
     Rows that other cells hold are copied. Every other image of a split is read and decoded once,
@@ -101,14 +110,9 @@ def extract_splits(
     machine : Machine
     storage : {"float16", "float32"}
         Preferred stored type.
-
-    Yields
-    ------
-    split : str
-    name : str
-        Of the model.
-    written : Written
-        The cell, as soon as it is in place.
+    record : callable
+        See `Record`. A cell that is whole has its record: killed in between, the next run goes on
+        with both.
 
     Raises
     ------
@@ -118,10 +122,10 @@ def extract_splits(
     """
     held = held_cells([job.key for of_split in jobs.values() for job in of_split])
     if any(held.values()):
-        yield from _together(index, jobs, root, machine, storage, held)
-        return
+        return _together(index, jobs, root, machine, storage, held, record)
     for split, of_split in jobs.items():
-        yield from _together(index, {split: of_split}, root, machine, storage, held)
+        _together(index, {split: of_split}, root, machine, storage, held, record)
+    return None
 
 
 def _together(
@@ -131,7 +135,8 @@ def _together(
     machine: Machine,
     storage: str,
     held: Mapping[str, list[Cell]],
-) -> Iterator[tuple[str, str, Written]]:
+    record: Record,
+) -> None:
     """Splits that may copy from cells that others replace: those go when no row is missing."""
     with ExitStack() as all_open:
         splits = {
@@ -145,9 +150,12 @@ def _together(
                     _one_pass(index, split, root, writers, machine)
                 for writer in [w for w in writers if w in left]:
                     needed = any(other.needs_cell(writer) for other in left)
-                    if not needed and not writer.cell.missing and writer.cell.commit():
+                    if needed or writer.cell.missing:
+                        continue
+                    if not writer.cell.finished:  # else another process has recorded it
+                        record(split, writer.job.name, writer.written)
+                    if writer.cell.commit():
                         left.remove(writer)
-                        yield split, writer.job.name, writer.written
 
 
 def _one_pass(index: Index, split: str, root: Root, writers: Writers, machine: Machine) -> None:

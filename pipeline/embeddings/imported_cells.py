@@ -55,16 +55,17 @@ def write_imported_cells(study: Study, index: Index, model: str) -> None:
             while not whole:  # twice where float16 turns out not to be enough
                 for chunk in writer.missing:
                     writer.write(chunk, rows.features[order[writer.rows_of(chunk)]])
+                if not writer.finished:  # else another process has recorded it
+                    record_provenance(
+                        index.name,
+                        model,
+                        entry,
+                        card,
+                        split=split,
+                        images=len(order),
+                        seconds=0.0,
+                        remarks=(*writer.remarks, "imported, compute precision unknown"),
+                        device="imported",
+                        precision="imported",
+                    )
                 whole = writer.commit()
-        record_provenance(
-            index.name,
-            model,
-            entry,
-            card,
-            split=split,
-            images=len(order),
-            seconds=0.0,
-            remarks=(*writer.remarks, "imported, compute precision unknown"),
-            device="imported",
-            precision="imported",
-        )

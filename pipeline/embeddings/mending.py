@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cache.cell import CellAddress
-from cache.files import write_durably
-from cache.repair import disown, mend_root, reopen, restore_description
+from cache.repair import disown, is_being_mended, mend_root, reopen, restore_description
 from cache.verify import Fault, altered, verify
 from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import needed_splits
-from pipeline.project.paths import cell_address, provenance_path
+from pipeline.embeddings.provenance import kept_path
+from pipeline.project.paths import EMBEDDINGS, cell_address, provenance_path
 from pipeline.study.schema import Study
 
 
@@ -52,7 +52,7 @@ def mend(study: Study, damaged: Iterable[CellAddress]) -> Mended:
     for address in damaged:
         _disowned_faults(address)
         restore_description(address)  # from the root's copy, so before the root is written anew
-    for store in {address.store for address in damaged}:
+    for store in {address.store for address in damaged if address.store.is_dir()}:
         mend_root(store)
     todo: dict[str, set[str]] = {}
     refused = []
@@ -63,10 +63,13 @@ def mend(study: Study, damaged: Iterable[CellAddress]) -> Mended:
         if dataset not in study.datasets or model not in study.models:
             refused.append(f"{address}: the study does not name it; delete it or restore it")
             continue
-        if not _disowned_faults(address):
+        if is_being_mended(address):  # by a run that was stopped: it lies there unfinished
+            missing: int | None = 0
+        elif not _disowned_faults(address):
             addresses.append(address)  # only a description was damaged, and is restored
             continue
-        missing = reopen(address)
+        else:
+            missing = reopen(address, _what_it_cost(address))
         if missing is None:
             refused.append(f"{address}: its description is lost; delete it and run `dvc repro`")
             continue
@@ -78,15 +81,7 @@ def mend(study: Study, damaged: Iterable[CellAddress]) -> Mended:
             extract_models,  # torch: only when there is something to do
         )
 
-        # What the cells cost stays what it was: the repair is not their price.
-        records = {
-            path: path.read_bytes()
-            for model in models
-            if (path := provenance_path(dataset, model)).exists()
-        }
         extract_models(study, read_index(dataset), sorted(models))
-        for path, record in records.items():
-            write_durably(path, record)
     for address in addresses:
         refused += [f"{fault}" for fault in verify(address, deep=True)]
     return Mended(chunks, len(addresses), refused)
@@ -99,7 +94,19 @@ def set_aside(study: Study, index: Index, model: str) -> None:
         address = cell_address(index.name, model, split)
         if altered(address):
             _disowned_faults(address)
-            reopen(address)
+            reopen(address, _what_it_cost(address))
+
+
+def mending_begun() -> list[CellAddress]:
+    """Cells that a repair took from their place, and was stopped before it put them back."""
+    found = sorted(EMBEDDINGS.glob("*/*.partial/"))
+    return [a for a in map(CellAddress.of_partial, found) if is_being_mended(a)]
+
+
+def _what_it_cost(address: CellAddress) -> dict[str, bytes]:
+    """The record of a cell, to be kept beside it: a repair is not its price."""
+    path = provenance_path(address.store.parent.name, address.store.stem)
+    return {kept_path(address).name: path.read_bytes()} if path.exists() else {}
 
 
 def _disowned_faults(address: CellAddress) -> list[Fault]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 
@@ -11,7 +12,7 @@ from pipeline.datasets.index import Index
 from pipeline.datasets.roots import Root
 from pipeline.datasets.sources import dataset_root
 from pipeline.embeddings.cells import cell_key, cell_status, needed_splits, rows_made_by, samples_of
-from pipeline.embeddings.engine import Job, extract_splits
+from pipeline.embeddings.engine import Job, Written, extract_splits
 from pipeline.embeddings.forward import Forward
 from pipeline.embeddings.provenance import record_audit, record_provenance, recorded_audit
 from pipeline.machine.devices import Machine, this_machine
@@ -57,23 +58,34 @@ def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
                 if not is_current(cell_address(index.name, name, split), key):
                     job = Job(name, model, forwards[name], key, samples_of(split)[1])
                     jobs.setdefault(split, []).append(job)
-        done = extract_splits(index, jobs, root, machine, study.extraction.storage)
-        for split, name, cell in done:
-            record_provenance(
-                index.name,
-                name,
-                study.models[name],
-                cards[name],
-                split=split,
-                images=len(index.split(samples_of(split)[0])),
-                seconds=cell.seconds,
-                remarks=cell.remarks,
-                device=machine.name,
-                precision=study.extraction.precision,
-                copied=cell.copied,
-            )
+        record = functools.partial(_record, study, index, cards, machine)
+        extract_splits(index, jobs, root, machine, study.extraction.storage, record)
         computed += loaded
     return computed
+
+
+def _record(
+    study: Study,
+    index: Index,
+    cards: Mapping[str, Card],
+    machine: Machine,
+    split: str,
+    name: str,
+    cell: Written,
+) -> None:
+    record_provenance(
+        index.name,
+        name,
+        study.models[name],
+        cards[name],
+        split=split,
+        images=len(index.split(samples_of(split)[0])),
+        seconds=cell.seconds,
+        remarks=cell.remarks,
+        device=machine.name,
+        precision=study.extraction.precision,
+        copied=cell.copied,
+    )
 
 
 def _audit(

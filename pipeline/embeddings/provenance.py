@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-from cache.errors import ProbelineError
+from cache.cell import CellAddress
+from cache.errors import CellCorruptError, ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import differences
+from cache.seals import damaged, read_sealed_json, sealed_json
 from pipeline.models.cards import Card, checkpoint_digest, loading_part
 from pipeline.models.settings import Model
-from pipeline.project.paths import provenance_path
+from pipeline.project.paths import cell_address, provenance_path
 
 _PACKAGES = ("torch", "timm", "pillow", "numpy", "zarr")
+_REMEDY = (
+    "`dvc checkout` brings it back, if it was ever committed; else delete it: what the embeddings "
+    "cost is unknown then, and all else stays"
+)
+_MOST = 1e18
+"""Images, weights or seconds, and no infinity."""
+
 _OF_THE_COMPUTATION = ("device", "processor", "versions", "python")
 
 
@@ -35,6 +44,10 @@ def record_provenance(
 ) -> None:
     """Record one split; what is recorded of the model's other splits, and its audit, stays.
 
+    Called when all of a cell's rows are there, before it is put in place: a cell that is whole has
+    its record. What is recorded is first kept beside the unfinished cell, so that a run that goes
+    on after a kill records the same, and does not count its own cost as that of rows it copied.
+
     Parameters
     ----------
     dataset, model : str
@@ -53,8 +66,49 @@ def record_provenance(
     copied : mapping of str to int, optional
         Rows that other cells held already, by cell (data set, model and split).
     """
-    copied = dict(copied or {})
-    earlier = _read(dataset, model)
+    kept = kept_path(cell_address(dataset, model, split))
+    facts = _kept(kept)
+    if facts is None:
+        facts = _now(
+            dataset, model, entry, card, split=split, images=images, seconds=seconds,
+            remarks=remarks, device=device, precision=precision, copied=dict(copied or {}),
+        )  # fmt: skip
+        write_durably(kept, sealed_json(facts))
+    else:
+        recorded = read_provenance(dataset, model)
+        if all(recorded.get(name) == facts.get(name) for name in ("weights", "precision")):
+            facts["splits"] = {**recorded["splits"], **facts["splits"]}
+    _write(dataset, model, facts)
+
+
+def kept_path(address: CellAddress) -> Path:
+    """What will be recorded of a cell, beside it while it is built or mended."""
+    return address.partial / "provenance.json"
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_sealed_json(path)
+    except (FileNotFoundError, CellCorruptError):
+        return None
+
+
+def _now(
+    dataset: str,
+    model: str,
+    entry: Model,
+    card: Card,
+    *,
+    split: str,
+    images: int,
+    seconds: float,
+    remarks: Sequence[str],
+    device: str,
+    precision: str,
+    copied: dict[str, int],
+) -> dict[str, Any]:
+    """The record with one more split."""
+    earlier = read_provenance(dataset, model)
     facts = _facts(model, entry, card, device, precision)
     if copied and sum(copied.values()) == images:
         facts |= _computation(facts, earlier, copied)
@@ -69,7 +123,7 @@ def record_provenance(
         facts["splits"][split]["copied"] = copied
     if earlier.get("audit", {}).get("precision") == precision:
         facts["audit"] = earlier["audit"]
-    _write(dataset, model, facts)
+    return facts
 
 
 def _computation(
@@ -79,7 +133,7 @@ def _computation(
 
     With it what only loading the model would say: for copying, nobody loads it.
     """
-    for made in (earlier, *(_read(*name.split("/")[:2]) for name in copied)):
+    for made in (earlier, *(read_provenance(*name.split("/")[:2]) for name in copied)):
         same = all(made.get(name) == facts[name] for name in ("weights", "precision"))
         if same and all(name in made for name in _OF_THE_COMPUTATION):
             kept = {name: made[name] for name in _OF_THE_COMPUTATION}
@@ -94,7 +148,7 @@ def _computation(
 def _cost(name: str, rows: int) -> float:
     """Seconds of forward passes that copied rows once took, as far as that is recorded."""
     dataset, model, split = name.split("/")
-    part = _read(dataset, model).get("splits", {}).get(split, {})
+    part = read_provenance(dataset, model).get("splits", {}).get(split, {})
     images = part.get("images") or 0
     return float(part["seconds"]) * rows / images if images and "seconds" in part else 0.0
 
@@ -121,18 +175,19 @@ def record_audit(
         Of the computation.
     """
     # Cells that are there still are what the record says of them.
-    facts = _read(dataset, model) or _facts(model, entry, card, device, audit["precision"])
+    facts = read_provenance(dataset, model)
+    facts = facts or _facts(model, entry, card, device, audit["precision"])
     _write(dataset, model, {**facts, "audit": dict(audit)})
 
 
 def recorded_audit(dataset: str, model: str) -> dict[str, Any]:
     """What `record_audit` recorded last; empty where it did not."""
-    return dict(_read(dataset, model).get("audit", {}))
+    return dict(read_provenance(dataset, model).get("audit", {}))
 
 
 def copied_rows(dataset: str, model: str) -> tuple[int, int]:
     """Of a model's rows on a data set, those that other cells held already; and all of them."""
-    splits = _read(dataset, model).get("splits", {}).values()
+    splits = read_provenance(dataset, model).get("splits", {}).values()
     copied = sum(sum(split.get("copied", {}).values()) for split in splits)
     return copied, sum(split["images"] for split in splits)
 
@@ -151,7 +206,7 @@ def recorded_card(dataset: str, model: str, entry: Model) -> Card | None:
 
     For a clone that has records and results but not the embeddings themselves.
     """
-    facts = _read(dataset, model)
+    facts = read_provenance(dataset, model)
     if not facts or made_from(dataset, model, entry, facts["weights"], strictly=False):
         return None
     return Card(facts["weights"], facts["transform"], 0, 0)
@@ -185,7 +240,7 @@ def made_from(dataset: str, model: str, entry: Model, weights: str, *, strictly:
         A line for each difference.
     """
     try:
-        recorded = json.loads(provenance_path(dataset, model).read_bytes())
+        recorded = read_sealed_json(provenance_path(dataset, model))
         if recorded["weights"] != weights:
             return ["its origin is not recorded"]
         asked = origin(model, entry)
@@ -198,7 +253,9 @@ def made_from(dataset: str, model: str, entry: Model, weights: str, *, strictly:
             for package in ("torch", "timm"):
                 found[package] = recorded["versions"][package]
                 asked[package] = version(package)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except CellCorruptError:
+        return ["the record of its origin is damaged"]
+    except (FileNotFoundError, KeyError, TypeError):
         return ["its origin is not recorded"]
     return differences(found, asked)
 
@@ -221,18 +278,49 @@ def _facts(model: str, entry: Model, card: Card, device: str, precision: str) ->
     }
 
 
-def _read(dataset: str, model: str) -> dict[str, Any]:
-    """The record as it stands; empty where there is none, or a damaged one."""
+def read_provenance(dataset: str, model: str) -> dict[str, Any]:
+    """All that is recorded of a model's cells; empty where nothing is.
+
+    Raises
+    ------
+    CellCorruptError
+        When the record is not what was written: nobody else knows what it said.
+    """
     try:
-        facts = json.loads(provenance_path(dataset, model).read_bytes())
-    except (FileNotFoundError, ValueError):
+        facts = read_sealed_json(provenance_path(dataset, model), _REMEDY)
+    except FileNotFoundError:
         return {}
-    whole = isinstance(facts, dict) and all(
-        isinstance(facts.get(name), kind)
-        for name, kind in (("weights", str), ("transform", dict), ("splits", dict))
+    if not facts:
+        return {}
+    if not _is_record(facts):
+        raise damaged(provenance_path(dataset, model), "values that no record holds", _REMEDY)
+    return facts
+
+
+def _is_record(facts: Mapping[str, Any]) -> bool:
+    """Whether all that is calculated with is what it must be: a clone's are a stranger's."""
+    splits = facts.get("splits")
+    if not isinstance(splits, dict) or not isinstance(facts.get("transform"), dict):
+        return False
+    parts = [part for part in splits.values() if isinstance(part, dict)]
+    numbers = [facts.get(name) or 0 for name in ("parameters", "dimension")]
+    for part in parts:
+        copied = part.get("copied", {})
+        if not isinstance(copied, dict) or any(name.count("/") != 2 for name in copied):
+            return False
+        numbers += [part.get("images"), part.get("seconds"), *copied.values()]
+    return (
+        len(parts) == len(splits)
+        and all(_is_number(number) for number in numbers)
+        and isinstance(facts.get("weights"), str)
+        and isinstance(facts.get("audit", {}), dict)
+        and all(isinstance(part.get("remarks"), list) for part in parts)
     )
-    return facts if whole else {}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 def _write(dataset: str, model: str, facts: Mapping[str, Any]) -> None:
-    write_durably(provenance_path(dataset, model), json.dumps(facts, indent=1).encode())
+    write_durably(provenance_path(dataset, model), sealed_json(facts))

@@ -23,7 +23,7 @@ from pipeline.embeddings.cells import (
     rows_made_by,
     samples_of,
 )
-from pipeline.embeddings.provenance import record_provenance
+from pipeline.embeddings.provenance import kept_path, record_provenance
 from pipeline.machine.environment import wait_seconds
 from pipeline.models.cards import Card
 from pipeline.project.paths import cell_address
@@ -113,14 +113,14 @@ def _reseal(
             plan = planned(writer, candidates(held, keys[split], address))
             if any(plan.computed[writer.rows_of(chunk)].any() for chunk in writer.missing):
                 return 0
+            if writer.computed and not kept_path(address).exists():
+                return 0  # by a run that was stopped: what did it, only a loaded model tells
             plans[split] = writer, plan
         # All are filled before the first is put in place: it may replace what another copies.
         for writer, plan in plans.values():
             if not copy_rows(writer, plan):
                 return 0
         for split, (writer, _) in plans.items():
-            if not writer.commit():
-                return 0
             record_provenance(
                 index.name,
                 name,
@@ -134,4 +134,6 @@ def _reseal(
                 precision=study.extraction.precision,
                 copied=writer.copied,
             )
+            if not writer.commit():
+                return 0
         return sum(sum(writer.copied.values()) for writer, _ in plans.values())

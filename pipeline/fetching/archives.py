@@ -6,19 +6,19 @@ pipes, sparse files, and archives that unpack to far more than they hold.
 
 from __future__ import annotations
 
-import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from cache.errors import ProbelineError
-from cache.files import explain_disk_errors
+from cache.files import OF_THE_DISK, explain_disk_errors
 from pipeline.machine.progress import Progress
+from pipeline.project.foreign_files import words_of
 
 _ENCRYPTED = 1
 """Of a zip member's flags."""
@@ -26,10 +26,17 @@ _ENCRYPTED = 1
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 
-_DAMAGED = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
-    *(EOFError, NotImplementedError),  # the latter: a way of packing that Python does not know
+LONGEST_WORDS = 1 << 18
+"""Bytes of a tar header's names and comments; a path has at most 4,096."""
+
+_WORDS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
 )
+"""Kinds of headers that hold words of the next one."""
+
+LONGEST_PATH = 4096
+"""Bytes; of more, no file system makes a file, and each of its folders is a path of its own."""
 
 
 class ArchiveError(ProbelineError):
@@ -88,14 +95,33 @@ def unpack(archive: Path, target: Path, limits: Limits = LIMITS) -> None:
                 _unpack_zip(archive, target, limits)
             else:
                 _unpack_tar(archive, target, limits)
-        except _DAMAGED as error:
+        except (ProbelineError, MemoryError):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+                raise
             raise ArchiveError(
                 str(archive),
                 "is damaged, or no archive",
                 expected=", ".join(ARCHIVES),
-                found=str(error) or type(error).__name__,
+                found=words_of(error),
                 remedy="delete it and fetch it again",
             ) from None
+
+
+class Member(tarfile.TarInfo):
+    """A member whose name and other words are of a bounded length, before they are read.
+
+    Python reads a name of any length that a header promises, in GNU's and in POSIX's form.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Of one header."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _WORDS and not 0 <= member.size <= LONGEST_WORDS:
+            raise tarfile.ReadError(f"a name or comment of {member.size:,} bytes")
+        return member
 
 
 class _Budget:
@@ -122,7 +148,7 @@ class _Budget:
 def _unpack_tar(archive: Path, target: Path, limits: Limits) -> None:
     budget, links = _Budget(archive, limits), set[PurePosixPath]()
     with (
-        tarfile.open(archive) as members,
+        tarfile.open(archive, tarinfo=Member) as members,
         Progress(f"unpack {archive.name}", 0, "files") as progress,
     ):
         for member in members:
@@ -163,6 +189,8 @@ def _unpack_zip(archive: Path, target: Path, limits: Limits) -> None:
 
 def _checked(archive: Path, name: str, links: Iterable[PurePosixPath]) -> PurePosixPath:
     """The path of a member; one that could lie elsewhere than below the target is refused."""
+    if len(name.encode(errors="surrogateescape")) > LONGEST_PATH:
+        raise _refused(archive, f"{name[:80]}…", f"a name of {len(name):,} characters")
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name:
         raise _refused(archive, name, "a name that leads out of the folder")

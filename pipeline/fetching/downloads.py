@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -32,6 +33,7 @@ from cache.files import (
 from cache.lock import Lock
 from pipeline.machine.environment import wait_seconds
 from pipeline.machine.progress import Progress
+from pipeline.project.foreign_files import words_of
 
 ATTEMPTS = 5
 """At one source, before the next one is tried; only those that bring nothing new are counted."""
@@ -42,8 +44,20 @@ ATTEMPTS_TO_CONNECT = 2
 TIMEOUT = 30.0
 """Seconds without a byte after which a connection counts as lost."""
 
+SPARE = 1 << 30
+"""Bytes of the disk that a file of unannounced length leaves free."""
+
+SLOW = 300.0
+"""Seconds in which at least `SLOWEST` bytes must come."""
+
+SLOWEST = 300_000
+
 _BLOCK = 1 << 20
-_NETWORK = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+_LOOK_EVERY = 64 << 20
+_NETWORK = (
+    *(urllib.error.URLError, http.client.HTTPException, ssl.SSLError),
+    *(ConnectionError, TimeoutError),
+)
 _silent: set[str] = set()
 """Hosts that did not answer in this process: their other files are not waited for."""
 
@@ -124,7 +138,7 @@ def download(
             try:
                 _fetch(source, partial, content, pause)
                 found = verify(partial, content)
-            except (DownloadError, *_NETWORK) as error:
+            except (DownloadError, ValueError, *_NETWORK) as error:  # the second: odd addresses
                 reasons.append(f"{source}: {_reason(error)}")
                 if isinstance(error, DownloadError) and not isinstance(error, UnavailableError):
                     kind = DownloadError
@@ -175,7 +189,18 @@ def _md5(path: Path) -> str:
 
 
 def _check_address(source: str, content: Content) -> None:
-    parts = urllib.parse.urlsplit(source)
+    try:
+        parts = urllib.parse.urlsplit(source)
+        _ = parts.port
+        source.encode("ascii")
+    except ValueError as error:  # brackets that do not close, a port that is none, other alphabets
+        raise DownloadError(
+            source,
+            "is no address",
+            expected="https://HOST/PATH, other alphabets as % and two digits",
+            found=words_of(error),
+            remedy="correct it",
+        ) from None
     if parts.scheme == "https" or parts.hostname in _LOOPBACK:
         return
     if parts.scheme != "http" or not (content.sha256 or content.md5):
@@ -245,11 +270,30 @@ def _fetch_once(source: str, partial: Path, content: Content) -> None:
             )
         if answer.status != 206:  # the whole file: there was nothing, or it has changed
             begun = 0
-        length = answer.headers.get("Content-Length")
-        total = begun + int(length) if length else content.size
+        part = answer.headers.get("Content-Range", "")
+        if begun and part and not part.startswith(f"bytes {begun}-"):
+            raise http.client.HTTPException("the server sends another part than was asked for")
+        total = _total(answer.headers.get("Content-Length", ""), begun, content.size)
         _remember(answer.headers, partial)
         _check_room(partial, (total or 0) - begun)
         _copy(answer, partial, begun, total)
+
+
+def _total(length: str, begun: int, expected: int | None) -> int | None:
+    """How long the whole file is going to be, if anybody says it."""
+    if not length:
+        return expected
+    if not (length.isascii() and length.isdecimal() and len(length) < 19):
+        raise http.client.HTTPException(f"the server gives no length: {length[:40]!r}")
+    total = begun + int(length)
+    if expected is not None and total != expected:
+        raise DownloadError(
+            "",
+            "the server's file is not the one that was expected",
+            expected=f"{expected:,} bytes",
+            found=f"{total:,} bytes",
+        )
+    return total
 
 
 def _resume(request: urllib.request.Request, partial: Path, content: Content) -> int:
@@ -259,7 +303,7 @@ def _resume(request: urllib.request.Request, partial: Path, content: Content) ->
         return 0
     try:
         validator = str(json.loads(_state_file(partial).read_text())["validator"])
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         validator = ""
     if not validator and not content.md5 and len(content.sha256) < 64:
         return 0  # nobody could tell whether the rest belongs to what is there
@@ -284,9 +328,19 @@ def _copy(answer: http.client.HTTPResponse, partial: Path, begun: int, total: in
     ):
         file.truncate(begun)
         progress.advance(begun)
-        while block := answer.read(_BLOCK):
+        since, at, looked = time.monotonic(), file.tell(), file.tell()
+        while block := answer.read1(_BLOCK):  # `read` would wait for the block to be full
             file.write(block)
             progress.advance(len(block))
+            if total is not None and file.tell() > total:
+                raise DownloadError(str(partial), f"is longer than the {total:,} bytes expected")
+            if total is None and file.tell() - looked >= _LOOK_EVERY:
+                looked = file.tell()
+                _check_room(partial, SPARE)
+            if time.monotonic() - since > SLOW:
+                if file.tell() - at < SLOWEST:
+                    raise TimeoutError(f"fewer than {SLOWEST:,} bytes came in {SLOW:.0f} s")
+                since, at = time.monotonic(), file.tell()
         file.flush()
         os.fsync(file.fileno())
         if total is not None and file.tell() < total:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,8 @@ import torch
 from torch import nn
 
 from cache.errors import ProbelineError
-from cache.files import write_durably
 from cache.fingerprint import differences
-from pipeline.machine.training_state import load_state
+from pipeline.machine.training_state import load_state, save_state
 
 Tensors = dict[str, torch.Tensor]
 
@@ -26,9 +24,7 @@ def write_state(path: Path, key: Mapping[str, Any], state: Mapping[str, Any]) ->
     DiskFullError
         When the disk is full; the former state is kept.
     """
-    buffer = io.BytesIO()
-    torch.save({**state, "key": dict(key)}, buffer)
-    write_durably(path, buffer.getvalue())
+    save_state(path, {**state, "key": dict(key)})
 
 
 def read_state(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -42,7 +38,7 @@ def read_state(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:
     state = load_state(path)
     if state is None:
         return None
-    changed = differences(state["key"], key)
+    changed = differences(state.get("key") or {}, key)
     if changed:
         raise ProbelineError(
             str(path),

@@ -12,7 +12,7 @@ import xarray as xr
 from xarray.backends import H5NetCDFStore
 
 from cache.errors import ProbelineError
-from cache.files import write_durably
+from cache.seals import read_sealed, write_sealed
 
 
 def write_netcdf(
@@ -35,7 +35,7 @@ def write_netcdf(
         dataset.dump_to_store(H5NetCDFStore(file))
         for name, group in (groups or {}).items():
             group.dump_to_store(H5NetCDFStore(file.create_group(name)))
-    write_durably(path, whole.getvalue())
+    write_sealed(path, whole.getvalue())
 
 
 def read_netcdf(path: Path) -> xr.Dataset:
@@ -46,8 +46,8 @@ def read_netcdf(path: Path) -> xr.Dataset:
     ProbelineError
         When it is absent or damaged.
     """
-    with _explain_netcdf(path), xr.open_dataset(path, engine="h5netcdf") as stored:
-        return stored.load()
+    with _opened(path) as file:
+        return xr.open_dataset(H5NetCDFStore(file)).load()
 
 
 def read_netcdf_groups(path: Path) -> dict[str, xr.Dataset]:
@@ -59,7 +59,7 @@ def read_netcdf_groups(path: Path) -> dict[str, xr.Dataset]:
         When it is absent or damaged.
     """
     # Faster than `open_groups`, which visits the whole file for each group.
-    with _explain_netcdf(path), h5netcdf.File(path, "r", decode_vlen_strings=True) as file:
+    with _opened(path) as file:
         groups = {"": file} | {str(name): group for name, group in file.groups.items()}
         return {
             name: xr.open_dataset(H5NetCDFStore(group)).load() for name, group in groups.items()
@@ -67,14 +67,19 @@ def read_netcdf_groups(path: Path) -> dict[str, xr.Dataset]:
 
 
 @contextlib.contextmanager
-def _explain_netcdf(path: Path) -> Iterator[None]:
+def _opened(path: Path) -> Iterator[h5netcdf.File]:
+    """The file, read whole and compared with its digest; HDF5 itself sees few flipped bits."""
     try:
-        yield
+        whole = io.BytesIO(read_sealed(path))
+        with h5netcdf.File(whole, "r", decode_vlen_strings=True) as file:
+            yield file
+    except ProbelineError:
+        raise
     except FileNotFoundError:
         raise ProbelineError(
             str(path), "is not made yet", remedy="run `dvc repro`, which makes it"
         ) from None
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001 - what HDF5 and xarray make of a damaged file
         raise ProbelineError(
             str(path),
             "is damaged, or no netCDF file",

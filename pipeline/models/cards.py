@@ -6,16 +6,18 @@ resolves. Both need torch once. A card remembers the answer under everything tha
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cache.errors import CellCorruptError
 from cache.files import sha256_file, write_durably
 from cache.fingerprint import fingerprint
+from cache.seals import read_sealed_json, sealed_json
 from pipeline.machine.environment import expand_path
 from pipeline.models.settings import Model
 from pipeline.models.weights import locked_digest, no_such_file
@@ -59,15 +61,16 @@ def find_card(name: str, entry: Model) -> Card | None:
     """
     path = _path(name, entry)
     try:
-        return Card(**json.loads(path.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+        return Card(**read_sealed_json(path))
+    except (FileNotFoundError, CellCorruptError, TypeError):
         return None
 
 
 def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
-    """Remember a loaded model's card."""
+    """Remember a loaded model's card, under the digest of the file as it is now."""
     from pipeline.models.sizes import gmacs_of
 
+    checkpoint_digest(name, entry, afresh=True)
     card = Card(
         weights=model.weights_digest,
         transform=model.transform.to_dict(),
@@ -75,7 +78,7 @@ def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
         parameters=model.parameters,
         gmacs=gmacs_of(model, f"params.yaml: models.{name}"),
     )
-    write_durably(_path(name, entry), json.dumps(asdict(card), indent=1).encode())
+    write_durably(_path(name, entry), sealed_json(asdict(card)))
     return card
 
 
@@ -97,12 +100,19 @@ def _path(name: str, entry: Model) -> Path:
     return CARDS / f"{fingerprint(depends)[:32]}.json"
 
 
-def checkpoint_digest(name: str, entry: Model) -> str | None:
+def checkpoint_digest(name: str, entry: Model, *, afresh: bool = False) -> str | None:
     """SHA-256 of the checkpoint file, remembered by its size and time of change; None without one.
 
     Of a hub's model, the digest of what is recorded of it.
 
     Of weights that have an address but were never fetched, it is None, too.
+
+    Parameters
+    ----------
+    name : str
+    entry : Model
+    afresh : bool
+        Read the file, whatever is remembered: a damaged disk changes neither size nor time.
 
     Raises
     ------
@@ -121,12 +131,13 @@ def checkpoint_digest(name: str, entry: Model) -> str | None:
     known = (
         CARDS
         / "files"
-        / f"{fingerprint([str(path.absolute()), facts.st_size, facts.st_mtime_ns])[:32]}"
+        / f"{fingerprint([str(path.absolute()), facts.st_size, facts.st_mtime_ns])[:32]}.json"
     )
-    if known.exists():
-        return known.read_text()
+    with contextlib.suppress(FileNotFoundError, CellCorruptError, KeyError):
+        if not afresh:
+            return str(read_sealed_json(known)["sha256"])
     digest = sha256_file(path)
-    write_durably(known, digest.encode())
+    write_durably(known, sealed_json({"sha256": digest}))
     return digest
 
 

@@ -26,6 +26,7 @@ from cache.files import sha256_file
 from pipeline.fetching.downloads import UnavailableError
 from pipeline.models.hub_connection import hub_connection
 from pipeline.models.lockfile import locked, record
+from pipeline.project.foreign_files import explain_reading
 from pipeline.project.paths import WEIGHTS
 
 PREFIX = "hf-hub:"
@@ -139,7 +140,10 @@ def _fetch(
 
 
 def _require_timm(config: Path, repository: str, place: str) -> None:
-    if "architecture" not in json.loads(config.read_bytes()):
+    what = f"{config} is no config.json"
+    with explain_reading(place, what, "download it again; if it is the same, do not use it"):
+        said = json.loads(config.read_bytes())
+    if not isinstance(said, dict) or "architecture" not in said:
         raise ProbelineError(
             place,
             "is no timm model",

@@ -39,9 +39,10 @@ def read_lock() -> dict[str, dict[str, Any]]:
     """
     try:
         lock: dict[str, dict[str, Any]] = json.loads(WEIGHTS_LOCK.read_bytes())
+        _check(lock)
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProbelineError(
             str(WEIGHTS_LOCK),
             "is damaged",
@@ -49,6 +50,20 @@ def read_lock() -> dict[str, dict[str, Any]]:
             remedy="restore it from git, or delete it; the files are then recorded anew",
         ) from None
     return lock
+
+
+def _check(lock: object) -> None:
+    """Refuse what is no record of ours: colleagues' git merges, strangers' clones."""
+    if not isinstance(lock, dict):
+        raise ValueError("no mapping of names to records")
+    for name, facts in lock.items():
+        if not isinstance(facts, dict):
+            raise ValueError(f"{name}: no record")
+        for key, value in facts.items():
+            kind = {"size": int, "files": dict}.get(key, str)
+            values = value.values() if kind is dict and isinstance(value, dict) else ()
+            if not isinstance(value, kind) or not all(isinstance(v, str) for v in values):
+                raise ValueError(f"{name}: {key} is {value!r:.80}")
 
 
 def record(name: str, facts: Mapping[str, Any]) -> None:

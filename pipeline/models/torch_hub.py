@@ -11,6 +11,7 @@ import inspect
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,6 +165,7 @@ def _fetch_code(repository: str, ref: str, folder: Path, place: str) -> None:
 
 
 def _digest(folder: Path) -> str:
+    """Of all files but compiled ones that Python may have left, which `_importing` reads not."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
     return fingerprint([[p.relative_to(folder).as_posix(), sha256_file(p)] for p in files])
 
@@ -175,13 +177,17 @@ def _importing(folder: Path) -> Iterator[None]:
     Many repositories have a module `utils` or `models`.
     """
     before, path, writes = set(sys.modules), list(sys.path), sys.dont_write_bytecode
+    prefix = sys.pycache_prefix
     sys.path.insert(0, str(folder.absolute()))
     sys.dont_write_bytecode = True
     try:
-        yield
+        with tempfile.TemporaryDirectory() as nowhere:
+            # The digest is of the sources alone: no compiled file beside them goes before them.
+            sys.pycache_prefix = nowhere
+            yield
     finally:
         sys.path[:] = path
-        sys.dont_write_bytecode = writes
+        sys.dont_write_bytecode, sys.pycache_prefix = writes, prefix
         for name in set(sys.modules) - before:
             origin = getattr(sys.modules[name], "__file__", None)
             if origin and Path(origin).is_relative_to(folder.absolute()):

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from cache.errors import ProbelineError
 from cache.fingerprint import fingerprint
+from cache.seals import MADE_ANEW, read_sealed_json, require_digest
 from pipeline.fetching.downloads import Content, UnavailableError, download
 from pipeline.machine.environment import expand_path
 from pipeline.models.lockfile import locked, record
 from pipeline.models.settings import Model, pretrained_name
+from pipeline.project.paths import WEIGHTS_LOCK
 
 
 def provide_weights(entry: Model, place: str) -> Path | None:
@@ -35,6 +37,7 @@ def provide_weights(entry: Model, place: str) -> Path | None:
         return None
     path = expand_path(entry.weights_file, place)
     if path.is_file() and (not entry.is_remote or locked(path.name)):
+        _require_recorded(entry, path)
         return path
     if not entry.is_remote:
         raise no_such_file(entry, path, place)
@@ -53,6 +56,26 @@ def provide_weights(entry: Model, place: str) -> Path | None:
     facts = {"source": entry.weights, "sha256": found.sha256, "size": found.size}
     record(path.name, facts)
     return path
+
+
+def _require_recorded(entry: Model, path: Path) -> None:
+    """Compare a fetched or pre-trained file with its record, the first time in a process."""
+    if entry.is_remote:
+        digest = locked(path.name).get("sha256")
+        remedy = (
+            "delete it, and it is fetched again; if it was replaced on purpose, remove "
+            f"{path.name} from {WEIGHTS_LOCK}, too"
+        )
+    elif entry.made_by is not None:
+        try:
+            digest = read_sealed_json(path.with_suffix(".json"), MADE_ANEW).get("weights")
+        except FileNotFoundError:  # the stage pretrain trains it again
+            return
+        remedy = "run the stage pretrain, which trains it again (`dvc repro -f pretrain`)"
+    else:
+        return
+    if digest is not None:
+        require_digest(path, str(digest), remedy=remedy)
 
 
 def no_such_file(entry: Model, path: Path, place: str) -> ProbelineError:

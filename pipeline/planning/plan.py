@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cache.errors import ProbelineError
+from cache.seals import read_sealed_json
 from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import cell_status, needed_splits, samples_of
 from pipeline.finetuning.planning import FinetunePlan, plan_finetuning
@@ -178,7 +179,7 @@ def _measured_rate(model: str) -> float:
     images = seconds = 0.0
     for path in sorted(PROVENANCE.glob(f"*/{model}.json")):
         try:
-            splits = json.loads(path.read_bytes())["splits"].values()
+            splits = read_sealed_json(path)["splits"].values()
             images += sum(split["images"] for split in splits)
             seconds += sum(split["seconds"] for split in splits)
         except (ValueError, KeyError, TypeError, AttributeError):

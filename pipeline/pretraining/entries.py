@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from cache.errors import CellCorruptError
 from cache.files import sha256_file
 from cache.fingerprint import differences
+from cache.seals import read_sealed_json
 from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
 from pipeline.datasets.samples import stratified_split
@@ -92,14 +93,10 @@ def pretrain_status(study: Study, name: str, index: Index) -> PretrainStatus:
 def read_training(name: str) -> dict[str, Any] | None:
     """The record of a training; None where there is none, or a damaged one."""
     try:
-        record = json.loads(record_path(name).read_bytes())
-    except (FileNotFoundError, ValueError):
+        record = read_sealed_json(record_path(name))
+    except (FileNotFoundError, CellCorruptError):
         return None
-    whole = (
-        isinstance(record, dict)
-        and isinstance(record.get("key"), dict)
-        and isinstance(record.get("weights"), str)
-    )
+    whole = isinstance(record.get("key"), dict) and isinstance(record.get("weights"), str)
     return record if whole else None
 
 

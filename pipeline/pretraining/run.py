@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from safetensors.torch import save
 
 from cache.files import sha256_bytes, write_durably
 from cache.fingerprint import fingerprint
+from cache.seals import sealed_json
 from pipeline.datasets.index import Index
 from pipeline.machine.devices import this_machine
 from pipeline.machine.failures import all_in_one
@@ -124,7 +124,7 @@ def _pretrain(study: Study, name: str, index: Index, advance: Callable[[int], No
         "python": platform.python_version(),
     }
     write_durably(checkpoint_path(name), weights)
-    write_durably(record_path(name), json.dumps(record, indent=1).encode())
+    write_durably(record_path(name), sealed_json(record))
     unfinished_path(name).unlink(missing_ok=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +13,8 @@ import torch
 from torch import nn
 
 from cache.errors import ProbelineError
-from cache.files import write_durably
 from cache.fingerprint import fingerprint
-from pipeline.machine.training_state import load_state
+from pipeline.machine.training_state import load_state, save_state
 from pipeline.pretraining.chance import chance_loss
 from pipeline.pretraining.encoder import Encoder, Method, Setting
 from pipeline.pretraining.images import TrainingImages
@@ -113,7 +111,7 @@ class Training:
             start = time.perf_counter()
             loss = self._epoch(len(self.epochs), kept)
             self.epochs.append({"loss": loss, "seconds": round(time.perf_counter() - start, 3)})
-            write_durably(kept, self._state(key))
+            save_state(kept, self._state(key))
             advance(1)
 
     def _epoch(self, number: int, kept: Path) -> float:
@@ -160,9 +158,8 @@ class Training:
         self._optimizer.step()
         self.method.after_step((done + 1) / every)
 
-    def _state(self, key: str) -> bytes:
-        buffer = io.BytesIO()
-        state = {
+    def _state(self, key: str) -> dict[str, Any]:
+        return {
             "key": key,
             "epochs": self.epochs,
             "untrained_loss": self.untrained_loss,
@@ -170,13 +167,11 @@ class Training:
             "tensors": {name: tensor.detach() for name, tensor in _tensors(self.method)},
             "optimizer": self._optimizer.state_dict(),
         }
-        torch.save(state, buffer)
-        return buffer.getvalue()
 
     def _continue(self, kept: Path, key: str) -> bool:
         """Take up the state at `kept`; one of other settings is passed over."""
         state = load_state(kept, self._device)
-        if state is None or state["key"] != key:
+        if state is None or state.get("key") != key:
             return False
         with torch.no_grad():
             for name, tensor in _tensors(self.method):

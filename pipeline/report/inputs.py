@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,10 +13,17 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
+from pipeline.embeddings.provenance import read_provenance
 from pipeline.machine.netcdf import read_netcdf_groups
-from pipeline.project.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
+from pipeline.project.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC
 from pipeline.report.blocks import largest_block
-from pipeline.results.cube import headline_variants, read_cube, scored_by, seen_in
+from pipeline.results.cube import (
+    headline_variants,
+    read_cube,
+    require_same_table,
+    scored_by,
+    seen_in,
+)
 from pipeline.results.foreign_scores import load_foreign
 from pipeline.results.score_table import read_scores
 from pipeline.results.variant_table import variants_of
@@ -188,15 +194,16 @@ def load_inputs(study: Study) -> Inputs:
     cube = read_cube()
     statistics = read_netcdf_groups(CORRELATION_NC)
     correlations = statistics.pop("")
+    require_same_table(cube)
     scores = read_scores(SCORES_CSV)
     _check_same_study(study, cube, correlations)
     evidence = gather_evidence(study, cube)
     asked = asked_evidence(evidence, study)
     provenance = {
-        (dataset, model): json.loads(path.read_bytes())
+        (dataset, model): facts
         for dataset in study.datasets
         for model in study.models
-        if (path := provenance_path(dataset, model)).exists()
+        if (facts := read_provenance(dataset, model))
     }
     return Inputs(
         study, asked.cube, correlations, scores, provenance, evidence.tests, statistics, cube

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
+from pipeline.embeddings.provenance import read_provenance
 from pipeline.models.settings import Model
-from pipeline.project.paths import provenance_path
 
 _UNKNOWN = {
     "parameters": float("nan"),
@@ -23,15 +21,18 @@ def recorded_costs(dataset: str, model: str, entry: Model) -> dict[str, float]:
     -------
     dict of str to float
         Keys parameters, dimension (features per image), gmacs (billions of multiply-adds an image),
-        images (forward passes, views included) and extraction_seconds; NaN where nothing is recorded, or nothing that is a cost: imported
-        embeddings have no parameters and no seconds of ours.
+        images (forward passes, views included) and extraction_seconds; NaN where nothing is
+        recorded, or nothing that is a cost: imported embeddings have no parameters and no seconds
+        of ours.
+
+    Raises
+    ------
+    CellCorruptError
+        When the record is damaged.
     """
-    try:
-        facts = json.loads(provenance_path(dataset, model).read_bytes())
-    except FileNotFoundError:
+    facts = read_provenance(dataset, model)
+    if not facts:
         return _UNKNOWN
-    if not isinstance(facts, dict) or "splits" not in facts:
-        return _UNKNOWN  # `probeline status` and stage extract treat it as none, too
     splits = facts["splits"].values()
     found = {
         "parameters": facts.get("parameters"),

@@ -10,10 +10,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
+from cache.files import sha256_file
 from pipeline.study import metrics
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
-from pipeline.project.paths import SCORES_NC
+from pipeline.project.paths import SCORES_CSV, SCORES_NC
 from pipeline.study.protocol_list import classifies
 from pipeline.study.records import is_asked, protocols_of
 from pipeline.machine.netcdf import read_netcdf
@@ -32,6 +33,9 @@ from pipeline.study.variant import Variant
 
 SEEN = ("", *Seen)
 """What a number of the cube's ``seen`` means."""
+
+TABLE_DIGEST = "scores_csv_sha256"
+"""An attribute of the cube: of scores.csv, whose own form has no room for a digest."""
 
 _SCORED = ("value", "ci_low", "ci_high", "seconds")
 """Variables of the cube that a score has."""
@@ -119,6 +123,32 @@ def read_cube() -> xr.Dataset:
             remedy="run `dvc repro` (or the stage `collect`)",
         )
     return cube
+
+
+def require_same_table(cube: xr.Dataset) -> None:
+    """Compare scores.csv with the digest that the cube, which was made with it, holds of it.
+
+    Raises
+    ------
+    ProbelineError
+        When it is absent, or another table.
+    """
+    try:
+        found = sha256_file(SCORES_CSV)
+    except FileNotFoundError:
+        raise ProbelineError(
+            str(SCORES_CSV), "there are no scores yet", remedy="run `dvc repro`, which makes them"
+        ) from None
+    expected = cube.attrs.get(TABLE_DIGEST, found)  # absent from cubes of older versions
+    if found != expected:
+        raise ProbelineError(
+            str(SCORES_CSV),
+            f"is not the table that {SCORES_NC} was made with",
+            expected=f"SHA-256 {expected}",
+            found=f"SHA-256 {found}",
+            remedy="run the stage `collect`, or `dvc repro -f collect`; to bring in other scores, "
+            "`probeline scores import FILE.csv`",
+        )
 
 
 def _names(first: Iterable[str], others: pd.Series[str]) -> list[str]:

@@ -22,6 +22,9 @@ from pipeline.project.paths import PARAMS
 from pipeline.study.renamed import UPGRADE, new_key, new_value, upgraded
 from pipeline.study.schema import Study
 
+_LARGEST = 1 << 20
+"""Bytes of a study; parsing that many takes some seconds."""
+
 _MOST_VALUES = 200_000
 _DEEPEST = 50
 """Of a study: far beyond any, and far within memory and Python's stack."""
@@ -81,8 +84,18 @@ def upgrade_study(path: Path = PARAMS) -> tuple[str, list[str]]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError):
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise StudyError(
+                str(path),
+                "is too large for a study",
+                expected=f"at most {_LARGEST:,} bytes",
+                found=f"{path.stat().st_size:,}",
+                remedy="name the right file; if it is somebody else's, do not use it",
+            )
+        return data.decode().replace("\r\n", "\n").replace("\r", "\n")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise StudyError(
             str(path),
             "there is no study here",
