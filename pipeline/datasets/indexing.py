@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from pipeline.datasets.index_checks import (
     two_labels,
     untrained_classes,
 )
+from pipeline.datasets.ledger import in_order
 from pipeline.datasets.reading import (
     ImageFacts,
     read_images,
@@ -63,8 +64,12 @@ def build_index(
     listed = Listed(imported_samples(name)) if root is None else list_source(name, dataset, root)
     samples = listed.samples
     if samples["split"].notna().all() and dataset.limit_per_class is None:
-        _checked_classes(name, dataset, samples)  # before hours may go into reading
+        classes = _checked_classes(name, dataset, samples)  # before hours may go into reading
+        if dataset.on_bad_image == "error":  # else counts are of the images that can be read
+            check_expected(name, dataset, samples, classes)
     splitting: dict[str, Any] = {}
+    counts: Mapping[str, int] = {}
+    passed_over = listed.passed_over
     skipped: dict[str, str] = {}
     grey = None
     samples["sha256"] = ""
@@ -80,9 +85,11 @@ def build_index(
             refuse_lost_classes(name, samples["class"].tolist(), samples["class"][sound].tolist())
             samples = samples[sound].reset_index(drop=True)
         grey = _grey_scale(name, dataset, former, facts)
-        samples, splitting = with_splits(samples, dataset, None if resplit else former)
+        divided = with_splits(samples, dataset, None if resplit else former)
+        samples, splitting, counts = divided.samples, divided.splitting, divided.counts
+        passed_over = in_order([*passed_over, *divided.beyond])
     classes = _checked_classes(name, dataset, samples)
-    check_expected(name, dataset, samples, classes)
+    check_expected(name, dataset, samples, classes, counts)
     samples["label"] = samples["class"].map({c: i for i, c in enumerate(classes)}).astype("int64")
     samples["label_set"] = pd.Series([None] * len(samples), dtype=object)
     order = ["path", "offset", "bytes", "sha256", "class", "label", "split", "group", "label_set"]
@@ -102,7 +109,7 @@ def build_index(
         rows,
         skipped,
         dataset.pad,
-        listed.passed_over,
+        passed_over,
         grey,
         splitting=splitting,
     )
@@ -128,8 +135,6 @@ def _checked_classes(name: str, dataset: Dataset, samples: pd.DataFrame) -> tupl
     named = set(samples.loc[samples["split"] == named_by, "class"])
     classes = tuple(sorted(named.union(dataset.missing_classes.train)))
     check_classes(name, samples, classes)
-    if dataset.on_bad_image == "error":  # else counts are those of the images that can be read
-        check_expected(name, dataset, samples, classes)
     return classes
 
 

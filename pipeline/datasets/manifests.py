@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import pandas as pd
 
 from cache.errors import ProbelineError
+from pipeline.datasets.labels import shown
 from pipeline.datasets.roots import Entry, Folder, Root
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
@@ -17,8 +18,16 @@ from pipeline.machine.environment import expand_path
 from pipeline.project.paths import SPLITS
 
 
-def samples_of_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
+def samples_of_manifest(
+    name: str, dataset: Dataset, root: Root
+) -> tuple[pd.DataFrame, list[list[str]]]:
     """A table with a row per image, paths relative to the table's own folder.
+
+    Returns
+    -------
+    samples : DataFrame
+    filtered : list of list of str
+        Of each row that a filter leaves out, how its path below the root may be spelled.
 
     Raises
     ------
@@ -27,8 +36,8 @@ def samples_of_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame
     """
     place = f"data set {name}: {dataset.manifest}"
     files = _Files(root)
-    table, base = _read_manifest(name, dataset, files)
-    table = _filtered(name, dataset, table)
+    whole, base = _read_manifest(name, dataset, files)
+    table, left, remarks = _filtered(name, dataset, whole)
     labels = table.labels(dataset.columns.label)
     entries = _entries(place, dataset, table, files, base)
     group = dataset.columns.group
@@ -38,8 +47,9 @@ def samples_of_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame
         _manifest_splits(place, dataset, table),
         table.groups(group) if group else None,
     )
-    samples.attrs[NOTES] = (*table.notes, *table.merged_labels(dataset.columns.label))
-    return samples
+    samples.attrs[NOTES] = (*table.notes, *table.merged_labels(dataset.columns.label), *remarks)
+    cells = whole.columns[dataset.columns.path]
+    return samples, [files.spellings(base, cells[row] or whole.row_name(row)) for row in left]
 
 
 class _Files:
@@ -70,12 +80,14 @@ class _Files:
 
     def locate(self, base: str, path: str) -> Entry | None:
         """The file that a cell names: as it stands, or as Windows or an absolute path writes it."""
-        for spelled in dict.fromkeys((path, path.strip(), path.strip().replace("\\", "/"))):
-            if spelled.startswith("/") and isinstance(self.root, Folder):
-                spelled = self._below_root(spelled)
-            if found := self.find(posixpath.normpath(posixpath.join(base, spelled))):
-                return found
-        return None
+        return next(filter(None, map(self.find, self.spellings(base, path))), None)
+
+    def spellings(self, base: str, path: str) -> list[str]:
+        """The paths below the root that a cell may mean, the likeliest first."""
+        spelled = dict.fromkeys((path, path.strip(), path.strip().replace("\\", "/")))
+        if isinstance(self.root, Folder):
+            spelled = dict.fromkeys(self._below_root(s) if s[:1] == "/" else s for s in spelled)
+        return [posixpath.normpath(posixpath.join(base, s)) for s in spelled]
 
     def _below_root(self, path: str) -> str:
         """An absolute path as it is from the root; itself where it lies elsewhere."""
@@ -130,8 +142,13 @@ def _why_missing(paths: Sequence[str]) -> str:
     return ""
 
 
-def _filtered(name: str, dataset: Dataset, table: Table) -> Table:
-    """The rows that pass all filters."""
+def _filtered(
+    name: str, dataset: Dataset, table: Table
+) -> tuple[Table, list[int], tuple[str, ...]]:
+    """The rows that pass all filters, the numbers of the others, and what a filter asks in vain."""
+    remarks = []
+    left: list[int] = []
+    at = list(range(len(table)))
     for column, values in dataset.filter.items():
         allowed = {str(v) for v in (values if isinstance(values, list) else [values])}
         cells = [(cell or "").strip() for cell in table.columns[column]]
@@ -144,8 +161,16 @@ def _filtered(name: str, dataset: Dataset, table: Table) -> Table:
                 found=", ".join(sorted(allowed)),
                 remedy="correct the filter",
             )
+        if vain := sorted(allowed - set(cells)):
+            remarks.append(
+                f"filter: {counted(len(vain), 'value is', 'values are')} in no row of column "
+                f"{column}, e.g. {shown(vain[0])}"
+            )
+        passes = set(kept)
+        left += [row for number, row in enumerate(at) if number not in passes]
+        at = [at[row] for row in kept]
         table = table.subset(kept)
-    return table
+    return table, left, tuple(remarks)
 
 
 def _read_manifest(name: str, dataset: Dataset, files: _Files) -> tuple[Table, str]:

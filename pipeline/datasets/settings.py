@@ -120,6 +120,10 @@ class Dataset(Section):
             raise ValueError("no `test_only` with `source: imported`, which has both splits")
         if self.test_only and self.missing_classes.train:
             raise ValueError("no `missing_classes.train` with `test_only`, where all classes are")
+        if self.filter and self.source != "manifest":
+            raise ValueError(f"no `filter` with `source: {self.source}`, which has no such columns")
+        if self.limit_per_class is not None and self.source == "imported":
+            raise ValueError("no `limit_per_class` with `source: imported`: import fewer rows")
         if self.source == "manifest" and not self.manifest:
             raise ValueError("a data set with `source: manifest` needs `manifest`, a CSV file")
         return self

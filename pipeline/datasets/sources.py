@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -16,6 +17,7 @@ from pipeline.datasets.known import known_dataset
 from pipeline.datasets.known_layouts import read_layout
 from pipeline.datasets.labels import clean_label
 from pipeline.datasets.ledger import (
+    FILTERED,
     UNLISTED,
     UNREADABLE_FILE,
     UNREADABLE_FOLDER,
@@ -109,10 +111,11 @@ def list_source(name: str, dataset: Dataset, root: Root) -> Listed:
     _refuse_unreadable(name, dataset, kept.listing())
     if dataset.source != "manifest":  # whose paths are text
         _check_names(name, kept.entries())
+    filtered: list[list[str]] = []
     if dataset.source == "manifest":
-        samples = samples_of_manifest(name, dataset, root)  # which may name hidden files
+        samples, filtered = samples_of_manifest(name, dataset, root)  # which may name hidden files
     elif dataset.is_of_library:
-        samples = samples_of_manifest(name, _AS_CONVERTED, kept)
+        samples, _ = samples_of_manifest(name, _AS_CONVERTED, kept)
     elif isinstance(root, Shards):
         samples = samples_of_shards(name, dataset, root)
     elif dataset.known_as is not None:
@@ -124,13 +127,8 @@ def list_source(name: str, dataset: Dataset, root: Root) -> Listed:
     notes: tuple[str, ...] = samples.attrs.get(NOTES, ())
     samples["class"], remarks = clean_classes(samples["class"], f"data set {name}")
     samples = samples.sort_values("path", kind="stable").reset_index(drop=True)
-    passed = _passed_over(dataset, root, kept.listing(), samples)
+    passed = _passed_over(dataset, root, kept.listing(), samples["path"], filtered)
     return Listed(samples, passed, (*notes, *remarks))
-
-
-def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
-    """The samples alone of `list_source`."""
-    return list_source(name, dataset, root).samples
 
 
 def clean_classes(names: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
@@ -150,23 +148,26 @@ def clean_classes(names: pd.Series, where: str) -> tuple[pd.Series, tuple[str, .
 
 
 def _passed_over(
-    dataset: Dataset, root: Root, listing: Listing, samples: pd.DataFrame
+    dataset: Dataset,
+    root: Root,
+    listing: Listing,
+    samples: Iterable[str],
+    filtered: Sequence[Sequence[str]],
 ) -> tuple[PassedOver, ...]:
     """What is listed and no sample, beside what listing itself passes over."""
     passed = Ledger()
     passed.add_all(listing.ledger)
-    # Shards' other members belong to samples; known data sets' lists and masks lie beside them, and
-    # a filter and they choose some of the images on purpose.
-    if isinstance(root, Shards) or dataset.known_as is not None or dataset.filter:
+    passed.add_paths(FILTERED, (spelled[0] for spelled in filtered))
+    if isinstance(root, Shards):  # whose other members belong to samples
         return passed.passed_over()
-    known = set(samples["path"])
+    known = {*samples, *(path for spelled in filtered for path in spelled)}
     own = {INDEX if dataset.is_of_library else dataset.manifest}
     for entry in listing.entries:
         if entry.path in known or entry.path in own:
             continue
         if PurePosixPath(entry.path).suffix.lower() in SUFFIXES:
             passed.add(UNLISTED, entry.path)
-        else:
+        elif dataset.known_as is None:  # whose lists and tables lie beside the images
             passed.add(other_suffix(entry.path), entry.path)
     return passed.passed_over()
 
