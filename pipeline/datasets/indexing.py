@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.datasets.grey import GreyScale
@@ -73,6 +74,8 @@ def build_index(
     skipped: dict[str, str] = {}
     grey = None
     samples["sha256"] = ""
+    if imported and former is not None:
+        samples = _as_before(samples, former)
     if root is not None:
         facts = read_images(name, samples, root)
         faults = {p: f.fault for p, f in zip(samples["path"], facts, strict=True) if f.fault}
@@ -116,6 +119,23 @@ def build_index(
     if former is not None and former.samples_digest("train") == index.samples_digest("train"):
         return replace(index, seeds=former.seeds)
     return index
+
+
+def _as_before(samples: pd.DataFrame, former: Index) -> pd.DataFrame:
+    """The rows in the order of the former index, if they are the same.
+
+    Embeddings are listed as the first of their models lists them, by name. Which one that is must
+    not make the cells of all others stale.
+    """
+    places = {place: row for row, place in enumerate(zip(*_places(former.table), strict=True))}
+    found = [places.get(place, -1) for place in zip(*_places(samples), strict=True)]
+    if -1 in found or len(found) != len(places):
+        return samples
+    return samples.iloc[np.argsort(found)].reset_index(drop=True)
+
+
+def _places(samples: pd.DataFrame) -> tuple[list[str], list[str]]:
+    return samples["split"].tolist(), samples["path"].tolist()
 
 
 def _copies(samples: pd.DataFrame) -> tuple[str, ...]:
