@@ -29,6 +29,7 @@ from pipeline.datasets.ledger import in_order
 from pipeline.datasets.reading import (
     ImageFacts,
     read_images,
+    refuse_changed,
     refuse_faults,
     refuse_lost_classes,
     why_skipped,
@@ -62,6 +63,7 @@ def build_index(
     """
     imported = dataset.source == "imported"
     root = None if imported else dataset_root(name, dataset)
+    state = None if root is None else root.state()
     listed = Listed(imported_samples(name)) if root is None else list_source(name, dataset, root)
     samples = listed.samples
     if samples["split"].notna().all() and dataset.limit_per_class is None:
@@ -78,6 +80,7 @@ def build_index(
         samples = _as_before(samples, former)
     if root is not None:
         facts = read_images(name, samples, root)
+        refuse_changed(name, state, root.state())
         faults = {p: f.fault for p, f in zip(samples["path"], facts, strict=True) if f.fault}
         if dataset.on_bad_image == "error":
             refuse_faults(name, faults, len(samples))

@@ -12,6 +12,7 @@ from cache.errors import ProbelineError
 from pipeline.datasets import digits
 from pipeline.datasets.cifar import write_cifar_tar
 from pipeline.datasets.class_folders import samples_of_folders
+from pipeline.datasets.doors import location, open_root
 from pipeline.datasets.images import HEIF_SUFFIXES, NEEDS_HEIF, SUFFIXES, can_read_heif
 from pipeline.datasets.known import known_dataset
 from pipeline.datasets.known_layouts import read_layout
@@ -27,8 +28,10 @@ from pipeline.datasets.ledger import (
 )
 from pipeline.datasets.library_sets import library_tar
 from pipeline.datasets.manifests import samples_of_manifest
+from pipeline.datasets.parquet_images import ParquetImages, samples_of_parquet
+from pipeline.datasets.parts import find_parts
 from pipeline.datasets.picture_tar import INDEX
-from pipeline.datasets.roots import Entry, Kept, Listing, Root, open_root
+from pipeline.datasets.roots import Entry, Kept, Listing, Root
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import Shards, samples_of_shards
 from pipeline.datasets.tables import NOTES
@@ -71,11 +74,16 @@ def dataset_root(name: str, dataset: Dataset) -> Root:
         return open_root(library_tar(name, dataset), place)
     assert dataset.path is not None  # the schema demands it
     if dataset.source == "webdataset":
-        return Shards(expand_path(dataset.path, place), place, dataset.leave_out)
+        found = find_parts(location(dataset.path, place), ".tar", place, dataset.leave_out)
+        return Shards(found, dataset.leave_out)
+    if dataset.source == "parquet":
+        found = find_parts(location(dataset.path, place), ".parquet", place, dataset.leave_out)
+        return ParquetImages(name, dataset, found)
     if dataset.known_as is not None and known_dataset(dataset.known_as).layout == "cifar100":
         folder = expand_path(dataset.path, place)
         return open_root(write_cifar_tar(folder, RAW / f"{dataset.known_as}.tar"), place)
-    return open_root(expand_path(dataset.path, place), place, dataset.leave_out)
+    where, named = location(dataset.path, place), dataset.source == "manifest"
+    return open_root(where, place, dataset.leave_out, named)
 
 
 @dataclass(frozen=True)
@@ -109,13 +117,15 @@ def list_source(name: str, dataset: Dataset, root: Root) -> Listed:
     """
     kept = Kept(root)
     _refuse_unreadable(name, dataset, kept.listing())
-    if dataset.source != "manifest":  # whose paths are text
+    if dataset.source not in ("manifest", "parquet"):  # whose paths are text
         _check_names(name, kept.entries())
     filtered: list[list[str]] = []
     if dataset.source == "manifest":
         samples, filtered = samples_of_manifest(name, dataset, root)  # which may name hidden files
     elif dataset.is_of_library:
         samples, _ = samples_of_manifest(name, _AS_CONVERTED, kept)
+    elif isinstance(root, ParquetImages):
+        samples, filtered = samples_of_parquet(name, dataset, root)
     elif isinstance(root, Shards):
         samples = samples_of_shards(name, dataset, root)
     elif dataset.known_as is not None:
@@ -158,7 +168,7 @@ def _passed_over(
     passed = Ledger()
     passed.add_all(listing.ledger)
     passed.add_paths(FILTERED, (spelled[0] for spelled in filtered))
-    if isinstance(root, Shards):  # whose other members belong to samples
+    if isinstance(root, Shards | ParquetImages):  # whose other members belong to samples
         return passed.passed_over()
     known = {*samples, *(path for spelled in filtered for path in spelled)}
     own = {INDEX if dataset.is_of_library else dataset.manifest}

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cache.errors import ProbelineError
+from pipeline.datasets.doors import location
 from pipeline.datasets.index import Index
 from pipeline.datasets.index_checks import check_classes, check_expected, check_splits
 from pipeline.datasets.ledger import describe, in_order
+from pipeline.datasets.remote import Remote
 from pipeline.datasets.roots import Entry
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import Listed, dataset_root, list_source
 from pipeline.datasets.splits import with_splits
-from pipeline.machine.environment import expand_path
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def _declared(dataset: Dataset) -> Counted:
 def _is_there(name: str, dataset: Dataset) -> bool:
     assert dataset.path is not None  # the schema demands it
     try:
-        return expand_path(dataset.path, f"params.yaml: datasets.{name}.path").exists()
+        where = location(dataset.path, f"params.yaml: datasets.{name}.path")
+        return isinstance(where, Remote) or where.exists()
     except ProbelineError:  # its variable is not set
         return False
 
