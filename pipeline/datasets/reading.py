@@ -22,7 +22,7 @@ _AT_ONCE = 1024
 """Images handed to the threads together: memory does not grow with the data set's size."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFacts:
     """What reading an image tells.
 

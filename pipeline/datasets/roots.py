@@ -31,7 +31,7 @@ UNKNOWN = -1
 """Bytes of a file whose size listing does not tell."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A file inside a root.
 
