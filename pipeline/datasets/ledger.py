@@ -39,6 +39,8 @@ UNREADABLE_FOLDER = Reason("folder that can't be read", "folders that can't be r
 UNLISTED = Reason("image that the data set's list leaves out",
                   "images that the data set's list leaves out")  # fmt: skip
 FILTERED = Reason("row that `filter` leaves out", "rows that `filter` leaves out")
+OTHER_SPLIT = Reason("image of a split that the study does not take",
+                     "images of splits that the study does not take")  # fmt: skip
 LIMITED = Reason("image beyond `limit_per_class`", "images beyond `limit_per_class`")
 
 
@@ -87,13 +89,13 @@ class Ledger:
     def __init__(self) -> None:
         self._found: dict[Reason, dict[str, tuple[int, str]]] = {}
 
-    def add(self, reason: Reason, path: str) -> None:
-        """Count a path."""
+    def add(self, reason: Reason, path: str, number: int = 1) -> None:
+        """Count a path, or so many that it stands for."""
         of_folders = self._found.setdefault(reason, {})
         # By the first two folders (split and class): as many entries as classes, not as files.
         folder = "/".join(path.split("/")[:-1][:2])
         count, example = of_folders.get(folder, (0, path))
-        of_folders[folder] = (count + 1, min(example, path))
+        of_folders[folder] = (count + number, min(example, path))
 
     def add_paths(self, reason: Reason, paths: Iterable[str]) -> None:
         """Count paths that are passed over for one reason."""

@@ -51,10 +51,11 @@ def find_parts(
     blobs: dict[str, Blob] = {}
     folder: Path | Remote
     if isinstance(where, Remote):
-        single = PurePosixPath(where.address).suffix == suffix
-        folder = where.parent if single else where
-        names = [where.name] if single else sorted(where.sizes())
-        blobs = {n: RemoteBlob(folder.join(n)) for n in names if n.endswith(suffix)}
+        if PurePosixPath(where.name).suffix == suffix:
+            folder, blobs = where.parent, {where.name: RemoteBlob(where)}
+        else:
+            names = sorted(name for name in where.sizes() if name.endswith(suffix))
+            folder, blobs = where, {name: RemoteBlob(where.join(name)) for name in names}
     else:
         folder = where if where.is_dir() else where.parent
         found = where.rglob(f"*{suffix}") if where.is_dir() else [where] * where.is_file()

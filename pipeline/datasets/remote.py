@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from cache.errors import ProbelineError
 from pipeline.datasets.ledger import Ledger
@@ -62,7 +62,8 @@ class Remote:
 
     def join(self, path: str) -> Remote:
         """What lies below it."""
-        return Remote(f"{self.address}/{path}")
+        spelled = path if self.lists else quote(path)  # `#` and `?` mean something to the web
+        return Remote(f"{self.address}/{spelled}")
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every file below it, by path.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -19,6 +20,7 @@ from pipeline.datasets.known_layouts import read_layout
 from pipeline.datasets.labels import clean_label
 from pipeline.datasets.ledger import (
     FILTERED,
+    OTHER_SPLIT,
     UNLISTED,
     UNREADABLE_FILE,
     UNREADABLE_FOLDER,
@@ -30,7 +32,7 @@ from pipeline.datasets.library_sets import library_tar
 from pipeline.datasets.manifests import samples_of_manifest
 from pipeline.datasets.parquet_images import ParquetImages, samples_of_parquet
 from pipeline.datasets.parts import find_parts
-from pipeline.datasets.picture_tar import INDEX
+from pipeline.datasets.picture_tar import INDEX, LEFT
 from pipeline.datasets.roots import Entry, Kept, Listing, Root
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import Shards, samples_of_shards
@@ -171,8 +173,11 @@ def _passed_over(
     if isinstance(root, Shards | ParquetImages):  # whose other members belong to samples
         return passed.passed_over()
     known = {*samples, *(path for spelled in filtered for path in spelled)}
-    own = {INDEX if dataset.is_of_library else dataset.manifest}
+    own = {INDEX, LEFT} if dataset.is_of_library else {dataset.manifest}
     for entry in listing.entries:
+        if dataset.is_of_library and entry.path == LEFT:
+            for split, images in json.loads(root.read(entry)).items():
+                passed.add(OTHER_SPLIT, split, images)
         if entry.path in known or entry.path in own:
             continue
         if PurePosixPath(entry.path).suffix.lower() in SUFFIXES:

@@ -10,6 +10,7 @@ import tarfile
 import threading
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from projects import fill_folder
@@ -164,6 +165,13 @@ def test_archives_and_files_of_a_web_server_have_the_digests_of_the_disk(store, 
         found = build(f"{store.address}/a/{name}")
         same(found, local)
         assert found.passed_over == local.passed_over
+    odd = tmp_path / "odd"
+    fill_folder(odd / "train", {"cat #1": 2, "dog?": 2})
+    fill_folder(odd / "val", {"cat #1": 1, "dog?": 1}, seed=9)
+    paths = {p.relative_to(odd).as_posix(): p for p in odd.glob("*/*/*.png")}
+    store.files = {f"/x/{quote(name)}": path.read_bytes() for name, path in paths.items()}
+    store.files["/x/list.csv"] = table(odd)
+    same(build(f"{store.address}/x", source="manifest", manifest="list.csv"), build(str(odd)))
     paths = {p.relative_to(images).as_posix(): p for p in images.glob("*/*/*.png")}
     store.files = {f"/x/{name}": path.read_bytes() for name, path in paths.items()}
     store.files["/x/list.csv"] = table(images)
