@@ -216,15 +216,12 @@ def import_(folder: Path, dataset: str, model: str, features: tuple[str, ...]) -
             click.echo(f"datasets:\n  {dataset}: {{source: imported, role: in_domain}}")
         if entry is None:
             click.echo(f"models:\n  {model}: {{architecture: imported, weights: imported}}")
-    if kept.changed is None:
-        click.echo("then `dvc repro`" if known is None or entry is None else "now `dvc repro`")
-    elif kept.changed:
-        click.echo(
-            "other embeddings were imported under this name before; DVC does not see that: "
-            f"`dvc repro -f index@{dataset} extract@{dataset}`, then `dvc repro`"
-        )
-    else:
+    if kept.changed == ():
         click.echo("the same embeddings were imported before: nothing has changed")
+        return
+    if kept.changed:
+        click.echo(f"other than what was imported before: {', '.join(kept.changed)}")
+    click.echo("then `dvc repro`" if known is None or entry is None else "now `dvc repro`")
 
 
 @cache.command()

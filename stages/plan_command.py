@@ -51,6 +51,9 @@ def plan(measure: bool) -> None:
     _print_datasets(found)
     for line in data_lines(study):
         click.echo(line)
+    for name, counted in found.counted.items():
+        for line in counted.said:
+            click.echo(f"{name}: {line}")
     _say_times(study, found)
     _say_downloads(found.downloads)
     _say_training(study, found.training)

@@ -30,3 +30,8 @@ def test_status():
     assert "2 models x 2 data sets of 60 images" in said
     assert "torch, timm, sklearn, pandas, zarr imported: none" in said
     assert "| probeline status |" in said
+
+
+def test_many_files():
+    said = tiny("many_files", "--images", "80", "--per-class", "8", "--commands", "index", "status")
+    assert said.count("| index |") == said.count("| status |") == 2

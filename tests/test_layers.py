@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 FLOORS = ("cache", "pipeline", "stages")
-HEAVY = ("torch", "timm", "torchvision", "sklearn", "pandas")
+HEAVY = ("torch", "timm", "torchvision", "sklearn", "pandas", "fsspec", "aiohttp")
 
 
 def modules_of(path: Path) -> set[str]:

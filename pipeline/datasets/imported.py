@@ -35,12 +35,22 @@ from pipeline.datasets.embedding_files import (
     read_embeddings,
     read_samples,
 )
-from pipeline.datasets.index import Index, read_index
+from pipeline.datasets.index import Index, former_index, read_index
 from pipeline.datasets.settings import Split
 from pipeline.datasets.tables import counted, refuse_two_spellings
 from pipeline.models.cards import Card
 from pipeline.project.foreign_files import explain_reading
-from pipeline.project.paths import SPLITS, imported_folder, imported_path, index_path
+from pipeline.project.paths import (
+    SPLITS,
+    imported_folder,
+    imported_path,
+    index_path,
+    name_path,
+    provenance_path,
+)
+
+_BLOCK = 1 << 22
+"""Numbers that are written in one go."""
 
 DIGESTS = "digests.json"
 """Beside the files: their SHA-256, by name."""
@@ -58,15 +68,16 @@ class Imported:
         That holds the copy.
     splits : mapping of str to Embeddings
         As they were read.
-    changed : bool or None
-        Whether other embeddings of that name were replaced; None where there were none.
+    changed : tuple of str or None
+        The kept files that are others than before, without any if all are the same; None where
+        there were none.
     warnings : tuple of str
         In what the samples differ from what the project has of the data set, and the like.
     """
 
     folder: Path
     splits: Mapping[Split, Embeddings]
-    changed: bool | None
+    changed: tuple[str, ...] | None
     warnings: tuple[str, ...]
 
 
@@ -80,7 +91,9 @@ def import_embeddings(
     source : Path
         Holds for each of train and val either ``<split>.npy`` of shape (n_samples, n_features)
         and ``<split>.csv``, or ``<split>.parquet`` with one column per feature, or one column of
-        lists. The table has a column class (or label), and may have columns id and group.
+        lists. The table has a column class (or label), and may have columns id and group. Rows are
+        kept in an order that follows from their ids, so that the kept files, whose digests name the
+        cells, do not depend on the order of the source.
     dataset, model : str
     declared : sequence of str
         Names or patterns of a Parquet file's feature columns.
@@ -105,30 +118,78 @@ def import_embeddings(
             # Always the same name, and one owner: what a killed import left is taken over.
             shutil.rmtree(building, ignore_errors=True)
             for split, embeddings in splits.items():
-                _write_array(building / f"{split}.npy", embeddings.features)
                 samples = embeddings.samples
+                order = _order(folder, split, samples.ids)
+                _write_array(building / f"{split}.npy", embeddings.features, order)
                 table = pd.DataFrame({"id": samples.ids, "class": samples.classes})
                 if any(samples.groups):
-                    table["group"] = samples.groups
-                write_durably(building / f"{split}.csv", table.to_csv(index=False).encode())
+                    table["group"] = pd.Series(samples.groups, dtype=object)
+                rows = table.iloc[order].to_csv(index=False)
+                write_durably(building / f"{split}.csv", rows.encode())
             digests = {p.name: sha256_file(p) for p in sorted(building.iterdir())}
             write_durably(building / DIGESTS, sealed_json(digests))
+            changed = _changed(former, digests)
+            if changed != ():  # before anything is replaced: a stage too many is no harm
+                _make_stages_run(dataset, model, changed)
             shutil.rmtree(folder, ignore_errors=True)
             building.rename(folder)
             fsync_directory(folder.parent)
         finally:
             shutil.rmtree(building, ignore_errors=True)
-    changed = None if former is None else former != _digests(folder)
     return Imported(folder, splits, changed, warnings)
 
 
-def _write_array(path: Path, features: NDArray[np.float32]) -> None:
-    """Write an array of any size without a second copy of it in memory."""
+def _order(folder: Path, split: Split, ids: Sequence[str]) -> NDArray[np.intp]:
+    """The rows in the order in which they are kept: ids as they lay there, then others by name."""
+    try:
+        before = {name: row for row, name in enumerate(read_samples(folder, split).ids)}
+    except ProbelineError:
+        before = {}
+    last = len(before)
+    ranked = sorted(range(len(ids)), key=lambda row: (before.get(ids[row], last), ids[row]))
+    return np.array(ranked, dtype=np.intp)
+
+
+def _write_array(path: Path, features: NDArray[np.float32], order: NDArray[np.intp]) -> None:
+    """Write rows in some order, an array of any size without a second copy of it in memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    layout = {"descr": "<f4", "fortran_order": False, "shape": features.shape}
     with open(path, "wb", opener=not_through_links) as file:
-        np.save(file, features)
+        np.lib.format.write_array_header_1_0(file, layout)
+        step = max(1, _BLOCK // features.shape[1])
+        file.writelines(
+            features[order[start : start + step]].astype("<f4", copy=False).tobytes()
+            for start in range(0, len(order), step)
+        )
         file.flush()
         os.fsync(file.fileno())
+
+
+def _changed(
+    former: Mapping[str, str] | None, now: Mapping[str, str] | None
+) -> tuple[str, ...] | None:
+    """Which kept files are others than before; None where there were none."""
+    if former is None or now is None:
+        return None
+    return tuple(sorted(n for n in former.keys() | now.keys() if former.get(n) != now.get(n)))
+
+
+def _of_images(index: Index) -> bool:
+    """Whether an index lists images, and does not read the tables of embeddings."""
+    return any(any(index.digests(split)) for split in SPLITS)
+
+
+def _make_stages_run(dataset: str, model: str, changed: Sequence[str] | None) -> None:
+    """Take away an output of each stage that reads the kept files: DVC then runs it again.
+
+    DVC does not know these files: it could watch them only for all data sets at once, and an import
+    would have every image of the others read again.
+    """
+    index = former_index(dataset)
+    tables = changed is None or any(name.endswith(".csv") for name in changed)
+    if tables and not (index is not None and _of_images(index)):
+        name_path(dataset).unlink(missing_ok=True)
+    provenance_path(dataset, model).unlink(missing_ok=True)
 
 
 def _refuse_other_features(source: Path, splits: Mapping[Split, Embeddings]) -> None:
@@ -218,7 +279,8 @@ def _warnings(dataset: str, model: str, splits: Mapping[Split, Samples]) -> Iter
         if index is not None:
             how = differing(samples, samples_of_index(index, split), index.classes)
             if how:
-                yield f"{split} differs from the index of {dataset}: {how}; {refused}"
+                then = refused if _of_images(index) else "`dvc repro` indexes it anew"
+                yield f"{split} differs from the index of {dataset}: {how}; {then}"
         for folder in others:
             try:
                 how = differing(samples, read_samples(folder, split))

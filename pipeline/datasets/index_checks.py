@@ -80,19 +80,35 @@ def check_missing_classes(name: str, dataset: Dataset, samples: pd.DataFrame) ->
 
 
 def check_expected(
-    name: str, dataset: Dataset, samples: pd.DataFrame, classes: tuple[str, ...]
+    name: str,
+    dataset: Dataset,
+    samples: pd.DataFrame,
+    classes: tuple[str, ...],
+    unlimited: Mapping[str, int] | None = None,
 ) -> None:
-    """Refuse counts other than those that the study expects."""
+    """Refuse counts other than those that the study expects.
+
+    Parameters
+    ----------
+    name : str
+    dataset : Dataset
+    samples : DataFrame
+    classes : tuple of str
+    unlimited : mapping of str to int, optional
+        Images of each split before the limit: what a known data set's counts are of.
+    """
     counts = Counter(samples["split"])
     found = {"train": counts["train"], "val": counts["val"], "classes": len(classes)}
     for what, number in found.items():
         expected = getattr(dataset.expected, what)
-        if expected is not None and expected != number:
+        before = (unlimited or {}).get(what, number)
+        if expected is not None and expected not in (number, before):
             raise ProbelineError(
                 f"data set {name}",
                 "has other counts than expected",
                 expected=f"{expected:,} {what}",
-                found=f"{number:,} {what}",
+                found=f"{before:,} {what}"
+                + (f", {number:,} within the limit" if before != number else ""),
                 remedy=f"complete the data set, or correct datasets.{name}.expected",
             )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.datasets.grey import GreyScale
@@ -24,9 +25,11 @@ from pipeline.datasets.index_checks import (
     two_labels,
     untrained_classes,
 )
+from pipeline.datasets.ledger import in_order
 from pipeline.datasets.reading import (
     ImageFacts,
     read_images,
+    refuse_changed,
     refuse_faults,
     refuse_lost_classes,
     why_skipped,
@@ -60,16 +63,24 @@ def build_index(
     """
     imported = dataset.source == "imported"
     root = None if imported else dataset_root(name, dataset)
+    state = None if root is None else root.state()
     listed = Listed(imported_samples(name)) if root is None else list_source(name, dataset, root)
     samples = listed.samples
     if samples["split"].notna().all() and dataset.limit_per_class is None:
-        _checked_classes(name, dataset, samples)  # before hours may go into reading
+        classes = _checked_classes(name, dataset, samples)  # before hours may go into reading
+        if dataset.on_bad_image == "error":  # else counts are of the images that can be read
+            check_expected(name, dataset, samples, classes)
     splitting: dict[str, Any] = {}
+    counts: Mapping[str, int] = {}
+    passed_over = listed.passed_over
     skipped: dict[str, str] = {}
     grey = None
     samples["sha256"] = ""
+    if imported and former is not None:
+        samples = _as_before(samples, former)
     if root is not None:
         facts = read_images(name, samples, root)
+        refuse_changed(name, state, root.state())
         faults = {p: f.fault for p, f in zip(samples["path"], facts, strict=True) if f.fault}
         if dataset.on_bad_image == "error":
             refuse_faults(name, faults, len(samples))
@@ -80,9 +91,11 @@ def build_index(
             refuse_lost_classes(name, samples["class"].tolist(), samples["class"][sound].tolist())
             samples = samples[sound].reset_index(drop=True)
         grey = _grey_scale(name, dataset, former, facts)
-        samples, splitting = with_splits(samples, dataset, None if resplit else former)
+        divided = with_splits(samples, dataset, None if resplit else former)
+        samples, splitting, counts = divided.samples, divided.splitting, divided.counts
+        passed_over = in_order([*passed_over, *divided.beyond])
     classes = _checked_classes(name, dataset, samples)
-    check_expected(name, dataset, samples, classes)
+    check_expected(name, dataset, samples, classes, counts)
     samples["label"] = samples["class"].map({c: i for i, c in enumerate(classes)}).astype("int64")
     samples["label_set"] = pd.Series([None] * len(samples), dtype=object)
     order = ["path", "offset", "bytes", "sha256", "class", "label", "split", "group", "label_set"]
@@ -102,13 +115,30 @@ def build_index(
         rows,
         skipped,
         dataset.pad,
-        listed.passed_over,
+        passed_over,
         grey,
         splitting=splitting,
     )
     if former is not None and former.samples_digest("train") == index.samples_digest("train"):
         return replace(index, seeds=former.seeds)
     return index
+
+
+def _as_before(samples: pd.DataFrame, former: Index) -> pd.DataFrame:
+    """The rows in the order of the former index, if they are the same.
+
+    Embeddings are listed as the first of their models lists them, by name. Which one that is must
+    not make the cells of all others stale.
+    """
+    places = {place: row for row, place in enumerate(zip(*_places(former.table), strict=True))}
+    found = [places.get(place, -1) for place in zip(*_places(samples), strict=True)]
+    if -1 in found or len(found) != len(places):
+        return samples
+    return samples.iloc[np.argsort(found)].reset_index(drop=True)
+
+
+def _places(samples: pd.DataFrame) -> tuple[list[str], list[str]]:
+    return samples["split"].tolist(), samples["path"].tolist()
 
 
 def _copies(samples: pd.DataFrame) -> tuple[str, ...]:
@@ -128,8 +158,6 @@ def _checked_classes(name: str, dataset: Dataset, samples: pd.DataFrame) -> tupl
     named = set(samples.loc[samples["split"] == named_by, "class"])
     classes = tuple(sorted(named.union(dataset.missing_classes.train)))
     check_classes(name, samples, classes)
-    if dataset.on_bad_image == "error":  # else counts are those of the images that can be read
-        check_expected(name, dataset, samples, classes)
     return classes
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -38,6 +38,10 @@ UNREADABLE_FILE = Reason("file that can't be read", "files that can't be read", 
 UNREADABLE_FOLDER = Reason("folder that can't be read", "folders that can't be read", serious=True)
 UNLISTED = Reason("image that the data set's list leaves out",
                   "images that the data set's list leaves out")  # fmt: skip
+FILTERED = Reason("row that `filter` leaves out", "rows that `filter` leaves out")
+OTHER_SPLIT = Reason("image of a split that the study does not take",
+                     "images of splits that the study does not take")  # fmt: skip
+LIMITED = Reason("image beyond `limit_per_class`", "images beyond `limit_per_class`")
 
 
 def other_suffix(path: str) -> Reason:
@@ -85,13 +89,18 @@ class Ledger:
     def __init__(self) -> None:
         self._found: dict[Reason, dict[str, tuple[int, str]]] = {}
 
-    def add(self, reason: Reason, path: str) -> None:
-        """Count a path."""
+    def add(self, reason: Reason, path: str, number: int = 1) -> None:
+        """Count a path, or so many that it stands for."""
         of_folders = self._found.setdefault(reason, {})
         # By the first two folders (split and class): as many entries as classes, not as files.
         folder = "/".join(path.split("/")[:-1][:2])
         count, example = of_folders.get(folder, (0, path))
-        of_folders[folder] = (count + 1, min(example, path))
+        of_folders[folder] = (count + number, min(example, path))
+
+    def add_paths(self, reason: Reason, paths: Iterable[str]) -> None:
+        """Count paths that are passed over for one reason."""
+        for path in paths:
+            self.add(reason, path)
 
     def add_all(self, other: Ledger, above: str = "") -> None:
         """Count all that another one counted, of a part that lies at `above`."""
@@ -125,7 +134,12 @@ class Ledger:
                 what = reason.one if count == 1 else reason.many
                 example = min(path for _, path in here)
                 found.append(PassedOver(what, count, _printable(example), reason.serious))
-        return tuple(sorted(found, key=lambda p: (not p.serious, -p.count, p.what)))
+        return in_order(found)
+
+
+def in_order(passed_over: Iterable[PassedOver]) -> tuple[PassedOver, ...]:
+    """What may lose images first, and of that the most."""
+    return tuple(sorted(passed_over, key=lambda p: (not p.serious, -p.count, p.what)))
 
 
 def describe(passed_over: Sequence[PassedOver]) -> str:

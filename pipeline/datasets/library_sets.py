@@ -58,12 +58,13 @@ def library_tar(name: str, dataset: Dataset) -> Path:
     target = RAW / f"{library}_{words}_{fingerprint([dataset.source, *own])[:12]}.tar"
     if not target.exists():
         make = {"torchvision": _from_torchvision, "hf": _from_hugging_face}[library]
-        write_collection(target, make(name, dataset, of))
+        left: dict[str, int] = {}
+        write_collection(target, make(name, dataset, of, left), left)
     return target
 
 
 def _from_torchvision(
-    name: str, dataset: Dataset, of: str
+    name: str, dataset: Dataset, of: str, left: dict[str, int]
 ) -> Iterator[tuple[str | None, str, str, bytes]]:
     import torchvision.datasets as library
 
@@ -195,7 +196,7 @@ def _stored(image: Image.Image) -> tuple[str, bytes]:
 
 
 def _from_hugging_face(
-    name: str, dataset: Dataset, of: str
+    name: str, dataset: Dataset, of: str, left: dict[str, int]
 ) -> Iterator[tuple[str | None, str, str, bytes]]:
     try:
         import datasets as library
@@ -221,6 +222,8 @@ def _from_hugging_face(
     if isinstance(loaded, Mapping):
         words = _chosen(name, dataset, loaded.__contains__)
         parts = {s: [_part(name, loaded, w) for w in of_split] for s, of_split in words.items()}
+        taken = {word for of_split in words.values() for word in of_split}
+        left |= {word: len(loaded[word]) for word in loaded if word not in taken}
     total = sum(len(samples) for of_split in parts.values() for samples in of_split)
     with Progress(f"convert {name}", total, "images") as progress:
         for split, of_split in parts.items():

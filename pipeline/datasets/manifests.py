@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 import pandas as pd
 
 from cache.errors import ProbelineError
+from pipeline.datasets.doors import location
+from pipeline.datasets.labels import shown
+from pipeline.datasets.remote import Remote, RemoteFolder
 from pipeline.datasets.roots import Entry, Folder, Root
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.tables import NOTES, Table, counted, like, read_table
-from pipeline.machine.environment import expand_path
 from pipeline.project.paths import SPLITS
 
 
-def samples_of_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
+def samples_of_manifest(
+    name: str, dataset: Dataset, root: Root
+) -> tuple[pd.DataFrame, list[list[str]]]:
     """A table with a row per image, paths relative to the table's own folder.
+
+    Returns
+    -------
+    samples : DataFrame
+    filtered : list of list of str
+        Of each row that a filter leaves out, how its path below the root may be spelled.
 
     Raises
     ------
@@ -27,19 +37,20 @@ def samples_of_manifest(name: str, dataset: Dataset, root: Root) -> pd.DataFrame
     """
     place = f"data set {name}: {dataset.manifest}"
     files = _Files(root)
-    table, base = _read_manifest(name, dataset, files)
-    table = _filtered(name, dataset, table)
+    whole, base = _read_manifest(name, dataset, files)
+    table, left, remarks = filtered_rows(name, dataset, whole)
     labels = table.labels(dataset.columns.label)
     entries = _entries(place, dataset, table, files, base)
     group = dataset.columns.group
     samples = sample_table(
         entries,
         labels,
-        _manifest_splits(place, dataset, table),
+        splits_of_column(place, dataset, table),
         table.groups(group) if group else None,
     )
-    samples.attrs[NOTES] = (*table.notes, *table.merged_labels(dataset.columns.label))
-    return samples
+    samples.attrs[NOTES] = (*table.notes, *table.merged_labels(dataset.columns.label), *remarks)
+    cells = whole.columns[dataset.columns.path]
+    return samples, [files.spellings(base, cells[row] or whole.row_name(row)) for row in left]
 
 
 class _Files:
@@ -52,7 +63,7 @@ class _Files:
     def __init__(self, root: Root) -> None:
         self.root = root
         self._of_archive: dict[str, Entry] | None = None
-        if not isinstance(root, Folder):
+        if not isinstance(root, Folder) and not _is_unlisted(root):
             self._of_archive = {entry.path: entry for entry in root.entries()}
 
     def find(self, path: str) -> Entry | None:
@@ -61,6 +72,8 @@ class _Files:
             return self._of_archive.get(path)
         if path.startswith(("../", "/")) or "\0" in path:
             return None
+        if isinstance(self.root, RemoteFolder):
+            return self.root.entry(path)
         assert isinstance(self.root, Folder)
         file = self.root.path / path
         try:
@@ -70,12 +83,14 @@ class _Files:
 
     def locate(self, base: str, path: str) -> Entry | None:
         """The file that a cell names: as it stands, or as Windows or an absolute path writes it."""
-        for spelled in dict.fromkeys((path, path.strip(), path.strip().replace("\\", "/"))):
-            if spelled.startswith("/") and isinstance(self.root, Folder):
-                spelled = self._below_root(spelled)
-            if found := self.find(posixpath.normpath(posixpath.join(base, spelled))):
-                return found
-        return None
+        return next(filter(None, map(self.find, self.spellings(base, path))), None)
+
+    def spellings(self, base: str, path: str) -> list[str]:
+        """The paths below the root that a cell may mean, the likeliest first."""
+        spelled = dict.fromkeys((path, path.strip(), path.strip().replace("\\", "/")))
+        if isinstance(self.root, Folder):
+            spelled = dict.fromkeys(self._below_root(s) if s[:1] == "/" else s for s in spelled)
+        return [posixpath.normpath(posixpath.join(base, s)) for s in spelled]
 
     def _below_root(self, path: str) -> str:
         """An absolute path as it is from the root; itself where it lies elsewhere."""
@@ -84,6 +99,11 @@ class _Files:
             if PurePosixPath(path).is_relative_to(top):
                 return str(PurePosixPath(path).relative_to(top))
         return path
+
+
+def _is_unlisted(root: Root) -> bool:
+    """Whether only a table can say what is there."""
+    return isinstance(root, RemoteFolder) and root.is_named_by_a_table
 
 
 def _entries(place: str, dataset: Dataset, table: Table, files: _Files, base: str) -> list[Entry]:
@@ -130,8 +150,13 @@ def _why_missing(paths: Sequence[str]) -> str:
     return ""
 
 
-def _filtered(name: str, dataset: Dataset, table: Table) -> Table:
-    """The rows that pass all filters."""
+def filtered_rows(
+    name: str, dataset: Dataset, table: Table
+) -> tuple[Table, list[int], tuple[str, ...]]:
+    """The rows that pass all filters, the numbers of the others, and what a filter asks in vain."""
+    remarks = []
+    left: list[int] = []
+    at = list(range(len(table)))
     for column, values in dataset.filter.items():
         allowed = {str(v) for v in (values if isinstance(values, list) else [values])}
         cells = [(cell or "").strip() for cell in table.columns[column]]
@@ -144,8 +169,16 @@ def _filtered(name: str, dataset: Dataset, table: Table) -> Table:
                 found=", ".join(sorted(allowed)),
                 remedy="correct the filter",
             )
+        if vain := sorted(allowed - set(cells)):
+            remarks.append(
+                f"filter: {counted(len(vain), 'value is', 'values are')} in no row of column "
+                f"{column}, e.g. {shown(vain[0])}"
+            )
+        passes = set(kept)
+        left += [row for number, row in enumerate(at) if number not in passes]
+        at = [at[row] for row in kept]
         table = table.subset(kept)
-    return table
+    return table, left, tuple(remarks)
 
 
 def _read_manifest(name: str, dataset: Dataset, files: _Files) -> tuple[Table, str]:
@@ -156,13 +189,16 @@ def _read_manifest(name: str, dataset: Dataset, files: _Files) -> tuple[Table, s
     def choose(names: Sequence[str]) -> list[str]:
         return _columns(name, dataset, place, names)
 
-    inside = files.find(posixpath.normpath(dataset.manifest))
+    key = f"params.yaml: datasets.{name}.manifest"
+    where = location(dataset.manifest, key)
+    if isinstance(where, Remote):
+        return read_table(where.read(), where.name, place, choose), "."
+    on_this_disk = _is_unlisted(files.root) and where.is_file()
+    inside = None if on_this_disk else files.find(posixpath.normpath(dataset.manifest))
     if inside is not None:
         table = read_table(files.root.read(inside), dataset.manifest, place, choose)
         return table, str(PurePosixPath(dataset.manifest).parent)
-    key = f"params.yaml: datasets.{name}.manifest"
-    path = expand_path(dataset.manifest, key)
-    if not path.is_file():
+    if not where.is_file():
         raise ProbelineError(
             key,
             "there is no such file",
@@ -170,7 +206,7 @@ def _read_manifest(name: str, dataset: Dataset, files: _Files) -> tuple[Table, s
             found=dataset.manifest,
             remedy="correct `manifest`",
         )
-    return read_table(Path(path), path.name, place, choose), "."
+    return read_table(where, where.name, place, choose), "."
 
 
 def _columns(name: str, dataset: Dataset, place: str, names: Sequence[str]) -> list[str]:
@@ -194,7 +230,14 @@ def _columns(name: str, dataset: Dataset, place: str, names: Sequence[str]) -> l
     return wanted
 
 
-def _manifest_splits(place: str, dataset: Dataset, table: Table) -> list[str | None]:
+def splits_of_column(place: str, dataset: Dataset, table: Table) -> list[str | None]:
+    """The split that each row's word names; None for all where there is no such column.
+
+    Raises
+    ------
+    ProbelineError
+        When a word names none.
+    """
     column = dataset.columns.split
     if column is None or column not in table.columns:
         return [None] * len(table)

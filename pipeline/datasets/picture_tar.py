@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,15 @@ def write_pictures(target: Path, pictures: Iterable[tuple[str, NDArray[np.uint8]
     write_files(target, ((name, png(Image.fromarray(pixels))) for name, pixels in pictures))
 
 
-def write_collection(target: Path, images: Iterable[tuple[str | None, str, str, bytes]]) -> None:
+LEFT = "left.json"
+"""A member that says of which of a library's splits no image was taken, and how many there are."""
+
+
+def write_collection(
+    target: Path,
+    images: Iterable[tuple[str | None, str, str, bytes]],
+    left: Mapping[str, int] = MappingProxyType({}),
+) -> None:
     """Write an uncompressed tar file of image files, and `INDEX` with a row for each.
 
     Parameters
@@ -38,6 +48,8 @@ def write_collection(target: Path, images: Iterable[tuple[str | None, str, str, 
     target : Path
     images : iterable of (str or None, str, str, bytes)
         Split (of all or of none), class, the file name's ending, and content.
+    left : mapping of str to int
+        See `LEFT`; asked for when the images have been taken.
     """
 
     def files() -> Iterator[tuple[str, bytes]]:
@@ -50,6 +62,8 @@ def write_collection(target: Path, images: Iterable[tuple[str | None, str, str, 
         header = ("path", "label", "split")[: len(rows[0]) if rows else 3]
         csv.writer(text, lineterminator="\n").writerows([header, *rows])
         yield INDEX, text.getvalue().encode()
+        if left:
+            yield LEFT, json.dumps(dict(left)).encode()
 
     write_files(target, files())
 

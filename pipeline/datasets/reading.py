@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from cache.errors import ProbelineError
 from cache.files import sha256_bytes
 from pipeline.datasets.grey import Deep
 from pipeline.datasets.images import examine
+from pipeline.datasets.remote import BrokenConnectionError
 from pipeline.datasets.roots import Entry, Root
 from pipeline.datasets.samples import entries_of
 from pipeline.machine.environment import cpu_count, worker_count
@@ -21,7 +22,7 @@ _AT_ONCE = 1024
 """Images handed to the threads together: memory does not grow with the data set's size."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFacts:
     """What reading an image tells.
 
@@ -53,6 +54,8 @@ def read_images(name: str, samples: pd.DataFrame, root: Root) -> list[ImageFacts
             data = root.read(entry)
             digest = sha256_bytes(data)
             return ImageFacts(digest, deep=examine(data, entry.path))
+        except BrokenConnectionError:
+            raise  # says nothing of the image, which must not be skipped for it
         except ProbelineError as error:
             return ImageFacts(digest, error)
 
@@ -67,6 +70,29 @@ def read_images(name: str, samples: pd.DataFrame, root: Root) -> list[ImageFacts
                 facts.append(one)
                 progress.advance()
     return facts
+
+
+def refuse_changed(name: str, before: Hashable, after: Hashable) -> None:
+    """Refuse what was changed while it was read: what a place in it holds, nobody knows then.
+
+    Parameters
+    ----------
+    name : str
+    before, after : hashable
+        `Root.state` before it was listed, and after it was read.
+
+    Raises
+    ------
+    ProbelineError
+    """
+    if before != after:
+        raise ProbelineError(
+            f"data set {name}",
+            "its archive (or table) has changed while it was read",
+            expected="the same size, time or tag before and after",
+            found="others",
+            remedy="wait until it is written, then index the data set again",
+        )
 
 
 def refuse_faults(name: str, faults: Mapping[str, ProbelineError], images: int) -> None:

@@ -7,7 +7,7 @@ import fnmatch
 import os
 import posixpath
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -15,6 +15,7 @@ from typing import NoReturn, Protocol
 from cache.errors import ProbelineError
 from cache.files import OF_THE_DISK
 from pipeline.datasets import ledger
+from pipeline.datasets.blobs import Blob, LocalBlob
 from pipeline.datasets.ledger import Ledger, Reason
 from pipeline.fetching.archives import LONGEST_PATH, Member
 from pipeline.project.foreign_files import words_of
@@ -29,7 +30,11 @@ SYSTEM_FOLDERS = frozenset(
 """What Windows, macOS and network drives put beside images, in small letters."""
 
 
-@dataclass(frozen=True)
+UNKNOWN = -1
+"""Bytes of a file whose size listing does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A file inside a root.
 
@@ -38,7 +43,8 @@ class Entry:
     path : str
         Relative to the root, with ``/``.
     offset, size : int
-        Where its bytes lie in the container, and how many they are.
+        Where its bytes lie in the container, and how many they are (`UNKNOWN`: not before it is
+        read).
     """
 
     path: str
@@ -76,6 +82,9 @@ class Root(Protocol):
 
     def read(self, entry: Entry) -> bytes:
         """A file's content."""
+
+    def state(self) -> Hashable:
+        """Of the files that hold all others: what is another when they have changed."""
 
 
 class Folder:
@@ -137,6 +146,10 @@ class Folder:
         with explain_reading(entry):
             return whole((self.path / entry.path).read_bytes(), entry)
 
+    def state(self) -> Hashable:
+        """See `Root`; each image is a file of its own here."""
+        return None
+
 
 def unwanted(path: str, leave_out: Sequence[str], *, is_folder: bool) -> Reason | None:
     """Why a path is passed over by its last name alone; None if it is not."""
@@ -195,15 +208,14 @@ class Tar:
 
     Parameters
     ----------
-    path : Path
+    file : Path or Blob
     leave_out : sequence of str
         See `is_named`.
     """
 
-    def __init__(self, path: Path, leave_out: Sequence[str] = ()) -> None:
-        self.path, self._leave_out = path, tuple(leave_out)
-        self._handle = -1
-        self._owner = -1
+    def __init__(self, file: Path | Blob, leave_out: Sequence[str] = ()) -> None:
+        self.blob: Blob = LocalBlob(file) if isinstance(file, Path) else file
+        self._leave_out = tuple(leave_out)
 
     def entries(self) -> list[Entry]:
         """As `listing`."""
@@ -212,7 +224,10 @@ class Tar:
     def listing(self) -> Listing:
         """All regular files; links to other members are followed, as in the folder they were in."""
         try:
-            with tarfile.open(self.path, "r:", tarinfo=Member) as archive:
+            with (
+                self.blob.open() as file,
+                tarfile.open(fileobj=file, mode="r:", tarinfo=Member) as archive,
+            ):
                 # A member appended under the same name replaces the earlier one, as unpacking does.
                 members = {_normal(m.name): _sane(m) for m in archive}
         except (ProbelineError, MemoryError):
@@ -221,13 +236,14 @@ class Tar:
             if isinstance(error, OSError) and error.errno in OF_THE_DISK:
                 raise
             raise ProbelineError(
-                str(self.path),
+                str(self.blob),
                 "is not an uncompressed tar file",
                 found=words_of(error),
                 remedy="unpack it and name the folder, or repack it without compression",
             ) from None
         found, passed = [], Ledger()
-        folders = self._open_folders(members, passed)
+        named = [path for path, member in members.items() if path and member.isdir()]
+        folders = open_folders(members, named, self._leave_out, passed)
         for path, member in members.items():
             if not path or member.isdir() or path.rpartition("/")[0] not in folders:
                 continue
@@ -244,28 +260,71 @@ class Tar:
         inside = sorted(folders - {""})
         return Listing(sorted(found, key=lambda entry: entry.path), inside, passed)
 
-    def _open_folders(self, members: Mapping[str, tarfile.TarInfo], passed: Ledger) -> set[str]:
-        """All folders that are not passed over, nor lie in one that is; "" for the outermost."""
-        filled = {folder for path in members for folder in _folders_above(path)}
-        folders = {""}
-        for folder in sorted(filled | {p for p, m in members.items() if p and m.isdir()}):
-            if folder.rpartition("/")[0] not in folders:
-                continue
-            reason = unwanted(folder, self._leave_out, is_folder=True)
-            if reason is None:
-                folders.add(folder)
-            if reason is None and folder not in filled:
-                reason = ledger.EMPTY_FOLDER
-            if reason is not None:
-                passed.add(reason, folder)
-        return folders
-
     def read(self, entry: Entry) -> bytes:
         """A file's content."""
-        if self._owner != os.getpid():  # a worker process opens its own handle
-            self._handle, self._owner = os.open(self.path, os.O_RDONLY), os.getpid()
         with explain_reading(entry):
-            return whole(os.pread(self._handle, entry.size, entry.offset), entry)
+            return whole(self.blob.read_at(entry.offset, entry.size), entry)
+
+    def state(self) -> Hashable:
+        """See `Root`."""
+        return self.blob.state()
+
+
+def open_folders(
+    paths: Iterable[str], named: Iterable[str], leave_out: Sequence[str], passed: Ledger
+) -> set[str]:
+    """All folders that are not passed over, nor lie in one that is; "" for the outermost.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Of all files.
+    named : iterable of str
+        Folders that are listed as such, empty ones too.
+    leave_out : sequence of str
+        See `is_named`.
+    passed : Ledger
+        Counts those that are passed over, and the empty ones.
+    """
+    filled: set[str] = set()
+    for path in paths:
+        while (path := path.rpartition("/")[0]) and path not in filled:
+            filled.add(path)
+    folders = {""}
+    for folder in sorted(filled.union(named)):
+        if folder.rpartition("/")[0] not in folders:
+            continue
+        reason = unwanted(folder, leave_out, is_folder=True)
+        if reason is None:
+            folders.add(folder)
+        if reason is None and folder not in filled:
+            reason = ledger.EMPTY_FOLDER
+        if reason is not None:
+            passed.add(reason, folder)
+    return folders
+
+
+def listed(
+    sizes: Mapping[str, int], named: Iterable[str], leave_out: Sequence[str], passed: Ledger
+) -> Listing:
+    """What an archive or a remote folder holds.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        Bytes of each file, by path.
+    named, leave_out, passed
+        See `open_folders`.
+    """
+    folders = open_folders(sizes, named, leave_out, passed)
+    found = []
+    for path in sorted(sizes):
+        if path.rpartition("/")[0] in folders:
+            if (reason := unwanted(path, leave_out, is_folder=False)) is not None:
+                passed.add(reason, path)
+            else:
+                found.append(Entry(path, 0, sizes[path]))
+    return Listing(found, sorted(folders - {""}), passed)
 
 
 def _sane(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -280,14 +339,6 @@ def _sane(member: tarfile.TarInfo) -> tarfile.TarInfo:
 def _normal(name: str) -> str:
     """A member's path without ``./`` before and ``/`` after it; "" of the folder itself."""
     return "" if name.rstrip("/") == "." else name.removeprefix("./").rstrip("/")
-
-
-def _folders_above(path: str) -> list[str]:
-    """All folders that a path lies in, the innermost first."""
-    found = []
-    while path := path.rpartition("/")[0]:
-        found.append(path)
-    return found
 
 
 def _followed(
@@ -331,6 +382,10 @@ class Kept:
         """A file's content."""
         return self._root.read(entry)
 
+    def state(self) -> Hashable:
+        """See `Root`."""
+        return self._root.state()
+
 
 @contextlib.contextmanager
 def explain_reading(entry: Entry) -> Iterator[None]:
@@ -359,7 +414,7 @@ def whole(data: bytes, entry: Entry) -> bytes:
     ProbelineError
         When the file has changed.
     """
-    if len(data) != entry.size:
+    if len(data) != entry.size and entry.size != UNKNOWN:
         raise ProbelineError(
             entry.path,
             "the file has changed since it was indexed",
@@ -368,24 +423,3 @@ def whole(data: bytes, entry: Entry) -> bytes:
             remedy="index the data set again: dvc repro -f index@NAME",
         )
     return data
-
-
-def open_root(path: Path, place: str, leave_out: Sequence[str] = ()) -> Root:
-    """The root at `path`.
-
-    Raises
-    ------
-    ProbelineError
-        When nothing usable is there.
-    """
-    if path.is_dir():
-        return Folder(path, leave_out)
-    if path.is_file() and path.suffix == ".tar":
-        return Tar(path, leave_out)
-    raise ProbelineError(
-        place,
-        "there are no images at this path" if path.exists() else "this path does not exist",
-        expected="a folder, or an uncompressed .tar file",
-        found=str(path.absolute()),
-        remedy="correct `path` in params.yaml, or the environment variable that it names",
-    )

@@ -63,7 +63,7 @@ class Dataset(Section):
     """Labelled images with a train and a val split; one that is `test_only` has val alone."""
 
     source: str = Field(
-        pattern=r"^(folder|manifest|webdataset|imported|builtin:[a-z0-9_]+|known:[a-z0-9_]+"
+        pattern=r"^(folder|manifest|webdataset|parquet|imported|builtin:[a-z0-9_]+|known:[a-z0-9_]+"
         r"|torchvision:[A-Za-z0-9_]+|hf:[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?)$"
     )
     role: Literal["in_domain", "out_of_domain"]
@@ -121,6 +121,10 @@ class Dataset(Section):
             raise ValueError("no `test_only` with `source: imported`, which has both splits")
         if self.test_only and self.missing_classes.train:
             raise ValueError("no `missing_classes.train` with `test_only`, where all classes are")
+        if self.filter and self.source not in ("manifest", "parquet"):
+            raise ValueError(f"no `filter` with `source: {self.source}`, which has no such columns")
+        if self.limit_per_class is not None and self.source == "imported":
+            raise ValueError("no `limit_per_class` with `source: imported`: import fewer rows")
         if self.source == "manifest" and not self.manifest:
             raise ValueError("a data set with `source: manifest` needs `manifest`, a CSV file")
         return self

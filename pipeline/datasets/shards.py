@@ -7,19 +7,19 @@ Members of one sample share their path up to the first dot of its last part (``0
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pandas as pd
 
 from cache.errors import ProbelineError
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.labels import clean_label
-from pipeline.datasets.ledger import Ledger
+from pipeline.datasets.ledger import LEFT_OUT, Ledger
+from pipeline.datasets.parts import Parts
 from pipeline.datasets.roots import Entry, Listing, Tar, explain_reading, whole
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
@@ -39,27 +39,16 @@ class Shards:
 
     Parameters
     ----------
-    path : Path
-        A folder with shards, or one shard.
-    place : str
-        For errors.
+    parts : Parts
+        The shards, and what lies beside them.
     leave_out : sequence of str
         Members that are no part of the data set; see `pipeline.datasets.roots.is_named`.
     """
 
-    def __init__(self, path: Path, place: str, leave_out: Sequence[str] = ()) -> None:
-        self.folder = path if path.is_dir() else path.parent
+    def __init__(self, parts: Parts, leave_out: Sequence[str] = ()) -> None:
+        self.beside, self._shards = parts.beside, parts.blobs
         self._leave_out = tuple(leave_out)
-        found = path.rglob("*.tar") if path.is_dir() else [path] * path.is_file()
-        self._shards = {p.relative_to(self.folder).as_posix(): p for p in sorted(found)}
-        if not self._shards:
-            raise ProbelineError(
-                place,
-                "there are no shards at this path",
-                expected="a folder with .tar files, or one",
-                found=str(path.absolute()),
-                remedy="correct `path` in params.yaml, or the environment variable that it names",
-            )
+        self._left = parts.left
 
     def entries(self) -> list[Entry]:
         """As `listing`."""
@@ -72,6 +61,7 @@ class Shards:
     @cached_property
     def _listing(self) -> Listing:
         found, folders, passed = [], [], Ledger()
+        passed.add_paths(LEFT_OUT, self._left)
         for shard, path in self._shards.items():
             inside = Tar(path, self._leave_out).listing()
             found += [Entry(f"{shard}/{e.path}", e.offset, e.size) for e in inside.entries]
@@ -81,9 +71,13 @@ class Shards:
 
     def read(self, entry: Entry) -> bytes:
         """A member's content."""
-        # Opened each time: data sets have more shards than a process may have open files.
-        with explain_reading(entry), open(self._shards[shard_of(entry.path)], "rb") as file:
-            return whole(os.pread(file.fileno(), entry.size, entry.offset), entry)
+        with explain_reading(entry):
+            blob = self._shards[shard_of(entry.path)]
+            return whole(blob.read_at(entry.offset, entry.size), entry)
+
+    def state(self) -> Hashable:
+        """See `Root`."""
+        return tuple(blob.state() for blob in self._shards.values())
 
 
 def shard_of(path: str) -> str:
@@ -123,9 +117,9 @@ def samples_of_shards(name: str, dataset: Dataset, root: Shards) -> pd.DataFrame
     images = _images(name, dataset, samples)
     facts = {key: _facts(dataset, root, sample) for key, sample in samples.items()}
     _refuse(name, "no class", [key for key, (label, _) in facts.items() if label is None])
-    labels = _named(name, root.folder / CLASS_NAMES, [label or "" for label, _ in facts.values()])
+    labels = _named(name, root.beside(CLASS_NAMES), [label or "" for label, _ in facts.values()])
     refuse_two_spellings(labels, f"data set {name}")
-    split = _splits(name, dataset, sorted({shard_of(key) for key in samples}))
+    split = splits_of_files(name, dataset, sorted({shard_of(key) for key in samples}))
     return sample_table(
         images,
         labels,
@@ -208,13 +202,13 @@ def _refuse(name: str, lack: str, keys: list[str]) -> None:
         )
 
 
-def _named(name: str, file: Path, labels: list[str]) -> list[str]:
+def _named(name: str, text: bytes | None, labels: list[str]) -> list[str]:
     """Numbers as the names that a file beside the shards gives them; else as they are."""
-    if not file.is_file() or not all(label.isdecimal() for label in labels):
+    if text is None or not all(label.isdecimal() for label in labels):
         return labels
-    place = f"data set {name}: {file.name}"
+    place = f"data set {name}: {CLASS_NAMES}"
     with explain_foreign(place, "is not UTF-8 text", "save it as UTF-8, a class on each line"):
-        lines = file.read_text(encoding="utf-8-sig").rstrip().splitlines()
+        lines = text.decode("utf-8-sig").rstrip().splitlines()
     names = [clean_label(line, f"{place}, line {n + 1}") for n, line in enumerate(lines)]
     if twice := [one for one, number in Counter(names).items() if number > 1]:
         raise ProbelineError(
@@ -235,7 +229,7 @@ def _named(name: str, file: Path, labels: list[str]) -> list[str]:
     return [names[int(label)] for label in labels]
 
 
-def _splits(name: str, dataset: Dataset, shards: list[str]) -> Mapping[str, str | None]:
+def splits_of_files(name: str, dataset: Dataset, shards: list[str]) -> Mapping[str, str | None]:
     """The split that each shard's name tells; None for all where none does."""
     words = {word.lower(): split for split in SPLITS for word in dataset.splits[split]}
     told: dict[str, set[str]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -11,11 +13,14 @@ from cache.errors import ProbelineError
 from pipeline.datasets import digits
 from pipeline.datasets.cifar import write_cifar_tar
 from pipeline.datasets.class_folders import samples_of_folders
+from pipeline.datasets.doors import location, open_root
 from pipeline.datasets.images import HEIF_SUFFIXES, NEEDS_HEIF, SUFFIXES, can_read_heif
 from pipeline.datasets.known import known_dataset
 from pipeline.datasets.known_layouts import read_layout
 from pipeline.datasets.labels import clean_label
 from pipeline.datasets.ledger import (
+    FILTERED,
+    OTHER_SPLIT,
     UNLISTED,
     UNREADABLE_FILE,
     UNREADABLE_FOLDER,
@@ -25,8 +30,10 @@ from pipeline.datasets.ledger import (
 )
 from pipeline.datasets.library_sets import library_tar
 from pipeline.datasets.manifests import samples_of_manifest
-from pipeline.datasets.picture_tar import INDEX
-from pipeline.datasets.roots import Entry, Kept, Listing, Root, open_root
+from pipeline.datasets.parquet_images import ParquetImages, samples_of_parquet
+from pipeline.datasets.parts import find_parts
+from pipeline.datasets.picture_tar import INDEX, LEFT
+from pipeline.datasets.roots import Entry, Kept, Listing, Root
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import Shards, samples_of_shards
 from pipeline.datasets.tables import NOTES
@@ -69,11 +76,16 @@ def dataset_root(name: str, dataset: Dataset) -> Root:
         return open_root(library_tar(name, dataset), place)
     assert dataset.path is not None  # the schema demands it
     if dataset.source == "webdataset":
-        return Shards(expand_path(dataset.path, place), place, dataset.leave_out)
+        found = find_parts(location(dataset.path, place), ".tar", place, dataset.leave_out)
+        return Shards(found, dataset.leave_out)
+    if dataset.source == "parquet":
+        found = find_parts(location(dataset.path, place), ".parquet", place, dataset.leave_out)
+        return ParquetImages(name, dataset, found)
     if dataset.known_as is not None and known_dataset(dataset.known_as).layout == "cifar100":
         folder = expand_path(dataset.path, place)
         return open_root(write_cifar_tar(folder, RAW / f"{dataset.known_as}.tar"), place)
-    return open_root(expand_path(dataset.path, place), place, dataset.leave_out)
+    where, named = location(dataset.path, place), dataset.source == "manifest"
+    return open_root(where, place, dataset.leave_out, named)
 
 
 @dataclass(frozen=True)
@@ -107,12 +119,15 @@ def list_source(name: str, dataset: Dataset, root: Root) -> Listed:
     """
     kept = Kept(root)
     _refuse_unreadable(name, dataset, kept.listing())
-    if dataset.source != "manifest":  # whose paths are text
+    if dataset.source not in ("manifest", "parquet"):  # whose paths are text
         _check_names(name, kept.entries())
+    filtered: list[list[str]] = []
     if dataset.source == "manifest":
-        samples = samples_of_manifest(name, dataset, root)  # which may name hidden files
+        samples, filtered = samples_of_manifest(name, dataset, root)  # which may name hidden files
     elif dataset.is_of_library:
-        samples = samples_of_manifest(name, _AS_CONVERTED, kept)
+        samples, _ = samples_of_manifest(name, _AS_CONVERTED, kept)
+    elif isinstance(root, ParquetImages):
+        samples, filtered = samples_of_parquet(name, dataset, root)
     elif isinstance(root, Shards):
         samples = samples_of_shards(name, dataset, root)
     elif dataset.known_as is not None:
@@ -124,13 +139,8 @@ def list_source(name: str, dataset: Dataset, root: Root) -> Listed:
     notes: tuple[str, ...] = samples.attrs.get(NOTES, ())
     samples["class"], remarks = clean_classes(samples["class"], f"data set {name}")
     samples = samples.sort_values("path", kind="stable").reset_index(drop=True)
-    passed = _passed_over(dataset, root, kept.listing(), samples)
+    passed = _passed_over(dataset, root, kept.listing(), samples["path"], filtered)
     return Listed(samples, passed, (*notes, *remarks))
-
-
-def list_samples(name: str, dataset: Dataset, root: Root) -> pd.DataFrame:
-    """The samples alone of `list_source`."""
-    return list_source(name, dataset, root).samples
 
 
 def clean_classes(names: pd.Series, where: str) -> tuple[pd.Series, tuple[str, ...]]:
@@ -150,23 +160,29 @@ def clean_classes(names: pd.Series, where: str) -> tuple[pd.Series, tuple[str, .
 
 
 def _passed_over(
-    dataset: Dataset, root: Root, listing: Listing, samples: pd.DataFrame
+    dataset: Dataset,
+    root: Root,
+    listing: Listing,
+    samples: Iterable[str],
+    filtered: Sequence[Sequence[str]],
 ) -> tuple[PassedOver, ...]:
     """What is listed and no sample, beside what listing itself passes over."""
     passed = Ledger()
     passed.add_all(listing.ledger)
-    # Shards' other members belong to samples; known data sets' lists and masks lie beside them, and
-    # a filter and they choose some of the images on purpose.
-    if isinstance(root, Shards) or dataset.known_as is not None or dataset.filter:
+    passed.add_paths(FILTERED, (spelled[0] for spelled in filtered))
+    if isinstance(root, Shards | ParquetImages):  # whose other members belong to samples
         return passed.passed_over()
-    known = set(samples["path"])
-    own = {INDEX if dataset.is_of_library else dataset.manifest}
+    known = {*samples, *(path for spelled in filtered for path in spelled)}
+    own = {INDEX, LEFT} if dataset.is_of_library else {dataset.manifest}
     for entry in listing.entries:
+        if dataset.is_of_library and entry.path == LEFT:
+            for split, images in json.loads(root.read(entry)).items():
+                passed.add(OTHER_SPLIT, split, images)
         if entry.path in known or entry.path in own:
             continue
         if PurePosixPath(entry.path).suffix.lower() in SUFFIXES:
             passed.add(UNLISTED, entry.path)
-        else:
+        elif dataset.known_as is None:  # whose lists and tables lie beside the images
             passed.add(other_suffix(entry.path), entry.path)
     return passed.passed_over()
 

@@ -11,7 +11,9 @@ An index that was made before, by a stream, keeps the split of the images that i
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.datasets.index import Index
+from pipeline.datasets.ledger import LIMITED, Ledger, PassedOver
 from pipeline.datasets.samples import missing_groups, stratified_split
 from pipeline.datasets.settings import Dataset
 
@@ -31,9 +34,29 @@ KEPT = "kept"
 """The rule of an index that goes on with a split of the former kind."""
 
 
-def with_splits(
-    samples: pd.DataFrame, dataset: Dataset, former: Index | None = None
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+@dataclass(frozen=True)
+class Divided:
+    """Samples with their splits.
+
+    Attributes
+    ----------
+    samples : DataFrame
+        With every split given, and without what the limit leaves out.
+    splitting : dict
+        The rule, the column that tells images apart, and the settings; for the index.
+    counts : mapping of str to int
+        Images of each split before the limit.
+    beyond : tuple of PassedOver
+        What the limit leaves out.
+    """
+
+    samples: pd.DataFrame
+    splitting: dict[str, Any]
+    counts: Mapping[str, int]
+    beyond: tuple[PassedOver, ...] = ()
+
+
+def with_splits(samples: pd.DataFrame, dataset: Dataset, former: Index | None = None) -> Divided:
     """Split what the source does not split itself, and apply the limit.
 
     Parameters
@@ -47,10 +70,7 @@ def with_splits(
 
     Returns
     -------
-    samples : DataFrame
-        With every split given, and without what the limit leaves out.
-    splitting : dict
-        The rule, the column that tells images apart, and the settings; for the index.
+    Divided
     """
     settings = {
         "seed": dataset.seed,
@@ -74,11 +94,15 @@ def with_splits(
                 _with_left_out(samples, known, former, dataset.limit_per_class),
             )
         )
+    counts = Counter(samples["split"])
+    beyond = Ledger()
     if dataset.limit_per_class is not None:
         first = None if known is None else known.notna()
         lowest = lowest_hashes(samples, what, dataset.limit_per_class, dataset.seed, first)
+        beyond.add_paths(LIMITED, samples["path"][~lowest])
         samples = samples[lowest].reset_index(drop=True)
-    return samples, {"rule": KEPT if kept else RULE, "by": by, **settings}
+    splitting = {"rule": KEPT if kept else RULE, "by": by, **settings}
+    return Divided(samples, splitting, counts, beyond.passed_over())
 
 
 def split_units(what: pd.Series, groups: pd.Series) -> pd.Series:

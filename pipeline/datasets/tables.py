@@ -169,7 +169,7 @@ def read_table(source: bytes | Path, file: str, place: str, choose: Choose) -> T
     """
     if PurePosixPath(file).suffix.lower() == ".parquet":
         with open_parquet(source, place) as parquet:
-            table = _of_parquet(parquet, place, choose)
+            table = table_of_parquet(parquet, place, choose)
     else:
         data = source if isinstance(source, bytes) else source.read_bytes()
         table = _of_csv(data, place, choose, separator_of(file))
@@ -241,7 +241,8 @@ def not_readable(error: Exception, place: str) -> ProbelineError:
     )
 
 
-def _of_parquet(file: pq.ParquetFile, place: str, choose: Choose) -> Table:
+def table_of_parquet(file: pq.ParquetFile, place: str, choose: Choose) -> Table:
+    """Read columns of an open Parquet file; see `read_table`."""
     names = tuple(file.schema_arrow.names)
     wanted = _once_each(names, choose(names), place)
     columns: dict[str, list[str | None]] = {name: [] for name in wanted}

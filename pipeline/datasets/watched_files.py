@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cache.errors import ProbelineError
+from pipeline.datasets.doors import location
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.known import known_dataset
+from pipeline.datasets.remote import Remote
 from pipeline.datasets.roots import unwanted
 from pipeline.datasets.settings import Dataset
 from pipeline.machine.environment import expand_path
+
+CONTAINERS = {"webdataset": ".tar", "parquet": ".parquet"}
+"""Sources whose files each hold many images, and how these are called."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,15 @@ def watched_files(name: str, dataset: Dataset) -> Watched | None:
     if dataset.path is None or dataset.is_of_library or layout == "cifar100":
         return None
     place = f"params.yaml: datasets.{name}.path"
-    path = expand_path(dataset.path, place)
-    if dataset.source == "webdataset":
+    path = location(dataset.path, place)
+    if isinstance(path, Remote):
+        return None
+    if dataset.source in CONTAINERS:
         folder, only = (path, "") if path.is_dir() else (path.parent, path.name)
-        return Watched(folder, frozenset([".tar"]), only)
-    if path.suffix == ".tar" and not path.is_dir():
-        return Watched(path.parent, frozenset([".tar"]), path.name)
+        kept = tuple(dataset.leave_out) if dataset.source == "parquet" else ()
+        return Watched(folder, frozenset([CONTAINERS[dataset.source]]), only, leave_out=kept)
+    if path.suffix in (".tar", ".zip") and not path.is_dir():
+        return Watched(path.parent, frozenset([path.suffix]), path.name)
     manifest = ""
     if dataset.source == "manifest" and dataset.manifest is not None:
         manifest = dataset.manifest

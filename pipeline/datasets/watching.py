@@ -22,7 +22,13 @@ from cache.errors import ProbelineError, printable
 from cache.files import sha256_file, write_durably
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.watched_files import Watched, list_folders, state_of, watched_files
+from pipeline.datasets.watched_files import (
+    CONTAINERS,
+    Watched,
+    list_folders,
+    state_of,
+    watched_files,
+)
 from pipeline.project.machine_files import machine_file
 from pipeline.project.paths import index_path
 
@@ -260,7 +266,7 @@ def _files_in(file: pq.ParquetFile, folders: Collection[str]) -> States:
 
 def _of_index(index: Index, dataset: Dataset, watched: Watched) -> States:
     """What an index alone says: no time, and of a container not even the size."""
-    if watched.only or dataset.source == "webdataset":
+    if watched.only or dataset.source in CONTAINERS:
         return {}
     columns = (index.rows[name].to_pylist() for name in ("path", "bytes"))
     files: States = {path: (size, None) for path, size in zip(*columns, strict=True)}

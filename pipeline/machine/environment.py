@@ -76,10 +76,21 @@ def expand_path(text: str, place: str) -> Path:
     Raises
     ------
     ProbelineError
+        See `expand_text`.
+    """
+    return Path(expand_text(text, place)).expanduser()
+
+
+def expand_text(text: str, place: str) -> str:
+    """A path or an address of params.yaml with ``$VARIABLES`` filled in.
+
+    Raises
+    ------
+    ProbelineError
         When a variable is not set and has no default; names it.
     """
     try:
-        filled = string.Template(text).substitute({**DEFAULTS, **os.environ})
+        return string.Template(text).substitute({**DEFAULTS, **os.environ})
     except KeyError as error:
         raise ProbelineError(
             place,
@@ -94,7 +105,6 @@ def expand_path(text: str, place: str) -> Path:
             found=f"{text} ({error})",
             remedy="write $NAME, or $$ for a dollar sign",
         ) from None
-    return Path(filled).expanduser()
 
 
 def _whole_number(name: str, default: int, *, at_least: int) -> int:

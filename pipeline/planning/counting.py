@@ -9,14 +9,16 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cache.errors import ProbelineError
+from pipeline.datasets.doors import location
 from pipeline.datasets.index import Index
 from pipeline.datasets.index_checks import check_classes, check_expected, check_splits
+from pipeline.datasets.ledger import describe, in_order
+from pipeline.datasets.remote import Remote
 from pipeline.datasets.roots import Entry
 from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.datasets.sources import Listed, dataset_root, list_source
 from pipeline.datasets.splits import with_splits
-from pipeline.machine.environment import expand_path
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Counted:
         By what they were counted: indexed, listed, as declared, or "".
     problem : ProbelineError or None
         What would stop the index stage.
+    said : tuple of str
+        What listing leaves out, and what else is worth knowing; of an indexed one, the index says.
     """
 
     train: float
@@ -37,6 +41,7 @@ class Counted:
     classes: float
     how: str
     problem: ProbelineError | None = None
+    said: tuple[str, ...] = ()
 
 
 def count_images(name: str, dataset: Dataset, index: Index | None) -> Counted:
@@ -51,21 +56,27 @@ def count_images(name: str, dataset: Dataset, index: Index | None) -> Counted:
         if dataset.known_as is not None and not _is_there(name, dataset):
             return declared  # a person has to prepare it; `plan` says so elsewhere
         builtin = dataset.source.startswith("builtin:")
-        samples = _digits() if builtin else list_samples(
+        listed = Listed(_digits()) if builtin else list_source(
             name, dataset, dataset_root(name, dataset)
         )  # fmt: skip
         # By paths, as no digest is known before images are read: about as many of each split.
-        samples, _ = with_splits(samples.assign(sha256=samples["path"]), dataset)
+        divided = with_splits(listed.samples.assign(sha256=listed.samples["path"]), dataset)
+        samples = divided.samples
         check_splits(name, samples, test_only=dataset.test_only)
         named_by = "val" if dataset.test_only else "train"
         classes = tuple(sorted(samples.loc[samples["split"] == named_by, "class"].unique()))
         check_classes(name, samples, classes)
-        check_expected(name, dataset, samples, classes)
+        check_expected(name, dataset, samples, classes, divided.counts)
     except ProbelineError as error:
         return Counted(declared.train, declared.val, declared.classes, declared.how, error)
     counts = Counter(samples["split"])
+    left = describe(in_order([*listed.passed_over, *divided.beyond]))
     return Counted(
-        counts["train"], counts["val"], len(classes), "built in" if builtin else "listed"
+        counts["train"],
+        counts["val"],
+        len(classes),
+        "built in" if builtin else "listed",
+        said=(*filter(None, [left]), *listed.remarks),
     )
 
 
@@ -79,7 +90,8 @@ def _declared(dataset: Dataset) -> Counted:
 def _is_there(name: str, dataset: Dataset) -> bool:
     assert dataset.path is not None  # the schema demands it
     try:
-        return expand_path(dataset.path, f"params.yaml: datasets.{name}.path").exists()
+        where = location(dataset.path, f"params.yaml: datasets.{name}.path")
+        return isinstance(where, Remote) or where.exists()
     except ProbelineError:  # its variable is not set
         return False
 

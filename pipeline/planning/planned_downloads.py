@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from cache.errors import ProbelineError
+from pipeline.datasets.doors import location
 from pipeline.datasets.known import known_dataset
+from pipeline.datasets.remote import Remote
 from pipeline.machine.environment import expand_path
 from pipeline.models.lockfile import locked
 from pipeline.models.zoo import known_parameters
@@ -90,6 +92,7 @@ def planned_downloads(
 
 def _is_here(path: str | None) -> bool:
     try:
-        return path is not None and expand_path(path, "").exists()
+        where = None if path is None else location(path, "")
+        return isinstance(where, Remote) or (where is not None and where.exists())
     except ProbelineError:  # its variable is not set
         return False

@@ -124,8 +124,9 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
         ),
         Gap(
             "Files left out, and scales of grey",
-            "What lies in the data sets' folders and is no image of theirs, by kind; and which "
-            "brightness is white in grey images of more than 8 bits.",
+            "What lies in the data sets' folders and is no image of theirs, and what `filter` and "
+            "`limit_per_class` leave out, by kind; and which brightness is white in grey images of "
+            "more than 8 bits.",
             tuple(f"{d}: {n}" for d, test in inputs.tests.items() for n in test.notes),
             len(study.datasets),
             "data set",

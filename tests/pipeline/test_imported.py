@@ -6,6 +6,8 @@ import pytest
 import xarray as xr
 from ruamel.yaml import YAML
 
+from pipeline.project.paths import imported_path, name_path, provenance_path
+
 IMPORTED = {"architecture": "imported", "weights": "imported"}
 
 
@@ -164,12 +166,120 @@ def test_it_says_what_it_took_and_what_to_add(project, tmp_path):
     ).refused("models.tiny", "another model", "--model")
 
 
-def test_importing_anew_says_what_dvc_does_not_see(study, tmp_path):
-    folder = write_embeddings(tmp_path / "a")
+def made(study) -> None:
+    """Index and cells, and what DVC knows of them."""
+    study.run("index", "mine").succeeded()
+    study.run("extract", "mine").succeeded()
+
+
+def to_run() -> set[str]:
+    """The stages of which an output that DVC knows has gone: it will run them."""
+    outputs = {"index": name_path("mine"), "extract": provenance_path("mine", "clip")}
+    return {stage for stage, output in outputs.items() if not output.exists()}
+
+
+def with_ids(folder, *, seed=0, ids=range(12)):
+    """Embeddings whose rows have names, which say nothing of their place."""
+    write_embeddings(folder, seed=seed, rows=(len(ids), 6))
+    for split, names in (("train", ids), ("val", range(6))):
+        table = pd.read_csv(folder / f"{split}.csv").assign(id=[f"{split}-{n}" for n in names])
+        table.to_csv(folder / f"{split}.csv", index=False)
+    return folder
+
+
+def shuffled(folder, to):
+    """The same rows in another order."""
+    to.mkdir(parents=True)
+    for split in ("train", "val"):
+        table = pd.read_csv(folder / f"{split}.csv").sample(frac=1, random_state=3)
+        table.to_csv(to / f"{split}.csv", index=False)
+        np.save(
+            to / f"{split}.npy", np.asfortranarray(np.load(folder / f"{split}.npy")[table.index])
+        )
+    return to
+
+
+def test_importing_anew_takes_away_an_output_of_the_stages_that_are_to_run(study, tmp_path):
+    folder = with_ids(tmp_path / "a")
     assert "add to" not in import_(study, folder).succeeded("now `dvc repro`")
+    made(study)
     import_(study, folder).succeeded("nothing has changed")
-    write_embeddings(folder, seed=1)
-    import_(study, folder).succeeded("dvc repro -f index@mine extract@mine")
+    assert to_run() == set()
+    import_(study, shuffled(folder, tmp_path / "b")).succeeded("nothing has changed")
+    assert to_run() == set()
+    import_(study, with_ids(folder, seed=1)).succeeded("train.npy, val.npy", "now `dvc repro`")
+    assert to_run() == {"extract"}
+    made(study)
+    table = pd.read_csv(folder / "train.csv").replace({"class": {"c0": "c9"}})
+    table.to_csv(folder / "train.csv", index=False)
+    import_(study, folder).succeeded("before: train.csv\n", "now `dvc repro`")
+    assert to_run() == {"index", "extract"}
+    import_(study, with_ids(folder, ids=range(20))).succeeded("train.csv, train.npy")
+    assert "`dvc repro` indexes it anew" in import_(study, with_ids(folder, ids=range(21))).err
+
+
+def test_the_order_of_rows_and_the_names_of_models_cost_nothing(study, tmp_path):
+    folder = with_ids(tmp_path / "a")
+    import_(study, folder).succeeded()
+    made(study)
+    study.knn().succeeded("1 computed")
+    before = study.files("data/index", "data/embeddings", "results")
+    import_(study, shuffled(folder, tmp_path / "b")).succeeded()
+    # Listed before the other, in another order, as an import of a former version kept it.
+    import_(study, folder, "before").succeeded()
+    for file in imported_path("mine", "before").iterdir():
+        rows = file.read_bytes()
+        if file.suffix == ".csv":
+            header, *lines = rows.decode().splitlines()
+            file.write_text("\n".join([header, *reversed(lines), ""]))
+        else:
+            np.save(file, np.load(file)[::-1])
+    made(study)
+    study.knn().succeeded("1 cached, 0 computed")
+    assert study.files("data/index", "data/embeddings", "results") == before
+    study.params["models"]["before"] = IMPORTED
+    study.write()
+    study.run("extract", "mine").succeeded("1 cached, 1 computed")
+    study.knn().succeeded("1 cached, 1 computed")
+    one, two = (
+        study.files(f"data/embeddings/mine/{m}.zarr/train/embedding/c") for m in ("clip", "before")
+    )
+    assert list(one.values()) == list(two.values())
+
+
+def test_a_corrected_label_and_one_array_cost_what_they_change(study, tmp_path):
+    folder = with_ids(tmp_path / "a")
+    study.params["models"]["dino"] = IMPORTED
+    study.write()
+    for model in ("clip", "dino"):
+        import_(study, folder, model).succeeded()
+    made(study)
+    study.knn().succeeded("2 computed")
+    train = study.files("data/embeddings/mine/clip.zarr/train")
+    import_(study, with_ids(tmp_path / "b", seed=5), "dino").succeeded()
+    study.run("index", "mine").succeeded()
+    study.run("extract", "mine").succeeded("dino is stale", "1 cached, 1 computed")
+    study.knn().succeeded("1 cached, 1 computed")
+    for name, model in (("a", "clip"), ("b", "dino")):  # a test label of both
+        table = pd.read_csv(tmp_path / name / "val.csv")
+        table.loc[2, "class"] = "c1"
+        table.to_csv(tmp_path / name / "val.csv", index=False)
+        import_(study, tmp_path / name, model).succeeded("before: val.csv\n")
+    made(study)
+    study.knn().succeeded("0 cached, 2 computed")
+    assert study.files("data/embeddings/mine/clip.zarr/train") == train
+
+
+def test_a_table_beside_images_makes_no_index_run(project, tmp_path):
+    project.prepare()
+    project.run("cli", "cache", "export", "pets", "tiny", "--to", str(tmp_path)).succeeded()
+    project.params["models"]["clip"] = IMPORTED
+    project.write()
+    to = ("--dataset", "pets", "--model", "clip")
+    project.run("cli", "cache", "import", str(tmp_path / "pets" / "tiny"), *to).succeeded()
+    project.run("extract", "pets").succeeded("1 computed")
+    assert name_path("pets").exists()
+    assert provenance_path("pets", "tiny").exists()
 
 
 def test_classes_of_every_model_are_compared(study, tmp_path):

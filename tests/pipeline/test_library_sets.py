@@ -208,7 +208,8 @@ def test_columns_and_splits_are_named_where_they_are_not_plain(study, hugging_fa
     project.run("index", "pets").refused("2 of its splits could be val", "validation, test")
     chosen = {"train": ["train"], "val": ["validation"]}
     study("hf:pets", splits=chosen)
-    project.run("index", "pets").succeeded("6 train and 4 val")  # the only ones of their kinds
+    said = project.run("index", "pets").succeeded("6 train and 4 val")  # the only of their kinds
+    assert "left out: 4 images of splits that the study does not take, e.g. test" in said
     study("hf:pets", splits=chosen, columns={"label": "species"})
     project.run("index", "pets").refused("columns.label", "picture, kind", "species")
     study("hf:pets", splits={**chosen, "val": ["vali"]})

@@ -257,11 +257,35 @@ def test_every_command_says_what_was_left_out(project):
     (project.folder / "images" / "cat" / "dead.png").symlink_to("/nowhere")
     (project.folder / "images" / "cat" / "scan.dcm").write_bytes(b"x")
     project.write()
+    project.params["datasets"]["pets"]["limit_per_class"] = 2
+    project.write()
     words = ("1 link that leads nowhere", "1 .dcm file", "cat/scan.dcm")
+    words = (*words, " images beyond `limit_per_class`, e.g. cat/0")
+    project.run("cli", "plan").succeeded("listed", "pets: left out", *words)
     assert "warning: left out" in project.run("index", "pets").succeeded(*words)
     project.run("cli", "datasets", "check", "pets").succeeded(*words)
+    project.run("cli", "datasets").succeeded(*words)
     project.run("cli", "status").succeeded("pets: left out", *words)
-    project.run("cli", "plan").succeeded("pets: left out", *words)
+    project.run("cli", "plan").succeeded("indexed", "pets: left out", *words)
+
+
+def test_the_limit_counts_what_it_leaves_out_and_expected_counts_are_of_what_was_there(project):
+    fill_folder(project.folder / "more" / "train", {"cat": 5, "dog": 3})
+    fill_folder(project.folder / "more" / "val", {"cat": 4, "dog": 2}, seed=9)
+    of = {"path": "more", "limit_per_class": 2}
+    index = build_index("more", dataset(**of, expected={"train": 8, "val": 6, "classes": 2}))
+    assert [(p.what, p.count) for p in index.passed_over] == [
+        ("images beyond `limit_per_class`", 8 + 6 - 4 - 4)
+    ]
+    assert not index.warnings  # on purpose
+    kept = set(index.table["path"])
+    assert index.passed_over[0].example not in kept
+    build_index("more", dataset(**of, expected={"train": 4, "val": 4}))  # as it was written before
+    with pytest.raises(ProbelineError, match="other counts") as caught:
+        build_index("more", dataset(**of, expected={"train": 9}))
+    assert caught.value.found == "8 train, 4 within the limit"
+    write_index(index)
+    assert read_index("more").passed_over == index.passed_over
 
 
 def test_a_hostile_name_can_be_printed_and_stored(images):
@@ -289,9 +313,38 @@ def test_a_folder_that_is_gone_is_no_empty_data_set(tmp_path):
         Folder(tmp_path / "gone").entries()
 
 
-def test_images_that_a_table_does_not_name_are_counted_unless_it_is_filtered(images):
+def test_images_that_a_table_does_not_name_and_rows_that_a_filter_drops_are_counted(images):
     rows = [f"cat/00{n}.png,cat,a" for n in range(3)] + [f"dog/00{n}.png,dog,b" for n in range(4)]
     (images / "list.csv").write_text("path,label,site\n" + "\n".join(rows) + "\n")
     table = {"source": "manifest", "manifest": "list.csv"}
     assert counts(images, **table) == {"image that the data set's list leaves out": 1}
-    assert counts(images, **table, filter={"site": "b"}) == {}
+    assert counts(images, **table, filter={"site": "b"}) == {
+        "image that the data set's list leaves out": 1,
+        "rows that `filter` leaves out": 3,
+    }
+    both = {"site": ["a", "b"], "label": "cat"}  # one filter after the other
+    assert counts(images, **table, filter=both)["rows that `filter` leaves out"] == 4
+    of = dataset(path=str(images), **table, filter={"site": ["b", "c", "d"]})
+    said = list_source("pets", of, dataset_root("pets", of)).remarks
+    assert said == ("filter: 2 values are in no row of column site, e.g. 'c'",)
+
+
+def test_a_filtered_row_is_counted_however_it_spells_its_path(images):
+    rows = [f"{images}/cat/00{n}.png,cat,a" for n in range(4)]
+    rows += [f"dog\\00{n}.png ,dog,b" for n in range(4)] + ["gone/1.png,dog,c"]
+    (images / "list.csv").write_text("path,label,site\n" + "\n".join(rows) + "\n")
+    table = {"source": "manifest", "manifest": "list.csv"}
+    assert counts(images, **table, filter={"site": "a"}) == {"rows that `filter` leaves out": 5}
+
+
+@pytest.mark.parametrize(
+    ("entry", "word"),
+    [
+        ({"source": "folder", "path": "x", "filter": {"site": "a"}}, "no `filter` with"),
+        ({"source": "webdataset", "path": "x", "filter": {"site": "a"}}, "no `filter` with"),
+        ({"source": "imported", "limit_per_class": 3}, "no `limit_per_class` with"),
+    ],
+)
+def test_a_setting_that_would_choose_nothing_is_refused(entry, word):
+    with pytest.raises(ValueError, match=word):
+        Dataset(role="in_domain", **entry)

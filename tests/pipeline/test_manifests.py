@@ -11,7 +11,7 @@ from projects import fill_folder
 from cache.errors import ProbelineError
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.datasets.sources import dataset_root, list_source
 from pipeline.datasets.splits import with_splits
 from pipeline.datasets.tables import read_table
 
@@ -30,8 +30,8 @@ def table(tmp_path):
             **{"source": "manifest", "manifest": "list.csv", "path": str(tmp_path)}
             | {"role": "in_domain", **entry}
         )
-        samples = list_samples("pets", dataset, dataset_root("pets", dataset))
-        return with_splits(samples.assign(sha256=samples["path"]), dataset)[0]
+        samples = list_source("pets", dataset, dataset_root("pets", dataset)).samples
+        return with_splits(samples.assign(sha256=samples["path"]), dataset).samples
 
     return read
 

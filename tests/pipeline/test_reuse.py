@@ -10,14 +10,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from known_trees import inat2021
 from projects import RESNET, VIT, draw, fill_folder
 
-from cache.cell import Cell, CellAddress, chunk_name
+from cache.cell import ROW_BYTES, Cell, CellAddress, chunk_name
 from cache.manifest import Manifest, root_group
+from cache.records import read_record
 from cache.verify import verify
 from pipeline.datasets.index import read_index
 from pipeline.embeddings.forward import Forward
-from pipeline.project.paths import cell_address, provenance_path
+from pipeline.project.paths import cell_address, provenance_path, record_path
 
 MODELS = {"tiny": VIT, "net": RESNET}
 
@@ -85,6 +87,14 @@ def same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
         np.testing.assert_allclose(found[digest], row, rtol=1e-4, atol=1e-5)
     in_order = ([rows[digest] for digest in sorted(expected)] for rows in (found, expected))
     assert np.array_equal(*(_nearest(np.array(rows)) for rows in in_order))
+
+
+def predictions(project) -> dict[str, list[int]]:
+    """What kNN says of each test image, by model."""
+    shutil.rmtree("results", ignore_errors=True)
+    project.knn().succeeded("0 cached, 2 computed")
+    found = {m: read_record(record_path("knn", "pets", m)).outcomes() for m in MODELS}
+    return {model: table["predicted"].to_pylist() for model, table in found.items()}
 
 
 def _nearest(rows: np.ndarray) -> np.ndarray:
@@ -172,8 +182,14 @@ def test_ten_more_images_cost_ten_forward_passes_a_model(study, passes):
     copied = [split["copied"] for split in facts["splits"].values()]
     assert {name for split in copied for name in split} <= {"pets/tiny/train", "pets/tiny/val"}
     assert sum(sum(split.values()) for split in copied) == 48
+    predicted = predictions(study)
     same(rows_by_image(), fresh_rows(study))
     same(rows_by_image(model="net"), fresh_rows(study, model="net"))
+    shutil.rmtree("data/embeddings")
+    study.run("extract", "pets").succeeded()
+    assert sum(passes) == 2 * 10 + 3 * 2 * 58
+    assert "copied" not in provenance_path("pets", "tiny").read_text()
+    assert predictions(study) == predicted
 
 
 def test_a_clone_without_weights_takes_rows_and_keeps_what_is_recorded(study, passes, monkeypatch):
@@ -191,6 +207,49 @@ def test_a_clone_without_weights_takes_rows_and_keeps_what_is_recorded(study, pa
     for split, part in facts["splits"].items():
         assert after["splits"][split]["images"] == part["images"]
         assert after["splits"][split]["seconds"] == pytest.approx(part["seconds"], abs=2e-3)
+
+
+def test_genus_and_species_are_inside_the_family_set(study, passes):
+    study.params["models"] = {"tiny": VIT}
+    counts = inat2021(study.folder / "inat")
+    for name, expected in counts.items():
+        study.params["datasets"][name] = {
+            "source": f"known:{name}", "path": "inat", "expected": expected
+        }  # fmt: skip
+    family, *inside = sorted(counts, key=len)
+    extract(study, family)
+    assert sum(passes) == counts[family]["train"] + counts[family]["val"]
+    passes.clear()
+    whole = rows_by_image(family)
+    for name in inside:
+        extract(study, name)
+        for digest, row in rows_by_image(name).items():
+            assert np.array_equal(row, whole[digest])
+        for split, part in json.loads(provenance_path(name, "tiny").read_text())["splits"].items():
+            assert sum(part["copied"].values()) == counts[name][split]
+            assert {cell.rpartition("/")[0] for cell in part["copied"]} == {f"{family}/tiny"}
+    assert passes == []
+
+
+def test_deleted_images_leave_no_row_behind(study, passes):
+    def held() -> int:
+        return sum(len(data) for data in study.files("data/embeddings/pets/tiny.zarr").values())
+
+    gone = {digest for split in ("train", "val") for digest in read_index("pets").digests(split)}
+    size = held()
+    for path in (study.folder / "images").glob("*/*.png"):
+        if int(path.stem) % 4:
+            path.unlink()
+    extract(study)
+    rows = rows_by_image()
+    gone -= rows.keys()
+    assert (len(rows), len(gone), passes) == (12, 36, [])
+    cells = [Cell.open(cell_address("pets", "tiny", split)) for split in ("train", "val")]
+    assert sum(cell.manifest.rows for cell in cells) == 12
+    assert {bytes(row).hex() for cell in cells for row in cell.digests()} == {
+        digest[: 2 * ROW_BYTES] for digest in rows
+    }
+    assert held() < size - 30 * 4 * cells[0].manifest.columns  # nor as bytes
 
 
 def test_overlapping_data_sets_cost_only_what_is_new(study, passes):

@@ -10,7 +10,8 @@ import pytest
 from projects import fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.datasets.roots import Entry, Folder, Tar, open_root
+from pipeline.datasets.doors import open_root
+from pipeline.datasets.roots import Entry, Folder, Tar
 
 
 @pytest.fixture
@@ -107,8 +108,8 @@ def test_a_link_to_a_folder_around_it_is_refused_and_not_walked_for_ever(both):
 
 
 def test_places_that_hold_nothing_usable(tmp_path):
-    (tmp_path / "x.zip").write_bytes(b"PK")
-    for name, word in (("nowhere", "does not exist"), ("x.zip", "no images at this path")):
+    (tmp_path / "x.rar").write_bytes(b"PK")
+    for name, word in (("nowhere", "does not exist"), ("x.rar", "no images at this path")):
         with pytest.raises(ProbelineError, match=word):
             open_root(tmp_path / name, "here")
     assert Entry("a", 0, 1) == Entry("a", 0, 1)

@@ -12,6 +12,7 @@ import pytest
 from projects import draw
 
 from cache.errors import ProbelineError
+from pipeline.datasets.parts import find_parts
 from pipeline.datasets.roots import Entry
 from pipeline.datasets.shards import Shards
 
@@ -75,7 +76,7 @@ def test_shards_run_end_to_end_without_being_unpacked(shards):
 
 
 def test_every_member_is_read_as_it_was_written(shards):
-    root = Shards(shards.folder / "shards", "here")
+    root = Shards(find_parts(shards.folder / "shards", ".tar", "here"))
     found = {entry.path: root.read(entry) for entry in root.entries()}
     assert len(found) == 28
     assert found["cats-train-0001.tar/000007.jpg"] == picture(7, "JPEG")

@@ -16,16 +16,16 @@ from cache.errors import ProbelineError
 from pipeline.datasets.reading import read_images
 from pipeline.datasets.samples import stratified_split
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.sources import dataset_root, list_samples
+from pipeline.datasets.sources import dataset_root, list_source
 from pipeline.datasets.splits import with_splits
 
 
 def samples_of(path: Path, **entry) -> pd.DataFrame:
     dataset = Dataset(**{"source": "folder", "path": str(path), "role": "in_domain", **entry})
     root = dataset_root("pets", dataset)
-    samples = list_samples("pets", dataset, root)
+    samples = list_source("pets", dataset, root).samples
     samples["sha256"] = [facts.sha256 for facts in read_images("pets", samples, root)]
-    return with_splits(samples, dataset)[0].drop(columns="sha256")
+    return with_splits(samples, dataset).samples.drop(columns="sha256")
 
 
 def refused(path: Path, **entry) -> str:

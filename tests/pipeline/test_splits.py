@@ -33,7 +33,7 @@ def table(rows) -> pd.DataFrame:
 
 def split(rows, fraction=0.3, seed=0, **options) -> list[str]:
     dataset = Dataset(source="folder", path="x", role="in_domain", val_fraction=fraction, seed=seed)
-    return with_splits(table(rows), dataset, **options)[0]["split"].tolist()
+    return with_splits(table(rows), dataset, **options).samples["split"].tolist()
 
 
 images = st.tuples(
@@ -92,7 +92,7 @@ def test_one_more_image_takes_one_place_of_a_limit_at_most(rows, one, limit):
 
     def kept(rows):
         samples = table(rows).assign(split="train")
-        return set(with_splits(samples, dataset)[0]["sha256"])
+        return set(with_splits(samples, dataset).samples["sha256"])
 
     before, after = kept(rows), kept([*rows, one])
     assert len(before - after) <= 1
@@ -120,7 +120,7 @@ def test_a_sources_own_split_is_never_touched():
     rows = [("ab"[n % 2], None, n) for n in range(40)]
     dataset = Dataset(source="folder", path="x", role="in_domain", val_fraction=0.9)
     own = ["train"] * 38 + ["val"] * 2
-    assert with_splits(table(rows).assign(split=own), dataset)[0]["split"].tolist() == own
+    assert with_splits(table(rows).assign(split=own), dataset).samples["split"].tolist() == own
 
 
 # --- an index of a former version ---

@@ -12,6 +12,7 @@ import pytest
 from projects import REPOSITORY
 from ruamel.yaml import YAML
 
+from pipeline.project.paths import name_path, provenance_path
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
 from pipeline.study.protocol import Later
@@ -172,6 +173,17 @@ def recorded(project, monkeypatch):
         return sections
 
     return run
+
+
+def test_what_an_import_takes_away_are_outputs_that_dvc_does_not_restore_by_itself():
+    """`cache import` and `models fetch` remove them, so that DVC runs the stage (see `imported`).
+
+    Of an output that is not `persist`, DVC would fetch the former content from its run cache.
+    """
+    taken = {"index": name_path("d"), "extract": provenance_path("d", "m").parent}
+    for stage, path in taken.items():
+        outs = [out for out in stages()[stage]["outs"] if str(path).replace("/d", "/${key}") in out]
+        assert [out[next(iter(out))]["persist"] for out in outs] == [True], stage
 
 
 def test_a_stage_names_the_sections_that_it_reads(recorded):

@@ -1,0 +1,66 @@
+"""From what `path` says to the root that is meant: a folder or an archive, here or elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+from cache.errors import ProbelineError
+from pipeline.datasets.blobs import Blob, LocalBlob
+from pipeline.datasets.remote import Remote, RemoteBlob, RemoteFolder, remote
+from pipeline.datasets.roots import Folder, Root, Tar
+from pipeline.datasets.zips import Zip
+from pipeline.machine.environment import expand_path, expand_text
+
+_ARCHIVES: dict[str, Callable[[Blob, Sequence[str]], Root]] = {".tar": Tar, ".zip": Zip}
+
+
+def location(text: str, place: str) -> Path | Remote:
+    """A path of params.yaml, or an address, with ``$VARIABLES`` filled in.
+
+    Raises
+    ------
+    ProbelineError
+        When a variable is not set, or the address is of no kind that is read.
+    """
+    return remote(expand_text(text, place), place) or expand_path(text, place)
+
+
+def open_root(
+    where: Path | Remote, place: str, leave_out: Sequence[str] = (), named: bool = False
+) -> Root:
+    """The root at a path or an address.
+
+    Parameters
+    ----------
+    where : Path or Remote
+    place : str
+        For errors.
+    leave_out : sequence of str
+        See `pipeline.datasets.roots.is_named`.
+    named : bool
+        Whether a table names the files: then a web server will do, which lists none.
+
+    Raises
+    ------
+    ProbelineError
+        When nothing usable is there.
+    """
+    archive = _ARCHIVES.get(PurePosixPath(where.name).suffix)
+    if isinstance(where, Remote):
+        return (
+            RemoteFolder(where, leave_out, named=named)
+            if archive is None
+            else archive(RemoteBlob(where), leave_out)
+        )
+    if where.is_dir():
+        return Folder(where, leave_out)
+    if where.is_file() and archive is not None:
+        return archive(LocalBlob(where), leave_out)
+    raise ProbelineError(
+        place,
+        "there are no images at this path" if where.exists() else "this path does not exist",
+        expected="a folder, an uncompressed .tar file, or a .zip file",
+        found=str(where.absolute()),
+        remedy="correct `path` in params.yaml, or the environment variable that it names",
+    )
