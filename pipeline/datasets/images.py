@@ -151,6 +151,23 @@ def decode(data: bytes, place: str, white: float | None = None) -> Image.Image:
         return _to_rgb(_load(data, place), place, white)
 
 
+def decode_opened(image: Image.Image, place: str, white: float | None = None) -> Image.Image:
+    """What `decode` makes of the file, of an image that Pillow has opened already.
+
+    Raises
+    ------
+    BadImageError
+        As `decode`.
+    """
+    try:
+        with _quiet:
+            return _to_rgb(_upright(image, place), place, white)
+    except BadImageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - decoders raise RuntimeError, struct.error, …
+        raise _matter(error, b"", place) from None
+
+
 def examine(data: bytes, place: str) -> Deep | None:
     """Decode an image; what is known of its brightness, if that has more than 8 bits.
 
@@ -178,15 +195,20 @@ def _load(data: bytes, place: str) -> Image.Image:
     _make_ready()
     # Pillow warns of sizes below our own limit, and of harmless oddities of metadata.
     with _quiet, Image.open(io.BytesIO(data), formats=formats) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise _bad(
-                place,
-                "the image is too large",
-                f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
-            )
-        image.load()
-        turn = _UPRIGHT.get(_orientation(image))
-        return image.copy() if turn is None else image.transpose(turn)
+        return _upright(image, place)
+
+
+def _upright(image: Image.Image, place: str) -> Image.Image:
+    """A copy of an opened image, decoded and turned as EXIF says."""
+    if image.width * image.height > MAX_PIXELS:
+        raise _bad(
+            place,
+            "the image is too large",
+            f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
+        )
+    image.load()
+    turn = _UPRIGHT.get(_orientation(image))
+    return image.copy() if turn is None else image.transpose(turn)
 
 
 def _is_heif(data: bytes) -> bool:
