@@ -17,7 +17,12 @@ from pipeline.models import hub, torch_hub
 from pipeline.models.checkpoints import in_order, load_exactly, read_checkpoint, state_dict_of
 from pipeline.models.constructors import constructor_of, no_constructor
 from pipeline.models.features import compute_features
-from pipeline.models.pretrained import build_of_hub, build_pretrained, nothing_executed
+from pipeline.models.pretrained import (
+    build_of_hub,
+    build_pretrained,
+    network_of_hub,
+    nothing_executed,
+)
 from pipeline.models.running import digest_weights
 from pipeline.models.settings import Model
 from pipeline.models.state_faults import channels_wanted
@@ -160,6 +165,20 @@ def _build_of_timm(architecture: str, place: str, pretrained: bool, **arguments:
                 remedy="name one of these",
             )
         return build_pretrained(architecture, f"{place}.weights", **arguments)
+
+
+def timm_call(entry: Model, place: str) -> tuple[str, dict[str, Any]]:
+    """By which name and arguments timm alone builds an entry's network, weights apart.
+
+    Raises
+    ------
+    ProbelineError
+        When the repository of a hub's model can't be had.
+    """
+    if entry.architecture.startswith(hub.PREFIX):
+        architecture, arguments = network_of_hub(entry.architecture, place)
+        return architecture, {**arguments, **entry.arguments}
+    return entry.architecture, dict(entry.arguments)
 
 
 def _head_names(backbone: nn.Module) -> tuple[str, ...]:
