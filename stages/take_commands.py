@@ -33,7 +33,7 @@ def take(
 
     It holds the head, the backbone's weights, predict.py (which needs torch, timm, Pillow, numpy
     and safetensors, not this project) and a README. Before it is kept, the head is compared with
-    what the report holds of every test image, and some of these go the whole way from file to class.
+    what the report holds of every test image, and some of these are predicted from their files.
     """
     from pipeline.taken.choosing import choose
     from pipeline.taken.folder import refuse_existing

@@ -57,8 +57,9 @@ def write_answers(
         found = fault or next(answers)
         if isinstance(found, ProbelineError):
             failed += 1
-            print(f"error: {found}", file=say)
-            told = ["", "", printable(": ".join(filter(None, [found.problem, found.found])))]
+            problem = printable(": ".join(filter(None, [found.problem, found.found])))
+            print(printable(f"error: {path}: {problem}"), file=say)
+            told = ["", "", problem]
         else:
             known = found.probability == found.probability  # NaN is nothing's equal
             told = [

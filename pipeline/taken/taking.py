@@ -55,6 +55,7 @@ _FAR = 0.05
 """Relative distance of features beyond which images, weights or transform must be others."""
 
 _PACKAGES = ("torch", "timm", "pillow", "numpy", "safetensors")
+"""That predict.py needs; their versions are told."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def _facts(
         "arguments": dict(arguments),
         "weights": {
             "digest": loaded.weights_digest,
-            "source": weights_source(entry),
+            "source": weights_source(chosen.model, entry),
             "licence": licence_of(entry),
         },
         "feature": loaded.feature,
@@ -204,7 +205,7 @@ def _facts(
         "abstention": [astuple(step) for step in steps_of(stored.confidence, hits)],
         "record": fingerprint(chosen.record.key),
         "embeddings": dict(chosen.record.key).get("train", ""),
-        "versions": {name: version(name) for name in (*_PACKAGES, "probeline")},
+        "versions": {name: version(name) for name in _PACKAGES},
     }  # fmt: skip
 
 
@@ -226,6 +227,8 @@ def _write(
         _save_weights(folder / WEIGHTS_FILE, loaded)
     (folder / README_FILE).write_text(readme(facts, with_weights=with_weights), encoding="utf-8")
     (folder / MANIFEST_FILE).write_bytes(manifest_of(folder))
+    for path in folder.iterdir():  # safetensors writes for its owner alone
+        path.chmod(0o644)
 
 
 def _save_weights(path: Path, loaded: LoadedModel) -> None:
