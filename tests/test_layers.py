@@ -69,7 +69,7 @@ ROOMS = (
     ("neighbors", "heads"),
     ("probes",),
     ("pretraining", "finetuning", "results"),
-    ("statistics",),
+    ("statistics", "taken"),
     ("report", "planning"),
 )
 """The packages of pipeline/, from the ground up: each imports from those of lower rows only."""

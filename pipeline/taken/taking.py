@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from cache.cell import Cell
 from cache.errors import ProbelineError
-from cache.files import explain_disk_errors
+from cache.files import explain_disk_errors, sha256_bytes
 from cache.fingerprint import fingerprint
 from cache.records import Record
 from pipeline.datasets.images import DECODER
@@ -258,6 +258,10 @@ def _check(
     except (ProbelineError, OSError) as error:
         reason = error.problem if isinstance(error, ProbelineError) else str(error)
         return 0, 0, f"the images of {chosen.dataset} can't be read here: {reason}"
+    digests = chosen.index.digests("val")
+    if others := sum(sha256_bytes(image) != digests[i] for i, image in enumerate(images)):
+        ones = "is not the one that was" if others == 1 else "are not those that were"
+        return 0, 0, f"{others} of {len(images)} {ones} indexed"
     features = classifier.features(classifier.pixels(images))
     cached = val.take(np.arange(len(images))).astype(np.float32)
     away = np.linalg.norm(features - cached, axis=1)
