@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from cache.errors import ProbelineError
 from cache.records import Record
 from pipeline.datasets.index import Index
+from pipeline.models.settings import Model
 from pipeline.results.current import Current
 from pipeline.study.protocol_list import protocol_named
 from pipeline.study.schema import Study
@@ -17,7 +18,8 @@ from pipeline.study.variant import Variant
 HEADS = ("linear", "knn")
 """Protocols whose heads can be taken; each of them alone stands for its headline."""
 
-_TAKEN = ("logistic", "ridge", "knn")
+TAKEN_HEADS = ("logistic", "ridge", "knn")
+"""Kinds of heads that can be taken."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ def choose(study: Study, model: str, dataset: str | None, head: str) -> Chosen:
             found=head,
             remedy="name one of these by --head",
         )
-    if found[0].head not in _TAKEN:
-        able = [v.name for v in protocol_named(protocol).variants(study) if v.head in _TAKEN]
+    if found[0].head not in TAKEN_HEADS:
+        able = [v.name for v in protocol_named(protocol).variants(study) if v.head in TAKEN_HEADS]
         raise ProbelineError(
             f"head {found[0].name}",
             "heads trained by gradient descent can't be taken",
@@ -131,20 +133,23 @@ def _of_head(study: Study, head: str) -> tuple[str, list[Variant]]:
     return by_name[head].protocol, [by_name[head]]
 
 
+def has_network(entry: Model) -> bool:
+    """Whether a model's network is here, and may be copied."""
+    return entry.weights != "imported" and not entry.architecture.startswith("torchhub:")
+
+
 def _refuse_without_network(study: Study, model: str) -> None:
     entry = study.models[model]
-    if entry.weights == "imported":
-        raise ProbelineError(
-            f"model {model}",
-            "only its embeddings are here, no network that could see another image",
-            remedy="take a model whose network the study runs",
-        )
-    if entry.architecture.startswith("torchhub:"):
-        raise ProbelineError(
-            f"model {model}",
-            "its network is code of others (torch hub), which is not copied",
-            remedy="take a model of timm",
-        )
+    if has_network(entry):
+        return
+    imported = entry.weights == "imported"
+    raise ProbelineError(
+        f"model {model}",
+        "only its embeddings are here, no network that could see another image"
+        if imported
+        else "its network is code of others (torch hub), which is not copied",
+        remedy="take a model whose network the study runs" if imported else "take a model of timm",
+    )
 
 
 def _require(name: str, known: Iterable[str], what: str, option: str) -> None:
