@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline.report.formats import percent
+from pipeline.study.linear import LINEAR
 from pipeline.study.params import load_study
 from stages._run import explain_errors
 
@@ -64,7 +65,8 @@ def take(
             f"from their files, {taken.agreeing} of {taken.checked} test images get the same class"
         )
     if not facts["abstention"]:
-        click.echo("note: its scores are no probabilities; --head logistic_none gives some")
+        other = next((v.name for v in LINEAR.variants(study) if v.head == "logistic"), "knn")
+        click.echo(f"note: its scores are no probabilities; --head {other} gives some")
     click.echo(f"python {out}/predict.py IMAGES...   or   probeline predict {out} IMAGES...")
 
 

@@ -1,4 +1,4 @@
-"""A small finished study to take classifiers of, made once for all tests of a module."""
+"""A small finished study to take classifiers of, made once for all tests of a process."""
 
 from __future__ import annotations
 
@@ -30,13 +30,35 @@ def entered(folder: Path) -> Iterator[None]:
         yield
 
 
-def finished(folder: Path, **models: dict) -> Project:
+SHARED = Path(os.environ.get("PROBELINE_SHARED", REPOSITORY / "../shared/data"))
+
+_MOBILENET = {
+    "architecture": "timm.models.efficientnet:_gen_mobilenet_v1",
+    "weights": str(SHARED.resolve() / "weights" / "mobilenetv1_025_96_vww.safetensors"),
+    "arguments": {
+        "variant": "mobilenetv1_100",
+        "channel_multiplier": 0.25,
+        "pad_type": "same",
+        "act_layer": "relu",
+        "bn_eps": 0.001,
+    },
+    "input_size": 96,
+    "crop": 1.0,
+    "mean": [0.0, 0.0, 0.0],
+    "std": [1.0, 1.0, 1.0],
+}
+"""With real weights, where they are here."""
+
+
+def finished(folder: Path) -> Project:
     """A study of 30 images of three classes, scored by kNN and by linear heads."""
     folder.mkdir()
     shutil.copy(REPOSITORY / "dvc.yaml", folder)
     fill_folder(folder / "images", dict.fromkeys(CLASSES, 10))
     project = Project(folder)
-    project.params["models"] = {"tiny": VIT, "other": RESNET, **models}
+    project.params["models"] = {"tiny": VIT, "other": RESNET}
+    if Path(_MOBILENET["weights"]).exists():
+        project.params["models"]["real"] = _MOBILENET
     project.params["datasets"]["pets"] |= {"val_fraction": 0.4}
     project.params["neighbors"] |= {
         "n_neighbors": 6,
@@ -50,6 +72,6 @@ def finished(folder: Path, **models: dict) -> Project:
     }
     with entered(folder):
         project.prepare()
-        for stage in ("neighbors", "knn", "linear"):
+        for stage in ("neighbors", "knn", "linear", "collect", "correlate"):
             project.run(stage).succeeded()
     return project

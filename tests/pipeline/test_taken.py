@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import dis
 import json
-import os
 import pickle
 import re
 import shutil
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from projects import REPOSITORY, draw
+from projects import draw
 from safetensors.numpy import save_file
-from taken_study import CLASSES, entered, finished
+from taken_study import CLASSES, entered
 
 from cache.errors import ProbelineError
 from cache.records import read_record, write_record
@@ -27,29 +26,10 @@ from pipeline.taken.classifier import load
 from pipeline.taken.folder import FOLDER_FILES, manifest_of
 from pipeline.taken.standalone import program
 
-SHARED = Path(os.environ.get("PROBELINE_SHARED", REPOSITORY / "../shared/data"))
-
-MOBILENET = {
-    "architecture": "timm.models.efficientnet:_gen_mobilenet_v1",
-    "arguments": {
-        "variant": "mobilenetv1_100",
-        "channel_multiplier": 0.25,
-        "pad_type": "same",
-        "act_layer": "relu",
-        "bn_eps": 0.001,
-    },
-    "input_size": 96,
-    "crop": 1.0,
-    "mean": [0.0, 0.0, 0.0],
-    "std": [1.0, 1.0, 1.0],
-}
-
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    weights = SHARED / "weights" / "mobilenetv1_025_96_vww.safetensors"
-    real = {"real": {**MOBILENET, "weights": str(weights)}} if weights.exists() else {}
-    return finished(tmp_path_factory.mktemp("taken") / "a study", **real)
+def study(taken_project):
+    return taken_project
 
 
 @pytest.fixture(autouse=True)
