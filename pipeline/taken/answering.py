@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import os
 import sys
 from collections import Counter
@@ -48,6 +49,9 @@ def write_answers(
     ProbelineError
         When the risk can't be kept; nothing is written then.
     """
+    for stream in (table, say):  # names of files may be bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     images = list(_listed(paths, say))
     answers = classifier.each((path for path, fault in images if not fault), risk=risk)
     rows = csv.writer(table, lineterminator="\n")
@@ -119,12 +123,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", help="the backbone's weights, if they are not in the folder")
     parser.add_argument("--device", default="cpu", help="as torch names it (default: cpu)")
     asked = parser.parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         classifier = load(Path(__file__).parent, weights=asked.weights, device=asked.device)
         failed = write_answers(classifier, asked.images, asked.risk, sys.stdout, sys.stderr)
+        sys.stdout.flush()
     except ProbelineError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who read it has gone; Python would write to it once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 1 if failed else 0

@@ -90,6 +90,7 @@ def choose(study: Study, model: str, dataset: str | None, head: str) -> Chosen:
     _refuse_without_network(study, model)
     current = Current(study)
     protocol, variants = _of_head(study, head)
+    _refuse_gradient_heads(study, protocol, variants[0])
     record = current.record(protocol, dataset, model)
     if record is None:
         raise ProbelineError(
@@ -107,16 +108,6 @@ def choose(study: Study, model: str, dataset: str | None, head: str) -> Chosen:
             found=head,
             remedy="name one of these by --head",
         )
-    if found[0].head not in TAKEN_HEADS:
-        able = [v.name for v in protocol_named(protocol).variants(study) if v.head in TAKEN_HEADS]
-        raise ProbelineError(
-            f"head {found[0].name}",
-            "heads trained by gradient descent can't be taken",
-            expected="logistic regression, ridge or kNN",
-            remedy=f"take `--head {able[0]}`"
-            if able
-            else "add `logistic` to linear.heads, run `dvc repro`, and take `--head logistic_none`",
-        )
     return Chosen(model, dataset, found[0], record, current.index(dataset))
 
 
@@ -131,6 +122,20 @@ def _of_head(study: Study, head: str) -> tuple[str, list[Variant]]:
         return head, list(protocol_named(head).variants(study))
     _require(head, [*HEADS, *by_name], "head", "head")
     return by_name[head].protocol, [by_name[head]]
+
+
+def _refuse_gradient_heads(study: Study, protocol: str, variant: Variant) -> None:
+    if variant.head in TAKEN_HEADS:
+        return
+    able = [v.name for v in protocol_named(protocol).variants(study) if v.head in TAKEN_HEADS]
+    raise ProbelineError(
+        f"head {variant.name}",
+        "heads trained by gradient descent can't be taken",
+        expected="logistic regression, ridge or kNN",
+        remedy=f"take `--head {able[0]}`"
+        if able
+        else "add `logistic` to linear.heads, run `dvc repro`, and take `--head logistic_none`",
+    )
 
 
 def has_network(entry: Model) -> bool:

@@ -314,7 +314,16 @@ def load(
     backbone = _network(facts["architecture"], arguments, place)
     path = folder / WEIGHTS_FILE if weights is None else Path(weights)
     _load_weights(backbone, path, wanted, facts)
-    return Classifier(facts, recipe, backbone, head, steps, device)
+    try:
+        return Classifier(facts, recipe, backbone, head, steps, device)
+    except (RuntimeError, AssertionError) as error:
+        raise ProbelineError(
+            f"device {device}",
+            "the network can't run there",
+            expected="cpu, or a device that torch has here",
+            found=str(error).split("\n")[0][:200],
+            remedy="name another device",
+        ) from None
 
 
 def _arrays(folder: Path, facts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

@@ -22,6 +22,8 @@ from cache.errors import ProbelineError
 from cache.records import read_record, write_record
 from pipeline.datasets.index import read_index
 from pipeline.project.paths import record_path
+from pipeline.study.params import load_study
+from pipeline.taken.choosing import choose
 from pipeline.taken.classifier import load
 from pipeline.taken.folder import FOLDER_FILES, manifest_of
 from pipeline.taken.standalone import program
@@ -341,6 +343,50 @@ def test_what_the_study_does_not_have_is_refused(study, tmp_path, arguments, wor
     model, *options = arguments
     study.run("cli", "take", model, str(tmp_path / "out"), *options).refused(*words)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "head", "words"),
+    [
+        ({"datasets": {"pets": {"test_only": True}}}, "linear", "no data set has train images"),
+        ({"models": {"tiny": {"weights": "imported"}}}, "linear", "only its embeddings are here"),
+        (
+            {"models": {"tiny": {"architecture": "torchhub:a/b:c@d"}}},
+            "linear",
+            "which is not copied",
+        ),
+        ({"linear": {"c": [7.0]}}, "linear", "no current record of linear probe"),
+        ({"linear": {"heads": ["sgd"]}}, "linear", "gradient descent can't be taken"),
+    ],
+)
+def test_what_can_not_be_taken_is_told(study, change, head, words):
+    said = load_study()
+    for section, of in change.items():
+        entries = getattr(said, section)
+        if section == "linear":
+            changed = entries.model_copy(update=of)
+        else:
+            changed = {
+                name: entry.model_copy(update=of.get(name, {})) for name, entry in entries.items()
+            }
+        said = said.model_copy(update={section: changed})
+    with pytest.raises(ProbelineError, match=words):
+        choose(said, "tiny", None, head)
+
+
+def test_a_data_set_of_test_images_is_told(study):
+    said = load_study()
+    only = said.datasets["pets"].model_copy(update={"test_only": True})
+    said = said.model_copy(update={"datasets": {**said.datasets, "sketches": only}})
+    with pytest.raises(ProbelineError, match="has test images only"):
+        choose(said, "tiny", "sketches", "linear")
+    assert choose(said, "tiny", None, "linear").dataset == "pets"
+
+
+def test_a_device_that_is_not_here_is_told(study, whole):
+    study.run("cli", "predict", str(whole), "a.png", "--device", "abacus").refused(
+        "can't run there"
+    )
 
 
 def test_nothing_is_written_over(study, tmp_path):
