@@ -24,6 +24,7 @@ from stages.models_commands import models
 from stages.plan_command import plan
 from stages.scores_commands import scores
 from stages.status_command import status
+from stages.take_commands import predict, take
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,6 +46,8 @@ main.add_command(datasets)
 main.add_command(plan)
 main.add_command(status)
 main.add_command(figures)
+main.add_command(take)
+main.add_command(predict)
 
 
 @main.command(short_help="Give an old study the words of today, its comments kept.")

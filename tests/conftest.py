@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 from projects import REPOSITORY, Project, fill_folder
 from scratch import Scratch
+from taken_study import finished
 
 # The same examples in every run: a change is judged by what it changes, not by luck. To look for
 # new failures: HYPOTHESIS_PROFILE=exploring make test
@@ -70,6 +71,12 @@ def scratch(project) -> Scratch:
 def kept_study(tmp_path_factory) -> Path:
     """Where the first test that needs a finished scratch project leaves it for the others."""
     return tmp_path_factory.mktemp("kept") / "finished"
+
+
+@pytest.fixture(scope="session")
+def taken_project(tmp_path_factory) -> Project:
+    """A small finished study; whoever changes something in it puts it back."""
+    return finished(tmp_path_factory.mktemp("taken") / "a study")
 
 
 @pytest.fixture

@@ -157,6 +157,24 @@ def decode(data: bytes, place: str, white: float | None = None) -> Image.Image:
         return found.copy() if found is image else found  # the file is closed behind it
 
 
+def decode_opened(image: Image.Image, place: str, white: float | None = None) -> Image.Image:
+    """What `decode` makes of the file, of an image that Pillow has opened already.
+
+    Raises
+    ------
+    BadImageError
+        As `decode`.
+    """
+    try:
+        with _quiet, _upright(image, place) as upright:
+            found = _to_rgb(upright, place, white)
+            return found.copy() if found is image else found
+    except BadImageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - decoders raise RuntimeError, struct.error, …
+        raise _matter(error, b"", place) from None
+
+
 def examine(data: bytes, place: str) -> Deep | None:
     """Decode an image; what is known of its brightness, if that has more than 8 bits.
 
@@ -183,18 +201,28 @@ def _loaded(data: bytes, place: str) -> Iterator[Image.Image]:
     formats = (*FORMATS, *_heif()) if _is_heif(data) else FORMATS
     _make_ready()
     # Pillow warns of sizes below our own limit, and of harmless oddities of metadata.
-    with _quiet, Image.open(io.BytesIO(data), formats=formats) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise _bad(
-                place,
-                "the image is too large",
-                f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
-            )
-        alone = _large if image.width * image.height > LARGE else nullcontext()
-        with alone:
-            image.load()
-            turn = _UPRIGHT.get(_orientation(image))
-            yield image if turn is None else image.transpose(turn)
+    with (
+        _quiet,
+        Image.open(io.BytesIO(data), formats=formats) as image,
+        _upright(image, place) as turned,
+    ):
+        yield turned
+
+
+@contextmanager
+def _upright(image: Image.Image, place: str) -> Iterator[Image.Image]:
+    """An opened image, decoded and turned as EXIF says; of large ones, one at a time."""
+    if image.width * image.height > MAX_PIXELS:
+        raise _bad(
+            place,
+            "the image is too large",
+            f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
+        )
+    alone = _large if image.width * image.height > LARGE else nullcontext()
+    with alone:
+        image.load()
+        turn = _UPRIGHT.get(_orientation(image))
+        yield image if turn is None else image.transpose(turn)
 
 
 def _is_heif(data: bytes) -> bool:

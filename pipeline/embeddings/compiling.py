@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.machine.environment import compile_choice
+from pipeline.models.running import is_convolutional
 
 PAYS_FROM = 4_096 * 224**2
 """Pixels of a data set from which a convolutional network is compiled.
@@ -23,11 +24,6 @@ into convolutions and from weights packed once, so networks of matrix products h
 
 OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"freezing": True}
 """Of torch.compile's inductor: weights are constants, which is what lets it fold and pack."""
-
-
-def is_convolutional(backbone: nn.Module) -> bool:
-    """Whether the network convolves beyond the patch embedding of a transformer."""
-    return sum(isinstance(module, nn.Conv2d) for module in backbone.modules()) > 1
 
 
 def should_compile(backbone: nn.Module, device: torch.device, pixels: int) -> bool:

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
-from pipeline.embeddings.compiling import OPTIONS, is_convolutional, should_compile
+from pipeline.embeddings.compiling import OPTIONS, should_compile
 from pipeline.machine.devices import Machine
 from pipeline.machine.environment import compile_choice
-from pipeline.models.features import compute_features
 from pipeline.models.networks import LoadedModel
+from pipeline.models.running import features_of_pixels, laid_out, of_channels
 from pipeline.study.schema import Extraction
-
-_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class Forward:
@@ -55,15 +53,9 @@ class Forward:
     ) -> None:
         device = device or machine.devices[0]
         self.device, self._precision = device, precision
-        self._backbone = model.backbone.to(device)
-        # Convolutions run up to twice as fast on channels-last memory.
-        if is_convolutional(self._backbone):
-            self._backbone = self._backbone.to(memory_format=torch.channels_last)
-        mean, std = (
-            torch.tensor(v, device=device).view(1, 3, 1, 1) * 255
-            for v in (model.transform.mean, model.transform.std)
-        )
-        self._mean, self._std = mean, std
+        self._backbone = laid_out(model.backbone.to(device))
+        self._mean = of_channels(model.transform.mean, device)
+        self._std = of_channels(model.transform.std, device)
         area = model.transform.geometry.size**2
         self._largest = max(1, machine.pixels // area)
         self._compiled: Callable[..., dict[str, torch.Tensor]] | None = None
@@ -142,12 +134,9 @@ class Forward:
         return {kind: values.float().cpu().numpy() for kind, values in features.items()}
 
     def _features(self, batch: torch.Tensor, kinds: Collection[str]) -> dict[str, torch.Tensor]:
-        # (n, h, w, 3) seen as (n, 3, h, w) is channels-last memory already.
-        images = (batch.permute(0, 3, 1, 2).float() - self._mean) / self._std
-        if self._precision == "float32":
-            return compute_features(self._backbone, images, kinds)
-        with torch.autocast(self.device.type, dtype=_AUTOCAST[self._precision]):
-            return compute_features(self._backbone, images, kinds)
+        return features_of_pixels(
+            self._backbone, batch, self._mean, self._std, self._precision, kinds
+        )
 
     def _run_compiled(
         self, batch: torch.Tensor, kinds: Collection[str]

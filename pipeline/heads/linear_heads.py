@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -52,6 +52,9 @@ class FittedHead:
     seed : int or None
     details : dict
         What was selected, and whether it converged.
+    fit : Fit or Ridge, optional
+        Coefficients and intercept behind `score`, for normalised features; None of heads that are
+        trained by gradient descent.
     """
 
     variant: Variant
@@ -62,6 +65,7 @@ class FittedHead:
     backend: str
     seed: int | None
     details: dict[str, Any]
+    fit: Fit | Ridge | None = None
 
     def scores(self, features: NDArray[np.floating]) -> Scores:
         """Scores of raw features, in float64, a block of rows at a time.
@@ -117,6 +121,7 @@ def fit_head(
     start = time.perf_counter()
     normalizer = Normalizer.fit(normalization, train)
     score: _Score
+    fit: Fit | Ridge
     if name == "logistic":
         bank = working_precision(normalizer(train))
         solver = LogisticSolver(backend, bank, n_classes, settings.max_iterations)
@@ -125,7 +130,8 @@ def fit_head(
         fit = solver.open_path(bank, labels, tolerance=tolerance)(choice.c)
         score, details = partial(log_probabilities, fit), _logistic_details(choice, fit)
     else:
-        score, details = _ridge(normalizer(train), labels, n_classes, backend, groups)
+        fit, details = _ridge(normalizer(train), labels, n_classes, backend, groups)
+        score = partial(ridge_scores, fit)
     return FittedHead(
         closed_form(name, normalization),
         normalizer,
@@ -135,6 +141,7 @@ def fit_head(
         backend=backend,
         seed=settings.seed if name == "logistic" else None,  # of the hold-out
         details=details,
+        fit=fit,
     )
 
 
@@ -187,8 +194,11 @@ def _logistic_details(choice: Choice, fit: Fit) -> dict[str, Any]:
 
 def _ridge(
     bank: Features, labels: Labels, n_classes: int, backend: str, groups: Groups | None
-) -> tuple[_Score, dict[str, Any]]:
-    """λ by the exact leave-one-out of `pipeline.heads.ridge`, whatever the backend."""
+) -> tuple[Ridge, dict[str, Any]]:
+    """λ by the exact leave-one-out of `pipeline.heads.ridge`, whatever the backend.
+
+    A class that is absent from train has an intercept of minus infinity: nothing is predicted so.
+    """
     fits, judged = fit_ridge(bank, labels, n_classes, PENALTIES, groups)
     place = choose(judged)
     fit = fit_ridge_by(backend, bank, labels, fits[place])
@@ -204,13 +214,9 @@ def _ridge(
             "squared_error": [_number(j.squared_error) for j in judged],
         },
     }
-    return partial(_ridge_scores, fit, absent), details
-
-
-def _ridge_scores(fit: Ridge, absent: NDArray[np.int64], features: NDArray[np.float64]) -> Scores:
-    values = ridge_scores(fit, features)
-    values[:, absent] = -np.inf
-    return values
+    intercept = fit.intercept.copy()
+    intercept[absent] = -np.inf
+    return replace(fit, intercept=intercept), details
 
 
 def _number(value: float, digits: int = 6) -> float | None:

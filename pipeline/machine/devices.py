@@ -10,6 +10,12 @@ import torch
 from cache.errors import ProbelineError
 from pipeline.machine.environment import batch_size, cpu_count, requested_device, worker_count
 
+PIXELS_AT_ONCE = 8 * 224**2
+"""Pixels that a CPU runs together: activations of larger batches leave its caches."""
+
+IMAGES_AT_ONCE = 64
+"""Images that a CPU decodes together."""
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -61,7 +67,12 @@ def this_machine() -> Machine:
         )
     _keep_freed_memory()
     return Machine(
-        devices, batch_size(64), 8 * 224**2, worker_count(max(1, cpu_count() // 2)), "cpu", 4 << 30
+        devices,
+        batch_size(IMAGES_AT_ONCE),
+        PIXELS_AT_ONCE,
+        worker_count(max(1, cpu_count() // 2)),
+        "cpu",
+        4 << 30,
     )
 
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import hashlib
-import importlib
-import inspect
 import pickle
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import timm
 import torch
 from timm.data import resolve_model_data_config
 from torch import nn
@@ -21,8 +15,15 @@ from torch import nn
 from cache.errors import ProbelineError
 from pipeline.models import hub, torch_hub
 from pipeline.models.checkpoints import in_order, load_exactly, read_checkpoint, state_dict_of
+from pipeline.models.constructors import constructor_of, no_constructor
 from pipeline.models.features import compute_features
-from pipeline.models.pretrained import build_of_hub, build_pretrained, nothing_executed
+from pipeline.models.pretrained import (
+    build_of_hub,
+    build_pretrained,
+    network_of_hub,
+    nothing_executed,
+)
+from pipeline.models.running import digest_weights
 from pipeline.models.settings import Model
 from pipeline.models.state_faults import channels_wanted
 from pipeline.models.transforms import Geometry, Transform
@@ -108,15 +109,6 @@ def load_model(name: str, entry: Model, place: str = "") -> LoadedModel:
     )
 
 
-def digest_weights(module: nn.Module) -> str:
-    """SHA-256 over names, types, shapes and bytes of all parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
 def build_network(entry: Model, place: str) -> nn.Module:
     """The architecture with its initial weights; `pretrained` ones are fetched and loaded, too."""
     pretrained = entry.weights == "pretrained"
@@ -145,7 +137,7 @@ def build_network(entry: Model, place: str) -> nn.Module:
                 remedy="connect to the network, or download the file and name its path",
             ) from None
     if not isinstance(network, nn.Module):
-        raise _no_constructor(entry.architecture, place)
+        raise no_constructor(entry.architecture, place)
     return network
 
 
@@ -161,57 +153,32 @@ def _build_of_timm(architecture: str, place: str, pretrained: bool, **arguments:
     with nothing_executed():
         if architecture.startswith(hub.PREFIX):
             return build_of_hub(architecture, place, pretrained=pretrained, **arguments)
+        build = constructor_of(architecture, place)
+        if not pretrained:
+            return build(**arguments)
         if ":" in architecture:
-            return _unregistered(architecture, place, pretrained)(pretrained=False, **arguments)
-        if not timm.is_model(architecture.split(".")[0]):
-            raise _unknown(architecture, place)
-        if pretrained:
-            return build_pretrained(architecture, f"{place}.weights", **arguments)
-        network: nn.Module = timm.create_model(architecture, **arguments)
-        return network
+            raise ProbelineError(
+                f"{place}.weights",
+                "timm names no weights for an architecture that it does not register",
+                expected="a file, an https address, or random(SEED)",
+                found="pretrained",
+                remedy="name one of these",
+            )
+        return build_pretrained(architecture, f"{place}.weights", **arguments)
 
 
-def _unregistered(architecture: str, place: str, pretrained: bool) -> Callable[..., nn.Module]:
-    """A function that one of timm's modules of architectures defines; nothing else is called."""
-    module, _, function = architecture.partition(":")
-    found = None
-    if re.fullmatch(r"timm\.models(\.[A-Za-z][A-Za-z0-9_]*)+", module):
-        try:
-            found = getattr(importlib.import_module(module), function, None)
-        except ImportError:
-            found = None
-    if not inspect.isfunction(found) or found.__module__ != module:
-        raise _no_constructor(architecture, place)
-    if pretrained:
-        raise ProbelineError(
-            f"{place}.weights",
-            "timm names no weights for an architecture that it does not register",
-            expected="a file, an https address, or random(SEED)",
-            found="pretrained",
-            remedy="name one of these",
-        )
-    return found
+def timm_call(entry: Model, place: str) -> tuple[str, dict[str, Any]]:
+    """By which name and arguments timm alone builds an entry's network, weights apart.
 
-
-def _no_constructor(architecture: str, place: str) -> ProbelineError:
-    return ProbelineError(
-        f"{place}.architecture",
-        "there is no such constructor",
-        expected="timm.models.MODULE:FUNCTION, which builds a network and is defined there",
-        found=architecture,
-        remedy="correct the name",
-    )
-
-
-def _unknown(architecture: str, place: str) -> ProbelineError:
-    near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.6)
-    return ProbelineError(
-        f"{place}.architecture",
-        "timm knows no such architecture",
-        expected="a name of timm.list_models()",
-        found=architecture,
-        remedy=f"did you mean {' or '.join(near)}?" if near else "correct the name",
-    )
+    Raises
+    ------
+    ProbelineError
+        When the repository of a hub's model can't be had.
+    """
+    if entry.architecture.startswith(hub.PREFIX):
+        architecture, arguments = network_of_hub(entry.architecture, place)
+        return architecture, {**arguments, **entry.arguments}
+    return entry.architecture, dict(entry.arguments)
 
 
 def _head_names(backbone: nn.Module) -> tuple[str, ...]:

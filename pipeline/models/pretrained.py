@@ -85,6 +85,20 @@ def build_of_hub(architecture: str, place: str, *, pretrained: bool, **arguments
     return _without_weights_beside_it(network)
 
 
+def network_of_hub(architecture: str, place: str) -> tuple[str, Mapping[str, Any]]:
+    """The name and the arguments by which timm builds a hub's model, weights apart.
+
+    Raises
+    ------
+    ProbelineError
+        As `build_of_hub`.
+    """
+    files = hub.hub_files(architecture, f"{place}.architecture", with_weights=False)
+    assert files.config is not None
+    recipe = _read_config(files.config, f"{place}.architecture")
+    return recipe.architecture, recipe.arguments
+
+
 def build_pretrained(architecture: str, place: str, **arguments: Any) -> nn.Module:
     """A network of timm's registry with the weights that timm names for it.
 

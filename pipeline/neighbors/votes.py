@@ -156,7 +156,7 @@ def judge(
         _require_neighbors(distances, voting.k)
     size = len(truth)
     verdicts = {voting: Verdict.empty(size) for voting in votings}
-    for rows in _blocks(size, n_classes):
+    for rows in _query_blocks(size, n_classes):
         for family in _families(votings):
             weights = _weights(distances[rows], family[-1])
             parts = {voting: verdicts[voting].part(rows) for voting in family}
@@ -221,7 +221,7 @@ def _families(votings: Sequence[Voting]) -> list[list[Voting]]:
     return list(families.values())
 
 
-def _blocks(queries: int, n_classes: int) -> Iterator[slice]:
+def _query_blocks(queries: int, n_classes: int) -> Iterator[slice]:
     size = max(1, BLOCK_BYTES // (8 * n_classes))
     for start in range(0, queries, size):
         yield slice(start, min(start + size, queries))

@@ -20,6 +20,7 @@ from pipeline.report import (
     tables,
     tradeoff,
     trust,
+    use,
     why,
 )
 from pipeline.report.section import Section
@@ -57,4 +58,5 @@ SECTIONS: tuple[Section, ...] = (
     Section("cost", "Cost", "cost.html.j2", tables.costs, style="long"),
     Section("provenance", "Provenance", "provenance.html.j2", tables.provenances, style="long"),
     Section("methods", "Methods", "methods.html.j2", style="long"),
+    Section("use", "Use it", "use.html.j2", use.section, style="long"),
 )  # fmt: skip
