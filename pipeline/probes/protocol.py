@@ -67,6 +67,8 @@ class Task:
         Likewise of each train image.
     sources : mapping of str to Source
         By data set; for transfer only.
+    streamed : bool
+        Whether features are to be read in parts each time, as there is no room for all.
     """
 
     dataset: str
@@ -77,6 +79,7 @@ class Task:
     groups: NDArray[np.str_] | None = None
     train_groups: NDArray[np.str_] | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
+    streamed: bool = False
 
     @property
     def train(self) -> Cell:
