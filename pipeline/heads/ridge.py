@@ -268,7 +268,7 @@ class _Tall:
                 ((features, targets, own),) = samples.some(rows, len(rows))
                 factor, residual = self._factor(features, targets, penalty)
                 left = np.linalg.solve(_room(factor @ factor.T), residual)
-                sums.add(left, own)
+                sums.add(np.asarray(left, np.float64), own)
                 continue
             inside, moments = np.zeros((d + 1, d + 1)), np.zeros((d + 1, samples.n_classes))
             for features, targets, _ in samples.some(rows):

@@ -14,7 +14,8 @@ from pipeline.heads.linear_heads import FittedHead, Labels, fit_head
 from pipeline.heads.linear_solvers import OFFERED
 from pipeline.heads.slabs import Rows, whole
 from pipeline.machine.backends import choose_backend
-from pipeline.probes.protocol import Scored, Task, judged, run_protocol
+from pipeline.probes.needs import linear_need
+from pipeline.probes.protocol import Scored, Task, judged, run_protocol, shape_of
 from pipeline.probes.reading import rows_of
 from pipeline.probes.scoring import Outcome, make_outcome
 from pipeline.study.linear import LINEAR
@@ -24,8 +25,13 @@ from pipeline.study.schema import Study
 
 def score_all(study: Study, _: Say) -> tuple[int, int]:
     """Score what the study misses."""
-    probe = partial(run_linear, study, choose_backend(OFFERED))
-    return run_protocol(study, LINEAR.name, probe)
+    backend = choose_backend(OFFERED)
+    return run_protocol(
+        study,
+        LINEAR.name,
+        partial(run_linear, study, backend),
+        lambda task: linear_need(study, backend, shape_of(task)),
+    )
 
 
 def run_linear(study: Study, backend: str, task: Task) -> Scored:

@@ -80,7 +80,8 @@ class RowsBank:
     @property
     def chunk_bytes(self) -> int:
         """Memory that one slab takes."""
-        return self.columns * 4 * next(slabs(*self.features.shape)).stop
+        rows = next(slabs(*self.features.shape))
+        return 4 * self.columns * int(rows.stop)
 
     def chunks(self) -> Iterator[tuple[slice, NDArray[np.floating]]]:
         """Pairs (slice of rows, ndarray of shape (n_rows, n_features)), in order of rows."""

@@ -28,7 +28,8 @@ from pipeline.neighbors.preparation import Space
 from pipeline.probes.held_out_groups import hold_out_groups
 from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.linear import fit_all_heads
-from pipeline.probes.protocol import Scored, Source, Task, run_protocol
+from pipeline.probes.needs import Need, transfer_need
+from pipeline.probes.protocol import Scored, Source, Task, run_protocol, shape_of
 from pipeline.probes.reading import CachedRows, bank_of, read_rows, rows_of
 from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_pairs import describe_pairs
@@ -49,7 +50,7 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
     for line in describe_pairs(study, {name: read_index(name) for name in study.datasets}):
         say(line)
     probe = Transfer(study, choose_backend(OFFERED))
-    return run_protocol(study, TRANSFER.name, probe, by_model=True)
+    return run_protocol(study, TRANSFER.name, probe, probe.need, by_model=True)
 
 
 class Transfer:
@@ -85,6 +86,14 @@ class Transfer:
         if task.dataset in self._study.transfer.sources:
             parts += hold_out_groups(task, self._variants[0], self._study.linear)
         return join(parts)
+
+    def need(self, task: Task) -> Need:
+        """What a task takes, in a process that has the heads of all its sources."""
+        sources = [
+            replace(shape_of(task), train=source.train.manifest.rows, classes=len(source.classes))
+            for source in task.sources.values()
+        ]
+        return transfer_need(self._study, self._backend, shape_of(task), sources)
 
     def _by_neighbors(self, test: _Test) -> Iterator[Judged]:
         train = test.source.train

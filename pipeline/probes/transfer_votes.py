@@ -12,6 +12,7 @@ from pipeline.neighbors.banks import Bank
 from pipeline.neighbors.library_search import nearest_by
 from pipeline.neighbors.votes import vote
 from pipeline.probes.knn_variants import space_of, voting_of
+from pipeline.probes.needs import SEARCH
 from pipeline.study.variant import Variant
 
 
@@ -38,7 +39,9 @@ def neighbor_votes(
         That searches.
     """
     voting = voting_of(variant)
-    found = nearest_by(backend, bank, queries, voting.k, *space_of(variant), only=labels >= 0)
+    found = nearest_by(
+        backend, bank, queries, voting.k, *space_of(variant), only=labels >= 0, memory=SEARCH
+    )
     for rows in slabs(queries.rows, n_classes):
         yield vote(
             found.distances[rows],
