@@ -13,7 +13,7 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 from pipeline.embeddings.compiling import OPTIONS, is_convolutional, should_compile
-from pipeline.machine.devices import Machine
+from pipeline.machine.devices import Machine, float32_by, require_tf32
 from pipeline.machine.environment import compile_choice
 from pipeline.models.features import compute_features
 from pipeline.models.networks import LoadedModel
@@ -30,7 +30,7 @@ class Forward:
     model : LoadedModel
         Moved to the device.
     machine : Machine
-    precision : {"float32", "bfloat16", "float16"}
+    precision : {"float32", "tf32", "bfloat16", "float16"}
         Of the computation.
     images : int
         Of the data set; enough of them make it pay to compile the network.
@@ -55,6 +55,8 @@ class Forward:
     ) -> None:
         device = device or machine.devices[0]
         self.device, self._precision = device, precision
+        if precision == "tf32":
+            require_tf32(device)
         self._backbone = model.backbone.to(device)
         # Convolutions run up to twice as fast on channels-last memory.
         if is_convolutional(self._backbone):
@@ -138,13 +140,14 @@ class Forward:
         if self.device.type == "cuda":  # from pinned memory, a copy neither waits nor is staged
             batch = batch.pin_memory()
         batch = batch.to(self.device, non_blocking=True)
-        features = self._run_compiled(batch, kinds) or self._features(batch, kinds)
+        with float32_by(tf32=self._precision == "tf32"):
+            features = self._run_compiled(batch, kinds) or self._features(batch, kinds)
         return {kind: values.float().cpu().numpy() for kind, values in features.items()}
 
     def _features(self, batch: torch.Tensor, kinds: Collection[str]) -> dict[str, torch.Tensor]:
         # (n, h, w, 3) seen as (n, 3, h, w) is channels-last memory already.
         images = (batch.permute(0, 3, 1, 2).float() - self._mean) / self._std
-        if self._precision == "float32":
+        if self._precision not in _AUTOCAST:
             return compute_features(self._backbone, images, kinds)
         with torch.autocast(self.device.type, dtype=_AUTOCAST[self._precision]):
             return compute_features(self._backbone, images, kinds)

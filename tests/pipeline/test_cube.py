@@ -127,7 +127,9 @@ def test_scores_of_two_precisions_never_stand_side_by_side(project, monkeypatch)
     # Scoring is killed after the first of the two.
     project.run("extract", "pets").succeeded("1 cached, 1 computed")
     monkeypatch.setattr(
-        protocol, "run_jobs", lambda f, jobs, *rest: process_pool.run_jobs(f, jobs[:1], *rest)
+        protocol,
+        "run_jobs",
+        lambda f, jobs, *rest, costs: process_pool.run_jobs(f, jobs[:1], *rest, costs=costs[:1]),
     )
     project.knn()
     project.run("collect").succeeded("not scored: knn of net", "3 cells missing")
