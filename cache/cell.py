@@ -168,10 +168,11 @@ class Cell:
             When a chunk file is absent, or not what was written.
         """
         for chunk in range(self.manifest.chunks):
-            rows = self.rows_of(chunk)
-            values = np.empty((rows.stop - rows.start, self.manifest.columns), self.dtype)
-            self._read_into(chunk, values)
-            yield rows, values
+            yield self._read_chunk(chunk)
+
+    def chunk_with(self, row: int) -> tuple[slice, NDArray[np.floating]]:
+        """The chunk that holds a row, as of `chunks`."""
+        return self._read_chunk(row // self.manifest.chunk_rows)
 
     def take(self, rows: NDArray[np.integer]) -> NDArray[np.floating]:
         """A few rows: ndarray of shape (n_taken, n_features), in the stored type.
@@ -272,6 +273,12 @@ class Cell:
                     found="others" if path.is_file() else "no file",
                     remedy=_REMEDY,
                 )
+
+    def _read_chunk(self, chunk: int) -> tuple[slice, NDArray[np.floating]]:
+        rows = self.rows_of(chunk)
+        values = np.empty((rows.stop - rows.start, self.manifest.columns), self.dtype)
+        self._read_into(chunk, values)
+        return rows, values
 
     def _read_into(self, chunk: int, values: NDArray[np.floating]) -> None:
         path, size = self.address.path / chunk_name(chunk), self.chunk_bytes

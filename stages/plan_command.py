@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
-import psutil
 
 from cache.errors import ProbelineError
 from pipeline.study.params import load_study
@@ -57,12 +56,7 @@ def plan(measure: bool) -> None:
     _say_times(study, found)
     _say_downloads(found.downloads)
     _say_training(study, found.training)
-    free = psutil.virtual_memory().available
-    for stage in found.memory:
-        click.echo(
-            f"memory of {stage.stage}: about {_disk(stage.size)} ({stage.why})"
-            + (f"; MORE than the {_disk(free)} that are free here" if stage.size > free else "")
-        )
+    _say_memory(found)
     if found.transforms:
         click.echo("\nimages, as the networks see them:")
         for line, names in found.transforms.items():
@@ -123,6 +117,29 @@ def _say_times(study: Study, found: Survey) -> None:
         )
     else:
         click.echo(f"how long the {len(stages)} other stages take is known once they have run here")
+
+
+def _say_memory(found: Survey) -> None:
+    from pipeline.machine.memory import memory_budget
+
+    free = memory_budget()
+    for stage in found.memory:
+        click.echo(
+            f"memory of {stage.stage}: about {_disk(stage.size)} ({stage.why})"
+            + (f"; MORE than the {_disk(free)} that it may take" if stage.size > free else "")
+        )
+    for probe in found.probes:
+        line = f"{probe.protocol}: {_many(probe.cells, 'cell')} to score, about "
+        line += f"{_time(probe.seconds)} on all processors, within a factor of about three; "
+        line += f"memory of the largest about {_disk(probe.size)}"
+        if probe.streamed:
+            line += f"; the features of {probe.streamed:,} do not fit and are read in parts"
+        click.echo(line)
+        if probe.refused:
+            click.echo(
+                f"  MORE than the {_disk(free)} that it may take: {_some(probe.refused)} will be "
+                "left out, with an error"
+            )
 
 
 def _probed(study: Study) -> dict[str, tuple[float, int]]:

@@ -13,7 +13,7 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 from pipeline.embeddings.compiling import OPTIONS, should_compile
-from pipeline.machine.devices import Machine
+from pipeline.machine.devices import Machine, float32_by, require_tf32
 from pipeline.machine.environment import compile_choice
 from pipeline.models.networks import LoadedModel
 from pipeline.models.running import features_of_pixels, laid_out, of_channels
@@ -28,7 +28,7 @@ class Forward:
     model : LoadedModel
         Moved to the device.
     machine : Machine
-    precision : {"float32", "bfloat16", "float16"}
+    precision : {"float32", "tf32", "bfloat16", "float16"}
         Of the computation.
     images : int
         Of the data set; enough of them make it pay to compile the network.
@@ -53,6 +53,8 @@ class Forward:
     ) -> None:
         device = device or machine.devices[0]
         self.device, self._precision = device, precision
+        if precision == "tf32":
+            require_tf32(device)
         self._backbone = laid_out(model.backbone.to(device))
         self._mean = of_channels(model.transform.mean, device)
         self._std = of_channels(model.transform.std, device)
@@ -130,7 +132,8 @@ class Forward:
         if self.device.type == "cuda":  # from pinned memory, a copy neither waits nor is staged
             batch = batch.pin_memory()
         batch = batch.to(self.device, non_blocking=True)
-        features = self._run_compiled(batch, kinds) or self._features(batch, kinds)
+        with float32_by(tf32=self._precision == "tf32"):
+            features = self._run_compiled(batch, kinds) or self._features(batch, kinds)
         return {kind: values.float().cpu().numpy() for kind, values in features.items()}
 
     def _features(self, batch: torch.Tensor, kinds: Collection[str]) -> dict[str, torch.Tensor]:

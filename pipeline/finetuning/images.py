@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 from numpy.typing import NDArray
 from PIL import Image
 
 from cache.files import explain_disk_errors, not_through_links
 from pipeline.datasets.roots import Root
 from pipeline.embeddings.loading import BatchLoader, Pixels
+from pipeline.machine.memory import memory_budget
 from pipeline.models.transforms import Geometry, Pad, View
 
 Picture = NDArray[np.uint8]
@@ -110,7 +110,7 @@ def decode_once(
     ahead = _AHEAD_OF_EACH * max(1, workers)
     loader = BatchLoader(root, samples, [pixels], workers, pad=pad, white=white, ahead=ahead)
     pictures = (batch[pixels][0] for _, batch in loader.batches(wanted))
-    if not shared and _bytes_of(pixels, len(samples)) <= psutil.virtual_memory().available // 2:
+    if not shared and _bytes_of(pixels, len(samples)) <= memory_budget() // 2:
         held = list(pictures)
         sizes = _sizes([picture.shape for picture in held])
         flat = np.concatenate([picture.reshape(-1) for picture in held] or [np.empty(0, np.uint8)])

@@ -92,7 +92,7 @@ def _train_all(jobs: Sequence[Pending]) -> list[ProbelineError]:
     workers = process_count(len(jobs)) if on_cpu else 1
     epochs = sum(epochs_of(job.study.finetune.runs[job.run]) for job in jobs)
     progress = Progress(FINETUNE.name, epochs, "epochs")
-    return run_jobs(finetune_one, jobs, workers, progress, keep_going=True)
+    return run_jobs(finetune_one, jobs, workers, progress)
 
 
 def _finetune(job: Pending, report: Report) -> None:

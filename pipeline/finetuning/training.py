@@ -35,6 +35,7 @@ from pipeline.finetuning.optimization import (
 from pipeline.finetuning.schedule import factor
 from pipeline.finetuning.sharing import counted, parts_of, shared
 from pipeline.finetuning.state import Tensors, put_tensors, read_state, tensors_of, write_state
+from pipeline.machine.devices import allow_tf32
 from pipeline.machine.environment import compile_choice
 
 Advance = Callable[[int, str], None]
@@ -249,6 +250,7 @@ def train(fabric: Fabric, job: Job, accumulation: int, advance: Advance) -> Prob
     ProbelineError or None
         What the user should know went wrong: an error that another process raises arrives as text.
     """
+    allow_tf32(allowed=False)
     try:
         Training(fabric, job, accumulation).run(advance)
     except ProbelineError as error:

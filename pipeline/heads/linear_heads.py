@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from pipeline.heads.normalization import BLOCK, Features, Normalizer
 from pipeline.heads.ridge import Ridge, choose, fit_ridge
 from pipeline.heads.ridge import scores as ridge_scores
 from pipeline.heads.selection import Choice, choose_c, working_precision
+from pipeline.heads.slabs import Rows, part, slabs
 from pipeline.heads.tuning import CS, FINE, PENALTIES, PLAIN, ROUGH
 from pipeline.study.linear import Linear, closed_form
 from pipeline.study.variant import Variant
@@ -44,6 +45,7 @@ class FittedHead:
         Features as cached -> what the head scores, by statistics of the head's own train split.
     score : callable
         Normalised features -> scores.
+    n_classes : int
     log_probabilities : bool
         Whether scores are natural logarithms of probabilities.
     seconds : float
@@ -60,6 +62,7 @@ class FittedHead:
     variant: Variant
     normalizer: Callable[[Features], Features]
     score: _Score
+    n_classes: int
     log_probabilities: bool
     seconds: float
     backend: str
@@ -67,29 +70,31 @@ class FittedHead:
     details: dict[str, Any]
     fit: Fit | Ridge | None = None
 
-    def scores(self, features: NDArray[np.floating]) -> Scores:
-        """Scores of raw features, in float64, a block of rows at a time.
+    def slabs(self, features: Rows) -> Iterator[Scores]:
+        """Scores of raw features, in float64, a slab of rows at a time.
 
         Parameters
         ----------
-        features : ndarray of shape (n, n_features)
+        features : Rows of shape (n, n_features)
             Of the same model, of any data set.
 
-        Returns
-        -------
-        ndarray of shape (n, n_classes)
+        Yields
+        ------
+        ndarray of shape (n_rows, n_classes)
             Larger is likelier; −inf for a class that the train split lacks.
         """
-        blocks = (features[start : start + BLOCK] for start in range(0, len(features), BLOCK))
-        return np.concatenate(
-            [self.score(self.normalizer(block).astype(np.float64)) for block in blocks]
-        )
+        for rows in slabs(len(features), max(features.shape[1], self.n_classes), BLOCK):
+            yield self.score(self.normalizer(features[rows]).astype(np.float64))
+
+    def scores(self, features: Rows) -> Scores:
+        """All of `slabs` together, shape (n, n_classes)."""
+        return np.concatenate([np.empty((0, self.n_classes)), *self.slabs(features)])
 
 
 def fit_head(
     name: HeadName,
     normalization: str,
-    train: Features,
+    train: Rows,
     labels: Labels,
     n_classes: int,
     settings: Linear,
@@ -102,7 +107,7 @@ def fit_head(
     ----------
     name : {"logistic", "ridge"}
     normalization : {"none", "zscore", "l2"}
-    train : ndarray of shape (n_train, n_features)
+    train : Rows of shape (n_train, n_features)
         Not normalised.
     labels : ndarray of shape (n_train,)
         0 to n_classes − 1.
@@ -123,19 +128,21 @@ def fit_head(
     score: _Score
     fit: Fit | Ridge
     if name == "logistic":
-        bank = working_precision(normalizer(train))
+        bank = working_precision(part(train, normalize=normalizer))
         solver = LogisticSolver(backend, bank, n_classes, settings.max_iterations)
         choice = _choose_c(normalization, train, labels, settings, solver, groups)
-        tolerance = FINE if bank.dtype == np.float64 else PLAIN
+        tolerance = FINE if np.dtype(bank.dtype) == np.float64 else PLAIN
         fit = solver.open_path(bank, labels, tolerance=tolerance)(choice.c)
         score, details = partial(log_probabilities, fit), _logistic_details(choice, fit)
     else:
-        fit, details = _ridge(normalizer(train), labels, n_classes, backend, groups)
+        bank = part(train, normalize=normalizer)
+        fit, details = _ridge(bank, labels, n_classes, backend, groups)
         score = partial(ridge_scores, fit)
     return FittedHead(
         closed_form(name, normalization),
         normalizer,
         score,
+        n_classes,
         log_probabilities=name == "logistic",
         seconds=time.perf_counter() - start,
         backend=backend,
@@ -147,15 +154,15 @@ def fit_head(
 
 def _choose_c(
     normalization: str,
-    train: Features,
+    train: Rows,
     labels: Labels,
     settings: Linear,
     solver: LogisticSolver,
     groups: Groups | None,
 ) -> Choice:
-    def normalize(fitting: Features, judging: Features) -> tuple[Features, Features]:
+    def normalize(fitting: Rows, judging: Rows) -> tuple[Rows, Rows]:
         normalizer = Normalizer.fit(normalization, fitting)
-        return normalizer(fitting), normalizer(judging)
+        return part(fitting, normalize=normalizer), part(judging, normalize=normalizer)
 
     return choose_c(
         train,
@@ -193,7 +200,7 @@ def _logistic_details(choice: Choice, fit: Fit) -> dict[str, Any]:
 
 
 def _ridge(
-    bank: Features, labels: Labels, n_classes: int, backend: str, groups: Groups | None
+    bank: Rows, labels: Labels, n_classes: int, backend: str, groups: Groups | None
 ) -> tuple[Ridge, dict[str, Any]]:
     """λ by the exact leave-one-out of `pipeline.heads.ridge`, whatever the backend.
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.heads.columns import Samples, principal_axes
 from pipeline.heads.logistic import Fit, LogisticPath, log_probabilities
 from pipeline.heads.ridge import Ridge
-from pipeline.heads.softmax import principal_axes
+from pipeline.heads.slabs import Rows, slabs, whole
 from pipeline.machine.backends import require_cuml_size
 
 Matrix = NDArray[np.floating]
@@ -38,7 +39,7 @@ class LogisticSolver:
     Parameters
     ----------
     backend : {"numpy", "torch", "sklearn", "cuml"}
-    whole : ndarray of shape (n_samples, n_features)
+    train : Rows of shape (n_samples, n_features)
         The train split, normalised. Our own solvers take all fits along its principal axes, which
         are found once. It changes no optimum, whatever is held out of a part.
     n_classes : int
@@ -47,20 +48,20 @@ class LogisticSolver:
     """
 
     def __init__(
-        self, backend: str, whole: Matrix, n_classes: int, max_iterations: int = 1000
+        self, backend: str, train: Rows, n_classes: int, max_iterations: int = 1000
     ) -> None:
         self._backend = backend
-        self._whole = whole
+        self._train = train
         self._n_classes, self._max_iterations = n_classes, max_iterations
 
     def open_path(
-        self, features: Matrix, labels: Labels, *, tolerance: float
+        self, features: Rows, labels: Labels, *, tolerance: float
     ) -> Callable[[float], Fit]:
         """A function that fits one C after the other, fastest where C rises slowly.
 
         Parameters
         ----------
-        features : ndarray of shape (n_samples, n_features)
+        features : Rows of shape (n_samples, n_features)
         labels : ndarray of shape (n_samples,)
         tolerance : float
             As in `LogisticPath`; libraries have no use for it. Their fits come without a bound on
@@ -75,12 +76,10 @@ class LogisticSolver:
             require_cuml_size("logistic regression", *features.shape)
         if self._backend not in ("numpy", "torch"):
             estimator = _estimator(self._backend, self._max_iterations)
-            return partial(_library_fit, estimator, features, labels, self._n_classes)
-        samples: tuple[Any, Any] = features, labels
-        if self._backend == "torch":
-            samples = _tensors(features, labels)
+            return partial(_library_fit, estimator, whole(features), labels, self._n_classes)
         return LogisticPath(
-            *samples,
+            features,
+            _tensor(labels) if self._backend == "torch" else labels,
             self._n_classes,
             tolerance=tolerance,
             max_iterations=self._max_iterations,
@@ -89,61 +88,67 @@ class LogisticSolver:
 
     @cached_property
     def _axes(self) -> Any:
-        if not np.isfinite(self._whole).all():
+        pieces = slabs(*self._train.shape)
+        if not all(np.isfinite(self._train[rows]).all() for rows in pieces):
             return None  # the path explains it
-        if self._backend == "torch":
-            return principal_axes(_tensors(self._whole, np.empty(0))[0])
-        return principal_axes(self._whole)
+        like = np.empty(0)
+        return principal_axes(self._train, _tensor(like) if self._backend == "torch" else like)
 
 
-def fit_ridge_by(backend: str, features: Matrix, labels: Labels, own: Ridge) -> Ridge:
+def fit_ridge_by(backend: str, features: Rows, labels: Labels, own: Ridge) -> Ridge:
     """Fit by another backend the penalty of `own`, which our own solver fitted and chose."""
     if backend == "numpy":
         return own
-    targets = np.where(labels[:, None] == np.arange(len(own.intercept)), 1.0, -1.0)
     if backend == "torch":
-        return _ridge_by_torch(features, targets, own.penalty)
+        return _ridge_by_torch(features, labels, own)
+    targets = np.where(labels[:, None] == np.arange(len(own.intercept)), 1.0, -1.0)
     if backend == "cuml":
         require_cuml_size("ridge", *features.shape)
         from cuml.linear_model import Ridge as Estimator
 
         fit = Estimator(own.penalty, solver="svd", output_type="numpy").fit(
-            features.astype(np.float64), targets
+            whole(features).astype(np.float64), targets
         )
     else:
         from sklearn.linear_model import Ridge as Estimator
 
-        fit = Estimator(own.penalty, solver="svd").fit(features.astype(np.float64), targets)
+        fit = Estimator(own.penalty, solver="svd").fit(whole(features).astype(np.float64), targets)
     return Ridge(fit.coef_, fit.intercept_, own.penalty)
 
 
-def _ridge_by_torch(features: Matrix, targets: Matrix, penalty: float) -> Ridge:
+def _ridge_by_torch(features: Rows, labels: Labels, own: Ridge) -> Ridge:
     """Normal equations of the smaller side, in float64."""
     import torch
 
-    wide, wanted = (x.double() for x in _tensors(features, targets))
-    mean, offset = wide.mean(0), wanted.mean(0)
-    wide, wanted = wide - mean, wanted - offset
-    n, d = wide.shape
-    gram = wide.T @ wide if d <= n else wide @ wide.T
-    gram += penalty * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    if d <= n:
-        weights = torch.linalg.solve(gram, wide.T @ wanted)
-    else:
-        weights = wide.T @ torch.linalg.solve(gram, wanted)
-    return Ridge(weights.T.cpu().numpy(), (offset - mean @ weights).cpu().numpy(), penalty)
+    device = _tensor(np.empty(0)).device
+    n, d = features.shape
+    classes = torch.arange(len(own.intercept), device=device)
+    samples = Samples(features, torch.empty(0, device=device))
+    of_rows = _tensor(labels)
+    offset = 2 * torch.bincount(of_rows, minlength=len(classes)).double() / n - 1
+    pieces = list(slabs(n, max(d, len(classes)))) if d <= n else [slice(0, n)]
+    gram = moments = torch.zeros((), dtype=torch.float64, device=device)
+    for rows in pieces:
+        wide = samples.centred(rows)
+        wanted = 2 * (of_rows[rows, None] == classes).double() - 1 - offset
+        gram = gram + (wide.T @ wide if d <= n else wide @ wide.T)
+        moments = moments + (wide.T @ wanted if d <= n else wanted)
+    gram += own.penalty * torch.eye(len(gram), dtype=gram.dtype, device=device)
+    weights = torch.linalg.solve(gram, moments)
+    if d > n:
+        weights = wide.T @ weights
+    intercept = offset - samples.mean @ weights
+    return Ridge(weights.T.cpu().numpy(), intercept.cpu().numpy(), own.penalty)
 
 
-def _tensors(features: Matrix, second: NDArray[Any]) -> tuple[Any, Any]:
-    """Both on the device that the environment asks for."""
+def _tensor(values: NDArray[Any]) -> Any:
+    """On the device that the environment asks for."""
     import torch
 
     from pipeline.machine.devices import this_machine
 
     use_our_share_of_threads()
-    device = this_machine().devices[0]
-    first, other = (torch.from_numpy(np.ascontiguousarray(x)) for x in (features, second))
-    return first.to(device), other.to(device)
+    return torch.from_numpy(np.ascontiguousarray(values)).to(this_machine().devices[0])
 
 
 def use_our_share_of_threads() -> None:
@@ -199,5 +204,9 @@ def _library_fit(estimator: Any, features: Matrix, labels: Labels, n_classes: in
         iterations=iterations,
         stopped="converged" if iterations < estimator.max_iter else "iterations",
     )
-    own = log_probabilities(fit, features)[np.arange(len(labels)), labels]
-    return replace(fit, objective=penalty - c * float(own.sum()))
+    own = sum(
+        float(log_probabilities(fit, features[rows])[np.arange(len(of)), of].sum())
+        for rows in slabs(len(labels), max(features.shape[1], n_classes))
+        for of in [labels[rows]]
+    )
+    return replace(fit, objective=penalty - c * own)

@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
+from pipeline.heads.columns import Array, namespace
 from pipeline.heads.newton import Minimiser, Optimum, Stopped
-from pipeline.heads.softmax import Array, Point, SoftmaxLoss, namespace
+from pipeline.heads.slabs import Rows, slabs
+from pipeline.heads.softmax import Point, SoftmaxLoss
 from pipeline.heads.tuning import PLAIN
 
 Float64 = NDArray[np.float64]
@@ -76,18 +78,18 @@ class LogisticPath:
 
     Parameters
     ----------
-    features : array of shape (n_samples, n_features), float32 or float64
-        NumPy or torch. Gradients are computed in its precision, on its device. A copy in that
-        precision is made, and one in float32.
+    features : Rows of shape (n_samples, n_features), float32 or float64
+        Gradients are computed in its precision; a copy is made in that precision, unless they are
+        streamed.
     labels : array of shape (n_samples,), integer
-        0 to n_classes − 1, same library and device.
+        0 to n_classes − 1; NumPy or torch, which computes on their device.
     n_classes : int
     tolerance : float
         Of the objective's relative distance from the optimum.
     max_iterations : int
         For each C.
     axes : array of shape (n_features, n_axes), float64, optional
-        `pipeline.heads.softmax.principal_axes` of a train set that this one is a part of: it
+        `pipeline.heads.columns.principal_axes` of a train set that this one is a part of: it
         saves an eigendecomposition and changes no optimum.
 
     Raises
@@ -98,7 +100,7 @@ class LogisticPath:
 
     def __init__(
         self,
-        features: Array,
+        features: Rows,
         labels: Array,
         n_classes: int,
         *,
@@ -118,18 +120,18 @@ class LogisticPath:
     def fit(self, c: float) -> Fit:
         """Fit one C; the first from W = 0 and the log class frequencies."""
         c = float(c)  # a NumPy scalar would widen every float32 array that it meets
-        weights, point = self._start(c)
-        optimum = self._minimiser.minimise(weights, point, c, self._tolerance, self._max_iterations)
+        start = self._start(c)
+        optimum = self._minimiser.minimise(start, c, self._tolerance, self._max_iterations)
         self._past = [*self._past[1 - REACH :], (c, optimum.weights)]
         self._last = optimum
+        self._loss.forget()
         return _fit(optimum, c, self._loss, self._present, self._n_classes)
 
-    def _start(self, c: float) -> tuple[Array, Point]:
+    def _start(self, c: float) -> Point:
         """The polynomial in log C through the last optima, or the last of them if it is better."""
         minimiser, last = self._minimiser, self._last
         if last is None:
-            weights = self._loss.start()
-            return weights, minimiser.point(weights)
+            return minimiser.first
         known = {math.log(at): weights for at, weights in self._past}
         here = math.log(c)
         if len(known) > 1 and here not in known:
@@ -137,16 +139,16 @@ class LogisticPath:
                 math.prod((here - other) / (at - other) for other in known if other != at) * optimum
                 for at, optimum in known.items()
             )
-            point = minimiser.point(weights)
+            point = self._loss.at(weights)
             if minimiser.objective(weights, point.loss, c) < minimiser.objective(
                 last.weights, last.loss, c
             ):
-                return weights, point
-        return last.weights, minimiser.point(last.weights)
+                return point
+        return self._loss.at(last.weights)
 
 
 def fit_path(
-    features: Array, labels: Array, n_classes: int, cs: Sequence[float], **options: Any
+    features: Rows, labels: Array, n_classes: int, cs: Sequence[float], **options: Any
 ) -> list[Fit]:
     """Fit every C, in the order of `cs`; weakest regularisation last is fastest.
 
@@ -175,10 +177,11 @@ def log_probabilities(fit: Fit, features: Array) -> Float64:
     return np.asarray(scores - np.log(np.exp(scores).sum(1, keepdims=True)))
 
 
-def _check(features: Array, labels: Array, n_classes: int) -> NDArray[np.int64]:
+def _check(features: Rows, labels: Array, n_classes: int) -> NDArray[np.int64]:
     """Refuse what cannot be fitted; return the classes that have samples."""
-    xp = namespace(features)
-    if not bool(xp.isfinite(features).all()):
+    xp = namespace(labels)
+    read = (xp.asarray(features[rows], device=labels.device) for rows in slabs(*features.shape))
+    if not all(bool(xp.isfinite(values).all()) for values in read):
         raise ProbelineError(
             "logistic regression",
             "the features hold NaN or infinity",

@@ -27,7 +27,8 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.heads.softmax import Array, Point, SoftmaxLoss
+from pipeline.heads.columns import Array
+from pipeline.heads.softmax import Derivatives, Point, SoftmaxLoss
 
 Stopped = Literal["converged", "iterations", "precision"]
 
@@ -47,7 +48,7 @@ REDUCTION = 0.1
 INNER = 200
 """Conjugate gradients in one Newton step."""
 WIDEST = 1 << 24
-"""Values of all classes' blocks together: 128 MB, three times."""
+"""Values of all classes' blocks together: at most 128 MB."""
 MATTERS = 0.3
 """Curvature along an axis, of the penalty, from which it is part of the blocks."""
 THIN = 2.5
@@ -77,7 +78,8 @@ class Minimiser:
     def __init__(self, loss: SoftmaxLoss) -> None:
         self._loss = loss
         self.penalty = 2.0 if loss.n_classes == 2 else 1.0  # scikit-learn's, in two-class terms
-        first = loss.gradient(self.point(loss.start()).residual)
+        self.first = loss.at(loss.start())
+        first = loss.derivatives(self.first).gradient
         # Nothing but rounding (constant features): W = 0 is the optimum for every C.
         rounding = loss.precision * len(loss)
         self._first_gradient = _norm(first) if _norm(first) > rounding else math.inf
@@ -90,24 +92,19 @@ class Minimiser:
         """Of weights whose loss is known."""
         return self._penalty_of(weights) + c * loss
 
-    def point(self, weights: Array) -> Point:
-        """The loss at `weights`."""
-        return self._loss.evaluate(self._loss.logits(weights))
-
-    def minimise(
-        self, weights: Array, point: Point, c: float, tolerance: float, max_iterations: int
-    ) -> Optimum:
-        """From `weights`, at `point`, until the relative gap and the gradient are small."""
+    def minimise(self, point: Point, c: float, tolerance: float, max_iterations: int) -> Optimum:
+        """From `point` until the relative gap and the gradient are small."""
         loss = self._loss
         if self._ritz:
             self._smallest, self._ritz = min(1.0, *self._ritz), []
         iterations = vain = 0
         while True:
+            weights = point.weights
             objective = self.objective(weights, point.loss, c)
-            slope = self.penalty * loss.penalised * weights + c * loss.gradient(point.residual)
+            here = loss.derivatives(point)
+            slope = self.penalty * loss.penalised * weights + c * here.gradient
             slope -= slope.mean(0)  # 0 but for rounding
-            probability = loss.probabilities(point.residual)
-            inverse = self._preconditioner(point.residual, probability, c)
+            inverse = self._preconditioner(point, here, c)
             gap = self._gap(slope, inverse) / objective if objective > 0 else 0.0
             norm = _norm(slope) / (c * self._first_gradient)
             settled = norm <= NONE or self._is_settled(weights, inverse(slope))
@@ -124,16 +121,16 @@ class Minimiser:
             if not self._fresh:  # what blocks would cost less to solve is left to the next step
                 limit = min(limit, self._easy + self._patience + 1)
             goal = MARGIN**2 * tolerance * objective
-            step, steps = self._solve(slope, probability, c, inverse, goal, limit)
+            step, steps = self._solve(slope, here, c, inverse, goal, limit)
             iterations += steps
-            moved = self._search(weights, point, c, step, _dot(slope, step))
+            moved = self._search(point, c, step, _dot(slope, step))
             if moved is None:
                 step = -inverse(slope)  # what rounding has left of the solution is of no use
-                moved = self._search(weights, point, c, step, _dot(slope, step))
+                moved = self._search(point, c, step, _dot(slope, step))
             gain = 0.0
             if moved is not None:
-                weights, point = moved
-                gain = objective - self.objective(weights, point.loss, c)
+                point = moved
+                gain = objective - self.objective(point.weights, point.loss, c)
             vain = vain + 1 if gain <= loss.precision * objective else 0
 
     def _gap(self, slope: Array, inverse: Callable[[Array], Array]) -> float:
@@ -155,15 +152,16 @@ class Minimiser:
         return _dot(step[:, 0], step[:, 0]) <= MOVE**2 * float(scores.sum())
 
     def _preconditioner(
-        self, residual: Array, probability: Array, c: float
+        self, point: Point, here: Derivatives, c: float
     ) -> Callable[[Array], Array]:
         loss, penalty = self._loss, self.penalty
-        diagonal = _Diagonal(loss, probability, c, penalty)
+        diagonal = _Diagonal(loss, here, c, penalty)
         leading = min(diagonal.leading, math.isqrt(WIDEST // loss.n_classes))
         dear = loss.n_classes * leading**2 * (len(loss) + leading) / THIN
         self._patience = math.ceil(dear / (2 * len(loss) * diagonal.size))
         if self._hard > self._patience:
-            self._blocks = _Blocks(loss, residual, leading, c, penalty)
+            self._blocks = None  # two at once would need twice the room
+            self._blocks = _Blocks(loss, point, leading, c, penalty)
             self._hard, self._fresh = 0, True
             self._smallest, self._ritz = 1.0, []
         blocks = self._blocks
@@ -174,7 +172,7 @@ class Minimiser:
     def _solve(
         self,
         slope: Array,
-        probability: Array,
+        here: Derivatives,
         c: float,
         inverse: Callable[[Array], Array],
         goal: float,
@@ -191,7 +189,7 @@ class Minimiser:
         shares: list[float] = []
         for _ in range(limit):
             product = self.penalty * loss.penalised * direction
-            product += c * loss.curvature_times(probability, direction)
+            product += c * loss.curvature_times(here, direction)
             curvature = _dot(direction, product)
             if not curvature > 0 or not energy > 0:
                 break
@@ -214,22 +212,19 @@ class Minimiser:
         self._hard += max(0, len(lengths) - self._easy)
         return step, max(1, len(lengths))
 
-    def _search(
-        self, weights: Array, point: Point, c: float, step: Array, slope: float
-    ) -> tuple[Array, Point] | None:
+    def _search(self, point: Point, c: float, step: Array, slope: float) -> Point | None:
         """Halve the step until the objective falls enough (Armijo); None if it never does."""
         if not slope < 0:
             return None
         loss = self._loss
-        move = loss.logits(step)
-        start = self.objective(weights, point.loss, c)
+        along = loss.line(point, step)
+        start = self.objective(point.weights, point.loss, c)
         length = 1.0
         for _ in range(30):
-            there = loss.evaluate(point.logits + length * move)
-            moved = weights + length * step
-            change = self.objective(moved, there.loss, c) - start
+            there = along(length)
+            change = self.objective(there.weights, there.loss, c) - start
             if change <= 1e-4 * length * slope + loss.precision * start:
-                return moved, there
+                return there
             length /= 2
         return None
 
@@ -240,9 +235,9 @@ class Minimiser:
 class _Diagonal:
     """The inverse of penalty + C · XᵀX/n ⊗ A."""
 
-    def __init__(self, loss: SoftmaxLoss, probability: Array, c: float, penalty: float) -> None:
+    def __init__(self, loss: SoftmaxLoss, here: Derivatives, c: float, penalty: float) -> None:
         xp = loss.xp
-        curvature, self._classes = xp.linalg.eigh(loss.class_curvature(probability))
+        curvature, self._classes = xp.linalg.eigh(here.class_curvature)
         curvature = xp.clip(curvature, 0, None)
         # Adding one number to a sample's logits changes nothing: one class axis has curvature 0.
         curvature = xp.where(curvature <= 1e-12 * curvature[-1], 0.0, curvature)
@@ -265,20 +260,19 @@ class _Blocks:
     """
 
     def __init__(
-        self, loss: SoftmaxLoss, residual: Array, leading: int, c: float, penalty: float
+        self, loss: SoftmaxLoss, point: Point, leading: int, c: float, penalty: float
     ) -> None:
         self._xp = xp = loss.xp
         self._leading = leading
         rounding = len(loss) ** 0.5 * loss.precision
-        blocks = loss.class_blocks(residual, leading)
-        self._inverses = xp.zeros_like(blocks)
-        for block, inverse in zip(blocks, self._inverses, strict=True):
+        self._inverses = blocks = loss.class_blocks(point, leading)
+        for block in blocks:  # which its inverse takes the place of
             whole = c * xp.asarray(block, dtype=xp.float64)
             diagonal = xp.arange(leading, device=whole.device)
             largest = float(xp.amax(whole[diagonal, diagonal]))
             whole[diagonal, diagonal] += penalty * loss.penalised[:leading] + rounding * largest
             inverted = xp.linalg.inv(whole)
-            inverse[:] = xp.asarray((inverted + inverted.T) / 2, dtype=blocks.dtype)
+            block[:] = xp.asarray((inverted + inverted.T) / 2, dtype=blocks.dtype)
 
     def solve(self, slope: Array, rest: Array) -> Array:
         """The inverses times the leading columns of `slope`, beside the other columns of `rest`."""

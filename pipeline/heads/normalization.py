@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.heads.slabs import Rows, part
+
 Features = NDArray[np.float32]
 
 BLOCK = 4096
@@ -36,7 +38,7 @@ class Normalizer:
     scale: NDArray[np.float64]
 
     @classmethod
-    def fit(cls, kind: str, train: Features) -> Normalizer:
+    def fit(cls, kind: str, train: Rows) -> Normalizer:
         """Take the statistics of a train split, or of a part of it.
 
         Parameters
@@ -46,7 +48,7 @@ class Normalizer:
             "none" and "l2" (of rows of unit length) divide by one scalar, RMS norm / √d: a
             regularisation strength then means the same for every model and the model's own
             geometry stays.
-        train : ndarray of shape (n_train, n_features)
+        train : Rows of shape (n_train, n_features)
         """
         unit = kind == "l2"
         n, d = train.shape
@@ -76,12 +78,12 @@ class Normalizer:
         return result
 
 
-def zscore(train: Features, *others: Features) -> tuple[Features, ...]:
+def zscore(train: Rows, *others: Rows) -> tuple[Rows, ...]:
     """Each column to mean 0 and standard deviation 1 over `train`; constant columns become 0."""
     return _by_train("zscore", train, *others)
 
 
-def centre_and_scale(train: Features, *others: Features) -> tuple[Features, ...]:
+def centre_and_scale(train: Rows, *others: Rows) -> tuple[Rows, ...]:
     """Subtract the train mean and divide by one train scalar, RMS norm / √d."""
     return _by_train("none", train, *others)
 
@@ -96,12 +98,13 @@ def unit_length(*features: Features) -> tuple[Features, ...]:
     )
 
 
-def _by_train(kind: str, train: Features, *others: Features) -> tuple[Features, ...]:
+def _by_train(kind: str, train: Rows, *others: Rows) -> tuple[Rows, ...]:
+    """Arrays of few features; of many, views that are normalised as they are read."""
     normalizer = Normalizer.fit(kind, train)
-    return tuple(normalizer(x) for x in (train, *others))
+    return tuple(part(x, normalize=normalizer) for x in (train, *others))
 
 
-def _blocks(features: NDArray[np.floating], unit: bool) -> Iterator[NDArray[np.float64]]:
+def _blocks(features: Rows, unit: bool) -> Iterator[NDArray[np.float64]]:
     """Rows in order, as float64 copies."""
     for start in range(0, len(features), BLOCK):
         rows = features[start : start + BLOCK].astype(np.float64)

@@ -14,13 +14,15 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
+from pipeline.heads.slabs import Part, Rows, slabs
 
 Float64 = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -65,18 +67,34 @@ class LeaveOneOut:
     accuracy: float
 
 
+class RidgePath(Sequence[Ridge]):
+    """The fits of all λ, each made when it is asked for: one is d x K values."""
+
+    def __init__(self, fit: Callable[[float], Ridge], penalties: Sequence[float]) -> None:
+        self._fit, self._penalties = fit, penalties
+
+    def __len__(self) -> int:
+        return len(self._penalties)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self._fit(penalty) for penalty in self._penalties[place]]
+        return self._fit(self._penalties[place])
+
+
 def fit_ridge(
-    features: NDArray[np.floating],
+    features: Rows,
     labels: Labels,
     n_classes: int,
     penalties: Sequence[float],
     groups: NDArray[np.str_] | None = None,
-) -> tuple[list[Ridge], list[LeaveOneOut]]:
+) -> tuple[RidgePath, list[LeaveOneOut]]:
     """Fit every λ and judge each by leave-one-out.
 
     Parameters
     ----------
-    features : ndarray of shape (n_samples, n_features)
+    features : array of shape (n_samples, n_features)
+        In memory, or read in slabs.
     labels : ndarray of shape (n_samples,)
         0 to n_classes − 1.
     n_classes : int
@@ -87,7 +105,7 @@ def fit_ridge(
 
     Returns
     -------
-    list of Ridge, list of LeaveOneOut
+    RidgePath, list of LeaveOneOut
         In the order of `penalties`.
 
     Raises
@@ -96,23 +114,14 @@ def fit_ridge(
         NaN or infinity in the features, a penalty that is not positive, or a single class.
     """
     _check(features, labels, penalties)
-    wide = features.astype(np.float64)
-    mean = wide.mean(0)
-    wide -= mean
-    targets = np.where(labels[:, None] == np.arange(n_classes), 1.0, -1.0)
-    target_mean = targets.mean(0)
-    problem = _Decomposition(wide, targets - target_mean)
+    n, d = features.shape
     together = [] if groups is None else _together(groups)
-    fits, judged = [], []
-    for penalty in penalties:
-        weights = problem.weights(penalty)
-        fits.append(Ridge(weights.T, target_mean - mean @ weights, float(penalty)))
-        left_out = problem.left_out(penalty, together)
-        hits = (targets - left_out).argmax(1) == labels
-        judged.append(
-            LeaveOneOut(float(penalty), float(np.square(left_out).mean()), float(hits.mean()))
-        )
-    return fits, judged
+    problem = (_Tall if n > d else _Wide)(_Samples(features, labels, n_classes))
+    judged = [
+        LeaveOneOut(float(penalty), found.squared / (n * n_classes), found.hits / n)
+        for penalty, found in zip(penalties, problem.left_out(penalties, together), strict=True)
+    ]
+    return RidgePath(problem.fit, [float(penalty) for penalty in penalties]), judged
 
 
 def choose(judged: Sequence[LeaveOneOut]) -> int:
@@ -129,67 +138,217 @@ def scores(fit: Ridge, features: NDArray[np.floating]) -> Float64:
     return np.asarray(features.astype(np.float64) @ fit.coefficients.T + fit.intercept)
 
 
-class _Decomposition:
-    """X = U S Vᵀ of centred features, by the smaller of XᵀX and XXᵀ, and all that λ rescales.
+class _Samples:
+    """Centred features and targets in float64, a slab at a time; a single slab is kept."""
 
-    Small singular values lose digits by squaring. Where n > d the predictions X V are formed from
-    X itself and those directions weigh s²/(s² + λ): what is lost is of the order ε s₁²/λ.
+    def __init__(self, features: Rows, labels: Labels, n_classes: int) -> None:
+        self.features, self.labels, self.n_classes = features, labels, n_classes
+        self.shape = n, d = features.shape
+        self._slabs = list(slabs(n, max(d, n_classes)))
+        self.mean = np.zeros(d)
+        for rows in self._slabs:
+            self.mean += self._wide(features, rows).sum(0)
+        self.mean /= n
+        self.target_mean = (2 * np.bincount(labels, minlength=n_classes) - n) / n
+        single = [self._read(features, labels, rows) for rows in self._slabs[:1]]
+        self._kept = single if len(self._slabs) == 1 else None
+
+    def __iter__(self) -> Iterator[tuple[Float64, Float64, Labels]]:
+        """Features and targets, both centred, and labels of some rows."""
+        if self._kept is not None:
+            yield from self._kept
+        else:
+            yield from self._of(self.features, self.labels, self._slabs)
+
+    def some(
+        self, rows: NDArray[np.intp], most: int | None = None
+    ) -> Iterator[tuple[Float64, Float64, Labels]]:
+        """Of some rows alone; `most` at a time, or slabs of them."""
+        width = max(self.shape[1], self.n_classes)
+        pieces = slabs(len(rows), width) if most is None else slabs(len(rows), 0, most)
+        yield from self._of(Part(self.features, rows), self.labels[rows], pieces)
+
+    def _of(
+        self, features: Rows, labels: Labels, pieces: Iterable[slice]
+    ) -> Iterator[tuple[Float64, Float64, Labels]]:
+        for rows in pieces:
+            yield self._read(features, labels, rows)
+
+    def _read(self, features: Rows, labels: Labels, rows: slice) -> tuple[Float64, Float64, Labels]:
+        wide = self._wide(features, rows)
+        wide -= self.mean
+        targets = _targets(labels[rows], self.n_classes)
+        targets -= self.target_mean
+        return wide, targets, labels[rows]
+
+    @staticmethod
+    def _wide(features: Rows, rows: slice) -> Float64:
+        return features[rows].astype(np.float64)
+
+
+@dataclass
+class _LeftOut:
+    """Sums over images that were left out: squares of residuals, and hits."""
+
+    squared: float = 0.0
+    hits: int = 0
+
+    def add(self, residual: Float64, own: Labels) -> None:
+        self.squared += float(np.square(residual).sum())
+        targets = _targets(own, residual.shape[1])
+        targets -= residual
+        self.hits += int(np.count_nonzero(targets.argmax(1) == own))
+
+
+class _Tall:
+    """X = U S Vᵀ of more centred rows than features, by XᵀX, and all that λ rescales.
+
+    Small singular values lose digits by squaring. The predictions X V are formed from X itself and
+    those directions weigh s²/(s² + λ): what is lost is of the order ε s₁²/λ.
     """
 
-    def __init__(self, features: Float64, targets: Float64) -> None:
-        n, d = features.shape
-        self._features, self._targets = features, targets
-        self._tall = n > d
-        gram = features.T @ features if self._tall else features @ features.T
-        if not self._tall:
-            # Part the constant, an axis of square 0 that the intercept takes, from all others.
-            gram += (np.trace(gram) + 1) / n
+    def __init__(self, samples: _Samples) -> None:
+        self._samples = samples
+        d = samples.shape[1]
+        gram, moments = np.zeros((d, d)), np.zeros((d, samples.n_classes))
+        for features, targets, _ in samples:
+            gram += features.T @ features
+            moments += features.T @ targets
         squares, self._axes = np.linalg.eigh(gram)
         self._squares = np.clip(squares, 0.0, None)
-        self._turned = self._axes.T @ (features.T @ targets if self._tall else targets)
-        self._projected = features @ self._axes if self._tall else self._axes
+        self._turned = self._axes.T @ moments
 
-    def weights(self, penalty: float) -> Float64:
-        """Of shape (n_features, n_classes)."""
-        product = self._axes @ (self._turned / (self._squares + penalty)[:, None])
-        return np.asarray(product if self._tall else self._features.T @ product)
+    def fit(self, penalty: float) -> Ridge:
+        """Of one λ."""
+        weights = self._axes @ (self._turned / (self._squares + penalty)[:, None])
+        samples = self._samples
+        return Ridge(weights.T, samples.target_mean - samples.mean @ weights, penalty)
 
-    def left_out(self, penalty: float, together: Sequence[NDArray[np.intp]] = ()) -> Float64:
-        """Residuals of every image under the fit without it; (n_samples, n_classes).
+    def left_out(
+        self, penalties: Sequence[float], together: Sequence[NDArray[np.intp]]
+    ) -> list[_LeftOut]:
+        """What every λ does on each image under the fit without it, or without its group."""
+        samples, found = self._samples, [_LeftOut() for _ in penalties]
+        alone = np.ones(samples.shape[0], bool)
+        for rows in together:
+            alone[rows] = False
+        singles = samples if alone.all() else samples.some(np.flatnonzero(alone))
+        for features, targets, own in singles:
+            projected = features @ self._axes
+            squares = np.square(projected)
+            for penalty, sums in zip(penalties, found, strict=True):
+                shrink, residual = self._residual(projected, targets, penalty)
+                room = 1 - 1 / samples.shape[0] - squares @ shrink
+                left = _divided(residual, room, targets, samples.shape[0])
+                sums.add(left, own)
+        for rows in together:
+            self._leave_out(rows, penalties, found)
+        return found
 
-        Of the rows in one of `together`, under the fit without all of them.
+    def _residual(
+        self, projected: Float64, targets: Float64, penalty: float
+    ) -> tuple[Float64, Float64]:
+        """E = Y − Z (S² + λ)⁻¹ Zᵀ Y with Z = X V; 1 − h comes from the same Z."""
+        shrink = 1 / (self._squares + penalty)
+        residual = projected @ (self._turned * shrink[:, None])
+        np.subtract(targets, residual, out=residual)
+        return shrink, residual
+
+    def _leave_out(
+        self, rows: NDArray[np.intp], penalties: Sequence[float], found: list[_LeftOut]
+    ) -> None:
+        """Add a group's residuals under the fit without all of it: (1 − H)⁻¹ e.
+
+        1 − A Aᵀ, or by its d + 1 columns, (1 − A Aᵀ)⁻¹ = 1 + A (1 − Aᵀ A)⁻¹ Aᵀ.
         """
-        n = len(self._targets)
-        if self._tall:
-            # e = Y − Z (S² + λ)⁻¹ Zᵀ Y with Z = X V, and 1 − h from the same Z.
-            shrink = 1 / (self._squares + penalty)
-            residual = self._targets - self._projected @ (self._turned * shrink[:, None])
-            room = 1 - 1 / n - np.square(self._projected) @ shrink
-        else:
+        samples, d = self._samples, self._samples.shape[1]
+        narrow = len(rows) <= d + 1
+        for penalty, sums in zip(penalties, found, strict=True):
+            if narrow:
+                ((features, targets, own),) = samples.some(rows, len(rows))
+                factor, residual = self._factor(features, targets, penalty)
+                left = np.linalg.solve(_room(factor @ factor.T), residual)
+                sums.add(np.asarray(left, np.float64), own)
+                continue
+            inside, moments = np.zeros((d + 1, d + 1)), np.zeros((d + 1, samples.n_classes))
+            for features, targets, _ in samples.some(rows):
+                factor, residual = self._factor(features, targets, penalty)
+                inside += factor.T @ factor
+                moments += factor.T @ residual
+            inner = np.linalg.solve(_room(inside), moments)
+            for features, targets, own in samples.some(rows):
+                factor, residual = self._factor(features, targets, penalty)
+                sums.add(np.asarray(residual + factor @ inner, np.float64), own)
+
+    def _factor(
+        self, features: Float64, targets: Float64, penalty: float
+    ) -> tuple[Float64, Float64]:
+        """A, whose A Aᵀ is these rows' block of the hat matrix, and their residuals."""
+        projected = features @ self._axes
+        shrink, residual = self._residual(projected, targets, penalty)
+        constant = np.full(len(features), self._samples.shape[0] ** -0.5)
+        return np.column_stack([constant, projected * np.sqrt(shrink)]), residual
+
+
+class _Wide:
+    """The same of as many features as rows, or more, by XXᵀ: all is at most d x d and d x K."""
+
+    def __init__(self, samples: _Samples) -> None:
+        self._samples = samples
+        rows = np.arange(samples.shape[0])
+        ((features, targets, _),) = samples.some(rows, len(rows))
+        self._features, self._targets = features, targets
+        gram = features @ features.T
+        # Part the constant, an axis of square 0 that the intercept takes, from all others.
+        gram += (np.trace(gram) + 1) / len(gram)
+        squares, self._axes = np.linalg.eigh(gram)
+        self._squares = np.clip(squares, 0.0, None)
+        self._turned = self._axes.T @ targets
+
+    def fit(self, penalty: float) -> Ridge:
+        """Of one λ."""
+        product = self._axes @ (self._turned / (self._squares + penalty)[:, None])
+        weights = np.asarray(self._features.T @ product)
+        samples = self._samples
+        return Ridge(weights.T, samples.target_mean - samples.mean @ weights, penalty)
+
+    def left_out(
+        self, penalties: Sequence[float], together: Sequence[NDArray[np.intp]]
+    ) -> list[_LeftOut]:
+        """As of `_Tall`."""
+        found = []
+        for penalty in penalties:
             # λ (XXᵀ + λ)⁻¹ is the residual's operator itself: no difference of near equals.
             shrink = penalty / (self._squares + penalty)
             shrink[-1] = 0  # the constant
-            residual = self._projected @ (self._turned * shrink[:, None])
-            room = np.square(self._projected) @ shrink
-        # Without such an image nothing is known of its direction: the others' mean predicts it.
-        alone = room <= CERTAIN
-        divided = residual / np.where(alone, 1.0, room)[:, None]
-        left_out = np.where(alone[:, None], self._targets * n / (n - 1), divided)
-        for rows in together:
-            left_out[rows] = self._solved(rows, residual[rows], shrink)
-        return left_out
+            residual = self._axes @ (self._turned * shrink[:, None])
+            room = np.square(self._axes) @ shrink
+            solved = []
+            for rows in together:
+                factor = self._axes[rows] * np.sqrt(shrink)
+                solved.append(np.linalg.solve(factor @ factor.T, residual[rows]))
+            left = _divided(residual, room, self._targets, len(self._targets))
+            for rows, values in zip(together, solved, strict=True):
+                left[rows] = values
+            sums = _LeftOut()
+            sums.add(left, self._samples.labels)
+            found.append(sums)
+        return found
 
-    def _solved(self, rows: NDArray[np.intp], residual: Float64, shrink: Float64) -> Float64:
-        """(1 − H)⁻¹ times the residuals of some rows."""
-        factor = self._projected[rows] * np.sqrt(shrink)
-        if not self._tall:
-            return np.asarray(np.linalg.solve(factor @ factor.T, residual), np.float64)
-        # 1 − A Aᵀ, or by its d + 1 columns, (1 − A Aᵀ)⁻¹ = 1 + A (1 − Aᵀ A)⁻¹ Aᵀ.
-        factor = np.column_stack([np.full(len(rows), len(self._targets) ** -0.5), factor])
-        if len(rows) <= factor.shape[1]:
-            return np.asarray(np.linalg.solve(_room(factor @ factor.T), residual), np.float64)
-        inner = np.linalg.solve(_room(factor.T @ factor), factor.T @ residual)
-        return np.asarray(residual + factor @ inner, np.float64)
+
+def _targets(labels: Labels, n_classes: int) -> Float64:
+    return np.where(labels[:, None] == np.arange(n_classes), 1.0, -1.0)
+
+
+def _divided(residual: Float64, room: Float64, targets: Float64, n: int) -> Float64:
+    """Residuals e / (1 − h), without their images in train.
+
+    Without one that has no room nothing is known of its direction: the others' mean predicts it.
+    """
+    alone = room <= CERTAIN
+    residual /= np.where(alone, 1.0, room)[:, None]
+    residual[alone] = targets[alone] * n / (n - 1)
+    return residual
 
 
 def _room(hat: Float64) -> Float64:
@@ -203,8 +362,8 @@ def _together(groups: NDArray[np.str_]) -> list[NDArray[np.intp]]:
     return [r for r in rows if 1 < len(r) < len(groups)]
 
 
-def _check(features: NDArray[np.floating], labels: Labels, penalties: Sequence[float]) -> None:
-    if not np.isfinite(features).all():
+def _check(features: Rows, labels: Labels, penalties: Sequence[float]) -> None:
+    if not all(np.isfinite(features[rows]).all() for rows in slabs(*features.shape)):
         raise ProbelineError(
             "ridge",
             "the features hold NaN or infinity",

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from pipeline.heads.inner_splits import Groups, Mask, Scheme, held_out_parts, scheme_for
 from pipeline.heads.logistic import Fit, log_probabilities
-from pipeline.heads.tuning import BEYOND, EXTENSION, FIXED_C, GAIN, NARROW, REACH
+from pipeline.heads.slabs import Part, Rows, is_small, part, slabs
+from pipeline.heads.tuning import BEYOND, EXTENSION, FIXED_C, GAIN, NARROW, REACH, SMALL
 
 Labels = NDArray[np.int64]
-Matrix = NDArray[np.floating]
-Normalize = Callable[..., tuple[Matrix, ...]]
+Normalize = Callable[..., tuple[Rows, ...]]
 FitC = Callable[[float], Fit]
-OpenPath = Callable[[Matrix, Labels], FitC]
+OpenPath = Callable[[Rows, Labels], FitC]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Choice:
 
 
 def choose_c(
-    features: NDArray[np.float32],
+    features: Rows,
     labels: Labels,
     grid: Sequence[float],
     normalize: Normalize,
@@ -99,7 +99,7 @@ def choose_c(
 
     Parameters
     ----------
-    features : ndarray of shape (n_samples, n_features)
+    features : Rows of shape (n_samples, n_features)
         Of the train split, not normalised.
     labels : ndarray of shape (n_samples,)
     grid : sequence of float
@@ -125,6 +125,8 @@ def choose_c(
     if scheme == "fixed":
         return Choice(FIXED_C, "fixed", (), at_edge=False)
     held_out = held_out_parts(labels, scheme, seed, groups)
+    if scheme == "folds" and len(labels) >= SMALL and not is_small(features):
+        features = Part(features, streamed=True)  # five turned copies would be held at once
     path = _Path([_Part(features, labels, mask, normalize, open_path) for mask in held_out.masks])
     path.rise(cs)
     step = (math.log(cs[-1]) - math.log(cs[0])) / (len(cs) - 1)
@@ -142,10 +144,10 @@ def choose_c(
     return Choice(best.c, scheme, records, at_edge, held_out.by_group)
 
 
-def working_precision(features: Matrix) -> Matrix:
+def working_precision(features: Rows) -> Rows:
     """In float64 where that is cheap: small train sets are the badly conditioned ones."""
-    small = features.size <= NARROW
-    return features.astype(np.float64 if small else np.float32, copy=False)
+    small = features.shape[0] * features.shape[1] <= NARROW
+    return part(features, dtype=np.float64 if small else np.float32)
 
 
 class _Part:
@@ -153,21 +155,26 @@ class _Part:
 
     def __init__(
         self,
-        features: NDArray[np.float32],
+        features: Rows,
         labels: Labels,
         held_out: Mask,
         normalize: Normalize,
         open_path: OpenPath,
     ) -> None:
-        fitting, judging = normalize(features[~held_out], features[held_out])
+        fitting, judging = normalize(part(features, ~held_out), part(features, held_out))
         self._fit = open_path(working_precision(fitting), labels[~held_out])
         self._judging, self._judged = working_precision(judging), labels[held_out]
 
     def judge(self, c: float) -> tuple[Fit, NDArray[np.bool_], NDArray[np.float64]]:
         """A fit; hits, and log probabilities of the own class, of the images held out."""
         fit = self._fit(c)
-        scores = log_probabilities(fit, self._judging)
-        return fit, scores.argmax(1) == self._judged, scores[np.arange(len(scores)), self._judged]
+        hits, own = np.empty(len(self._judged), np.bool_), np.empty(len(self._judged))
+        for rows in slabs(len(own), max(fit.coefficients.shape)):
+            scores = log_probabilities(fit, self._judging[rows])
+            labels = self._judged[rows]
+            hits[rows] = scores.argmax(1) == labels
+            own[rows] = scores[np.arange(len(scores)), labels]
+        return fit, hits, own
 
 
 class _Path:

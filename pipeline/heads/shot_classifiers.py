@@ -6,7 +6,7 @@ those of the test split or of undrawn train images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from pipeline.heads.inner_splits import Groups
 from pipeline.heads.linear_solvers import LogisticSolver
 from pipeline.heads.logistic import log_probabilities
-from pipeline.heads.normalization import Features, centre_and_scale, unit_length
+from pipeline.heads.normalization import Features, Normalizer, centre_and_scale, unit_length
 from pipeline.heads.ridge import choose, fit_ridge
 from pipeline.heads.ridge import scores as ridge_scores
 from pipeline.heads.selection import choose_c
+from pipeline.heads.slabs import Rows, part, slabs
 from pipeline.heads.tuning import FINE, ROUGH
 
 Labels = NDArray[np.integer]
@@ -32,27 +33,42 @@ class Scores:
 
     Attributes
     ----------
-    values : ndarray of shape (n_queries, n_classes)
-        Larger is likelier; -inf for a class without a shot.
+    score : callable
+        From some queries to their scores, of shape (n_some, n_classes). Larger is likelier; -inf
+        for a class without a shot.
+    queries : Rows of shape (n_queries, n_features)
+    n_classes : int
     log_probabilities : bool
-        Whether the values are natural logarithms of probabilities.
+        Whether the scores are natural logarithms of probabilities.
     details : dict
         What was selected, and whether it converged.
     """
 
-    values: NDArray[np.float64]
+    score: Callable[[Features], NDArray[np.float64]]
+    queries: Rows
+    n_classes: int
     log_probabilities: bool
     details: dict[str, Any]
 
+    def slabs(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Scores of all queries, a slab of them at a time."""
+        for rows in slabs(len(self.queries), max(self.queries.shape[1], self.n_classes)):
+            yield rows, self.score(self.queries[rows])
 
-Classifier = Callable[[Features, Labels, Features, int, Groups | None], Scores]
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Of all queries at once, shape (n_queries, n_classes)."""
+        return np.concatenate([values for _, values in self.slabs()])
+
+
+Classifier = Callable[[Features, Labels, Rows, int, Groups | None], Scores]
 """(shots, their labels, queries, number of classes, the shots' groups) -> scores."""
 
 
 def prototypes(
     shots: Features,
     labels: Labels,
-    queries: Features,
+    queries: Rows,
     n_classes: int,
     groups: Groups | None = None,
 ) -> Scores:
@@ -62,18 +78,23 @@ def prototypes(
     prototypical networks (Snell et al. 2017); nothing calibrates them.
     """
     centre = shots.mean(axis=0, dtype=np.float64).astype(np.float32)
-    known, unknown = unit_length(shots - centre, queries - centre)
+    (known,) = unit_length(shots - centre)
     order = np.argsort(labels, kind="stable")
     present, starts = np.unique(labels[order], return_index=True)
     of_classes = np.split(order, starts[1:])
     means = np.stack([known[rows].mean(axis=0, dtype=np.float64) for rows in of_classes])
-    # ‖x‖² is common to all classes, so it leaves the softmax.
-    scores = 2 * unknown @ means.T - np.square(means).sum(axis=1)
-    scores -= scores.max(axis=1, keepdims=True)
-    scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
-    values = np.full((len(queries), n_classes), -np.inf)
-    values[:, present] = scores
-    return Scores(values, True, {})
+
+    def score(some: Features) -> NDArray[np.float64]:
+        (unknown,) = unit_length(some - centre)
+        # ‖x‖² is common to all classes, so it leaves the softmax.
+        scores = 2 * unknown @ means.T - np.square(means).sum(axis=1)
+        scores -= scores.max(axis=1, keepdims=True)
+        scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        values = np.full((len(some), n_classes), -np.inf)
+        values[:, present] = scores
+        return values
+
+    return Scores(score, queries, n_classes, True, {})
 
 
 def logistic_over(cs: Sequence[float], seed: int) -> Classifier:
@@ -86,13 +107,13 @@ def logistic_over(cs: Sequence[float], seed: int) -> Classifier:
     def classify(
         shots: Features,
         labels: Labels,
-        queries: Features,
+        queries: Rows,
         n_classes: int,
         groups: Groups | None = None,
     ) -> Scores:
         classes = labels.astype(np.int64)
-        known, unknown = centre_and_scale(shots, queries)
-        wide = known.astype(np.float64)
+        normalizer = Normalizer.fit("none", shots)
+        wide = part(part(shots, normalize=normalizer), dtype=np.float64)
         solver = LogisticSolver("numpy", wide, n_classes)
         rough = partial(solver.open_path, tolerance=ROUGH)
         choice = choose_c(shots, classes, cs, centre_and_scale, rough, groups=groups, seed=seed)
@@ -103,7 +124,11 @@ def logistic_over(cs: Sequence[float], seed: int) -> Classifier:
             "by_group": choice.by_group,
             "converged": bool(fit.converged),
         }
-        return Scores(log_probabilities(fit, unknown), True, details)
+
+        def score(some: Features) -> NDArray[np.float64]:
+            return log_probabilities(fit, normalizer(some))
+
+        return Scores(score, queries, n_classes, True, details)
 
     return classify
 
@@ -119,16 +144,22 @@ def ridge_over(penalties: Sequence[float]) -> Classifier:
     def classify(
         shots: Features,
         labels: Labels,
-        queries: Features,
+        queries: Rows,
         n_classes: int,
         groups: Groups | None = None,
     ) -> Scores:
-        known, unknown = centre_and_scale(shots, queries)
+        normalizer = Normalizer.fit("none", shots)
+        known = part(shots, normalize=normalizer)
         fits, judged = fit_ridge(known, labels.astype(np.int64), n_classes, penalties, groups)
         place = choose(judged)
-        values = ridge_scores(fits[place], unknown)
-        values[:, np.setdiff1d(np.arange(n_classes), labels)] = -np.inf
-        details = {"lambda": fits[place].penalty, "leave_one_out_top1": judged[place].accuracy}
-        return Scores(values, False, details)
+        fit, absent = fits[place], np.setdiff1d(np.arange(n_classes), labels)
+        details = {"lambda": fit.penalty, "leave_one_out_top1": judged[place].accuracy}
+
+        def score(some: Features) -> NDArray[np.float64]:
+            values = ridge_scores(fit, normalizer(some))
+            values[:, absent] = -np.inf
+            return values
+
+        return Scores(score, queries, n_classes, False, details)
 
     return classify

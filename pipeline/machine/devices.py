@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -55,7 +58,9 @@ def this_machine() -> Machine:
         When a variable can't be followed.
     """
     devices = _devices()
+    allow_tf32(allowed=False)
     if devices[0].type == "cuda":
+        _refuse_forced_tf32()
         properties = [torch.cuda.get_device_properties(device) for device in devices]
         return Machine(
             devices,
@@ -74,6 +79,57 @@ def this_machine() -> Machine:
         "cpu",
         4 << 30,
     )
+
+
+def allow_tf32(*, allowed: bool) -> None:
+    """Whether float32 convolutions and products may round their factors to ten bits on a GPU.
+
+    PyTorch allows it in convolutions by default: rows of a ResNet-50 are then off by 5e-4.
+    """
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+@contextmanager
+def float32_by(*, tf32: bool) -> Iterator[None]:
+    """Compute float32 by TF32, or as float32, whatever was set before; set again afterwards."""
+    former = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    allow_tf32(allowed=tf32)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = former
+
+
+def require_tf32(device: torch.device) -> None:
+    """Refuse TF32 where there is none: its rows would be float32's under another name.
+
+    Raises
+    ------
+    ProbelineError
+    """
+    has = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    if not has:
+        raise ProbelineError(
+            "params.yaml: extraction.precision",
+            "this machine has no TF32",
+            expected="an NVIDIA GPU of compute capability 8.0 or more (A100, RTX 30 …)",
+            found=str(device),
+            remedy="write precision: float32",
+        )
+
+
+_FORCING = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
+
+
+def _refuse_forced_tf32() -> None:
+    for name in _FORCING:
+        if os.environ.get(name, "").strip() == "1":
+            raise ProbelineError(
+                f"environment variable {name}",
+                "makes TF32 of all float32, and no key would say so",
+                remedy="unset it; extraction.precision: tf32 asks for TF32",
+            )
 
 
 def _keep_freed_memory() -> None:

@@ -35,6 +35,9 @@ def all_in_one(
     return ProbelineError(
         stage,
         f"{len(failed)} of {jobs} {what} failed; the others were done and are kept",
-        found="; ".join(f"{e.place}: {e.problem}" for e in shown) + more,
+        found="; ".join(
+            f"{e.place}: {e.problem}" + (f" ({e.found})" if e.found else "") for e in shown
+        )
+        + more,
         remedy="; ".join(remedies) + (more if len(remedies) > 1 else ""),
     )

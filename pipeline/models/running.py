@@ -49,14 +49,14 @@ def features_of_pixels(
     batch : Tensor of shape (n_images, size, size, 3), uint8
     mean, std : Tensor of shape (1, 3, 1, 1)
         See `of_channels`.
-    precision : {"float32", "bfloat16", "float16"}
-        Of the computation.
+    precision : {"float32", "tf32", "bfloat16", "float16"}
+        Of the computation; whether float32 is TF32, `pipeline.machine.devices.float32_by` says.
     kinds : collection of str
         See `pipeline.models.features`.
     """
     # (n, h, w, 3) seen as (n, 3, h, w) is channels-last memory already.
     images = (batch.permute(0, 3, 1, 2).float() - mean) / std
-    if precision == "float32":
+    if precision not in _AUTOCAST:
         return compute_features(backbone, images, kinds)
     with torch.autocast(batch.device.type, dtype=_AUTOCAST[precision]):
         return compute_features(backbone, images, kinds)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -26,7 +25,9 @@ from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import open_cells
 from pipeline.embeddings.unavailable import available
 from pipeline.machine.backends import choose_backend
-from pipeline.machine.process_pool import Report, process_count, run_jobs
+from pipeline.machine.failures import all_in_one
+from pipeline.machine.memory import free_memory, memory_budget
+from pipeline.machine.process_pool import Cost, Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
 from pipeline.neighbors.banks import Bank, CellBank
 from pipeline.neighbors.leave_one_out import stratified
@@ -90,7 +91,7 @@ def compute_neighbors(study: Study) -> tuple[int, int]:
     ------
     ProbelineError
         When a cell is not what the study asks for, the memory does not suffice, or the backend
-        can't do it; earlier files stay.
+        can't do it: all such cells together, once the others are done. Files that are made stay.
     """
     pending = []
     total = 0
@@ -111,8 +112,22 @@ def compute_neighbors(study: Study) -> tuple[int, int]:
         # Features are streamed: no cell's size bounds how many searches run at once.
         workers = process_count(len(pending))
         search = partial(_search, backend, int(FREE_SHARE * _free_memory(backend)) // workers)
-        run_jobs(search, pending, workers, Progress("neighbors", len(pending), "cells"))
+        failed = run_jobs(
+            search,
+            pending,
+            workers,
+            Progress("neighbors", len(pending), "cells"),
+            costs=[_cost(path, train, val) for _, path, train, val in pending],
+        )
+        if failed:
+            raise all_in_one("neighbors", failed, len(pending), "searches")
     return total - len(pending), len(pending)
+
+
+def _cost(path: Path, train: Cell, val: Cell) -> Cost:
+    """Of a search; its memory is limited, whatever the cells are."""
+    size = train.manifest.rows * train.manifest.columns
+    return Cost(f"neighbors {path}", 0, float(size) * (val.manifest.rows + train.manifest.rows))
 
 
 def neighbors_key(settings: Settings, space: Space, train: Cell, val: Cell) -> dict[str, Any]:
@@ -198,7 +213,7 @@ def search_cell(
     ProbelineError
         When the memory does not suffice, or the backend can't do it.
     """
-    memory = min(share, int(FREE_SHARE * psutil.virtual_memory().available))
+    memory = min(share, int(FREE_SHARE * free_memory()))
     bank = CellBank(train)
     own = stratified(train.labels()).astype(np.int32)
     queries: dict[str, tuple[Bank, NDArray[np.int32] | None]] = {
@@ -231,7 +246,7 @@ def search_cell(
 
 def _free_memory(backend: str) -> int:
     """Bytes that are free where the backend computes."""
-    free: int = psutil.virtual_memory().available
+    free = memory_budget()
     if backend == "torch":
         from pipeline.neighbors.torch_scanning import free_memory
 

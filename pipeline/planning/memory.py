@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from pipeline.machine.process_pool import COPIES
-from pipeline.probes.protocol import copy_bytes
 
 _LOADED = 6e8
 """Bytes of a process that has imported PyTorch."""
@@ -51,23 +48,4 @@ def extraction_memory(parameters: Iterable[float], batch: int, allowed: int) -> 
     chunks = (len(sizes) + 2) * _CHUNK
     return StageMemory(
         "extract", _LOADED + together + images + chunks, "networks loaded together, a chunk each"
-    )
-
-
-def probes_memory(cells: Sequence[tuple[float, float, float]]) -> StageMemory:
-    """Of `linear` and the other probes: the largest cell, in one process.
-
-    Parameters
-    ----------
-    cells : sequence of (float, float, float)
-        Rows, features and classes of each.
-    """
-    if any(math.isnan(number) for cell in cells for number in cell):
-        return StageMemory("linear, fewshot, transfer", math.nan, "images or features not known")
-    sizes = (copy_bytes(int(rows), int(cols), int(classes)) for rows, cols, classes in cells)
-    largest = max(sizes, default=0)
-    return StageMemory(
-        "linear, fewshot, transfer",
-        float(COPIES * largest),
-        f"up to {COPIES} copies of the largest cell, for each process",
     )

@@ -86,6 +86,26 @@ def study_overview(study: Study) -> Overview:
     return Overview(protocols_of(study), datasets)
 
 
+def to_score(study: Study, protocol: str) -> list[tuple[str, str]]:
+    """Cells, (data set, model), whose record a study asks for and does not have."""
+    if protocol not in protocols_of(study):
+        return []
+    index_of = functools.cache(read_index)
+    found = []
+    for dataset in study.datasets:
+        for model in study.models:
+            if not is_asked(study, protocol, dataset, model):
+                continue
+            fingerprints = functools.partial(_fingerprints, index_of, model)
+            try:
+                scored = _is_scored(study, protocol, index_of(dataset), model, fingerprints)
+            except ProbelineError:  # it is not indexed yet
+                scored = False
+            if not scored:
+                found.append((dataset, model))
+    return found
+
+
 def data_lines(study: Study) -> list[str]:
     """What is left out of the data sets that are indexed, and what is white in them."""
     lines = []

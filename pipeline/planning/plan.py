@@ -69,7 +69,7 @@ def plan(
     """
     probed = probed or {}
     rates = {name: _measured_rate(name) for name in study.models}
-    columns = {name: _columns(name, entry) for name, entry in study.models.items()}
+    columns = {name: columns_of(name, entry) for name, entry in study.models.items()}
     for name, (seconds, width) in probed.items():
         rates[name] = seconds if math.isnan(rates[name]) else rates[name]
         columns[name] = width if math.isnan(columns[name]) else columns[name]
@@ -165,7 +165,7 @@ def _network(entry: Model) -> str:
     return json.dumps(loading_part(entry, without_feature=True), sort_keys=True)
 
 
-def _columns(name: str, entry: Model) -> float:
+def columns_of(name: str, entry: Model) -> float:
     """Features per image: measured, or known of the zoo's backbones."""
     try:
         card = find_card(name, entry)

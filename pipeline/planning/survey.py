@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cache.errors import ProbelineError
@@ -20,9 +21,11 @@ from pipeline.models.sizes import NetworkSize, network_size
 from pipeline.models.transform_origin import in_one_line, transform_parts
 from pipeline.models.weights import no_such_file
 from pipeline.planning.counting import Counted, count_images
-from pipeline.planning.memory import StageMemory, extraction_memory, probes_memory
+from pipeline.planning.memory import StageMemory, extraction_memory
+from pipeline.planning.overview import to_score
 from pipeline.planning.plan import (
     DatasetPlan,
+    columns_of,
     finetune_plan,
     index_or_none,
     plan,
@@ -30,6 +33,8 @@ from pipeline.planning.plan import (
     without_rate,
 )
 from pipeline.planning.planned_downloads import PlannedDownloads, planned_downloads
+from pipeline.planning.probes import ProbePlan, plan_probes
+from pipeline.probes.needs import Shape
 from pipeline.study.schema import Study
 
 
@@ -54,6 +59,8 @@ class Survey:
         Models by how their images are prepared, in words.
     downloads : PlannedDownloads
     memory : tuple of StageMemory
+    probes : tuple of ProbePlan
+        Of protocols that have something to score.
     problems : tuple of ProbelineError
         What would stop `dvc repro`.
     """
@@ -67,6 +74,7 @@ class Survey:
     transforms: Mapping[str, list[str]]
     downloads: PlannedDownloads
     memory: tuple[StageMemory, ...]
+    probes: tuple[ProbePlan, ...]
     problems: tuple[ProbelineError, ...]
 
 
@@ -120,7 +128,8 @@ def survey(study: Study, timed: Mapping[str, tuple[float, int]] | None = None) -
         sizes,
         transforms,
         downloads,
-        _memory(study, counted, sizes, to_run),
+        _memory(sizes, to_run),
+        tuple(plan_probes(study, _shapes(study, counted, sizes), partial(to_score, study))),
         tuple(problems),
     )
 
@@ -180,16 +189,25 @@ def _room(plans: Sequence[DatasetPlan], downloads: PlannedDownloads) -> list[Pro
     ]
 
 
-def _memory(
-    study: Study, counted: Mapping[str, Counted], sizes: Mapping[str, NetworkSize], to_run: set[str]
-) -> tuple[StageMemory, ...]:
-    found = []
-    if to_run & sizes.keys():
-        machine = this_machine()
-        networks = {id(size): float(size.parameters) for size in sizes.values()}
-        found.append(extraction_memory(networks.values(), machine.batch_size, machine.memory))
-    widths = [size.columns for size in sizes.values()]
-    cells = [
-        (max(c.train, c.val), float(width), c.classes) for c in counted.values() for width in widths
-    ]
-    return (*found, probes_memory(cells)) if cells else tuple(found)
+def _memory(sizes: Mapping[str, NetworkSize], to_run: set[str]) -> tuple[StageMemory, ...]:
+    if not to_run & sizes.keys():
+        return ()
+    machine = this_machine()
+    networks = {id(size): float(size.parameters) for size in sizes.values()}
+    return (extraction_memory(networks.values(), machine.batch_size, machine.memory),)
+
+
+def _shapes(
+    study: Study, counted: Mapping[str, Counted], sizes: Mapping[str, NetworkSize]
+) -> dict[tuple[str, str], Shape | None]:
+    """Of every cell, as far as its images and features are known."""
+    found: dict[tuple[str, str], Shape | None] = {}
+    for model, entry in study.models.items():
+        columns = columns_of(model, entry)
+        if math.isnan(columns) and model in sizes:
+            columns = float(sizes[model].columns)
+        for name, c in counted.items():
+            numbers = c.train, c.val, columns, c.classes
+            known = not any(math.isnan(number) for number in numbers)
+            found[name, model] = Shape(*map(int, numbers)) if known else None
+    return found

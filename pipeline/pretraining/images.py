@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 import torch
 
 from cache.errors import ProbelineError
 from pipeline.datasets.index import Index
 from pipeline.datasets.sources import dataset_root
 from pipeline.embeddings.loading import BatchLoader
+from pipeline.machine.memory import memory_budget
 from pipeline.models.transforms import Geometry
 from pipeline.pretraining.entries import training_samples
 from pipeline.project.section import one_of
@@ -54,7 +54,7 @@ def training_images(
     samples = training_samples(entry, index)
     check_enough(entry, len(samples), place)
     needed = len(samples) * 3 * geometry.size**2
-    free = psutil.virtual_memory().available
+    free = memory_budget()
     if needed > free // 2:
         raise ProbelineError(
             place,

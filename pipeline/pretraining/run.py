@@ -57,7 +57,7 @@ def pretrain_all(study: Study, indexes: dict[str, Index]) -> None:
     on_cpu = this_machine().devices[0].type == "cpu"
     workers = process_count(len(jobs)) if on_cpu else 1
     progress = Progress("pretrain", epochs, "epochs")
-    failed = run_jobs(_train, jobs, workers, progress, keep_going=True, cluster=False)
+    failed = run_jobs(_train, jobs, workers, progress, cluster=False)
     if failed:
         raise all_in_one("pretrain", failed, len(jobs), "trainings")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.heads.inner_splits import Groups
 from pipeline.heads.normalization import Features
 from pipeline.heads.shot_classifiers import Classifier, Labels, Scores
+from pipeline.heads.slabs import Rows, taken
 from pipeline.probes.problems import Part, Problem, all_classes
 from pipeline.probes.scoring import make_outcome
 from pipeline.probes.shots import Draw
@@ -64,7 +65,7 @@ class _Images:
 
     train: Features
     train_labels: Labels
-    val: Features
+    val: Rows
     val_labels: Labels
     train_groups: Groups | None
 
@@ -74,7 +75,7 @@ def run_episodes(
     draws: Sequence[Draw],
     train: Features,
     train_labels: Labels,
-    val: Features,
+    val: Rows,
     val_labels: Labels,
     n_classes: int,
     train_groups: Groups | None = None,
@@ -155,22 +156,31 @@ def _judge(
         if not len(truth):
             continue  # none of its classes is among the test images
         scores = _scores(classify, part, draw, images, at)
+        own, largest = np.full(len(truth), np.nan), np.full(len(truth), np.nan)
         # Ranked by the logarithms themselves, which tell apart what underflows as a probability.
         outcome = make_outcome(
             variant.name,
-            scores.values,
+            _noted(scores, truth, own, largest),
             truth,
             seconds=0.0,
             backend=BACKEND,
             are_probabilities=False,
         )
         predicted[at], rank[at] = part.labels[outcome.predicted], outcome.rank
-        logarithm[at], confidence[at] = outcome.log_probability, outcome.confidence
-        if scores.log_probabilities:
-            logarithm[at] = scores.values[np.arange(len(truth)), truth]
-            confidence[at] = np.exp(scores.values.max(axis=1))
+        logarithm[at], confidence[at] = own, np.exp(largest)
         details.append(scores.details)
     return predicted, rank, logarithm, confidence, _summary(details)
+
+
+def _noted(
+    scores: Scores, truth: Labels, own: NDArray[np.float64], largest: NDArray[np.float64]
+) -> Iterator[NDArray[np.float64]]:
+    """Slabs of scores; of log probabilities the truth's and the largest are noted on the way."""
+    for rows, values in scores.slabs():
+        if scores.log_probabilities:
+            own[rows] = values[np.arange(len(values)), truth[rows]]
+            largest[rows] = values.max(axis=1)
+        yield values
 
 
 def _scores(
@@ -181,7 +191,10 @@ def _scores(
     shown = _rows(codes >= 0)
     rows = draw.rows[shown]
     groups = None if images.train_groups is None else images.train_groups[rows]
-    return classify(images.train[rows], codes[shown], images.val[at], len(part.labels), groups)
+    queries = images.val
+    if not isinstance(at, slice):
+        queries = taken(queries, at)
+    return classify(images.train[rows], codes[shown], queries, len(part.labels), groups)
 
 
 def _rows(mask: NDArray[np.bool_]) -> slice | NDArray[np.intp]:

@@ -17,9 +17,10 @@ from pipeline.heads.shot_classifiers import Classifier, logistic_over, prototype
 from pipeline.heads.tuning import FEWSHOT_CS, FEWSHOT_PENALTIES
 from pipeline.probes.episode_scores import episode_rows, episode_table
 from pipeline.probes.episodes import run_episodes
+from pipeline.probes.needs import fewshot_need
 from pipeline.probes.problems import problems_of
-from pipeline.probes.protocol import Scored, Task, read_features, run_protocol
-from pipeline.probes.reading import read_rows
+from pipeline.probes.protocol import Scored, Task, run_protocol, shape_of
+from pipeline.probes.reading import read_rows, rows_of
 from pipeline.probes.shots import Draw, make_draws
 from pipeline.project.paths import records_folder
 from pipeline.study.budget import budgets
@@ -35,7 +36,12 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
     for dataset, entry in study.datasets.items():
         if not entry.test_only:
             _prepare(study.fewshot, read_index(dataset), say)
-    return run_protocol(study, FEWSHOT.name, partial(run_fewshot, study))
+    return run_protocol(
+        study,
+        FEWSHOT.name,
+        partial(run_fewshot, study),
+        lambda task: fewshot_need(study, shape_of(task)),
+    )
 
 
 def _prepare(settings: Fewshot, index: Index, say: Say) -> None:
@@ -71,7 +77,7 @@ def run_fewshot(study: Study, task: Task) -> Scored:
         among_drawn,
         read_rows(task.train, drawn),
         labels[drawn],
-        read_features(task.val),
+        rows_of(task.val, streamed=task.streamed),
         val_labels,
         len(task.classes),
         None if task.train_groups is None else task.train_groups[drawn],

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.heads.linear_heads import fit_head
-from pipeline.heads.normalization import Features
-from pipeline.neighbors.banks import ArrayBank
+from pipeline.heads.slabs import Rows, part
 from pipeline.probes.knn_variants import neighbors_of
-from pipeline.probes.protocol import Task, read_features
+from pipeline.probes.protocol import Task
+from pipeline.probes.reading import bank_of, rows_of
 from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_scores import Part
 from pipeline.probes.transfer_votes import neighbor_votes
@@ -23,8 +24,8 @@ from pipeline.study.variant import Variant
 Labels = NDArray[np.int64]
 Groups = NDArray[np.str_]
 Scores = NDArray[np.float64]
-Probe = Callable[[Features, Labels, Features, int], Scores]
-"""(other groups' features, their labels, the group's features, number of classes) -> scores."""
+Probe = Callable[[Rows, Labels, Rows, int], Iterable[Scores]]
+"""(other groups' features, their labels, the group's features, number of classes) -> slabs."""
 
 FEWEST, MOST = 2, 50
 """Groups that are left out in turn."""
@@ -66,30 +67,39 @@ def hold_out_groups(task: Task, knn: Variant, settings: Linear) -> Iterator[Part
     groups = task.train_groups
     if groups is None or obstacle(labels, groups, neighbors_of(knn)):
         return
-    train = read_features(task.train)
+    train = rows_of(task.train, streamed=task.streamed)
 
-    def vote(bank: Features, known: Labels, queries: Features, n_classes: int) -> Scores:
-        return neighbor_votes(knn, ArrayBank(bank), known, queries, n_classes)
+    def vote(bank: Rows, known: Labels, queries: Rows, n_classes: int) -> Iterable[Scores]:
+        return neighbor_votes(knn, bank_of(bank), known, bank_of(queries), n_classes)
 
-    def ridge(bank: Features, known: Labels, queries: Features, n_classes: int) -> Scores:
-        return fit_head("ridge", "none", bank, known, n_classes, settings).scores(queries)
+    def ridge(bank: Rows, known: Labels, queries: Rows, n_classes: int) -> Iterable[Scores]:
+        return fit_head("ridge", "none", bank, known, n_classes, settings).slabs(queries)
 
     for variant, probe, are_probabilities in (
         (knn, vote, True),
         (closed_form("ridge", "none"), ridge, False),
     ):
         start = time.perf_counter()
-        scores = _scores(probe, train, labels, groups, len(task.classes))
         rows = np.flatnonzero(groups != "")
+        by_group = np.concatenate([np.flatnonzero(groups == name) for name in _names(groups)])
         outcome = make_outcome(
             held_out(variant).name,
-            scores[rows],
-            labels[rows],
+            _slabs(probe, train, labels, groups, len(task.classes)),
+            labels[by_group],
             are_probabilities=are_probabilities,
-            seconds=time.perf_counter() - start,
+            seconds=0.0,
             backend="numpy",
             details={"groups": len(_names(groups))},
             places=variant.k,
+        )
+        back = np.argsort(by_group)
+        outcome = replace(
+            outcome,
+            predicted=outcome.predicted[back],
+            rank=outcome.rank[back],
+            log_probability=outcome.log_probability[back],
+            confidence=outcome.confidence[back],
+            seconds=time.perf_counter() - start,
         )
         n_train = len(labels) - round(len(rows) / len(_names(groups)))  # a fit's, on average
         scored = score_rows(
@@ -98,14 +108,15 @@ def hold_out_groups(task: Task, knn: Variant, settings: Linear) -> Iterator[Part
         yield Part(scored, outcome, "train", rows)
 
 
-def _scores(
-    probe: Probe, train: Features, labels: Labels, groups: Groups, n_classes: int
-) -> Scores:
-    scores = np.empty((len(train), n_classes))
+def _slabs(
+    probe: Probe, train: Rows, labels: Labels, groups: Groups, n_classes: int
+) -> Iterator[Scores]:
+    """Scores of each group's images by what all others taught, one group after the other."""
     for name in _names(groups):
         held_out = groups == name
-        scores[held_out] = probe(train[~held_out], labels[~held_out], train[held_out], n_classes)
-    return scores
+        yield from probe(
+            part(train, ~held_out), labels[~held_out], part(train, held_out), n_classes
+        )
 
 
 def _names(groups: Groups) -> list[str]:

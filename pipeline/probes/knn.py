@@ -15,7 +15,8 @@ from pipeline.neighbors.leave_one_out import Choice, choose, leave_one_out
 from pipeline.neighbors.neighbors import Space, Stored, read_neighbors, spaces
 from pipeline.neighbors.votes import Verdict, judge
 from pipeline.probes.knn_variants import left_out, space_of, tuned_votings, variants_of, voting_of
-from pipeline.probes.protocol import Scored, Task, judged, run_protocol
+from pipeline.probes.needs import knn_need
+from pipeline.probes.protocol import Scored, Task, judged, run_protocol, shape_of
 from pipeline.probes.scoring import Outcome
 from pipeline.study.knn import KNN, TUNED
 from pipeline.study.protocol import Say
@@ -30,7 +31,9 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
     """Score what the study misses; refuse first what no data set can have."""
     for dataset, what in left_out(study):
         say(f"{dataset}: {what}")
-    return run_protocol(study, KNN.name, partial(run_knn, study))
+    return run_protocol(
+        study, KNN.name, partial(run_knn, study), lambda task: knn_need(study, shape_of(task))
+    )
 
 
 def run_knn(study: Study, task: Task) -> Scored:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from pipeline.heads.inner_splits import Groups
 from pipeline.heads.linear_heads import FittedHead, Labels, fit_head
 from pipeline.heads.linear_solvers import OFFERED
-from pipeline.heads.normalization import Features
+from pipeline.heads.slabs import Rows, whole
 from pipeline.machine.backends import choose_backend
-from pipeline.probes.protocol import Scored, Task, judged, read_features, run_protocol
+from pipeline.probes.needs import linear_need
+from pipeline.probes.protocol import Scored, Task, judged, run_protocol, shape_of
+from pipeline.probes.reading import rows_of
 from pipeline.probes.scoring import Outcome, make_outcome
 from pipeline.study.linear import LINEAR
 from pipeline.study.protocol import Say
@@ -22,8 +25,13 @@ from pipeline.study.schema import Study
 
 def score_all(study: Study, _: Say) -> tuple[int, int]:
     """Score what the study misses."""
-    probe = partial(run_linear, study, choose_backend(OFFERED))
-    return run_protocol(study, LINEAR.name, probe)
+    backend = choose_backend(OFFERED)
+    return run_protocol(
+        study,
+        LINEAR.name,
+        partial(run_linear, study, backend),
+        lambda task: linear_need(study, backend, shape_of(task)),
+    )
 
 
 def run_linear(study: Study, backend: str, task: Task) -> Scored:
@@ -39,8 +47,9 @@ def run_linear(study: Study, backend: str, task: Task) -> Scored:
         Of logistic regression and ridge; heads trained by gradient descent need torch.
     task : Task
     """
-    train, labels = read_features(task.train), task.train.labels().astype(np.int64)
-    val, val_labels = read_features(task.val), task.val.labels()
+    train = rows_of(task.train, streamed=task.streamed)
+    val, labels = rows_of(task.val, streamed=task.streamed), task.train.labels().astype(np.int64)
+    val_labels = task.val.labels()
     heads = fit_all_heads(
         study,
         backend,
@@ -59,7 +68,7 @@ def fit_all_heads(
     backend: str,
     dataset: str,
     model: str,
-    train: Features,
+    train: Rows,
     labels: Labels,
     n_classes: int,
     groups: Groups | None,
@@ -73,7 +82,7 @@ def fit_all_heads(
         Of logistic regression and ridge; heads trained by gradient descent need torch.
     dataset, model : str
         Whose train split it is.
-    train : ndarray of shape (n_train, n_features)
+    train : Rows of shape (n_train, n_features)
         As cached.
     labels : ndarray of shape (n_train,)
     n_classes : int
@@ -90,20 +99,20 @@ def fit_all_heads(
             from pipeline.probes.sgd import fit_gradient_heads  # imports torch
 
             yield from fit_gradient_heads(
-                study, dataset, model, name, train, labels, n_classes, groups
+                study, dataset, model, name, whole(train), labels, n_classes, groups
             )
 
 
-def _judge(head: FittedHead, val: Features, labels: Labels) -> Outcome:
+def _judge(head: FittedHead, val: Rows, labels: Labels) -> Outcome:
     start = time.perf_counter()
-    scores = head.scores(val)
-    return make_outcome(
+    outcome = make_outcome(
         head.variant.name,
-        np.exp(scores) if head.log_probabilities else scores,
+        map(np.exp, head.slabs(val)) if head.log_probabilities else head.slabs(val),
         labels,
-        seconds=head.seconds + time.perf_counter() - start,
+        seconds=0.0,
         backend=head.backend,
         seed=head.seed,
         details=head.details,
         are_probabilities=head.log_probabilities,
     )
+    return replace(outcome, seconds=head.seconds + time.perf_counter() - start)

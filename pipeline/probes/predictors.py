@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cache.cell import Cell, CellAddress
 from pipeline.embeddings.cells import needed_splits
 from pipeline.probes.class_moments import ClassMoments, Parts, class_moments, parts_of
+from pipeline.probes.needs import predictors_need
 from pipeline.probes.predictor_formulas import (
     Floats,
     alignment,
@@ -32,7 +33,7 @@ from pipeline.probes.predictor_formulas import (
     rankme,
     uniformity,
 )
-from pipeline.probes.protocol import Scored, Task, run_protocol
+from pipeline.probes.protocol import Scored, Task, run_protocol, shape_of
 from pipeline.probes.reading import read_parts, read_rows
 from pipeline.probes.scoring import outcome_table
 from pipeline.probes.similarity import label_cka
@@ -50,7 +51,12 @@ VIEWS = 2
 
 def score_all(study: Study, _: Say) -> tuple[int, int]:
     """Compute what the study misses."""
-    return run_protocol(study, NAME, partial(run_predictors, study))
+    return run_protocol(
+        study,
+        NAME,
+        partial(run_predictors, study),
+        lambda task: predictors_need(study, shape_of(task)),
+    )
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cache.cell import Cell
-from cache.errors import NonFiniteError
+from cache.errors import NonFiniteError, ProbelineError
 from cache.records import is_current_record, write_record
 from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import open_all_cells
 from pipeline.embeddings.unavailable import unavailable
 from pipeline.heads.normalization import Features
-from pipeline.heads.tuning import NARROW
-from pipeline.machine.process_pool import Report, process_count, run_jobs
+from pipeline.machine.failures import all_in_one
+from pipeline.machine.memory import VARIABLE, in_units, memory_budget
+from pipeline.machine.process_pool import Cost, Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
+from pipeline.probes.needs import PROCESS, Need, Shape
 from pipeline.probes.scoring import Outcome, outcome_table, score_rows
 from pipeline.project.paths import record_path
 from pipeline.study.protocol_list import protocol_named
@@ -67,6 +69,8 @@ class Task:
         Likewise of each train image.
     sources : mapping of str to Source
         By data set; for transfer only.
+    streamed : bool
+        Whether features are to be read in parts each time, as there is no room for all.
     """
 
     dataset: str
@@ -77,6 +81,7 @@ class Task:
     groups: NDArray[np.str_] | None = None
     train_groups: NDArray[np.str_] | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
+    streamed: bool = False
 
     @property
     def train(self) -> Cell:
@@ -109,7 +114,12 @@ _Pending = tuple[dict[str, Any], Path, Task]
 
 
 def run_protocol(
-    study: Study, protocol: str, probe: Probe, *, by_model: bool = False
+    study: Study,
+    protocol: str,
+    probe: Probe,
+    need: Callable[[Task], Need] | None = None,
+    *,
+    by_model: bool = False,
 ) -> tuple[int, int]:
     """Score every cell of the study.
 
@@ -118,6 +128,9 @@ def run_protocol(
     study : Study
     protocol : str
     probe : callable
+    need : callable, optional
+        What a task takes, by which tasks are scheduled, streamed, and refused; as much as its
+        features, by default.
     by_model : bool
         One process takes all data sets of a model, in order: for a probe that keeps something
         from one to the next. Else every cell may go to another process.
@@ -130,9 +143,11 @@ def run_protocol(
     Raises
     ------
     ProbelineError
-        When a cell is not what the study asks for; earlier records stay.
+        When a cell is not what the study asks for, can't be scored, or needs more memory than
+        there is: all such cells together, once the others are done. Records that are made stay.
     """
     pending: list[_Pending] = []
+    failed: list[ProbelineError] = []
     total = 0
     indexes = {dataset: read_index(dataset) for dataset in study.datasets}
     for model in study.models:
@@ -148,38 +163,94 @@ def run_protocol(
             if any(unavailable(of, model) for of in (dataset, *_sources(study, protocol, dataset))):
                 continue
             total += 1
-            key = record_key(study, protocol, dataset, fingerprints)
-            path = record_path(protocol, dataset, model)
-            if not is_current_record(path, key):
-                of_splits = cells(dataset)
-                sources = {
-                    name: Source(
-                        cells(name)["train"],
-                        indexes[name].classes,
-                        groups_of(indexes[name], "train"),
-                    )
-                    for name in key.get("sources", ())
-                }
-                task = Task(
-                    dataset,
-                    model,
-                    of_splits.get("train"),
-                    of_splits["val"],
-                    index.classes,
-                    groups_of(index, "val"),
-                    groups_of(index, "train"),
-                    sources,
-                )
-                pending.append((key, path, task))
-    batches = _batches(pending, by_model=by_model)
-    largest = max((_bytes(task) for *_, task in pending), default=0)
-    run_jobs(
-        partial(_score_cells, probe),
+            try:
+                key = record_key(study, protocol, dataset, fingerprints)
+                path = record_path(protocol, dataset, model)
+                if not is_current_record(path, key):
+                    task = _task(index, model, cells, indexes, key.get("sources", ()))
+                    pending.append((key, path, task))
+            except ProbelineError as error:
+                failed.append(error)
+    refused = len(failed)
+    allowed, costs = _allowed(protocol, pending, need or _features_need, failed)
+    batches = _batches(allowed, by_model=by_model)
+    by_task = {id(task): cost for (*_, task), cost in zip(allowed, costs, strict=True)}
+    failed += run_jobs(
+        partial(_score_cells, protocol, probe),
         batches,
-        process_count(len(batches), largest),
-        Progress(protocol, len(pending), "cells"),
+        process_count(len(batches)),
+        Progress(protocol, len(allowed), "cells"),
+        costs=[_together([by_task[id(task)] for *_, task in batch]) for batch in batches],
     )
+    if failed:
+        raise all_in_one(protocol, failed, len(pending) + refused, "cells")
     return total - len(pending), len(pending)
+
+
+def _task(
+    index: Index,
+    model: str,
+    cells: Callable[[str], Mapping[str, Cell]],
+    indexes: Mapping[str, Index],
+    sources: Iterable[str],
+) -> Task:
+    of_splits = cells(index.name)
+    return Task(
+        index.name,
+        model,
+        of_splits.get("train"),
+        of_splits["val"],
+        index.classes,
+        groups_of(index, "val"),
+        groups_of(index, "train"),
+        {
+            name: Source(
+                cells(name)["train"], indexes[name].classes, groups_of(indexes[name], "train")
+            )
+            for name in sources
+        },
+    )
+
+
+def _allowed(
+    protocol: str,
+    pending: Sequence[_Pending],
+    need: Callable[[Task], Need],
+    failed: list[ProbelineError],
+) -> tuple[list[_Pending], list[Cost]]:
+    """Tasks that the memory suffices for, streamed where they must be; others are refused."""
+    allowed, costs = [], []
+    budget = memory_budget() if pending else 0
+    for key, path, task in pending:
+        asked = need(task)
+        name = f"{protocol} of {task.model} on {task.dataset}"
+        if asked.least() > budget:
+            failed.append(_too_large(name, asked, budget))
+            continue
+        streamed = asked.held > budget
+        size = asked.least() if streamed else asked.held
+        allowed.append((key, path, replace(task, streamed=streamed)))
+        costs.append(Cost(name, size, asked.work))
+    return allowed, costs
+
+
+def _too_large(name: str, asked: Need, budget: int) -> ProbelineError:
+    whole = "" if asked.streamed is not None else ", with all features in memory"
+    return ProbelineError(
+        name,
+        "needs more memory than it may take",
+        expected=f"at most {in_units(budget)} ({VARIABLE}, or what is free here)",
+        found=f"about {in_units(asked.least())}{whole}",
+        remedy=f"set {VARIABLE} to as much where the machine has it, run it on a larger one, or "
+        "ask for less: fewer heads, or models of fewer features",
+    )
+
+
+def _together(costs: Sequence[Cost]) -> Cost:
+    """Of what one process does one after the other."""
+    largest = max(costs, key=lambda cost: cost.size)
+    more = f" and {len(costs) - 1} more" if len(costs) > 1 else ""
+    return Cost(largest.name + more, largest.size, sum(cost.work for cost in costs))
 
 
 def _sources(study: Study, protocol: str, dataset: str) -> list[str]:
@@ -237,10 +308,15 @@ def _batches(pending: list[_Pending], *, by_model: bool) -> list[list[_Pending]]
     return list(batches.values())
 
 
-def _score_cells(probe: Probe, batch: list[_Pending], report: Report) -> None:
-    """Run a probe on one cell after the other and store each record."""
+def _score_cells(protocol: str, probe: Probe, batch: list[_Pending], report: Report) -> None:
+    """Run a probe on one cell after the other and store each record; one stops no other."""
+    failed = []
     for key, path, task in batch:
-        scored = probe(task)
+        try:
+            scored = probe(task)
+        except ProbelineError as error:
+            failed.append(_at(error, f"{task.model} on {task.dataset}"))
+            continue
         write_record(
             path,
             key=key,
@@ -249,23 +325,32 @@ def _score_cells(probe: Probe, batch: list[_Pending], report: Report) -> None:
             group_rows=task.val.manifest.rows,
         )
         report(1, "")
+    if failed:
+        raise all_in_one(protocol, failed, len(batch), "cells")
 
 
-def _bytes(task: Task) -> int:
-    """Of one working copy of what a probe on the task computes with."""
-    cells = [
-        *filter(None, (task.train_cell, task.val)),
-        *(source.train for source in task.sources.values()),
-    ]
-    classes = max(len(task.classes), *(len(s.classes) for s in task.sources.values()), 1)
-    return max(copy_bytes(c.manifest.rows, c.manifest.columns, classes) for c in cells)
+def _at(error: ProbelineError, cell: str) -> ProbelineError:
+    """The same error, which says of which cell it is where its place does not."""
+    if "/" in error.place or cell in error.place:
+        return error
+    return type(error)(
+        f"{cell}: {error.place}",
+        error.problem,
+        expected=error.expected,
+        found=error.found,
+        remedy=error.remedy,
+    )
 
 
-def copy_bytes(rows: int, columns: int, classes: int) -> int:
-    """Of the features, their axes and the class scores: `process_pool.COPIES` are a peak.
+def _features_need(task: Task) -> Need:
+    """Of a probe of which nothing is known: a few copies of the features."""
+    cells = [*filter(None, (task.train_cell, task.val))]
+    size = sum(c.manifest.rows * c.manifest.columns for c in cells)
+    return Need(PROCESS + 16 * size, None, float(size))
 
-    In twice the precision of the features, as some are held in float64 beside it, and the parts of
-    five folds at once.
-    """
-    values = rows * (columns + classes) + columns * min(rows, columns)
-    return values * (16 if rows * columns <= NARROW else 8)
+
+def shape_of(task: Task) -> Shape:
+    """Of a task's cells."""
+    train = 0 if task.train_cell is None else task.train_cell.manifest.rows
+    val = task.val.manifest
+    return Shape(train, val.rows, val.columns, len(task.classes))

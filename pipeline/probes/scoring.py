@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cache.errors import NonFiniteError
+from pipeline.heads.slabs import slabs
 from pipeline.study import metrics
 from pipeline.study.metric import Predictions
 
@@ -59,7 +60,7 @@ class Outcome:
 
 def make_outcome(
     variant: str,
-    probabilities: NDArray[np.floating],
+    probabilities: NDArray[np.floating] | Iterable[NDArray[np.floating]],
     labels: NDArray[np.integer],
     *,
     seconds: float,
@@ -78,7 +79,8 @@ def make_outcome(
     Parameters
     ----------
     variant : str
-    probabilities : ndarray of shape (n_test, n_classes)
+    probabilities : ndarray of shape (n_test, n_classes), or iterable of such
+        All rows, or slabs of them in order, each of which is let go once it is judged.
     labels : ndarray of shape (n_test,)
     seconds, backend, seed, details, places
         See `Outcome`.
@@ -86,43 +88,68 @@ def make_outcome(
         Whether log loss and calibration mean something. Scores may be minus infinity, for classes
         that can't be predicted.
     """
-    finite = np.isfinite(probabilities)
-    if not are_probabilities:
-        finite |= np.isneginf(probabilities)
-    if not finite.all():  # NaN compares as "not ahead": a hit for every row
-        raise NonFiniteError(
-            f"variant {variant}",
-            "a class probability is not a finite number",
-            remedy="look for features of extreme size: `probeline cache verify --deep`",
-        )
-    rows = np.arange(len(labels))
-    of_truth = probabilities[rows, labels][:, np.newaxis]
-    classes = np.arange(probabilities.shape[1])
-    ahead = (probabilities > of_truth) | (
-        (probabilities == of_truth) & (classes < labels[:, np.newaxis])
-    )
-    rank = 1 + ahead.sum(axis=1)
-    nothing = of_truth[:, 0] == (0 if are_probabilities else -np.inf)
-    rank[nothing & (rank > 1)] = probabilities.shape[1]
-    if are_probabilities:
-        with np.errstate(divide="ignore"):  # a class without a vote: minus infinity, as it is
-            log_probability = np.log(of_truth[:, 0]).astype(np.float32)
-        confidence = probabilities.max(axis=1).astype(np.float64)
-    else:
-        log_probability = np.full(len(labels), np.nan, np.float32)
-        confidence = np.full(len(labels), np.nan)
-    return Outcome(
+    n = len(labels)
+    outcome = Outcome(
         variant,
-        probabilities.argmax(axis=1).astype(np.int32),
-        rank.astype(np.int32),
-        log_probability,
-        confidence,
+        np.empty(n, np.int32),
+        np.empty(n, np.int32),
+        np.full(n, np.nan, np.float32),
+        np.full(n, np.nan),
         seconds,
         backend,
         seed,
         details or {},
         places,
     )
+    start = 0
+    for values in _pieces(probabilities):
+        _judge(outcome, slice(start, start + len(values)), values, labels, are_probabilities)
+        start += len(values)
+    assert start == n
+    return outcome
+
+
+def _pieces(
+    probabilities: NDArray[np.floating] | Iterable[NDArray[np.floating]],
+) -> Iterator[NDArray[np.floating]]:
+    if isinstance(probabilities, np.ndarray):
+        yield from (probabilities[rows] for rows in slabs(*probabilities.shape))
+    else:
+        yield from probabilities
+
+
+def _judge(
+    outcome: Outcome,
+    rows: slice,
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    are_probabilities: bool,
+) -> None:
+    """Fill in an outcome's rows."""
+    finite = np.isfinite(probabilities)
+    if not are_probabilities:
+        finite |= np.isneginf(probabilities)
+    if not finite.all():  # NaN compares as "not ahead": a hit for every row
+        raise NonFiniteError(
+            f"variant {outcome.variant}",
+            "a class probability is not a finite number",
+            remedy="look for features of extreme size: `probeline cache verify --deep`",
+        )
+    truth = labels[rows]
+    of_truth = probabilities[np.arange(len(truth)), truth][:, np.newaxis]
+    classes = np.arange(probabilities.shape[1])
+    ahead = (probabilities > of_truth) | (
+        (probabilities == of_truth) & (classes < truth[:, np.newaxis])
+    )
+    rank = 1 + ahead.sum(axis=1)
+    nothing = of_truth[:, 0] == (0 if are_probabilities else -np.inf)
+    rank[nothing & (rank > 1)] = probabilities.shape[1]
+    outcome.rank[rows] = rank
+    outcome.predicted[rows] = probabilities.argmax(axis=1)
+    if are_probabilities:
+        with np.errstate(divide="ignore"):  # a class without a vote: minus infinity, as it is
+            outcome.log_probability[rows] = np.log(of_truth[:, 0])
+        outcome.confidence[rows] = probabilities.max(axis=1)
 
 
 def score_rows(

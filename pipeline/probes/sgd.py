@@ -200,6 +200,7 @@ def fit_sgd(
                 variant,
                 normalizer=_as_cached,
                 score=partial(fitted.log_probabilities, head=place),
+                n_classes=n_classes,
                 log_probabilities=True,
                 seconds=fitting + (0.0 if trial is None else tuning / len(kinds)),
                 backend="torch",

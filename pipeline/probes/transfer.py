@@ -10,7 +10,7 @@ by the train split of their own data set, where it has one).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,17 +21,20 @@ from pipeline.datasets.index import read_index
 from pipeline.datasets.shared_classes import SharedClasses
 from pipeline.heads.linear_heads import FittedHead
 from pipeline.heads.linear_solvers import OFFERED
+from pipeline.heads.slabs import Part, Rows
 from pipeline.machine.backends import choose_backend
 from pipeline.neighbors.banks import CellBank
 from pipeline.neighbors.preparation import Space
 from pipeline.probes.held_out_groups import hold_out_groups
 from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.linear import fit_all_heads
-from pipeline.probes.protocol import Scored, Source, Task, read_features, run_protocol
-from pipeline.probes.reading import read_rows
+from pipeline.probes.needs import Need, transfer_need
+from pipeline.probes.protocol import Scored, Source, Task, run_protocol, shape_of
+from pipeline.probes.reading import CachedRows, bank_of, read_rows, rows_of
 from pipeline.probes.scoring import make_outcome, score_rows
 from pipeline.probes.transfer_pairs import describe_pairs
-from pipeline.probes.transfer_scores import Part, join
+from pipeline.probes.transfer_scores import Part as Judged
+from pipeline.probes.transfer_scores import join
 from pipeline.probes.transfer_votes import neighbor_votes
 from pipeline.study.protocol import Say
 from pipeline.study.schema import Study
@@ -47,7 +50,7 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
     for line in describe_pairs(study, {name: read_index(name) for name in study.datasets}):
         say(line)
     probe = Transfer(study, choose_backend(OFFERED))
-    return run_protocol(study, TRANSFER.name, probe, by_model=True)
+    return run_protocol(study, TRANSFER.name, probe, probe.need, by_model=True)
 
 
 class Transfer:
@@ -66,14 +69,15 @@ class Transfer:
     def __init__(self, study: Study, backend: str = "numpy") -> None:
         self._study, self._backend = study, backend
         self._variants = transferred_knn(study)
-        self._model = ""
+        self._model, self._streamed = "", False
         self._heads: dict[str, list[FittedHead]] = {}
 
     def __call__(self, task: Task) -> Scored:
         """Judge every source's probes on the val split of the task's data set."""
         if task.model != self._model:
             self._model, self._heads = task.model, {}
-        parts: list[Part] = []
+        self._streamed = task.streamed
+        parts: list[Judged] = []
         for name, source in task.sources.items():
             test = _Test.of(task, name, source)
             if test is not None:
@@ -83,7 +87,15 @@ class Transfer:
             parts += hold_out_groups(task, self._variants[0], self._study.linear)
         return join(parts)
 
-    def _by_neighbors(self, test: _Test) -> Iterator[Part]:
+    def need(self, task: Task) -> Need:
+        """What a task takes, in a process that has the heads of all its sources."""
+        sources = [
+            replace(shape_of(task), train=source.train.manifest.rows, classes=len(source.classes))
+            for source in task.sources.values()
+        ]
+        return transfer_need(self._study, self._backend, shape_of(task), sources)
+
+    def _by_neighbors(self, test: _Test) -> Iterator[Judged]:
         train = test.source.train
         places = test.shared.from_source[train.labels()]
         n_bank = int(np.count_nonzero(places >= 0))
@@ -91,34 +103,29 @@ class Transfer:
             if neighbors_of(variant) > n_bank:
                 continue
             for name, queries in test.versions(variant):
-                start = time.perf_counter()
                 votes = neighbor_votes(
                     variant,
                     CellBank(train),
                     places,
-                    queries,
+                    bank_of(queries),
                     len(test.shared.names),
                     self._backend,
                 )
-                seconds = time.perf_counter() - start
-                facts = {"seconds": seconds, "backend": self._backend, "details": {}}
+                facts = {"seconds": 0.0, "backend": self._backend, "details": {}}
                 yield test.judged(name, votes, True, n_bank, places=variant.k, **facts)
 
-    def _by_heads(self, test: _Test) -> Iterator[Part]:
+    def _by_heads(self, test: _Test) -> Iterator[Judged]:
         if test.name not in self._heads:
             self._heads[test.name] = list(self._fitted(test.name, test.source))
         for head in self._heads[test.name]:
             for name, queries in test.versions(head.variant):
-                start = time.perf_counter()
-                scores = head.scores(queries)[:, test.shared.in_source]
-                if head.log_probabilities:
-                    scores = _probabilities(scores)
+                of_shared = (scores[:, test.shared.in_source] for scores in head.slabs(queries))
                 yield test.judged(
                     name,
-                    scores,
+                    map(_probabilities, of_shared) if head.log_probabilities else of_shared,
                     head.log_probabilities,
                     test.source.train.manifest.rows,
-                    seconds=head.seconds + time.perf_counter() - start,
+                    seconds=head.seconds,
                     backend=head.backend,
                     seed=head.seed,
                     details=head.details,
@@ -126,7 +133,8 @@ class Transfer:
 
     def _fitted(self, name: str, source: Source) -> Iterator[FittedHead]:
         """The heads of the linear protocol, as the study asks for them."""
-        train, labels = read_features(source.train), source.train.labels().astype(np.int64)
+        train = rows_of(source.train, streamed=self._streamed)
+        labels = source.train.labels().astype(np.int64)
         return fit_all_heads(
             self._study,
             self._backend,
@@ -154,7 +162,7 @@ class _Test:
         Val rows of a shared class.
     truth : ndarray of shape (n_judged,)
         Place of their class among the shared ones.
-    queries : ndarray of shape (n_judged, n_features)
+    queries : Rows of shape (n_judged, n_features)
     left_out : int
         Val images of other classes.
     """
@@ -165,7 +173,7 @@ class _Test:
     shared: SharedClasses
     rows: NDArray[np.int64]
     truth: NDArray[np.int64]
-    queries: Values
+    queries: Rows
     left_out: int
 
     @classmethod
@@ -177,11 +185,12 @@ class _Test:
             return None
         places = shared.from_target[labels]
         rows = np.flatnonzero(places >= 0)
-        queries = read_rows(task.val, rows)
+        streamed = Part(CachedRows(task.val), rows) if task.streamed else None
+        queries = read_rows(task.val, rows) if streamed is None else streamed
         left_out = len(labels) - len(rows)
         return cls(task, name, source, shared, rows, places[rows], queries, left_out)
 
-    def versions(self, probe: Variant) -> Iterator[tuple[str, Values]]:
+    def versions(self, probe: Variant) -> Iterator[tuple[str, Rows]]:
         """A probe's name and queries; with z-scoring also its transductive twin's, if any."""
         for variant in trained_on(self.name, probe):
             if variant.normalization != "target_zscore":
@@ -190,9 +199,15 @@ class _Test:
                 yield variant.name, self._moved_queries()
 
     def judged(
-        self, name: str, scores: Matrix, are_probabilities: bool, n_train: int, **facts: Any
-    ) -> Part:
-        """Scores of shape (n_judged, n_shared) against the truth, with the target's labels."""
+        self,
+        name: str,
+        scores: Iterable[Matrix],
+        are_probabilities: bool,
+        n_train: int,
+        **facts: Any,
+    ) -> Judged:
+        """Slabs of scores of all queries against the truth, with the target's labels."""
+        start = time.perf_counter()
         # The path to a head's choice is the same in all targets, and in the linear protocol.
         facts["details"] = {key: x for key, x in facts["details"].items() if key != "path"} | {
             "source": self.name,
@@ -203,12 +218,16 @@ class _Test:
             name, scores, self.truth, are_probabilities=are_probabilities, **facts
         )
         in_target = self.shared.in_target
-        outcome = replace(outcome, predicted=in_target[outcome.predicted].astype(np.int32))
+        outcome = replace(
+            outcome,
+            predicted=in_target[outcome.predicted].astype(np.int32),
+            seconds=outcome.seconds + time.perf_counter() - start,
+        )
         groups = None if self.task.groups is None else self.task.groups[self.rows]
         rows = score_rows(outcome, in_target[self.truth], len(self.shared.names), n_train, groups)
-        return Part(rows, outcome, "val", self.rows)
+        return Judged(rows, outcome, "val", self.rows)
 
-    def _moved_queries(self) -> Values:
+    def _moved_queries(self) -> Rows:
         """Queries whose z-scores by the source's train split are those by their own."""
         own, other = (
             Space.fit(CellBank(cell), "zscore", "euclidean")
@@ -216,8 +235,15 @@ class _Test:
         )
         assert other.mean is not None  # it is "zscore"
         assert other.deviation is not None
-        moved: Values = own.prepare(self.queries) * other.deviation + other.mean
-        return moved
+        mean, deviation = other.mean, other.deviation
+
+        def move(queries: Values) -> Values:
+            moved: Values = own.prepare(queries) * deviation + mean
+            return moved
+
+        if isinstance(self.queries, np.ndarray):
+            return move(self.queries)
+        return Part(self.queries, normalize=move, dtype=np.float64)
 
 
 def _probabilities(logarithms: Matrix) -> Matrix:

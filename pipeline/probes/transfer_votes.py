@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.neighbors.banks import ArrayBank, Bank
+from pipeline.heads.slabs import slabs
+from pipeline.neighbors.banks import Bank
 from pipeline.neighbors.library_search import nearest_by
 from pipeline.neighbors.votes import vote
 from pipeline.probes.knn_variants import space_of, voting_of
+from pipeline.probes.needs import SEARCH
 from pipeline.study.variant import Variant
 
 
@@ -16,11 +20,11 @@ def neighbor_votes(
     variant: Variant,
     bank: Bank,
     labels: NDArray[np.int64],
-    queries: NDArray[np.floating],
+    queries: Bank,
     n_classes: int,
     backend: str = "numpy",
-) -> NDArray[np.float64]:
-    """Class probabilities of shape (n_queries, n_classes).
+) -> Iterator[NDArray[np.float64]]:
+    """Class probabilities of shape (n_some, n_classes), a slab of queries at a time.
 
     Parameters
     ----------
@@ -29,20 +33,21 @@ def neighbor_votes(
         Statistics for normalising come from all of it.
     labels : ndarray of shape (n_bank,)
         0 to n_classes - 1; rows with label -1 are nobody's neighbours.
-    queries : ndarray of shape (n_queries, n_features)
+    queries : Bank
     n_classes : int
     backend : {"numpy", "sklearn", "torch", "cuml"}
         That searches.
     """
     voting = voting_of(variant)
     found = nearest_by(
-        backend, bank, ArrayBank(queries), voting.k, *space_of(variant), only=labels >= 0
+        backend, bank, queries, voting.k, *space_of(variant), only=labels >= 0, memory=SEARCH
     )
-    return vote(
-        found.distances,
-        labels[found.indices],
-        voting.k,
-        voting.weighting,
-        n_classes,
-        temperature=voting.temperature,
-    )
+    for rows in slabs(queries.rows, n_classes):
+        yield vote(
+            found.distances[rows],
+            labels[found.indices[rows]],
+            voting.k,
+            voting.weighting,
+            n_classes,
+            temperature=voting.temperature,
+        )

@@ -22,7 +22,7 @@ from pipeline.study.seen import canonical, legal_names
 class Extraction(Section):
     """How embeddings are computed and stored."""
 
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     storage: Literal["float16", "float32"] = "float16"
     views: int = Field(default=0, ge=0, le=1000)
 

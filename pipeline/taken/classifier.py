@@ -19,7 +19,7 @@ from torch import nn
 
 from cache.errors import ProbelineError
 from pipeline.datasets.images import DECODER, BadImageError, decode, decode_opened
-from pipeline.machine.devices import IMAGES_AT_ONCE, PIXELS_AT_ONCE
+from pipeline.machine.devices import IMAGES_AT_ONCE, PIXELS_AT_ONCE, float32_by
 from pipeline.models.arguments import ways_to_weights
 from pipeline.models.constructors import constructor_of
 from pipeline.models.running import digest_weights, features_of_pixels, laid_out, of_channels
@@ -121,7 +121,7 @@ class Recipe:
                 and 0 < geometry.crop <= 1
                 and len(recipe.mean) == len(recipe.std) == 3
                 and recipe.pad in (False, True, "crop")
-                and recipe.precision in ("float32", "bfloat16", "float16")
+                and recipe.precision in ("float32", "tf32", "bfloat16", "float16")
                 and recipe.stored_as in ("float16", "float32")
             )
             if not known:
@@ -229,9 +229,10 @@ class Classifier:
     def _run(self, pixels: Pixel) -> NDArray[np.float32]:
         batch = torch.from_numpy(pixels).to(self._device)
         kind = self._recipe.feature
-        found = features_of_pixels(
-            self._backbone, batch, self._mean, self._std, self._recipe.precision, [kind]
-        )
+        with float32_by(tf32=self._recipe.precision == "tf32"):
+            found = features_of_pixels(
+                self._backbone, batch, self._mean, self._std, self._recipe.precision, [kind]
+            )
         values: NDArray[np.float32] = found[kind].float().cpu().numpy()
         return values
 

@@ -25,6 +25,7 @@ _MODULES = (
     "pipeline.models.features",
     "pipeline.models.running",
     "pipeline.models.transforms",
+    "pipeline.heads.slabs",
     "pipeline.heads.normalization",
     "pipeline.neighbors.votes",
     "pipeline.results.score_table",

@@ -1,18 +1,16 @@
-"""What is said of a cell's memory, which bounds how many run at once, is what a probe takes."""
+"""What is said of a cell's memory is what a probe takes, and it does not grow with n x K."""
 
 from __future__ import annotations
 
 import tracemalloc
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from pipeline.heads import selection
+from pipeline.heads import needs, normalization, selection, slabs, softmax
 from pipeline.heads.linear_heads import fit_head
-from pipeline.machine.process_pool import COPIES
-from pipeline.probes import protocol
-from pipeline.probes.protocol import Source, Task, copy_bytes
+from pipeline.heads.shot_classifiers import prototypes
+from pipeline.probes.scoring import make_outcome
 from pipeline.study.linear import Linear
 
 SHAPES = {
@@ -22,44 +20,92 @@ SHAPES = {
     "folds, many classes": (600, 30, 80),
     "wide": (300, 600, 10),
 }
+BYTES = {"logistic": needs.logistic_bytes, "ridge": needs.ridge_bytes}
+SLAB = 1 << 14
 
 
-@pytest.mark.parametrize("narrow", [0, 1 << 24])
-@pytest.mark.parametrize("head", ["logistic", "ridge"])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_fit_takes_no_more_than_is_said_and_not_a_tenth_of_it(shape, head, narrow, monkeypatch):
-    for module in (selection, protocol):  # float64 features, or float32 as if they were large
-        monkeypatch.setattr(module, "NARROW", narrow)
-    n, d, classes = SHAPES[shape]
+class Read:
+    """Features that are read by slices alone, as those of a cell that does not fit."""
+
+    streamed, dtype = True, np.float32
+
+    def __init__(self, values):
+        self.values, self.shape = values, values.shape
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        return self.values[rows].copy()
+
+
+def clouds(n: int, d: int, classes: int):
     rng = np.random.default_rng(0)
-    y = np.arange(n) % classes
+    y = rng.permutation(np.arange(n) % classes)
     x = rng.normal(0, 1, (n, d)) + rng.normal(0, 0.3, (classes, d))[y]
+    return x.astype(np.float32), y
+
+
+def peak(head: str, features, y, classes: int) -> int:
+    """Bytes beyond the features, of choosing, fitting, scoring and judging."""
+    asked = Linear(c=[1e-3, 1e-2], max_iterations=10)
     tracemalloc.start()
     try:
-        features = x.astype(np.float32)
-        fit_head(head, "zscore", features, y, classes, Linear(c=[1e-3, 1e-2])).scores(features)
-        peak = tracemalloc.get_traced_memory()[1]
+        fitted = fit_head(head, "zscore", features, y, classes, asked)
+        make_outcome(
+            "v", fitted.slabs(features), y, seconds=0, backend="b", are_probabilities=False
+        )
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    said = COPIES * copy_bytes(n, d, classes)
-    assert peak <= said
-    assert peak >= said / 10
 
 
-def cell(rows, columns):
-    return SimpleNamespace(manifest=SimpleNamespace(rows=rows, columns=columns))
+@pytest.fixture
+def small_slabs(monkeypatch):
+    """Small things are as large ones: many slabs, nothing kept, float32."""
+    monkeypatch.setattr(slabs, "SLAB", SLAB)
+    monkeypatch.setattr(softmax, "KEPT", 0)
+    monkeypatch.setattr(normalization, "BLOCK", 256)
+    for module in (selection, needs):
+        monkeypatch.setattr(module, "NARROW", 0)
 
 
-def test_the_largest_cell_of_a_task_counts_and_so_do_its_classes():
-    def task(train, val, classes, sources=()):
-        of = {str(i): Source(cell(*c), tuple("x" * k)) for i, (c, k) in enumerate(sources)}
-        return Task("d", "m", cell(*train), cell(*val), tuple("c" * classes), sources=of)
+@pytest.mark.parametrize("head", ["logistic", "ridge"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_fit_takes_no_more_than_is_said_and_not_a_tenth_of_it(shape, head):
+    n, d, classes = SHAPES[shape]
+    x, y = clouds(n, d, classes)
+    said = BYTES[head](n, d, classes, slabs.SLAB)
+    assert said / 10 < peak(head, x, y, classes) < said
 
-    big = 10_000_000, 768
-    plain = protocol._bytes(task(big, (50, 768), 10))
-    assert plain == copy_bytes(*big, 10)
-    assert protocol._bytes(task((50, 768), big, 10)) == plain
-    assert protocol._bytes(task((50, 768), (5, 768), 10, [(big, 10)])) == plain
-    thousand = protocol._bytes(task(big, (50, 768), 1000))
-    assert thousand / plain == pytest.approx((768 + 1000) / (768 + 10), rel=1e-3)
-    assert protocol._bytes(task(big, (50, 768), 10, [((50, 768), 1000)])) == thousand
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("head", ["logistic", "ridge"])
+def test_peaks_do_not_grow_with_images_times_classes(small_slabs, head, streamed):
+    """Three sizes: what grows with n is a turned copy of the features, where they are held."""
+    d, classes = 24, 60
+    beyond = []
+    for n in (2_200, 3_300, 6_600):
+        x, y = clouds(n, d, classes)
+        found = peak(head, Read(x) if streamed else x, y, classes)
+        assert found < BYTES[head](n, d, classes, SLAB, streamed=streamed)
+        copy = 4 * n * (d + 1) if head == "logistic" and not streamed else 0
+        beyond.append(found - copy)
+    per_image = (beyond[2] - beyond[0]) / 4_400
+    assert per_image < 100  # labels, ranks, outcomes; a value of each class would be 480
+
+
+def test_prototypes_and_their_scores_take_a_slab(small_slabs):
+    peaks = []
+    for n in (3_000, 12_000):
+        x, y = clouds(n, 24, 60)
+        tracemalloc.start()
+        try:
+            for _ in prototypes(x[:600], y[:600], x, 60).slabs():
+                pass
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert peaks[-1] < needs.prototypes_bytes(600, 24, 60, SLAB)
+    assert peaks[1] < 1.1 * peaks[0] + 50_000

@@ -195,7 +195,7 @@ def test_test_labels_change_no_prediction_and_undrawn_images_are_not_read():
 
 def test_one_draw_has_no_interval_and_scores_without_probabilities_no_logarithm():
     def votes(shots, labels, queries, n_classes, groups):
-        return Scores(np.zeros((len(queries), n_classes)), False, {})
+        return Scores(lambda _: np.zeros((len(queries), n_classes)), queries, n_classes, False, {})
 
     x, y = clouds(0)
     draws = make_draws(y, CLASSES, [Budget(shots=10)], seed=0, draws=1)
@@ -225,7 +225,13 @@ def test_a_single_draw_that_did_not_converge_is_told():
         left = iter(answers)
 
         def fit(shots, labels, queries, n_classes, groups, left=left):
-            return Scores(np.zeros((len(queries), n_classes)), False, {"converged": next(left)})
+            return Scores(
+                lambda _: np.zeros((len(queries), n_classes)),
+                queries,
+                n_classes,
+                False,
+                {"converged": next(left)},
+            )
 
         (found,), *_, (_, val_y) = episodes({"f": fit}, [Budget(shots=10)])
         assert episode_rows(found, val_y, NAMES, seed=0)[0]["details"]["converged"] is expected
@@ -235,7 +241,9 @@ def test_a_single_draw_that_did_not_converge_is_told():
 
 def test_a_score_that_is_no_number_is_refused():
     def broken(shots, labels, queries, n_classes, groups):
-        return Scores(np.full((len(queries), n_classes), np.nan), True, {})
+        return Scores(
+            lambda _: np.full((len(queries), n_classes), np.nan), queries, n_classes, True, {}
+        )
 
     with pytest.raises(NonFiniteError, match="not a finite number"):
         episodes({"broken": broken})

@@ -15,8 +15,9 @@ from sklearn.linear_model import LogisticRegression
 
 from cache.errors import ProbelineError
 from pipeline.heads import newton
+from pipeline.heads.columns import principal_axes
 from pipeline.heads.logistic import LogisticPath, decision, fit_path, log_probabilities
-from pipeline.heads.softmax import SoftmaxLoss, principal_axes
+from pipeline.heads.softmax import SoftmaxLoss
 
 CS = np.logspace(-3, 1, 5)
 TIGHT = 1e-13
@@ -229,13 +230,13 @@ def test_badly_scaled_features_cost_few_iterations():
 
 def test_float32_features_are_never_widened(monkeypatch):
     seen = set()
-    original = SoftmaxLoss.gradient
+    original = SoftmaxLoss.derivatives
 
-    def recording(self, residual):
-        seen.add(residual.dtype)
-        return original(self, residual)
+    def recording(self, point):
+        seen.update((point.logits.dtype, point.residual.dtype))
+        return original(self, point)
 
-    monkeypatch.setattr(SoftmaxLoss, "gradient", recording)
+    monkeypatch.setattr(SoftmaxLoss, "derivatives", recording)
     x, y = clouds(100, 12, 4, dtype=np.float32)
     fit_path(x, y, 4, np.logspace(-3, 3, 7))  # NumPy scalars
     assert seen == {np.dtype(np.float32)}
@@ -255,14 +256,14 @@ def test_blocks_are_those_of_the_hessian(classes):
     y = y % classes
     loss = SoftmaxLoss(x, y, classes)
     rng = np.random.default_rng(1)
-    point = loss.evaluate(loss.logits(rng.normal(0, 1, (classes, len(loss.squares)))))
+    point = loss.at(rng.normal(0, 1, (classes, len(loss.squares))))
     leading = 9
-    blocks = loss.class_blocks(point.residual, leading)
+    blocks = loss.class_blocks(point, leading)
     for k in range(classes):
         for j in range(leading):
             direction = np.zeros((classes, len(loss.squares)))
             direction[k, j] = 1
-            product = loss.curvature_times(loss.probabilities(point.residual), direction)
+            product = loss.curvature_times(loss.derivatives(point), direction)
             scale = np.abs(blocks[k]).max()
             np.testing.assert_allclose(blocks[k, j], product[k, :leading], atol=1e-5 * scale)
 
@@ -286,14 +287,11 @@ def test_products_with_the_hessian_are_differences_of_gradients(n, d):
     loss = SoftmaxLoss(x, y, 3)
     rng = np.random.default_rng(1)
     weights, step = 0.1 * rng.normal(0, 1, (2, 3, len(loss.squares)))
-    gradients = [
-        loss.gradient(loss.evaluate(loss.logits(weights + t * step)).residual)
-        for t in (1e-5, -1e-5)
-    ]
-    probability = loss.probabilities(loss.evaluate(loss.logits(weights)).residual)
+    gradients = [loss.derivatives(loss.at(weights + t * step)).gradient for t in (1e-5, -1e-5)]
+    here = loss.derivatives(loss.at(weights))
     expected = (gradients[0] - gradients[1]) / 2e-5
     np.testing.assert_allclose(
-        loss.curvature_times(probability, step), expected, atol=1e-5 * np.abs(expected).max()
+        loss.curvature_times(here, step), expected, atol=1e-5 * np.abs(expected).max()
     )
 
 
@@ -303,7 +301,7 @@ def test_the_axes_change_nothing():
     weights = np.random.default_rng(0).normal(0, 1, (3, 9))
     coefficients, intercept = loss.from_axes(weights)
     np.testing.assert_allclose(
-        loss.logits(weights), coefficients @ x.T + intercept[:, None], atol=1e-10
+        loss.at(weights).logits, coefficients @ x.T + intercept[:, None], atol=1e-10
     )
     np.testing.assert_allclose(np.square(coefficients).sum(), np.square(weights[:, 1:]).sum())
 

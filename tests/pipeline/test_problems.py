@@ -137,7 +137,13 @@ def test_guessing_scores_the_problems_chance():
     """A constant guess of the largest coarse class: exactly, by classes; and blind scores."""
 
     def largest(shots, labels, queries, n_classes, groups):
-        return Scores(np.tile(-np.arange(n_classes, dtype=float), (len(queries), 1)), False, {})
+        return Scores(
+            lambda _: np.tile(-np.arange(n_classes, dtype=float), (len(queries), 1)),
+            queries,
+            n_classes,
+            False,
+            {},
+        )
 
     problem = coarse_classes(COARSE, NAMES)
     assert problem.chance == 4 / 7
@@ -147,7 +153,7 @@ def test_guessing_scores_the_problems_chance():
 
     def blind(shots, labels, queries, n_classes, groups):
         values = np.random.default_rng(len(queries)).random((len(queries), n_classes))
-        return Scores(values, False, {})
+        return Scores(lambda _: values, queries, n_classes, False, {})
 
     y, val_y = np.arange(400) % 20, np.arange(20_000) % 20
     draws = make_draws(y, 20, [BUDGET], seed=0, few_draws=2)
@@ -182,7 +188,9 @@ def test_several_fits_tell_whether_all_converged():
 
     def fit(shots, labels, queries, n_classes, groups):
         found = prototypes(shots, labels, queries, n_classes)
-        return Scores(found.values, True, {"converged": next(answers)})
+        return Scores(
+            lambda _: found.values, queries, n_classes, True, {"converged": next(answers)}
+        )
 
     found = episodes(a_few_classes(CLASSES, 2, 0), fit)
     assert found.details == [{"fits": 4, "converged": c} for c in (True, False, False)]

@@ -9,13 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import threadpoolctl
 from projects import REPOSITORY
 
 from cache.errors import ProbelineError
 from pipeline.machine import process_pool
-from pipeline.machine.process_pool import Report, process_count, run_jobs
+from pipeline.machine.process_pool import Cost, Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
 
 
@@ -31,8 +32,14 @@ def fail_at_odd(folder: Path, report: Report) -> None:
     make(folder, report)
 
 
-def die(job: int, report: Report) -> None:
-    signal.raise_signal(signal.SIGKILL)
+def die_at_two(folder: Path, report: Report) -> None:
+    if folder.name == "2":
+        signal.raise_signal(signal.SIGKILL)
+    make(folder, report)
+
+
+def starve(job: int, report: Report) -> None:
+    np.empty(1 << 60, np.uint8)
 
 
 def stumble(job: int, report: Report) -> None:
@@ -75,16 +82,16 @@ def test_every_job_is_done_and_every_report_counted(folders, progress, workers):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_an_error_keeps_its_place_and_ends_the_run(folders, progress, workers):
-    with pytest.raises(ProbelineError, match="is odd") as caught:
-        run_jobs(fail_at_odd, [*folders, *folders] * 10, workers, progress)
-    assert caught.value.place in ("1", "3")
-    assert caught.value.remedy == "none"
+def test_an_error_keeps_its_place(folders, progress, workers):
+    failed = run_jobs(fail_at_odd, folders, workers, progress)
+    assert {(error.place, error.problem, error.remedy) for error in failed} == {
+        (place, "is odd", "none") for place in "13"
+    }
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_one_that_fails_may_leave_the_others(folders, progress, workers):
-    failed = run_jobs(fail_at_odd, folders, workers, progress, keep_going=True)
+    failed = run_jobs(fail_at_odd, folders, workers, progress)
     assert sorted(error.place for error in failed) == ["1", "3"]
     assert [folder.is_dir() for folder in folders] == [True, False] * 2 + [True]
     assert progress.done == 9
@@ -93,14 +100,26 @@ def test_one_that_fails_may_leave_the_others(folders, progress, workers):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_fault_of_the_program_ends_the_run_as_it_is(progress, workers):
     with pytest.raises(ZeroDivisionError):
-        run_jobs(stumble, [1, 2, 3], workers, progress, keep_going=True)
+        run_jobs(stumble, [1, 2, 3], workers, progress)
 
 
-@pytest.mark.parametrize("keep_going", [True, False])
-def test_a_process_that_is_killed_is_explained(progress, keep_going):
-    with pytest.raises(ProbelineError, match="memory") as caught:
-        run_jobs(die, [1, 2], 2, progress, keep_going=keep_going)
-    assert caught.value.place == "making"
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_process_that_is_killed_is_named_and_the_others_are_done(
+    folders, progress, workers, monkeypatch
+):
+    monkeypatch.setattr(process_pool, "memory_budget", lambda: 1 << 40)
+    costs = [Cost(f"cell {folder.name}", 1 << 30) for folder in folders]
+    failed = run_jobs(die_at_two, folders, workers, progress, costs=costs)
+    assert [(error.place, "memory" in error.problem) for error in failed] == [("cell 2", True)]
+    assert "1.1 GB reckoned" in failed[0].found
+    assert [folder.is_dir() for folder in folders] == [True, True, False, True, True]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_memory_that_the_system_refuses_is_explained(progress, workers):
+    failed = run_jobs(starve, [1, 2], workers, progress, costs=[Cost("one"), Cost("two")])
+    assert sorted(error.place for error in failed) == ["one", "two"]
+    assert all("refused it memory" in error.problem for error in failed)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -115,12 +134,41 @@ def test_processes_share_the_processors(folders, progress, workers, expected):
     assert {int(path.read_text()) for path in folders} == {expected}
 
 
-def test_large_cells_run_one_at_a_time(monkeypatch):
+def test_as_many_processes_as_jobs_and_processors(monkeypatch):
     monkeypatch.setattr(process_pool, "cpu_count", lambda: 8)
-    assert process_count(100) == process_count(100, 1) == 8
-    assert process_count(3, 1) == 3
-    assert process_count(100, 1 << 50) == 1
-    assert process_count(0) == 1
+    assert [process_count(jobs) for jobs in (0, 1, 3, 100)] == [1, 1, 3, 8]
+
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("sizes", "started", "threads"),
+    [
+        ([1, 1, 1, 1], [0, 1, 2, 3], [1, 1, 1, 1]),  # side by side
+        ([9, 1, 1], [0], [4]),  # the largest takes the machine
+        ([4, 4, 4], [0, 1], [2, 2]),
+        ([6, 5, 1], [0], [4]),
+        ([3, 3, 3, 1], [0, 1, 2, 3], [1, 1, 1, 1]),
+    ],
+)
+def test_workers_and_threads_follow_each_jobs_own_size(sizes, started, threads, monkeypatch):
+    """Of four processors and 10 GB: what runs at once, from the largest on."""
+    monkeypatch.setattr(process_pool, "cpu_count", lambda: 4)
+    monkeypatch.setattr(process_pool, "memory_budget", lambda: 10 * GB)
+    priced = [(place, Cost(str(place), size * GB, size)) for place, size in enumerate(sizes)]
+    waiting, running = process_pool._shares(priced, 4), []
+    while (job := process_pool._next(waiting, running, 4, 10 * GB)) is not None:
+        running.append(job)
+    assert [job.job for job in running] == started
+    assert [job.threads for job in running] == threads
+
+
+def test_the_largest_job_starts_first(folders, progress):
+    made = []
+    costs = [Cost(work=work) for work in (1, 5, 3, 2, 4)]
+    run_jobs(lambda folder, report: made.append(folder.name), folders, 1, progress, costs=costs)
+    assert "".join(made) == "14230"
 
 
 def test_a_cluster_takes_the_jobs_and_their_reports_are_counted(folders, progress, monkeypatch):
@@ -130,7 +178,7 @@ def test_a_cluster_takes_the_jobs_and_their_reports_are_counted(folders, progres
         n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
     ) as cluster:
         monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
-        failed = run_jobs(fail_at_odd, folders, 1, progress, keep_going=True)
+        failed = run_jobs(fail_at_odd, folders, 1, progress)
     assert sorted(error.place for error in failed) == ["1", "3"]
     assert progress.done == 9
 

@@ -13,8 +13,10 @@ from safetensors.torch import save_file
 
 from pipeline.datasets.indexing import build_index
 from pipeline.embeddings import speed
+from pipeline.planning import probes
 from pipeline.planning import survey as surveying
 from pipeline.planning.counting import count_images
+from pipeline.planning.probes import ProbePlan
 from pipeline.planning.question import open_question
 from pipeline.planning.stage_times import in_words, where_we_are
 from pipeline.planning.survey import survey
@@ -130,9 +132,14 @@ def test_a_disk_without_room_is_said_before(project, fast, monkeypatch):
     project.run("cli", "plan").refused("the disk has no room", "0.1 GB free")
 
 
-def test_memory_grows_with_the_images(project, fast):
-    def needed() -> dict[str, float]:
-        return {stage.stage: stage.size for stage in survey(load_study()).memory}
+def test_memory_and_time_of_probes_grow_with_the_images(project, fast, monkeypatch):
+    def needed() -> tuple[float, ProbePlan]:
+        found = survey(load_study())
+        (extract,) = found.memory
+        (linear,) = (probe for probe in found.probes if probe.protocol == "linear")
+        return extract.size, linear
+
+    monkeypatch.setattr(probes, "products_a_second", lambda: 1e9)
 
     expected = {"train": 1000, "val": 100, "classes": 10}
     entry = {"source": "known:cifar100", "path": "none", "role": "in_domain", "expected": expected}
@@ -142,9 +149,12 @@ def test_memory_grows_with_the_images(project, fast):
     entry["expected"] = {**expected, "train": 100_000}
     project.write()
     large = needed()
-    assert large["extract"] == small["extract"]
-    probes = "linear, fewshot, transfer"
-    assert 40 < large[probes] / small[probes] < 110
+    assert large[0] == small[0]
+    assert large[1].size > 1.5 * small[1].size  # each is a process, too
+    assert 20 < large[1].seconds / small[1].seconds < 400
+    monkeypatch.setenv("PROBELINE_MEMORY", "255MB")  # a process, and hardly anything
+    assert needed()[1].refused
+    project.run("cli", "plan").succeeded("will be left out")
 
 
 def studied(project, datasets: dict[str, str], families: list[str]):

@@ -244,7 +244,8 @@ def test_transferred_votes_are_scikit_learns_by_every_backend(variant, backend):
     bank = (rng.standard_normal((300, 6)) * np.arange(1, 7)).astype(np.float32)
     queries = rng.standard_normal((25, 6)).astype(np.float32)
     labels = rng.integers(-1, 3, 300)  # -1: nobody's neighbour, but part of the statistics
-    found = neighbor_votes(variant, ArrayBank(bank), labels, queries, 3, backend)
+    slabs = neighbor_votes(variant, ArrayBank(bank), labels, ArrayBank(queries), 3, backend)
+    found = np.concatenate(list(slabs))
     a, b = bank.astype(np.float64), queries.astype(np.float64)
     if variant.normalization == "zscore":
         a, b = ((x - bank.mean(0, np.float64)) / bank.std(0, dtype=np.float64) for x in (a, b))
