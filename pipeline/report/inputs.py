@@ -17,7 +17,7 @@ from cache.errors import ProbelineError
 from pipeline.machine.netcdf import read_netcdf_groups
 from pipeline.project.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
 from pipeline.report.blocks import largest_block
-from pipeline.results.cube import headline_variants, read_cube, scored_by
+from pipeline.results.cube import headline_variants, read_cube, same_metric, scored_by
 from pipeline.results.foreign_scores import load_foreign
 from pipeline.results.score_table import read_scores
 from pipeline.results.variant_table import variants_of
@@ -111,8 +111,9 @@ class Inputs:
         return [name for name, row in zip(self.datasets(role), has, strict=True) if row.any()]
 
     def comparable_datasets(self, protocol: str) -> list[str]:
-        """`scored_datasets`, or of many gaps those that leave models to compare."""
-        datasets = self.scored_datasets(protocol)
+        """`scored_datasets` of one metric, or of many gaps those that leave models to compare."""
+        of_one = same_metric(self.cube, self.metric, self.headline[protocol])
+        datasets = [name for name in self.scored_datasets(protocol) if name in of_one]
         return [datasets[place] for place in largest_block(self._has_score(protocol, datasets))]
 
     def plain_means(self, protocol: str, datasets: list[str]) -> NDArray[np.float64]:

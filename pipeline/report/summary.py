@@ -68,7 +68,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
         *filter(None, [gaps]),
         *(
             f"The mean by {_protocol(c.protocol)} is without {', '.join(map(_code, c.without))}: "
-            "fewer than two models have a score on every data set."
+            "they have another metric, or too few models have them and the others."
             for c in found.contests
             if c.without
         ),

@@ -7,6 +7,7 @@ tracked by git). A study may name models or words of theirs itself: `correlation
 from __future__ import annotations
 
 import difflib
+import fnmatch
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -49,8 +50,8 @@ def declared_baseline(
     Parameters
     ----------
     asked : sequence of str
-        `correlation.baseline`: names of models, or ``column=word``. Files kept beside imported
-        scores speak where it is empty.
+        `correlation.baseline`: names of models, patterns of them (``*.a1_in1k@*``), or
+        ``column=word``. Files kept beside imported scores speak where it is empty.
     models : sequence of str
     words : mapping of str to sequence of str
         By column: what is said of each model.
@@ -68,26 +69,36 @@ def declared_baseline(
         refuse_absent(str(files[0]), named, models)
         return tuple(name for name in models if name in set(named))
     place = f"{PARAMS}: correlation.baseline"
-    names = [one for one in asked if one in models or one.partition("=")[0] not in words]
-    refuse_absent(place, names, models)
-    chosen = set(names)
+    chosen: set[str] = set()
+    names = []
     for one in asked:
         column, _, word = one.partition("=")
-        if one in chosen or column not in words:
-            continue
-        of = {m for m, said in zip(models, words[column], strict=True) if said == word}
-        if not of:
-            raise ProbelineError(
-                place,
-                f"no model has {column} {word}",
-                expected=f"one of {', '.join(sorted(set(words[column])))}",
-                remedy="name a word that stands in the scores",
-            )
-        chosen |= of
+        if one in models:
+            chosen.add(one)
+        elif column in words:
+            told = zip(models, words[column], strict=True)
+            chosen |= _some({m for m, said in told if said == word}, place, f"{column} {word}",
+                            sorted(set(words[column])))  # fmt: skip
+        elif "*" in one or "?" in one:
+            chosen |= _some(set(fnmatch.filter(models, one)), place, f"a name like {one}", models)
+        else:
+            names.append(one)
+    refuse_absent(place, names, models, asked)
     return tuple(name for name in models if name in chosen)
 
 
-def refuse_absent(place: str, named: Sequence[str], models: Collection[str]) -> None:
+def _some(found: set[str], place: str, what: str, there: Sequence[str]) -> set[str]:
+    if found:
+        return found
+    shown = ", ".join(there[:_SHOWN]) + (", …" if len(there) > _SHOWN else "")
+    raise ProbelineError(
+        place, f"no model has {what}", expected=shown, remedy="name what stands in the scores"
+    )
+
+
+def refuse_absent(
+    place: str, named: Sequence[str], models: Collection[str], asked: Sequence[str] = ()
+) -> None:
     """Refuse names that are no models, with the nearest of those that are.
 
     Raises
@@ -106,7 +117,7 @@ def refuse_absent(place: str, named: Sequence[str], models: Collection[str]) -> 
     ]
     raise ProbelineError(
         place,
-        f"{len(absent):,} of {len(named):,} baseline models are not among the models",
+        f"{len(absent):,} of {len(asked or named):,} baseline models are not among the models",
         expected=f"names of the {len(there):,} models that have scores",
         found=", ".join(near) + (", …" if len(absent) > _SHOWN else ""),
         remedy="correct these names, or take them out",

@@ -114,7 +114,7 @@ def arranged(paths: Sequence[Path], layout: Layout) -> Arranged:
     places: list[Place] = []
     unused: dict[str, None] = {}
     notes: list[str] = []
-    empty = 0
+    empty, asked = 0, set[str]()
     for path in paths:
         header, table = read_table(path)
         names = [name.lower() for name in header]
@@ -129,6 +129,7 @@ def arranged(paths: Sequence[Path], layout: Layout) -> Arranged:
         notes += said
         plan.refuse_text(kept)
         empty += plan.empty(kept)
+        asked |= plan.datasets(kept)
         for place, row in plan.rows(kept):
             places.append(place)
             for name, cell in row.items():
@@ -139,6 +140,8 @@ def arranged(paths: Sequence[Path], layout: Layout) -> Arranged:
         cells += [""] * (len(places) - len(cells))
     if empty:
         notes.append(f"{empty:,} cells hold no score: missing, never filled in")
+    if none := sorted(asked - set(rows.get("dataset", []))):
+        notes.append(f"no score at all on {', '.join(none)}")
     name = str(paths[0]) if len(paths) == 1 else f"{len(paths)} files"
     return Arranged(Lines(name, rows, places, tuple(unused)), tuple(dict.fromkeys(notes)))
 
@@ -202,6 +205,13 @@ class _Plan:
         if len(self.values) < 2:
             return 0
         return sum(not s.cells[column] for s in sources for column in self.values)
+
+    def datasets(self, sources: Sequence[_Source]) -> set[str]:
+        """Data sets that the file names, with scores or without."""
+        named = {of["dataset"] for of in self.values.values() if "dataset" in of}
+        if "dataset" in self.templates:
+            named |= {self._of_row(source.cells)["dataset"] for source in sources}
+        return named
 
     def refuse_text(self, sources: Sequence[_Source]) -> None:
         """Refuse columns of scores that hold text, or counts, for which `--wide` took them."""

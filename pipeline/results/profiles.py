@@ -106,7 +106,7 @@ _ZEROSHOT = Layout(
 
 _PROBES = Layout(
     columns={"model": "model_short", "variant": "fewshot_k", "protocol": "fewshot_k",
-             "backbone": "model", **_CLIP_COLUMNS},
+             **_CLIP_COLUMNS},
     constants={"method": "CLIP"},
     words={
         "protocol": {"-1": "linear", "10": "fewshot", "25": "fewshot"},

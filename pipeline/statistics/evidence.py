@@ -16,8 +16,10 @@ from cache.errors import ProbelineError
 from cache.records import Record
 from pipeline.datasets.index import Index
 from pipeline.machine.environment import cpu_count
+from pipeline.results.baseline import declared_baseline
 from pipeline.results.cube import headline_variants
 from pipeline.results.current import Current
+from pipeline.results.score_table import MODEL_WORDS
 from pipeline.results.variant_table import variants_of
 from pipeline.study import metrics
 from pipeline.study.pretraining import labels_seen
@@ -119,6 +121,8 @@ class Evidence:
         By how much a model may lie behind the best and still be as good, as a share.
     labels_seen : frozenset of (str, str)
         Models and data sets: see `pipeline.study.pretraining.labels_seen`.
+    baseline : tuple of str, or None
+        Models that effective robustness is measured against; None where none are declared.
     """
 
     cube: xr.Dataset
@@ -129,6 +133,7 @@ class Evidence:
     untrained: frozenset[str] = frozenset()
     margin: float = 0.01
     labels_seen: frozenset[tuple[str, str]] = frozenset()
+    baseline: tuple[str, ...] | None = None
 
     @property
     def headline(self) -> Mapping[str, str]:
@@ -181,9 +186,12 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
     untrained = frozenset(n for n, m in study.models.items() if m.weights.startswith("random("))
     seen = labels_seen(study, lambda name: current.index(name).classes)
     margin = study.report.margin / 100
+    models = [str(name) for name in cube["model"].values]
+    words = {word: [str(said) for said in cube[word].values] for word in MODEL_WORDS}
     return Evidence(
         cube, study.correlation, tests, read_hits, read_draws,
         untrained=untrained, margin=margin, labels_seen=seen,
+        baseline=declared_baseline(study.correlation.baseline, models, words),
     )  # fmt: skip
 
 
