@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -56,7 +57,8 @@ class Layout:
     scale : mapping of str to str
         Factors of columns of ours, as text: ``{"parameters": "1e6"}``.
     of_dataset : mapping of str to mapping of str to str
-        By column of ours: what is said of each data set; of `EVERY` one that is not named.
+        By column of ours: what is said of each data set, or of those like a pattern (``val-*``); of
+        `EVERY` one that is not named.
     percent, intervals : bool
         Whether rates are percentages; whether the file's intervals are taken.
     """
@@ -197,7 +199,7 @@ class _Plan:
                     row[ours] = known.get(row.get(ours, ""), row.get(ours, ""))
                 for ours, said in layout.of_dataset.items():
                     if not row.get(ours):
-                        row[ours] = said.get(row.get("dataset", ""), said.get(EVERY, ""))
+                        row[ours] = _said(said, row.get("dataset", ""))
                 yield Place(place.file, place.line, column if several else ""), row
 
     def empty(self, sources: Sequence[_Source]) -> int:
@@ -370,6 +372,13 @@ def _best(plan: _Plan, rows: Sequence[_Source]) -> _Source:
         return next((number for number in found if number == number and number is not None), -1.0)
 
     return max(rows, key=first)
+
+
+def _said(said: Mapping[str, str], dataset: str) -> str:
+    if dataset in said:
+        return said[dataset]
+    like = (word for name, word in said.items() if "*" in name and fnmatchcase(dataset, name))
+    return next(like, said.get(EVERY, ""))
 
 
 def _scaled(cell: str, factor: str) -> str:

@@ -63,6 +63,15 @@ _TESTBED = Layout(
             "val-on-imagenet-r-classes": "10000",
             "val-on-objectnet-classes": "5650",
         },
+        # The same images, whatever was done to them.
+        "cluster": {
+            "imagenet-c.*": "ImageNet-C",
+            "imagenetv2-*": "ImageNet V2",
+            "pgd.*": "attacks",
+            "val*": "ImageNet",
+            "imagenet-vid-robust*": "ImageNet-Vid-Robust",
+            "ytbb-robust*": "YTBB-Robust",
+        },
         "role": {
             "val": _IN,
             "imagenet-a": _OUT,

@@ -61,13 +61,14 @@ def mean_scores(evidence: Evidence) -> xr.Dataset:
     shape = (len(evidence.headline), len(SCOPES), len(evidence.models))
     values = {name: np.full(shape, np.nan) for name in NUMBERS}
     tests = mean_tests(evidence)
+    place = {name: i for i, name in enumerate(evidence.models)}
     for p, protocol in enumerate(evidence.headline):
         for s, scope in enumerate(SCOPES):
             datasets = _scored(evidence, protocol, scope)
             found = _means(evidence, protocol, datasets)
             if found is None or not found.models:
                 continue
-            places = [evidence.models.index(name) for name in found.models]
+            places = [place[name] for name in found.models]
             numbers = _alone(found, evidence.settings.confidence)
             if (protocol, scope) in tests:
                 numbers |= standing(tests[protocol, scope], evidence.margin)

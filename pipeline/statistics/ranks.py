@@ -34,6 +34,7 @@ def ranks(evidence: Evidence) -> xr.Dataset:
     names = ("score", *STANDING)
     shape = (len(evidence.headline), len(evidence.datasets()), len(evidence.models))
     values = {name: np.full(shape, np.nan) for name in names}
+    place = {name: i for i, name in enumerate(evidence.models)}
     for p, variant in enumerate(evidence.headline.values()):
         for d, dataset in enumerate(evidence.datasets()):
             found = tests.get((variant, dataset))
@@ -41,7 +42,7 @@ def ranks(evidence: Evidence) -> xr.Dataset:
                 found = unpaired_tests(evidence, (variant, dataset))
             if found is None:
                 continue
-            places = [evidence.models.index(name) for name in found.models]
+            places = [place[name] for name in found.models]
             values["score"][p, d, places] = found.paired.scores
             for name, numbers in standing(found, evidence.margin).items():
                 values[name][p, d, places] = numbers
@@ -56,6 +57,6 @@ def ranks(evidence: Evidence) -> xr.Dataset:
             "definition": DEFINITION,
             **standing_attributes(evidence),
             "conservative": CONSERVATIVE if unpaired else "",
-            "unpaired": ", ".join(dict.fromkeys(f"{v}@{d}" for v, d in unpaired)),
+            "unpaired": ", ".join(dict.fromkeys(v for v, _ in unpaired)),
         },
     )

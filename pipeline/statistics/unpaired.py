@@ -8,10 +8,10 @@ difference surer than this: what is found here to differ differs, and more pairs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -26,11 +26,11 @@ from pipeline.statistics.remembered import remembered
 
 Floats = NDArray[np.float64]
 
-MOST_UNPAIRED = 200
-"""Models beyond which not all pairs are compared: those are the best ones of the data set."""
+MOST_UNPAIRED = 100
+"""Models of one data set that are compared in pairs; of more, the best ones."""
 
-MOST_DRAWN = 100
-"""Models up to which all pairs are tested by max-t; of more by Holm, which is quicker."""
+MOST_DRAWN = 50
+"""Data sets, up to which all pairs are tested by max-t; on more by Holm, which is quicker."""
 
 _OWN = 0.95
 """What the intervals of scores.csv are."""
@@ -41,47 +41,53 @@ CONSERVATIVE = (
 )
 
 
-def unpaired_columns(evidence: Evidence) -> Mapping[Column, tuple[str, ...]]:
-    """Each protocol's headline on each data set that has scores of imported models alone.
+@dataclass(frozen=True)
+class Unpaired:
+    """The scores of one variant on one data set.
 
-    Returns
-    -------
-    mapping of (variant, data set) to tuple of str
-        Models with a score.
+    Attributes
+    ----------
+    places : ndarray of shape (n_models,)
+        Of the models, in the study's order.
+    scores, variance : ndarray of shape (n_models,)
+    images : int
     """
-    return {name: paired.models for name, paired in _paired(evidence).items()}
+
+    places: NDArray[np.intp]
+    scores: Floats
+    variance: Floats
+    images: int
+
+    def paired(self, names: Sequence[str], most: int = MOST_UNPAIRED) -> Paired:
+        """The best ones as models to compare."""
+        best = np.sort(np.argsort(-self.scores, kind="stable")[:most])
+        return Paired(
+            tuple(names[place] for place in self.places[best]), self.scores[best],
+            np.diag(self.variance[best]), self.images,
+        )  # fmt: skip
 
 
 @remembered
-def _paired(evidence: Evidence) -> Mapping[Column, Paired]:
-    scored = scored_by(evidence.cube, evidence.settings.metric)
-    known = image_noise(evidence).columns
-    found = {}
-    for variant in evidence.headline.values():
-        for dataset in evidence.datasets():
-            if (variant, dataset) in known:
-                continue
-            paired = _column(evidence, scored.sel(variant=variant, dataset=dataset))
-            if paired is not None:
-                found[variant, dataset] = paired
-    return found
-
-
-def _column(evidence: Evidence, scores: xr.Dataset) -> Paired | None:
-    value = scores["value"].values
-    n = int(evidence.cube["n_test"].sel(dataset=scores["dataset"].item())) or ASSUMED_TESTS
-    has = np.flatnonzero(np.isfinite(value) & (value >= 0) & (value <= 1))
-    if len(has) < 2:
-        return None
-    if len(has) > MOST_UNPAIRED:
-        has = np.sort(has[np.argsort(-value[has], kind="stable")[:MOST_UNPAIRED]])
-    width = (scores["ci_high"] - scores["ci_low"]).values[has]
-    return Paired(
-        models=tuple(np.array(evidence.models)[has].tolist()),
-        scores=value[has],
-        covariance=np.diag(variances(value[has], n, width)),
-        images=n,
+def unpaired_columns(evidence: Evidence) -> Mapping[Column, Unpaired]:
+    """Each protocol's headline on each data set with scores, and without per-image outcomes."""
+    cube, names = evidence.cube, list(evidence.headline.values())
+    scored = scored_by(cube, evidence.settings.metric).sel(variant=names)
+    value, low, high = (
+        scored[name].transpose("variant", "dataset", "model").values
+        for name in ("value", "ci_low", "ci_high")
     )
+    n_test = cube["n_test"].values
+    known, found = image_noise(evidence).columns, {}
+    for v, variant in enumerate(names):
+        for d, dataset in enumerate(evidence.datasets()):
+            of = value[v, d]
+            has = np.flatnonzero(np.isfinite(of) & (of >= 0) & (of <= 1))
+            if (variant, dataset) in known or len(has) < 2:
+                continue
+            n = int(n_test[d]) or ASSUMED_TESTS
+            width = (high[v, d] - low[v, d])[has]
+            found[variant, dataset] = Unpaired(has, of[has], variances(of[has], n, width), n)
+    return found
 
 
 def variances(value: Floats, n: int, width: Floats) -> Floats:
@@ -110,17 +116,19 @@ def variances(value: Floats, n: int, width: Floats) -> Floats:
 
 
 def unpaired_tests(evidence: Evidence, column: Column) -> PairTests:
-    """All pairs of models of one of the `unpaired_columns`; large, so not remembered."""
-    return compared(_paired(evidence)[column], evidence.settings.confidence)
+    """All pairs of the best models of one of the `unpaired_columns`; large, so not remembered."""
+    columns = unpaired_columns(evidence)
+    paired = columns[column].paired(evidence.models)
+    return compared(paired, evidence.settings.confidence, drawn=len(columns) <= MOST_DRAWN)
 
 
-def compared(paired: Paired, confidence: float) -> PairTests:
-    """Test all pairs: by max-t up to `MOST_DRAWN`, beyond by Holm."""
-    drawn = None
-    if len(paired.models) <= MOST_DRAWN:
-        rng = np.random.default_rng(0)
-        drawn = normal_draws(paired.scores, paired.covariance, DRAWS, rng)
-    return compare_pairs(paired, drawn, confidence)
+def compared(paired: Paired, confidence: float, *, drawn: bool = True) -> PairTests:
+    """Test all pairs: by max-t of draws, or by Holm."""
+    if not drawn:
+        return compare_pairs(paired, None, confidence)
+    rng = np.random.default_rng(0)
+    draws = normal_draws(paired.scores, paired.covariance, DRAWS, rng)
+    return compare_pairs(paired, draws, confidence)
 
 
 def unpaired_means(evidence: Evidence, variant: str, datasets: list[str]) -> Paired | None:
@@ -128,26 +136,30 @@ def unpaired_means(evidence: Evidence, variant: str, datasets: list[str]) -> Pai
 
     None where a data set is none of the `unpaired_columns`, or fewer than two models have all.
     """
-    columns = [_paired(evidence).get((variant, dataset)) for dataset in datasets]
+    columns = [unpaired_columns(evidence).get((variant, dataset)) for dataset in datasets]
     known = [column for column in columns if column is not None]
     if not known or len(known) < len(columns):
         return None
     if len(known) == 1:
-        return known[0]
-    shared = set.intersection(*(set(column.models) for column in known))
-    models = [name for name in known[0].models if name in shared]
-    if len(models) < 2:
+        return known[0].paired(evidence.models, len(known[0].places))
+    shape = len(known), len(evidence.models)
+    scores, error = np.full(shape, np.nan), np.full(shape, np.nan)
+    for row, column in enumerate(known):
+        scores[row, column.places] = column.scores
+        error[row, column.places] = np.sqrt(column.variance)
+    has = np.flatnonzero(np.isfinite(scores).all(axis=0))
+    if len(has) < 2:
         return None
-    scores = np.zeros(len(models))
-    error: dict[str, Floats] = {}
-    images: dict[str, int] = {}
-    for cluster, column in zip(clusters_of(evidence.cube, datasets), known, strict=True):
-        at = [column.models.index(name) for name in models]
-        scores += column.scores[at] / len(known)
-        # Data sets of a cluster may be the same images: their errors add up, at worst.
-        own = np.sqrt(np.diag(column.covariance)[at]) / len(known)
-        error[cluster] = error.get(cluster, 0) + own
-        images[cluster] = max(images.get(cluster, 0), column.images)
-    variance = np.sum([np.square(of) for of in error.values()], axis=0)
-    return Paired(tuple(models), scores, np.diag(variance), sum(images.values()),
-                  effective=len(images) * min(images.values()))  # fmt: skip
+    # Data sets of a cluster may be the same images: their errors add up, at worst.
+    clusters, place = np.unique(clusters_of(evidence.cube, datasets), return_inverse=True)
+    of_clusters = [error[place == c][:, has].sum(axis=0) for c in range(len(clusters))]
+    images = [
+        max(k.images for k, at in zip(known, place, strict=True) if at == c)
+        for c in range(len(clusters))
+    ]
+    found = Unpaired(
+        has, scores[:, has].mean(axis=0),
+        np.sum(np.square(of_clusters), axis=0) / len(known) ** 2, sum(images),
+    )  # fmt: skip
+    paired = found.paired(evidence.models, len(has))
+    return replace(paired, effective=len(images) * min(images))
