@@ -15,7 +15,7 @@ from stages.table import print_table
 
 @click.group()
 def scores() -> None:
-    """Import, list and remove scores from elsewhere."""
+    """Import, list, remove and export scores."""
 
 
 @scores.command("import")
@@ -39,6 +39,7 @@ def import_(
     results/scores.csv of another study is such a file. Other tables come in by --wide, --value,
     --column or a --profile. git tracks the copy, and `dvc repro` adds it to the study.
     """
+    from pipeline.results.exporting import EXTRA
     from pipeline.results.foreign_scores import import_scores, stored_path
     from pipeline.statistics.foreign_remarks import remarks
 
@@ -56,11 +57,31 @@ def import_(
         f"{len(table):,} scores of {table['model'].nunique():,} models on "
         f"{table['dataset'].nunique():,} data sets, kept as {kept}{replaces}"
     )
-    if found.unused:
-        click.echo(f"columns that mean nothing here: {', '.join(found.unused)}")
+    if unused := [name for name in found.unused if name not in EXTRA]:
+        click.echo(f"columns that mean nothing here: {', '.join(unused)}")
     for remark in (*found.notes, *remarks(table)):
         click.echo(f"note: {remark}")
     click.echo("`dvc repro` adds them to the results; `git add scores` keeps them")
+
+
+@scores.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+@explain_errors
+def export(started_in: Path, file: Path) -> None:
+    """Write all scores to FILE, CSV that others can import, and check what they are of.
+
+    A row is a score: with its interval, test and train images, what is known of model and data set,
+    what the model was trained on, and the SHA-256 of its weights and of the test images (of their
+    own, sorted, one a line).
+    """
+    from pipeline.results.exporting import export_scores
+
+    table = export_scores(load_study(), started_in / file)
+    click.echo(
+        f"{len(table):,} scores of {table['model'].nunique():,} models on "
+        f"{table['dataset'].nunique():,} data sets: {file}; `probeline scores import` reads it"
+    )
 
 
 @scores.command("dictionary")

@@ -19,16 +19,19 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.results.cube import comparable
-from pipeline.statistics.comparison import ground_of
 from pipeline.statistics.common_ground import rho_on
+from pipeline.statistics.comparison import ground_of
+from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import fidelity
 from pipeline.statistics.fisher_z import rho_limit, z_of
 from pipeline.statistics.panel import clusters_of
-from pipeline.statistics.predictions import ALL
+from pipeline.statistics.predictions import ALL, Predictions, mean_of_known
 from pipeline.statistics.trained import left_out
 from pipeline.statistics.trust import coordinates
 from pipeline.statistics.withheld import withheld
+from pipeline.statistics.written import p_is
+from pipeline.study.protocol_list import protocol_label
 
 Floats = NDArray[np.float64]
 
@@ -36,6 +39,7 @@ MIN_TARGETS = 3
 """Clusters of targets from which on the interval covers."""
 
 HALVINGS = 20
+ALPHA = 0.05
 MIN_HALF = 8
 """Models of a half, from which on a neighbour is looked for."""
 
@@ -78,7 +82,7 @@ def new_target(evidence: Evidence) -> xr.Dataset:
         rho = np.where(ground.targets, rho_on(found, ground.models), np.nan)
         z = z_of(rho, rho_limit(np.maximum(ground.n, 4))[np.newaxis])
         for p in np.flatnonzero(ground.compared):
-            of_clusters = _by_cluster(z[p], found.clusters)
+            of_clusters = _by_cluster(z[p], found.clusters, _own_cluster(evidence, found, p))
             middle, low, high = predicted(of_clusters, confidence)
             held = [
                 ends[1] <= of_clusters[t] <= ends[2]
@@ -103,9 +107,17 @@ def new_target(evidence: Evidence) -> xr.Dataset:
     )
 
 
-def _by_cluster(z: Floats, clusters: NDArray[np.str_]) -> Floats:
+def _own_cluster(evidence: Evidence, found: Predictions, predictor: int) -> str:
+    """The cluster of the data set that a predictor is on: its other ones are nothing new."""
+    home = found.predictors[predictor].dataset
+    if home not in evidence.datasets():  # on each target itself
+        return ""
+    return str(clusters_of(evidence.cube, [home])[0])
+
+
+def _by_cluster(z: Floats, clusters: NDArray[np.str_], without: str) -> Floats:
     """Means of the clusters that have a value."""
-    known = np.isfinite(z)
+    known = np.isfinite(z) & (clusters != without)
     return np.array([z[known & (clusters == c)].mean() for c in dict.fromkeys(clusters[known])])
 
 
@@ -148,8 +160,8 @@ def behaves_like(evidence: Evidence) -> xr.Dataset:
         differences = table["difference"][p][np.isfinite(table["difference"][p])]
         if len(differences) >= MIN_TARGETS and np.ptp(differences) > 0:
             test = stats.ttest_1samp(differences, 0, alternative="greater")
-            verdict = "predicts" if test.pvalue < 0.05 else "does not predict better"  # noqa: PLR2004
-            said.append(f"{protocol}: {verdict} (p = {test.pvalue:.3f})")
+            verdict = "predicts better" if test.pvalue < ALPHA else "does not predict better"
+            said.append(f"{protocol_label(protocol)}: it {verdict} ({p_is(float(test.pvalue))})")
     if np.isnan(table["models"]).all():
         return withheld(
             definition, f"it takes {2 * MIN_HALF} models on {MIN_TARGETS} data sets in common"
@@ -174,7 +186,7 @@ def _neighbour(
         return None
     ranks = _percentiles(values[np.ix_(rows, others)])
     truth = values[rows, target]
-    elsewhere = np.nanmean(np.where(np.isfinite(ranks), ranks, np.nan), axis=1) if ranks.size else ranks
+    elsewhere = mean_of_known(ranks)
     rng = np.random.default_rng(target)
     chosen, near, every = [], [], []
     for _ in range(HALVINGS):
@@ -208,7 +220,7 @@ def _percentiles(values: Floats) -> Floats:
 
 def _rho(x: Floats, y: Floats) -> float:
     both = np.isfinite(x) & np.isfinite(y)
-    if np.count_nonzero(both) < 4 or not np.ptp(x[both]) or not np.ptp(y[both]):  # noqa: PLR2004
+    if np.count_nonzero(both) < MIN_MODELS or not np.ptp(x[both]) or not np.ptp(y[both]):
         return np.nan
     a, b = stats.rankdata(x[both]), stats.rankdata(y[both])
     return float(np.corrcoef(a, b)[0, 1])

@@ -39,6 +39,7 @@ from pipeline.statistics.panel import clusters_of
 from pipeline.statistics.tie_cost import POWER
 from pipeline.statistics.withheld import withheld
 from pipeline.statistics.written import counted
+from pipeline.study.protocol_list import protocol_label
 
 Floats = NDArray[np.float64]
 
@@ -71,13 +72,15 @@ def power_of(difference: float, spread: float, n: float, alpha: float) -> float:
     n : float
     alpha : float
     """
-    if n < 2:  # noqa: PLR2004
+    if n < 2:
         return np.nan
     if spread <= 0:
         return 1.0
     shift = difference / spread * math.sqrt(n)
     critical = stats.t.isf(alpha / 2, n - 1)
-    return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
+    found = float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
+    # Far out SciPy's noncentral t is NaN; there it is normal to many digits.
+    return found if math.isfinite(found) else float(stats.norm.cdf(abs(shift) - critical))
 
 
 def needed(difference: float, spread: float, alpha: float, power: float = POWER) -> float:
@@ -129,24 +132,35 @@ class Question:
     images: float = np.nan
     targets: float = np.nan
 
-    def row(self, alpha: float) -> dict[str, float]:
+    def row(self, alpha: float, power: float = POWER) -> dict[str, float]:
         """The variables of `NUMBERS`."""
         if np.isfinite(self.images):
             found = self.images, np.nan, np.nan, np.nan
         else:
             spreads = (self.spread, self.spread_low, self.spread_high)
             found = (
-                *(needed(self.difference, s, alpha) if np.isfinite(s) else np.nan for s in spreads),
+                *(needed(self.difference, s, alpha, power) if np.isfinite(s) else np.nan for s in spreads),
                 power_of(self.difference, self.spread, self.now, alpha),
             )
         values = (self.now, *found[:3], self.difference, found[3])
         return dict(zip(NUMBERS, values, strict=True))
 
 
-def questions(evidence: Evidence, difference: float = DIFFERENCE) -> list[Question]:
-    """The questions that a study can be a pilot for."""
+def questions(
+    evidence: Evidence, difference: float = DIFFERENCE, targets: int | None = None
+) -> list[Question]:
+    """The questions that a study can be a pilot for.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    difference : float
+        Of mean ρ, to be found.
+    targets : int, optional
+        To be predicted; as many as the pilot has if not given.
+    """
     found = []
-    evaluations = _evaluations(evidence, difference)
+    evaluations = _evaluations(evidence, difference, targets)
     if evaluations is not None:
         found.append(evaluations)
     for protocol, variant in evidence.headline.items():
@@ -217,7 +231,7 @@ class Pilot:
 
     def spread(self, targets: int | None = None) -> float:
         """Standard deviation of one model's part in the mean over so many targets."""
-        if targets is None or self.values.shape[1] < 2:  # noqa: PLR2004
+        if targets is None or self.values.shape[1] < 2:
             return float(self.values.mean(axis=1).std(ddof=1))
         covariance = np.cov(self.values, rowvar=False)
         count = len(covariance)
@@ -253,14 +267,16 @@ def pilot_of(statistic: Callable[[NDArray[np.bool_]], Floats], units: NDArray[np
     return Pilot(values[np.isfinite(values).all(axis=1)])
 
 
-def _evaluations(evidence: Evidence, difference: float) -> Question | None:
+def _evaluations(
+    evidence: Evidence, difference: float, targets: int | None
+) -> Question | None:
     """The two best evaluations, by mean ρ on common ground."""
     trusted = fidelity(evidence)
     if isinstance(trusted, str):
         return None
     found, name = trusted.found, trusted.found.headline_set
     ground = ground_of(trusted, name)
-    if np.count_nonzero(ground.compared) < 2 or not ground.targets.any():  # noqa: PLR2004
+    if np.count_nonzero(ground.compared) < 2 or not ground.targets.any():
         return None
     means = np.where(ground.compared, mean_over(found, trusted.spearman, ground, name), -np.inf)
     order = np.argsort(-means, kind="stable")
@@ -288,10 +304,14 @@ def _evaluations(evidence: Evidence, difference: float) -> Question | None:
     pilot = pilot_of(of_used, units[used])
     if len(pilot.values) < MIN_GROUPS:
         return None
-    low, high = pilot.interval()
+    now = pilot.spread()
+    asked = now if targets is None else pilot.spread(targets)
+    # What is not known of the pilot's own variance is, in proportion, not known of the other one.
+    low, high = (end * asked / now if now else end for end in pilot.interval())
     return Question(
         "models", found.predictors[one].label, found.predictors[other].label, float(used.sum()),
-        difference, pilot.spread(), low, high, targets=float(ground.targets.sum()),
+        difference, asked, low, high,
+        targets=float(targets or ground.targets.sum()),
     )  # fmt: skip
 
 
@@ -301,7 +321,7 @@ def _datasets(evidence: Evidence, protocol: str, variant: str) -> Question | Non
     of_one = same_metric(evidence.cube, evidence.settings.metric, variant)
     values = scores.sel(dataset=of_one).transpose("model", "dataset").values
     complete = np.isfinite(values).all(axis=1) if values.size else np.zeros(len(values), bool)
-    if np.count_nonzero(complete) < 2:  # noqa: PLR2004
+    if np.count_nonzero(complete) < 2:
         return None
     means = np.where(complete, np.where(np.isfinite(values), values, 0).mean(axis=1), -np.inf)
     one, other = np.argsort(-means, kind="stable")[:2]
@@ -309,7 +329,7 @@ def _datasets(evidence: Evidence, protocol: str, variant: str) -> Question | Non
     gaps = values[one] - values[other]
     of_clusters = np.array([gaps[clusters == c].mean() for c in dict.fromkeys(clusters)])
     count = len(of_clusters)
-    if count < 3 or not np.ptp(of_clusters) > 0:  # noqa: PLR2004
+    if count < 3 or not np.ptp(of_clusters) > 0:
         return None
     spread = float(of_clusters.std(ddof=1))
     low, high = (
@@ -363,26 +383,36 @@ def to_settle_it(statistics: Mapping[str, xr.Dataset]) -> tuple[str, ...]:
 
 
 def settling(
-    kind: str, first: str, second: str, of: Mapping[str, float], protocol: str = ""
+    kind: str,
+    first: str,
+    second: str,
+    of: Mapping[str, float],
+    protocol: str = "",
+    power: float = POWER,
 ) -> str:
     """One sentence: how many of what tell two things apart, and how many there are."""
-    what = f"{first} from {second}" + (f" by {protocol}" if protocol else "")
+    what = f"{first} from {second}" + (f" by {protocol_label(protocol)}" if protocol else "")
     noun = {"models": "model", "data sets": "data set", "test images": "test image"}[kind]
+    points = f"{100 * of['difference']:g}"
     difference = (
-        f"Δρ = {of['difference']:g}" if kind == "models" else f"{100 * of['difference']:g} point"
-        + ("" if of["difference"] == 0.01 else "s")  # noqa: PLR2004
-    )
-    has = f"here are {counted(of['now'], noun)}"
+        f"a Δρ of {of['difference']:g}" if kind == "models"
+        else f"{points} point{'s' * (points != '1')}"
+    )  # fmt: skip
+    has = f"the study has {counted(of['now'], noun)}"
     if not of["needed"] < np.inf:
         return f"No number of {noun}s up to {MOST:,} would tell {what} at {difference}; {has}."
     ends = ""
     if np.isfinite(of["needed_low"]):
-        high = f"{of['needed_high']:,.0f}" if np.isfinite(of["needed_high"]) else f"over {MOST:,}"
-        ends = f" (by this pilot {of['needed_low']:,.0f} to {high})"
-    if of["needed"] <= of["now"]:
-        return f"{counted(of['now'], noun)} tell {what} at {difference}: {of['needed']:,.0f} do{ends}."
+        high = f"{_upwards(of['needed_high']):,}" if of["needed_high"] < np.inf else f"{MOST:,}"
+        ends = f" ({_upwards(of['needed_low']):,} to {high}, as far as this study tells)"
     on = f" on {counted(of['targets'], 'target')} like these" if kind == "models" else ""
-    return (
-        f"To settle it: {counted(of['needed'], noun)}{ends}{on} would tell {what} at {difference} "
-        f"in {POWER:.0%} of cases; {has}."
-    )
+    takes = f"{counted(_upwards(of['needed']), noun)}{ends}{on}"
+    if of["needed"] <= of["now"]:
+        return f"{takes} tell {what} at {difference} in {power:.0%} of cases; {has}."
+    return f"To settle it: {takes} would tell {what} at {difference} in {power:.0%} of cases; {has}."
+
+
+def _upwards(number: float) -> int:
+    """To two digits, upwards: what it is made of is not known better."""
+    step = 10 ** max(len(str(math.ceil(number))) - 2, 0)
+    return int(math.ceil(number / step) * step)
