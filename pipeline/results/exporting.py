@@ -20,7 +20,7 @@ from pipeline.project.paths import provenance_path
 from pipeline.results.current import Current
 from pipeline.results.foreign_file import REQUIRED
 from pipeline.results.gathering import gather
-from pipeline.results.score_table import COLUMNS, to_csv
+from pipeline.results.score_table import COLUMNS, MODEL_WORDS, to_csv
 from pipeline.study.schema import Study
 
 EXTRA = ("trained_on", "weights_sha256", "test_images_sha256")
@@ -52,6 +52,7 @@ def exported(study: Study) -> pd.DataFrame:
         ],
         test_images_sha256=scores["dataset"].map(lambda name: images.get(name, "")),
     )
+    table = table.replace({word: {"unknown": ""} for word in MODEL_WORDS})
     says = table.notna() & ~table.isin(["", "{}"])
     kept = [name for name in (*COLUMNS, *EXTRA) if name in REQUIRED or says[name].any()]
     return table[kept]

@@ -25,6 +25,9 @@ Floats = NDArray[np.float64]
 
 WAYS = ("raw", "rank", "logit")
 
+_EQUAL = 1e-12
+"""Of two means that differ by rounding alone."""
+
 _DEFINITION = (
     "over the data sets of each protocol's headline, clusters alike: mean of raw scores, of ranks, "
     "and of logits, of models that have all of them; raw scores and logits over data sets of one "
@@ -127,7 +130,7 @@ def leaders_without(evidence: Evidence) -> xr.Dataset:
             rest[d] = False
             at = datasets.index(dataset)
             for w, (name, first) in enumerate(
-                zip(_leaders(evidence, block, rest), whole, strict=True)
+                zip(_leaders(evidence, block, rest, whole), whole, strict=True)
             ):
                 if not name or not first:
                     continue
@@ -144,13 +147,21 @@ def leaders_without(evidence: Evidence) -> xr.Dataset:
     )
 
 
-def _leaders(evidence: Evidence, block: _Block, kept: NDArray[np.bool_]) -> Sequence[str]:
+def _leaders(
+    evidence: Evidence, block: _Block, kept: NDArray[np.bool_], before: Sequence[str] = ("",) * 3
+) -> Sequence[str]:
+    """The first model by each way; of equal ones that which was first before."""
     if not kept.any():
         return [""] * len(WAYS)
-    return [
-        evidence.models[block.models[int(np.argmax(of))]] if np.isfinite(of).all() else ""
-        for of in block.means(kept)
-    ]
+    names = [evidence.models[place] for place in block.models]
+    found = []
+    for of, former in zip(block.means(kept), before, strict=True):
+        if not np.isfinite(of).all():
+            found.append("")
+            continue
+        first = [names[i] for i in np.flatnonzero(of >= of.max() - _EQUAL)]
+        found.append(former if former in first else first[0])
+    return found
 
 
 def concordance(evidence: Evidence) -> xr.Dataset:
