@@ -17,7 +17,13 @@ from cache.errors import ProbelineError
 from pipeline.machine.netcdf import read_netcdf_groups
 from pipeline.project.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC, provenance_path
 from pipeline.report.blocks import largest_block
-from pipeline.results.cube import headline_variants, read_cube, same_metric, scored_by
+from pipeline.results.cube import (
+    headline_variants,
+    metrics_used,
+    read_cube,
+    same_metric,
+    scored_by,
+)
 from pipeline.results.foreign_scores import load_foreign
 from pipeline.results.score_table import read_scores
 from pipeline.results.variant_table import variants_of
@@ -127,6 +133,12 @@ class Inputs:
             self._headline_scores(protocol, datasets).mean("dataset", skipna=False).values
         )
         return means
+
+    def metric_of(self, protocol: str) -> str:
+        """By which metric a protocol's means are: the report's, or what it has instead."""
+        used = metrics_used(self.cube, self.metric).sel(variant=self.headline[protocol])
+        of_one = same_metric(self.cube, self.metric, self.headline[protocol])
+        return str(used.sel(dataset=of_one[0]).item()) if of_one else self.metric
 
     @cached_property
     def scored(self) -> xr.Dataset:
