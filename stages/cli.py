@@ -22,6 +22,7 @@ from stages.datasets_commands import datasets
 from stages.figures_commands import figures
 from stages.models_commands import models
 from stages.plan_command import plan
+from stages.power_command import power
 from stages.scores_commands import scores
 from stages.status_command import status
 from stages.take_commands import predict, take
@@ -44,6 +45,7 @@ main.add_command(scores)
 main.add_command(models)
 main.add_command(datasets)
 main.add_command(plan)
+main.add_command(power)
 main.add_command(status)
 main.add_command(figures)
 main.add_command(take)

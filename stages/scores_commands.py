@@ -3,59 +3,85 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pipeline.study.params import load_study
 from stages._run import explain_errors
+from stages.import_options import layout_of, layout_options
 from stages.table import print_table
 
 
 @click.group()
 def scores() -> None:
-    """Import, list and remove scores from elsewhere."""
+    """Import, list, remove and export scores."""
 
 
 @scores.command("import")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--as", "name", help="What to call them; without it, as the file.")
-@click.option("--percent", is_flag=True, help="Accuracies in FILE are percentages.")
-@click.option("--without-intervals", is_flag=True, help="Leave out ci_low and ci_high.")
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--as", "name", help="What to call them; without it, as the (first) file.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path),
+    help="File of models, one a line, that effective robustness is measured against.",
+)
+@layout_options
 @click.pass_obj
 @explain_errors
 def import_(
-    started_in: Path, file: Path, name: str | None, *, percent: bool, without_intervals: bool
+    started_in: Path, files: tuple[Path, ...], name: str | None, baseline: Path | None, **said: Any
 ) -> None:
-    """Check FILE, a CSV with a row for each score, and keep a copy in the folder `scores`.
+    """Check FILES, CSV with a row for each score, and keep a copy in the folder `scores`.
 
     Columns: model, dataset, protocol, metric, value; if known also variant, seed, n_test, n_train,
     ci_low, ci_high, seconds, family, backbone, method, supervision, kind, parameters, dimension,
     role, cluster, shift, images, extraction_seconds, label (the variant in words). A
-    results/scores.csv of another study is such a file. git tracks the copy, and `dvc repro` adds it
-    to the study.
+    results/scores.csv of another study is such a file. Other tables come in by --wide, --value,
+    --column or a --profile. git tracks the copy, and `dvc repro` adds it to the study.
     """
+    from pipeline.results.exporting import EXTRA
     from pipeline.results.foreign_scores import import_scores, stored_path
     from pipeline.statistics.foreign_remarks import remarks
 
-    kept = stored_path(name or file.stem)
+    kept = stored_path(name or files[0].stem)
     replaces = " in place of the former" if kept.exists() else ""
     found = import_scores(
-        started_in / file,
+        [started_in / file for file in files],
         kept.stem,
         load_study(),
-        percent=percent,
-        intervals=not without_intervals,
+        layout_of(said, len(files) > 1),
+        None if baseline is None else started_in / baseline,
     )
     table = found.scores
     click.echo(
         f"{len(table):,} scores of {table['model'].nunique():,} models on "
         f"{table['dataset'].nunique():,} data sets, kept as {kept}{replaces}"
     )
-    if found.unused:
-        click.echo(f"columns that mean nothing here: {', '.join(found.unused)}")
-    for remark in remarks(table):
+    if unused := [name for name in found.unused if name not in EXTRA]:
+        click.echo(f"columns that mean nothing here: {', '.join(unused)}")
+    for remark in (*found.notes, *remarks(table)):
         click.echo(f"note: {remark}")
     click.echo("`dvc repro` adds them to the results; `git add scores` keeps them")
+
+
+@scores.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+@explain_errors
+def export(started_in: Path, file: Path) -> None:
+    """Write all scores to FILE, CSV that others can import, and check what they are of.
+
+    A row is a score: with its interval, test and train images, what is known of model and data set,
+    what the model was trained on, and the SHA-256 of its weights and of the test images (of their
+    own, sorted, one a line).
+    """
+    from pipeline.results.exporting import export_scores
+
+    table = export_scores(load_study(), started_in / file)
+    click.echo(
+        f"{len(table):,} scores of {table['model'].nunique():,} models on "
+        f"{table['dataset'].nunique():,} data sets: {file}; `probeline scores import` reads it"
+    )
 
 
 @scores.command("dictionary")

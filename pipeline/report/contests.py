@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline.report.inputs import Inputs
+from pipeline.results.cube import same_metric
 from pipeline.statistics.mean_scores import ALL
 
 _NAN = float("nan")
@@ -80,6 +81,9 @@ class Contest:
         Test images that were compared.
     margin : float
         `report.margin`, as a share.
+    paired : bool
+        Whether models were compared image by image; else as if on different images, which is
+        conservative.
     """
 
     protocol: str
@@ -95,6 +99,7 @@ class Contest:
     at_most: float = _NAN
     images: int = 0
     margin: float = 0.01
+    paired: bool = True
 
     @property
     def near(self) -> list[str]:
@@ -109,16 +114,19 @@ class Contest:
 
 def contest(inputs: Inputs, protocol: str) -> Contest:
     """The models by a protocol's headline: from per-image outcomes where there are any."""
-    datasets = inputs.scored_datasets(protocol)
     means = inputs.told("mean_scores")
     if means.data_vars:
         chosen = means.sel(protocol=protocol, scope=ALL)
         if chosen["mean"].notnull().any():
-            return _by_images(inputs, protocol, datasets, chosen)
+            unpaired = protocol in str(means.attrs.get("unpaired", "")).split(", ")
+            return _by_images(inputs, protocol, chosen, paired=not unpaired)
     return _by_scores(inputs, protocol)
 
 
-def _by_images(inputs: Inputs, protocol: str, datasets: list[str], chosen: xr.Dataset) -> Contest:
+def _by_images(inputs: Inputs, protocol: str, chosen: xr.Dataset, *, paired: bool) -> Contest:
+    scored = inputs.scored_datasets(protocol)
+    of_one = same_metric(inputs.cube, inputs.metric, inputs.headline[protocol])
+    datasets = [name for name in scored if name in of_one]
     table = chosen.to_dataframe().dropna(subset="mean")
     table = table.sort_values("mean", ascending=False, kind="stable")
     best = str(table.index[0])
@@ -130,11 +138,13 @@ def _by_images(inputs: Inputs, protocol: str, datasets: list[str], chosen: xr.Da
     low, high = (float(table[end].iloc[0]) for end in ("low", "high"))
     if len(datasets) == 1:  # one data set: its score has an exact interval, that of the table
         cell = inputs.scored.sel(model=best, dataset=datasets[0], variant=inputs.headline[protocol])
-        low, high = float(cell["ci_low"]), float(cell["ci_high"])
+        if np.isfinite(cell["ci_low"]):
+            low, high = float(cell["ci_low"]), float(cell["ci_high"])
     left_out = tuple(m for m in inputs.models if m not in table.index)
     return Contest(
         protocol, tuple(datasets), best, float(table["mean"].iloc[0]), low, high, tuple(others),
-        left_out, compared=True, at_most=float(table["behind_high"].iloc[0]),
+        left_out, compared=True, without=tuple(d for d in scored if d not in of_one),
+        paired=paired, at_most=float(table["behind_high"].iloc[0]),
         images=int(table["images"].iloc[0]) if others else 0,
         margin=inputs.study.report.margin / 100,
     )  # fmt: skip

@@ -19,8 +19,10 @@ from pipeline.project.paths import CORRELATION_NC, SCORES_CSV, SCORES_NC
 from pipeline.report.blocks import largest_block
 from pipeline.results.cube import (
     headline_variants,
+    metrics_used,
     read_cube,
     require_same_table,
+    same_metric,
     scored_by,
     seen_in,
 )
@@ -133,8 +135,9 @@ class Inputs:
         return [name for name, row in zip(self.datasets(role), has, strict=True) if row.any()]
 
     def comparable_datasets(self, protocol: str) -> list[str]:
-        """`scored_datasets`, or of many gaps those that leave models to compare."""
-        datasets = self.scored_datasets(protocol)
+        """`scored_datasets` of one metric, or of many gaps those that leave models to compare."""
+        of_one = same_metric(self.cube, self.metric, self.headline[protocol])
+        datasets = [name for name in self.scored_datasets(protocol) if name in of_one]
         return [datasets[place] for place in largest_block(self._has_score(protocol, datasets))]
 
     def plain_means(self, protocol: str, datasets: list[str]) -> NDArray[np.float64]:
@@ -148,6 +151,12 @@ class Inputs:
             self._headline_scores(protocol, datasets).mean("dataset", skipna=False).values
         )
         return means
+
+    def metric_of(self, protocol: str) -> str:
+        """By which metric a protocol's means are: the report's, or what it has instead."""
+        used = metrics_used(self.cube, self.metric).sel(variant=self.headline[protocol])
+        of_one = same_metric(self.cube, self.metric, self.headline[protocol])
+        return str(used.sel(dataset=of_one[0]).item()) if of_one else self.metric
 
     @cached_property
     def scored(self) -> xr.Dataset:

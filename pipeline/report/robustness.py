@@ -11,6 +11,7 @@ import xarray as xr
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.remarks import outside_band
+from pipeline.report.verdicts import listed
 from pipeline.report.theme import COLORS, finish
 from pipeline.study.protocol_list import protocol_label
 
@@ -18,6 +19,9 @@ FIELDS = ("value", "band", "outside", "accuracy", "expected", "beyond", "n")
 PLACES = ("below the band", "inside the band", "above the band")
 MOST_MODELS = 100
 """Models in a figure: of more, those that lie farthest outside their band anywhere."""
+
+BENDS = 0.001
+"""p of a bend, below which it is said."""
 
 NO_LINE = "Nothing to show: no line could be fitted; it takes more models with both scores."
 
@@ -50,11 +54,14 @@ class Robustness:
     effective, residual : Judged
     baseline : str
         Models that the lines of effective robustness are fitted to.
+    notes : tuple of str
+        Where the line does not hold, and who is left out of it.
     """
 
     effective: Judged
     residual: Judged
     baseline: str
+    notes: tuple[str, ...] = ()
 
     @property
     def withheld(self) -> str:
@@ -77,11 +84,44 @@ def section(inputs: Inputs) -> Robustness:
     """The words beside the figures."""
     effective = stated.statistic(inputs, "effective_robustness")
     residual = stated.statistic(inputs, "transfer_residual")
+    told = "" if isinstance(effective, str) else listed(str(effective.attrs["baseline"]).split(", "))
     return Robustness(
-        _judged(effective, stated.Choice("head", "Probe", ()), lambda v: inputs.variants[v].label),
+        _judged(effective, stated.Choice("head", "Probe", ()), lambda v: _words(inputs, v)),
         _judged(residual, stated.Choice("protocol", "Protocol", ()), protocol_label),
-        "" if isinstance(effective, str) else str(effective.attrs.get("baseline", "")),
+        told,
+        () if isinstance(effective, str) else _notes(inputs, effective),
     )
+
+
+def _words(inputs: Inputs, head: str) -> str:
+    known = inputs.variants.get(head)
+    return known.label if known else head
+
+
+def _notes(inputs: Inputs, found: xr.Dataset) -> tuple[str, ...]:
+    """Where the baseline's line bends, and how many models are near chance."""
+    notes = []
+    if "bend" not in found:
+        return ()
+    for head in found["head"].values:
+        bent, near = [], []
+        for dataset in found["dataset"].values:
+            of = found.sel(head=head, dataset=dataset)
+            known = of["bend"].values[np.isfinite(of["bend"].values)]
+            if len(known) and known[0] < BENDS:
+                bent.append(str(dataset))
+            if low := int((of["near_chance"] == 1).sum()):
+                near.append(f"{low:,} on {dataset}")
+        if bent:
+            notes.append(
+                f"{_words(inputs, str(head))}: the baseline’s line bends on {listed(bent)} "
+                f"(p below {BENDS:g}), so how far a model lies above it there is a rough number."
+            )
+        if near:
+            notes.append(
+                f"{_words(inputs, str(head))}: models near chance are left out: {listed(near)}."
+            )
+    return tuple(notes)
 
 
 def _judged(found: xr.Dataset | str, chooser: stated.Choice, words: object) -> Judged:

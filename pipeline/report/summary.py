@@ -42,12 +42,19 @@ def summarise(inputs: Inputs) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _other_metric(inputs: Inputs, protocol: str) -> str:
+    """The metric of a protocol's mean, where it is not that of the table's head."""
+    name = inputs.metric_of(protocol)
+    return "" if name == inputs.metric else f" {metrics.metric_named(name).label}"
+
+
 def _best(inputs: Inputs, found: Answers) -> list[str]:
     lines = [
         [
             _protocol(c.protocol),
             _code(c.best),
-            _estimate(percent(c.mean), interval(c.low, c.high, in_points=True)),
+            _estimate(percent(c.mean), interval(c.low, c.high, in_points=True))
+            + _other_metric(inputs, c.protocol),
             ", ".join(map(_code, c.near)) or "none" if c.compared else "not known",
         ]
         for c in found.contests
@@ -71,7 +78,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
         *filter(None, [gaps]),
         *(
             f"The mean by {_protocol(c.protocol)} is without {', '.join(map(_code, c.without))}: "
-            "fewer than two models have a score on every data set."
+            "they have another metric, or too few models have them and the others."
             for c in found.contests
             if c.without
         ),

@@ -19,6 +19,9 @@ _NAMED = 8
 """Names that a sentence lists; of more it names one less, and counts the rest."""
 
 
+UNPAIRED = " (conservative: compared without per-image outcomes, as if on different images)"
+
+
 def verdict(c: Contest) -> list[str]:
     """All that is said of a contest that has a best model, one sentence or two an entry."""
     return [said for said in (standing(c), cost(c), enough_images(c)) if said]
@@ -53,7 +56,7 @@ def standing(c: Contest) -> str:
         return "There is no other model to compare it with."
     if not c.compared:
         return _by_scores(c)
-    images = f"on {_images(c.images)}"
+    images = f"on {_images(c.images)}" + ("" if c.paired else UNPAIRED)
     others, left = len(c.others), len(c.others) - len(c.near)
     if left == others:
         following, lead = c.others[0].model, f"{points(c.others[0].difference)} points behind"

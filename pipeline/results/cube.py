@@ -15,6 +15,7 @@ from pipeline.study import metrics
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
 from pipeline.project.paths import SCORES_CSV, SCORES_NC
+from pipeline.study.metric import TRANSFERABILITY
 from pipeline.study.protocol_list import classifies
 from pipeline.study.records import is_asked, protocols_of
 from pipeline.machine.netcdf import read_netcdf
@@ -264,8 +265,48 @@ def cheap_predictors(cube: xr.Dataset) -> list[str]:
     return [str(v) for v in cube["variant"].values[~_judges(cube).values]]
 
 
+def metrics_used(cube: xr.Dataset, metric: str) -> xr.DataArray:
+    """By which metric each variant's scores on each data set are compared.
+
+    Published tables have several: what a data set has no score of by the study's metric is compared
+    by the first other share that it has, so that it does not vanish. Within a column all models
+    have the same metric; over columns of different metrics only ranks are comparable.
+
+    Returns
+    -------
+    DataArray
+        Dimensions variant and dataset; "" where there is no score, and for cheap predictors.
+    """
+    names = [str(name) for name in cube["metric"].values if str(name) not in TRANSFERABILITY]
+    known = {of.name: place for place, of in enumerate(metrics.METRICS) if of.is_share}
+    names = sorted((n for n in names if n in known), key=lambda n: (n != metric, known[n]))
+    has = cube["value"].notnull().any("model").transpose("metric", "variant", "dataset")
+    used = np.full(has.shape[1:], "", object)
+    for name in reversed(names):
+        used[has.sel(metric=name).values] = name
+    used[~_judges(cube).values] = ""
+    return xr.DataArray(
+        used.astype(np.str_), dims=("variant", "dataset"),
+        coords={"variant": cube["variant"].values, "dataset": cube["dataset"].values},
+    )  # fmt: skip
+
+
+def same_metric(cube: xr.Dataset, metric: str, variant: str) -> list[str]:
+    """Data sets on which a variant's scores are by one metric: that which most of them have.
+
+    Means are over these; over several metrics there are ranks alone.
+    """
+    used = metrics_used(cube, metric).sel(variant=variant)
+    names = [str(name) for name in used.values if name]
+    if not names:
+        return []
+    most = max(dict.fromkeys(names), key=names.count)
+    return [str(d) for d, name in zip(used["dataset"].values, used.values, strict=True)
+            if name == most]  # fmt: skip
+
+
 def scored_by(cube: xr.Dataset, metric: str) -> xr.Dataset:
-    """The scores by one metric, higher is better: of an error e that is 1 - e.
+    """The scores by one metric (see `metrics_used`), higher is better: of an error e that is 1 - e.
 
     Returns
     -------
@@ -273,6 +314,15 @@ def scored_by(cube: xr.Dataset, metric: str) -> xr.Dataset:
         Dimensions model, dataset and variant; variables value, ci_low and ci_high, NaN where not
         scored.
     """
+    found = _by(cube, metric)
+    used = metrics_used(cube, metric)
+    for name in dict.fromkeys(used.values.ravel().tolist()):
+        if name not in ("", metric):
+            found = found.where(used != name, _by(cube, name))
+    return found
+
+
+def _by(cube: xr.Dataset, metric: str) -> xr.Dataset:
     of = metrics.metric_named(metric)
     ends = ("ci_low", "ci_high") if of.higher_is_better else ("ci_high", "ci_low")
     found = cube[["value", *ends]].reindex(metric=[metric]).sel(metric=metric, drop=True)
@@ -283,7 +333,7 @@ def scored_by(cube: xr.Dataset, metric: str) -> xr.Dataset:
 def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
     """What ranks the models by each variant: its metric, or of a cheap predictor its promise.
 
-    Higher is better; of an error e it is 1 - e.
+    Higher is better; of an error e it is 1 - e. See `metrics_used` for what lacks the metric.
 
     Returns
     -------
@@ -293,6 +343,11 @@ def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
     # Whoever selects from it many times does not pay for the variants' fields each time.
     found = cube["value"].drop_vars(FIELDS).reindex(metric=[metric, "promise"])
     good = metrics.metric_named(metric).goodness(found.sel(metric=metric, drop=True))
+    used = metrics_used(cube, metric)
+    for name in dict.fromkeys(used.values.ravel().tolist()):
+        if name not in ("", metric):
+            other = cube["value"].drop_vars(FIELDS).sel(metric=name, drop=True)
+            good = good.where(used != name, metrics.metric_named(name).goodness(other))
     scores: xr.DataArray = good.where(_judges(cube), found.sel(metric="promise", drop=True))
     return scores
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from pipeline.study.seen import Seen
 from pipeline.models.settings import Model
 from pipeline.results.foreign_intervals import ENDS, check_intervals
 from pipeline.results.foreign_lines import Lines
+from pipeline.results.layout import Layout, arranged
 from pipeline.results.score_table import (
     CELL,
     CELL_COSTS,
@@ -55,14 +56,32 @@ class ForeignFile:
         are "".
     unused : tuple of str
         Columns of the file that mean nothing here.
+    notes : tuple of str
+        What was left out, or believed.
     """
 
     scores: pd.DataFrame
     unused: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_published(paths: Sequence[Path], layout: Layout) -> ForeignFile:
+    """Read and check one or several files of some layout.
+
+    Raises
+    ------
+    ProbelineError
+        Naming the lines.
+    """
+    if layout.is_ours and len(paths) == 1:
+        return read_foreign(paths[0], percent=layout.percent, intervals=layout.intervals)
+    lines, notes = arranged(paths, layout)
+    found = _checked(lines, percent=layout.percent, intervals=layout.intervals)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def read_foreign(path: Path, *, percent: bool = False, intervals: bool = True) -> ForeignFile:
-    """Read and check a file.
+    """Read and check a file in the long form.
 
     Parameters
     ----------
@@ -77,9 +96,17 @@ def read_foreign(path: Path, *, percent: bool = False, intervals: bool = True) -
     ProbelineError
         Naming the lines.
     """
-    lines = Lines(path, COLUMNS, REQUIRED)
+    lines = Lines.read(path, COLUMNS, REQUIRED)
+    return _checked(lines, percent=percent, intervals=intervals)
+
+
+def _checked(lines: Lines, *, percent: bool, intervals: bool) -> ForeignFile:
     _check_names(lines)
-    lines.refuse_unknown("metric", [*_of_metrics(), *TRANSFERABILITY])
+    lines.refuse_unknown(
+        "metric",
+        [*_of_metrics(), *TRANSFERABILITY],
+        ": nobody knows whether higher is better, and between which ends it lies",
+    )
     for name, entry in (("supervision", Model), ("kind", Model), ("role", Dataset)):
         legal = typing.get_args(entry.model_fields[name].annotation)
         lines.refuse_unknown(name, ("", *legal))
@@ -88,7 +115,7 @@ def read_foreign(path: Path, *, percent: bool = False, intervals: bool = True) -
     taken = [name for name in NUMBERS if intervals or name not in ENDS]
     numbers = {name: lines.numbers(name) for name in taken if name in lines.columns}
     wholes = {name: lines.wholes(name) for name in WHOLE_NUMBERS if name in lines.columns}
-    _check_rates(lines, numbers["value"], percent=percent)
+    notes = _check_rates(lines, numbers["value"], percent=percent)
     _check_ranges(lines, numbers["value"])
     check_intervals(lines, numbers)
     if percent:
@@ -104,7 +131,7 @@ def read_foreign(path: Path, *, percent: bool = False, intervals: bool = True) -
     table = typed(pd.DataFrame({**texts, **numbers, **wholes}))
     _check_sizes(lines, table)
     _check_duplicates(lines, table)
-    return ForeignFile(table, lines.unused)
+    return ForeignFile(table, lines.unused, notes)
 
 
 def _check_names(lines: Lines) -> None:
@@ -163,8 +190,8 @@ def _check_sizes(lines: Lines, table: pd.DataFrame) -> None:
             )
 
 
-def _check_rates(lines: Lines, value: Sequence[float], *, percent: bool) -> None:
-    """Rates are all fractions, or all percentages; 0 is both."""
+def _check_rates(lines: Lines, value: Sequence[float], *, percent: bool) -> tuple[str, ...]:
+    """Rates are all fractions, or all percentages; 0 is both. What is said is believed."""
     values = np.array(value)
     cells = lines.columns["value"]
     rate = _rates(lines)
@@ -176,13 +203,25 @@ def _check_rates(lines: Lines, value: Sequence[float], *, percent: bool) -> None
     )
     percentages = np.flatnonzero(rate & (values > 1))
     fractions = np.flatnonzero(rate & (values > 0) & (values <= 1))
-    if len(percentages) and len(fractions):
+    if percent and len(fractions) and not len(percentages):
+        raise lines.fault(
+            "the rates are no percentages",
+            found=f"{len(fractions):,} values between 0 and 1, and none above",
+            remedy="leave out --percent; if they are percentages below 1%, divide them by 100",
+        )
+    if percent and len(fractions):
+        return (
+            f"{len(fractions):,} of {int(rate.sum()):,} rates are up to 1, and taken for "
+            f"percentages as --percent says ({cells[fractions[0]]} is {cells[fractions[0]]}%)",
+        )
+    if len(percentages) and len(fractions) and not percent:
         raise lines.fault(
             "percentages are mixed with fractions",
             expected="rates between 0 and 1, or percentages throughout",
             found=f"{len(percentages):,} values above 1 ({lines.at(percentages)}) and "
             f"{len(fractions):,} up to 1 ({lines.at(fractions)})",
-            remedy="divide all percentages by 100, those below 1%, too",
+            remedy="if all are percentages, those below 1%, too, say so: --percent; else divide "
+            "the percentages by 100",
         )
     if len(percentages) and not percent:
         raise lines.fault(
@@ -191,12 +230,7 @@ def _check_rates(lines: Lines, value: Sequence[float], *, percent: bool) -> None
             found=f"{len(percentages):,} values above 1, and none between 0 and 1",
             remedy="say so: --percent",
         )
-    if len(fractions) and percent:
-        raise lines.fault(
-            "the rates are no percentages",
-            found=f"{len(fractions):,} values between 0 and 1, and none above",
-            remedy="leave out --percent",
-        )
+    return ()
 
 
 def _check_ranges(lines: Lines, value: Sequence[float]) -> None:

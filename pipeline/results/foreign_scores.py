@@ -7,7 +7,7 @@ those that it names, and no score comes from two sources.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -16,41 +16,49 @@ from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, write_durably
 from pipeline.project.names import checked_name
 from pipeline.project.paths import PARAMS, SCORES
-from pipeline.results.foreign_file import REQUIRED, ForeignFile, read_foreign
+from pipeline.results.baseline import baseline_path, keep_baseline
+from pipeline.results.foreign_file import REQUIRED, ForeignFile, read_foreign, read_published
+from pipeline.results.layout import Layout
 from pipeline.results.score_table import CELL, COLUMNS, DATASET_WORDS, MODEL_WORDS, to_csv, typed
 from pipeline.results.variant_table import variants_in
 from pipeline.study.schema import Study
 
 
 def import_scores(
-    path: Path, name: str, study: Study, *, percent: bool = False, intervals: bool = True
+    paths: Path | Sequence[Path],
+    name: str,
+    study: Study,
+    layout: Layout | None = None,
+    baseline: Path | None = None,
 ) -> ForeignFile:
-    """Check a file of scores and keep a copy of it for the study.
+    """Check scores and keep a copy of them, in the long form, for the study.
 
     Parameters
     ----------
-    path : Path
-        See `pipeline.results.foreign_file.read_foreign`.
+    paths : Path or sequence of Path
     name : str
         Of the copy; a former one of that name is replaced.
     study : Study
-    percent : bool
-        Whether its rates are percentages.
-    intervals : bool
-        Whether its intervals are taken.
+    layout : Layout, optional
+        How the files say it; in the long form with our names if not given.
+    baseline : Path, optional
+        File of the models that effective robustness is measured against; kept beside the scores.
 
     Raises
     ------
     ProbelineError
-        When the file has a fault, or says otherwise than the study or another imported file;
+        When a file has a fault, or says otherwise than the study or another imported file;
         nothing is kept then.
     """
     target = stored_path(name)
-    found = read_foreign(path, percent=percent, intervals=intervals)
+    files = [paths] if isinstance(paths, Path) else list(paths)
+    found = read_published(files, layout or Layout())
     others = {p: read_foreign(p).scores for p in stored_files() if p != target}
-    agreed(study, {**others, path: found.scores})
+    agreed(study, {**others, files[0]: found.scores})
     says = found.scores.notna() & ~found.scores.isin(["", "{}"])
     written = [name for name in COLUMNS if name in REQUIRED or says[name].any()]
+    if baseline is not None:
+        keep_baseline(baseline, target, found.scores["model"].unique())
     write_durably(target, to_csv(found.scores[written]).encode())
     return found
 
@@ -106,6 +114,7 @@ def remove_scores(name: str) -> Path:
         )
     with explain_disk_errors(path):
         path.unlink()
+        baseline_path(path).unlink(missing_ok=True)
     return path
 
 

@@ -98,3 +98,36 @@ def _beyond(x: Floats, chosen: NDArray[np.bool_]) -> Floats:
     highest = np.where(chosen & (x == ordered[-1]), ordered[-2], ordered[-1])
     beyond: Floats = np.maximum(np.maximum(lowest - x, x - highest), 0)
     return beyond
+
+
+def bend(x: Floats, y: Floats, baseline: NDArray[np.bool_]) -> float:
+    """Whether the baseline's line is one: p of a square beside it (t test).
+
+    Parameters
+    ----------
+    x, y : ndarray of shape (n_models,)
+    baseline : ndarray of shape (n_models,), bool
+
+    Returns
+    -------
+    float
+        NaN below eight models.
+    """
+    chosen = np.isfinite(x) & np.isfinite(y) & baseline
+    if chosen.sum() < BEND_FROM:
+        return np.nan
+    u = x[chosen] - x[chosen].mean()
+    design = np.stack([np.ones_like(u), u, u * u - np.mean(u * u)], axis=1)
+    if np.linalg.matrix_rank(design) < design.shape[1]:
+        return np.nan
+    found, *_ = np.linalg.lstsq(design, y[chosen], rcond=None)
+    rest = y[chosen] - design @ found
+    freedom = len(u) - design.shape[1]
+    variance = rest @ rest / freedom * np.linalg.inv(design.T @ design)[2, 2]
+    if variance <= 0:
+        return np.nan
+    return float(2 * stats.t.sf(abs(found[2]) / np.sqrt(variance), freedom))
+
+
+BEND_FROM = 8
+"""Baseline models from which on a bend is looked for."""

@@ -16,8 +16,10 @@ from cache.errors import ProbelineError
 from cache.records import Record
 from pipeline.datasets.index import Index
 from pipeline.machine.environment import cpu_count
+from pipeline.results.baseline import declared_baseline
 from pipeline.results.cube import headline_variants, seen_in
 from pipeline.results.current import Current
+from pipeline.results.score_table import MODEL_WORDS
 from pipeline.results.variant_table import variants_of
 from pipeline.study import metrics
 from pipeline.study.schema import Correlation, Study
@@ -122,6 +124,8 @@ class Evidence:
     everything : Evidence or None
         The evidence with the scores of data sets that a model was trained on; None where they are
         here.
+    baseline : tuple of str, or None
+        Models that effective robustness is measured against; None where none are declared.
     """
 
     cube: xr.Dataset
@@ -133,6 +137,7 @@ class Evidence:
     margin: float = 0.01
     seen: Mapping[tuple[str, str], Seen] = field(default_factory=dict)
     everything: Evidence | None = None
+    baseline: tuple[str, ...] | None = None
 
     @cached_property
     def labels_seen(self) -> frozenset[tuple[str, str]]:
@@ -189,9 +194,12 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
 
     untrained = frozenset(n for n, m in study.models.items() if m.weights.startswith("random("))
     margin = study.report.margin / 100
+    models = [str(name) for name in cube["model"].values]
+    words = {word: [str(said) for said in cube[word].values] for word in MODEL_WORDS}
     return Evidence(
         cube, study.correlation, tests, read_hits, read_draws,
         untrained=untrained, margin=margin, seen=seen_in(cube),
+        baseline=declared_baseline(study.correlation.baseline, models, words),
     )  # fmt: skip
 
 

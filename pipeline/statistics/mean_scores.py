@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.results.cube import comparable
+from pipeline.results.cube import same_metric
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.image_noise import ImageColumn, ImageNoise, image_noise, no_outcomes
@@ -29,6 +29,7 @@ from pipeline.statistics.model_pairs import (
 from pipeline.statistics.pair_tests import Paired, PairTests, compare_pairs
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.standing import STANDING, standing, standing_attributes
+from pipeline.statistics.unpaired import CONSERVATIVE, unpaired_columns, unpaired_means
 from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
@@ -55,18 +56,19 @@ def mean_scores(evidence: Evidence) -> xr.Dataset:
         `STANDING` (NaN where only one model is left), and datasets (how many the mean is over). NaN
         for a model that lacks a data set.
     """
-    if not image_noise(evidence).columns:
+    if not image_noise(evidence).columns and not unpaired_columns(evidence):
         return withheld(DEFINITION, no_outcomes(evidence))
     shape = (len(evidence.headline), len(SCOPES), len(evidence.models))
     values = {name: np.full(shape, np.nan) for name in NUMBERS}
     tests = mean_tests(evidence)
+    place = {name: i for i, name in enumerate(evidence.models)}
     for p, protocol in enumerate(evidence.headline):
         for s, scope in enumerate(SCOPES):
             datasets = _scored(evidence, protocol, scope)
-            found = means_of(image_noise(evidence), evidence.headline[protocol], datasets)
+            found = _means(evidence, protocol, datasets)
             if found is None or not found.models:
                 continue
-            places = [evidence.models.index(name) for name in found.models]
+            places = [place[name] for name in found.models]
             numbers = _alone(found, evidence.settings.confidence)
             if (protocol, scope) in tests:
                 numbers |= standing(tests[protocol, scope], evidence.margin)
@@ -80,10 +82,18 @@ def mean_scores(evidence: Evidence) -> xr.Dataset:
         attrs={
             "definition": DEFINITION,
             **standing_attributes(evidence),
+            "unpaired": ", ".join(_unpaired(evidence)),
+            "conservative": CONSERVATIVE if _unpaired(evidence) else "",
             "withheld": "models that lack a data set; protocols with a data set that has scores "
             "without per-image outcomes; intervals of scores without any variation",
         },
     )
+
+
+def _unpaired(evidence: Evidence) -> list[str]:
+    """Protocols whose means are compared without per-image outcomes."""
+    variants = {variant for variant, _ in unpaired_columns(evidence)}
+    return [protocol for protocol, variant in evidence.headline.items() if variant in variants]
 
 
 def mean_pairs(evidence: Evidence) -> xr.Dataset:
@@ -120,13 +130,13 @@ def mean_tests(evidence: Evidence) -> Mapping[tuple[str, str], PairTests]:
         known: dict[tuple[str, ...], PairTests] = {}
         for scope in SCOPES:
             datasets = _scored(evidence, protocol, scope)
-            found = means_of(image_noise(evidence), variant, datasets)
+            found = _means(evidence, protocol, datasets)
             if found is None or len(found.models) < 2:
                 continue
             if tuple(datasets) not in known:
                 known[tuple(datasets)] = (
                     pair_tests(evidence)[variant, datasets[0]]
-                    if len(datasets) == 1
+                    if len(datasets) == 1 and (variant, datasets[0]) in pair_tests(evidence)
                     else compare_means(
                         found, evidence.settings.confidence, DRAWS, np.random.default_rng(0)
                     )
@@ -144,13 +154,18 @@ def compare_means(
     return compare_pairs(means, drawn, confidence)
 
 
+def _means(evidence: Evidence, protocol: str, datasets: list[str]) -> Paired | None:
+    """From per-image outcomes; without any, from the scores and their own intervals."""
+    variant = evidence.headline[protocol]
+    paired_ones = means_of(image_noise(evidence), variant, datasets)
+    return unpaired_means(evidence, variant, datasets) if paired_ones is None else paired_ones
+
+
 def _scored(evidence: Evidence, protocol: str, scope: str) -> list[str]:
-    """Data sets of a scope on which any model has a score."""
-    scores = comparable(evidence.cube, evidence.settings.metric)
-    has = scores.sel(variant=evidence.headline[protocol]).notnull().any("model")
-    return [
-        d for d in evidence.datasets(OUTSIDE if scope == OUTSIDE else None) if has.sel(dataset=d)
-    ]
+    """Data sets of a scope on which any model has a score, by the metric that most of them have."""
+    asked = evidence.datasets(OUTSIDE if scope == OUTSIDE else None)
+    of_one = same_metric(evidence.cube, evidence.settings.metric, evidence.headline[protocol])
+    return [dataset for dataset in asked if dataset in of_one]
 
 
 def means_of(noise: ImageNoise, variant: str, datasets: list[str]) -> Paired | None:

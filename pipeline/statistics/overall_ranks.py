@@ -7,6 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from pipeline.results.cube import same_metric
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
 from pipeline.statistics.panel import MEAN, cluster_weights, clusters_of, headline_panel
@@ -45,7 +46,11 @@ def overall_ranks(evidence: Evidence) -> xr.Dataset:
     panel = headline_panel(evidence)
     names = [d for d in panel["dataset"].values if d != MEAN]
     table = panel.sel(scale="logit", dataset=names).transpose("protocol", "model", "dataset").values
-    parts = [_one(evidence, scores) for scores in table]
+    of_one = [
+        np.isin(evidence.datasets(), same_metric(evidence.cube, evidence.settings.metric, variant))
+        for variant in evidence.headline.values()
+    ]
+    parts = [_one(evidence, scores, same) for scores, same in zip(table, of_one, strict=True)]
     return xr.Dataset(
         {name: (DIMS, np.stack([part[name] for part in parts])) for name in NUMBERS},
         coords={"protocol": panel["protocol"].values, "model": evidence.models},
@@ -91,11 +96,17 @@ def win_rates(scores: Floats, weights: Floats) -> Floats:
     return mean
 
 
-def _one(evidence: Evidence, scores: Floats) -> dict[str, NDArray[np.number]]:
-    """The variables of one protocol; `scores` are logits of shape (n_models, n_datasets)."""
+def _one(
+    evidence: Evidence, scores: Floats, same: NDArray[np.bool_]
+) -> dict[str, NDArray[np.number]]:
+    """The variables of one protocol; `scores` are logits of shape (n_models, n_datasets).
+
+    `same`: data sets of one metric, over which the mean is; wins are over all.
+    """
     used = np.flatnonzero(np.isfinite(scores).any(axis=0))
     datasets = [evidence.datasets()[column] for column in used]
     scores, n_models = scores[:, used], len(scores)
+    same = same[used]
     if not datasets:
         return dict.fromkeys(NUMBERS, np.full(n_models, np.nan))
     clusters = clusters_of(evidence.cube, datasets)
@@ -103,8 +114,13 @@ def _one(evidence: Evidence, scores: Floats) -> dict[str, NDArray[np.number]]:
     def statistic(kept: NDArray[np.bool_]) -> tuple[Floats, Counts]:
         left = scores[:, kept]
         weights = cluster_weights(evidence.cube, list(np.array(datasets)[kept]))
-        with np.errstate(invalid="ignore"):
-            found = np.stack([left @ weights, win_rates(left, weights)])
+        meant = same[kept]
+        if meant.any():
+            chosen = list(np.array(datasets)[kept][meant])
+            mean = left[:, meant] @ cluster_weights(evidence.cube, chosen)
+        else:
+            mean = np.full(n_models, np.nan)
+        found = np.stack([mean, win_rates(left, weights)])
         return found, np.full(found.shape, kept.sum())
 
     found = jackknifed(statistic, clusters, evidence.settings.confidence)

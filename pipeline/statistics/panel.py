@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.results.cube import comparable
+from pipeline.results.cube import comparable, same_metric
 from pipeline.statistics.evidence import Evidence
 
 Floats = NDArray[np.float64]
@@ -34,7 +34,8 @@ def logit(accuracy: NDArray[np.floating], n_test: NDArray[np.number]) -> Floats:
     """
     n = np.where(np.asarray(n_test) > 0, n_test, ASSUMED_TESTS).astype(np.float64)
     hits = np.asarray(accuracy, np.float64) * n
-    values: Floats = np.log((hits + 0.5) / (n - hits + 0.5))
+    with np.errstate(invalid="ignore"):
+        values: Floats = np.log((hits + 0.5) / (n - hits + 0.5))
     return values
 
 
@@ -61,8 +62,8 @@ def clusters_of(cube: xr.Dataset, datasets: Sequence[str]) -> NDArray[np.str_]:
 def headline_panel(evidence: Evidence) -> xr.DataArray:
     """Scores of every protocol's headline variant, and their mean over data sets.
 
-    The mean weighs data sets by cluster and is taken over all that the protocol was scored on; it
-    is NaN for a model that lacks one of them: means over other data sets can't be compared.
+    The mean weighs data sets by cluster and is taken over all that the protocol was scored on (by
+    the metric that most of them have); it is NaN for a model that lacks one of them: means over other data sets can't be compared.
 
     Returns
     -------
@@ -75,8 +76,9 @@ def headline_panel(evidence: Evidence) -> xr.DataArray:
     both = np.stack([accuracy, logit(accuracy, cube["n_test"].values)])
     mean = np.full(both.shape[:-1], np.nan)
     datasets = evidence.datasets()
-    for place in range(len(names)):
+    for place, variant in enumerate(names.values()):
         used = np.isfinite(accuracy[:, place]).any(axis=0)
+        used &= np.isin(datasets, same_metric(cube, evidence.settings.metric, variant))
         if used.any():
             chosen = [name for name, use in zip(datasets, used, strict=True) if use]
             mean[:, :, place] = both[:, :, place, used] @ cluster_weights(cube, chosen)

@@ -9,6 +9,7 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise, no_outcomes
 from pipeline.statistics.model_pairs import pair_tests
 from pipeline.statistics.standing import STANDING, standing, standing_attributes
+from pipeline.statistics.unpaired import CONSERVATIVE, unpaired_columns, unpaired_tests
 from pipeline.statistics.withheld import withheld
 
 DIMS = ("protocol", "dataset", "model")
@@ -26,20 +27,22 @@ def ranks(evidence: Evidence) -> xr.Dataset:
     Dataset
         Dimensions protocol, dataset and model; score and the variables of `STANDING`.
     """
-    if not image_noise(evidence).columns:
-        return withheld(DEFINITION, no_outcomes(evidence))
-    tests = pair_tests(evidence)
-    if not tests:
-        return withheld(DEFINITION, "there are outcomes of fewer than 2 models on every data set")
+    tests, unpaired = pair_tests(evidence), unpaired_columns(evidence)
+    if not tests and not unpaired:
+        few = "there are scores or outcomes of fewer than 2 models on every data set"
+        return withheld(DEFINITION, few if image_noise(evidence).columns else no_outcomes(evidence))
     names = ("score", *STANDING)
     shape = (len(evidence.headline), len(evidence.datasets()), len(evidence.models))
     values = {name: np.full(shape, np.nan) for name in names}
+    place = {name: i for i, name in enumerate(evidence.models)}
     for p, variant in enumerate(evidence.headline.values()):
         for d, dataset in enumerate(evidence.datasets()):
             found = tests.get((variant, dataset))
+            if found is None and (variant, dataset) in unpaired:
+                found = unpaired_tests(evidence, (variant, dataset))
             if found is None:
                 continue
-            places = [evidence.models.index(name) for name in found.models]
+            places = [place[name] for name in found.models]
             values["score"][p, d, places] = found.paired.scores
             for name, numbers in standing(found, evidence.margin).items():
                 values[name][p, d, places] = numbers
@@ -50,5 +53,10 @@ def ranks(evidence: Evidence) -> xr.Dataset:
             "dataset": evidence.datasets(),
             "model": evidence.models,
         },
-        attrs={"definition": DEFINITION, **standing_attributes(evidence)},
+        attrs={
+            "definition": DEFINITION,
+            **standing_attributes(evidence),
+            "conservative": CONSERVATIVE if unpaired else "",
+            "unpaired": ", ".join(dict.fromkeys(v for v, _ in unpaired)),
+        },
     )

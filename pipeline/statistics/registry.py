@@ -13,6 +13,7 @@ import xarray as xr
 
 from pipeline.results.score_table import to_csv
 from pipeline.statistics.against_null import against_null_models, null_models, without_strongest
+from pipeline.statistics.averages import averages, concordance, leaders_without
 from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.choosing import choosing
 from pipeline.statistics.comparison import comparison
@@ -28,8 +29,10 @@ from pipeline.statistics.label_crossing import label_crossing
 from pipeline.statistics.label_gap import label_gap
 from pipeline.statistics.mean_scores import mean_pairs, mean_scores
 from pipeline.statistics.model_pairs import model_pairs
+from pipeline.statistics.new_target import behaves_like, new_target
 from pipeline.statistics.normalization_effect import normalization_effect, normalization_ranking
 from pipeline.statistics.overall_ranks import overall_ranks
+from pipeline.statistics.power import power, power_curves
 from pipeline.statistics.predictor_tests import normalization_tests, predictor_differences
 from pipeline.statistics.ranks import ranks
 from pipeline.statistics.robustness import effective_robustness, transfer_residual
@@ -72,6 +75,13 @@ STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "predictors_given_backbone": predictors_given_backbone,
     "ranks": ranks,
     "overall_ranks": overall_ranks,
+    "averages": averages,
+    "leaders_without": leaders_without,
+    "concordance": concordance,
+    "power": power,
+    "power_curves": power_curves,
+    "new_target": new_target,
+    "behaves_like": behaves_like,
     "enough_images": enough_images,
     "enough_labels": enough_labels,
     "seen_effect": seen_effect,

@@ -2,14 +2,15 @@
 
 Effective robustness (Taori et al. 2020) compares the accuracies of the *same* head on two data
 sets: of the transfer protocol, whose heads are trained on A and tested on B, with the same head's
-accuracy on A's own test images. With a head per data set the two accuracies are of different
+accuracy on A's own test images; or of an imported classifier that was tested as it is on all data
+sets (protocol `classifier`, or what `correlation.classifiers` names). With a head per data set the two accuracies are of different
 classifiers; their leave-one-out residual is only called a transfer residual here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pipeline.results.cube import comparable
-from pipeline.statistics.baseline_fit import MIN_BASELINE, judge
+from pipeline.statistics.baseline_fit import MIN_BASELINE, bend, judge
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise
-from pipeline.statistics.panel import logit, words
+from pipeline.statistics.panel import ASSUMED_TESTS, logit, words
 from pipeline.statistics.withheld import withheld
 from pipeline.study.knn import KNN
 from pipeline.study.linear import LINEAR
@@ -38,7 +39,8 @@ RESIDUAL = (
     "accuracy; a head of its own on each data set"
 )
 NUMBERS = (
-    "accuracy", "expected", "value", "band", "outside", "slope", "beyond", "n",
+    "accuracy", "expected", "value", "band", "outside", "slope", "beyond", "n", "near_chance",
+    "bend",
 )  # fmt: skip
 
 
@@ -54,11 +56,23 @@ class Head:
         The same head's variant on its own data set.
     source : str
         That data set.
+    name : str
+        In the table, where it is not called like its variant.
+    homes : mapping of str to str
+        Data sets away from home, and those at home with their classes alone; only these are judged.
+        Without any: whatever has the head's own classes.
     """
 
     variant: str
     home: str
     source: str
+    name: str = ""
+    homes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """In the table."""
+        return self.name or self.variant
 
 
 def heads_of(variants: Collection[Variant]) -> list[Head]:
@@ -80,61 +94,106 @@ def heads_of(variants: Collection[Variant]) -> list[Head]:
     ]
 
 
+def declared_heads(evidence: Evidence) -> list[Head]:
+    """Imported classifiers that were tested, as they are, on all data sets.
+
+    Home is the first data set in the models' domain that is no other one's subset of classes; and
+    for data sets with fewer classes those of `correlation.home`, as a head of their own.
+    """
+    subsets = {
+        away: home for away, home in evidence.settings.home.items()
+        if {away, home} <= set(evidence.datasets())
+    }  # fmt: skip
+    inside = [d for d in evidence.datasets("in_domain") if d not in subsets.values()]
+    if not inside:
+        return []
+    heads = []
+    for variant in evidence.headline.values():
+        of = evidence.variants[variant]
+        if of.protocol not in evidence.settings.classifiers:
+            continue
+        away = [d for d in evidence.datasets("out_of_domain") if d not in subsets.values()]
+        heads.append(
+            Head(variant, variant, inside[0], f"{of.label}, at home on {inside[0]}",
+                 dict.fromkeys(away, inside[0]))
+        )  # fmt: skip
+        if subsets:
+            heads.append(
+                Head(variant, variant, inside[0], f"{of.label}, at home with the same classes",
+                     subsets)
+            )  # fmt: skip
+    return heads
+
+
 def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = None) -> xr.Dataset:
-    """Of every transferred probe whose classes are the same on both data sets.
+    """Of every probe, or classifier, that was tested at home and elsewhere as it is.
 
     Parameters
     ----------
     evidence : Evidence
     baseline : sequence of str, optional
-        Models that the lines are fitted to; all supervised ones if not given.
+        Models that the lines are fitted to; those declared if not given, else all supervised ones.
 
     Returns
     -------
     Dataset
         Dimensions head (variant), dataset and model; variables of `NUMBERS`: accuracy, expected
         (accuracy on the line), value (the residual, logits), band (half its prediction band),
-        outside (-1, 0, 1), slope, beyond (extrapolation, logits) and n (baseline models).
+        outside (-1, 0, 1), slope, beyond (extrapolation, logits), n (baseline models), near_chance
+        (1: left out of the line and not judged) and bend (p of a bend in the baseline's line).
     """
-    cube = evidence.cube
+    cube, declared = evidence.cube, baseline if baseline is not None else evidence.baseline
     chosen = words(evidence, "supervision") == "supervised"
-    if baseline is not None:
-        chosen = np.isin(evidence.models, list(baseline))
-    heads = heads_of(evidence.variants.values())
+    if declared is not None:
+        chosen = np.isin(evidence.models, list(declared))
+    heads = [*heads_of(evidence.variants.values()), *declared_heads(evidence)]
     if not heads:
         return withheld(ROBUSTNESS, "no head was tested both at home and on another data set")
     if chosen.sum() < MIN_BASELINE:
         return withheld(
             ROBUSTNESS,
-            f"{chosen.sum()} baseline models (supervised ones, unless declared); at least "
+            f"{chosen.sum()} baseline models (supervised ones, unless declared: "
+            "correlation.baseline, or `probeline scores import --baseline FILE`); at least "
             f"{MIN_BASELINE} are needed",
         )
     table = comparable(cube, evidence.settings.metric)
-    sharing = {}
+    sharing: dict[str, set[str]] = {}
     for head in sorted(heads, key=lambda h: h.variant != evidence.headline.get(TRANSFER.name)):
-        if head.source not in sharing:
+        if not head.homes and head.source not in sharing:
             sharing[head.source] = _same_classes(evidence, head)
-    rows = [
-        [
-            _against(evidence, table.sel(variant=head.home, dataset=head.source),
-                     table.sel(variant=head.variant, dataset=target), chosen)
-            if target in sharing[head.source] else None
-            for target in evidence.datasets()
-        ]
-        for head in heads
-    ]  # fmt: skip
+
+    def judged(head: Head, target: str) -> dict[str, Floats] | None:
+        home = head.homes.get(target, "") if head.homes else head.source
+        if not home or not head.homes and target not in sharing[head.source]:
+            return None
+        return _against(
+            evidence,
+            table.sel(variant=head.home, dataset=home),
+            table.sel(variant=head.variant, dataset=target),
+            chosen,
+        )
+
     found = _table(
-        rows,
+        [[judged(head, target) for target in evidence.datasets()] for head in heads],
         {
-            "head": [head.variant for head in heads],
+            "head": [head.label for head in heads],
             "dataset": evidence.datasets(),
             "model": evidence.models,
         },
         ROBUSTNESS,
         evidence,
     )
-    found.attrs["baseline"] = ", ".join(np.array(evidence.models)[chosen])
-    found.attrs["source"] = "Taori et al. 2020, arXiv 2007.00644"
+    names = np.array(evidence.models)[chosen]
+    found.attrs["baseline"] = ", ".join(names)
+    found.attrs["baseline_models"] = len(names)
+    found.attrs["source"] = (
+        "Taori et al. 2020, arXiv 2007.00644; ImageNet-A was chosen to be hard for ResNet-50: weaker "
+        "models are near chance there, and the line bends (their pivot)"
+    )
+    found.attrs["near_chance"] = (
+        "models whose score is not above `correlation.chance` by two standard errors, at home or "
+        "away: left out of the line and not judged; where no chance is said, nobody is left out"
+    )
     found.attrs["withheld"] = "data sets whose classes are not all those of the head"
     return found
 
@@ -148,7 +207,10 @@ def transfer_residual(evidence: Evidence) -> xr.Dataset:
         Dimensions protocol, in_domain, dataset and model; variables as `effective_robustness`.
     """
     inside = evidence.datasets("in_domain")
-    headline = {p: v for p, v in evidence.headline.items() if p != TRANSFER.name}
+    one_classifier = {TRANSFER.name, *evidence.settings.classifiers}
+    headline = {p: v for p, v in evidence.headline.items() if p not in one_classifier}
+    if inside and evidence.headline and not headline:
+        return withheld(RESIDUAL, "no protocol has a head of its own on each data set")
     if not inside or not headline:
         return withheld(RESIDUAL, "no in-domain data set")
     table = comparable(evidence.cube, evidence.settings.metric)
@@ -210,10 +272,13 @@ def _against(
         logit(part.values, n_test.sel(dataset=part["dataset"].item()).values)
         for part in (home, away)
     )
+    low = near_chance(evidence, home) | near_chance(evidence, away)
+    x, y = (np.where(low, np.nan, of) for of in (x, y))
     found = judge(x, y, baseline, evidence.settings.confidence)
     value = y - found.expected
     beyond = (value > found.half).astype(np.float64) - (value < -found.half)
     outside = np.where(np.isfinite(value), beyond, np.nan)
+    both = np.isfinite(home.values) & np.isfinite(away.values)
     return {
         "accuracy": away.values,
         "expected": expit(found.expected),
@@ -223,7 +288,23 @@ def _against(
         "slope": found.slope,
         "beyond": found.beyond,
         "n": found.n.astype(np.float64),
+        "near_chance": np.where(both, low.astype(np.float64), np.nan),
+        "bend": np.where(both, bend(x, y, baseline), np.nan),
     }
+
+
+def near_chance(evidence: Evidence, scores: xr.DataArray) -> NDArray[np.bool_]:
+    """Models whose score on a data set is not above chance by two standard errors.
+
+    False where nobody says what chance is (`correlation.chance`).
+    """
+    dataset = str(scores["dataset"].item())
+    chance = evidence.settings.chance.get(dataset)
+    if chance is None:
+        return np.zeros(scores.shape, bool)
+    n = int(evidence.cube["n_test"].sel(dataset=dataset)) or ASSUMED_TESTS
+    near: NDArray[np.bool_] = scores.values <= chance + 2 * np.sqrt(chance * (1 - chance) / n)
+    return near
 
 
 def _table(

@@ -29,6 +29,7 @@ class Need(enum.Enum):
     HELD_OUT_GROUPS = "groups that training left out in turn"
     PROBABILITIES = "probabilities of the classes"
     POSITIVE_PROBABILITIES = "a probability above 0 for every true class"
+    ELSEWHERE = "what is computed elsewhere: several labels for an image, queries, boxes"
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,16 @@ class Metric:
 
     @property
     def is_correlated(self) -> bool:
-        """Whether `correlation.metric` may name it: a share that every variant has everywhere."""
-        return self.is_share and not self.needs
+        """Whether `correlation.metric` may name it: a share that every variant has everywhere.
+
+        Or that imported scores have everywhere.
+        """
+        return self.is_share and (not self.needs or self.is_imported)
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether only imported scores have it."""
+        return Need.ELSEWHERE in self.needs
 
     def of_draws(self, draws: Sequence[Predictions]) -> NDArray[np.float64]:
         """The value of each draw, shape (n_draws,)."""

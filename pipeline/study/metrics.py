@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,6 +143,17 @@ def _log_loss_interval(p: Predictions) -> Ends:
     return mean - half, mean + half
 
 
+def _never(p: Predictions) -> float:
+    raise NotImplementedError("imported scores alone have it")
+
+
+def _elsewhere(name: str, label: str, **more: Any) -> Metric:
+    """A metric that imported scores have, and no protocol here computes."""
+    return Metric(
+        name, label, _never, needs=frozenset({Need.ELSEWHERE}), in_keys=False, **more
+    )
+
+
 METRICS = distinct(
     Metric(
         "top1", "top-1 accuracy", lambda p: float(p.hits.mean()),
@@ -176,6 +188,16 @@ METRICS = distinct(
         "mean_group", "mean over groups left out", _mean_group, _mean_group_interval,
         frozenset({Need.HELD_OUT_GROUPS}), in_keys=False,
     ),
+    _elsewhere("map", "mean average precision"),
+    _elsewhere("micro_map", "micro-averaged mean average precision"),
+    _elsewhere("recall_at_1", "recall@1"),
+    _elsewhere("recall_at_5", "recall@5"),
+    _elsewhere("recall_at_10", "recall@10"),
+    _elsewhere("micro_f1", "micro F1"),
+    _elsewhere("weighted_f1", "weighted F1"),
+    _elsewhere("auroc", "area under the ROC curve"),
+    _elsewhere("mean_iou", "mean intersection over union"),
+    _elsewhere("error_rate", "error rate", higher_is_better=False),
 )  # fmt: skip
 """In the order of a record's rows."""
 

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from pipeline.datasets.settings import Dataset
 from pipeline.models.settings import Model
 from pipeline.project.names import NAME
-from pipeline.project.section import Section, one_of
+from pipeline.project.section import Distinct, Section, one_of
 from pipeline.study import metrics
 from pipeline.study.knn import PRESETS
 from pipeline.study.neighbors import Neighbors
@@ -39,6 +39,11 @@ class Correlation(Section):
 
     metric: Annotated[str, AfterValidator(_correlated)] = "top1"
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    # Of effective robustness, where imported scores are of one classifier on all data sets:
+    classifiers: Annotated[list[str], Distinct] = ["classifier"]
+    baseline: Annotated[list[str], Distinct] = []  # models, or column=word
+    home: dict[str, str] = {}  # data set: another with its classes alone, from the models' domain
+    chance: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}  # data set: what guessing scores
 
 
 class Report(Section):

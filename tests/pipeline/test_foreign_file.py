@@ -105,7 +105,9 @@ def test_percentages_and_fractions(read):
     percentages = [f"m{i},e,linear,top1,{i + 50}" for i in range(3)]
     mixed = ("mixed", "3 values above 1 (lines 10, 11, 12)", "8 up to 1", "lines 2, 3, 4, 5, 6 and")
     refused(read, *fractions, *percentages, expect=mixed)
-    refused(read, *fractions, *percentages, expect=mixed, percent=True)
+    believed = read(*fractions, *percentages, percent=True)
+    assert believed.scores["value"].tolist()[0] == 0.001
+    assert "8 of 11 rates are up to 1" in believed.notes[0]
     refused(read, *percentages, expect=("3 values above 1", "--percent"))
     refused(read, *fractions, expect=("no percentages", "leave out --percent"), percent=True)
     assert read(*percentages, percent=True).scores["value"].tolist() == [0.5, 0.51, 0.52]

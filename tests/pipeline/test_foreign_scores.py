@@ -21,6 +21,7 @@ from pipeline.results.foreign_scores import (
     stored_path,
 )
 from pipeline.results.gathering import gather
+from pipeline.results.layout import Layout
 from pipeline.results.score_table import DATASET_WORDS, MODEL_WORDS, read_scores
 from pipeline.results.variant_table import FIELDS
 from pipeline.statistics.foreign_remarks import remarks
@@ -45,7 +46,7 @@ def keep(tmp_path, monkeypatch):
     def keep(name, *lines, header=HEADER, study=None, **more):
         path = tmp_path / f"{name}_given.csv"
         path.write_text("\n".join([header, *lines, ""]))
-        return import_scores(path, name, study or empty_study(), **more)
+        return import_scores(path, name, study or empty_study(), Layout(**more))
 
     return keep
 

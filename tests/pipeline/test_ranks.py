@@ -79,10 +79,12 @@ def test_overall_ranks_weigh_clusters_and_keep_gaps():
     assert whole["borda"].mean().item() == pytest.approx(0.5)
 
 
-def test_imported_scores_have_overall_ranks_but_no_intervals_over_images():
+def test_imported_scores_have_ranks_of_the_best_and_overall_ones():
     values = np.random.default_rng(6).uniform(0.2, 0.9, (1_500, 8, 1))
     evidence = make_evidence(make_cube(values, [VARIANT]))
-    assert "withheld" in ranks(evidence).attrs
+    of_images = ranks(evidence).sel(protocol="knn", dataset="d3")
+    assert of_images["rank"].notnull().sum() == 100  # as many as are compared
+    assert of_images["rank"].isel(model=int(values[:, 3, 0].argmax())) == 1
     found = overall_ranks(evidence).sel(protocol="knn")
     assert sorted(found["rank"].values) == list(range(1, 1_501))
 

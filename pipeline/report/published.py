@@ -1,0 +1,233 @@
+"""Ways of averaging, what would settle it, a new data set, and what imported scores rest on."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from pipeline.report.formats import NOTHING, percent, rho
+from pipeline.report.inputs import Inputs
+from pipeline.report.panels import Cell, Filled, Table, Tables, table_of, whole
+from pipeline.report.verdicts import listed
+from pipeline.results.cube import metrics_used
+from pipeline.statistics.advice import scores_word
+from pipeline.statistics.averages import WAYS
+from pipeline.statistics.panel import ASSUMED_TESTS
+from pipeline.statistics.power import to_settle_it
+from pipeline.statistics.written import p_is
+from pipeline.study import metrics
+from pipeline.study.protocol_list import protocol_label
+
+_WAY = {"raw": "raw scores", "rank": "ranks", "logit": "logits"}
+
+
+def section(inputs: Inputs) -> Tables:
+    """All tables; the intro says what imported scores rest on."""
+    return Tables(
+        [settle_table(inputs), concordance_table(inputs), averages_table(inputs)],
+        [leaders_table(inputs), new_target_table(inputs), behaves_table(inputs)],
+        " ".join(rests_on(inputs)),
+    )
+
+
+def rests_on(inputs: Inputs) -> list[str]:
+    """What is assumed of imported scores, and what is not known of them, a sentence each."""
+    said = []
+    used = metrics_used(inputs.cube, inputs.metric).sel(variant=list(inputs.headline.values()))
+    others: dict[str, list[str]] = {}
+    for name in (n for n in dict.fromkeys(used.values.ravel().tolist()) if n):
+        if name != inputs.metric:
+            places = (used == name).any("variant").values
+            others[name] = [d for d, at in zip(inputs.datasets(), places, strict=True) if at]
+    for name, datasets in others.items():
+        said.append(
+            f"On {listed(datasets)} scores are {metrics.metric_named(name).label}: they are compared "
+            "with others by ranks alone, and a mean is over data sets of one metric."
+        )
+    if not inputs.imported:
+        return said
+    unknown = inputs.cube["n_test"].values == 0
+    own = set(inputs.tests)
+    assumed = [d for d, no in zip(inputs.datasets(), unknown, strict=True) if no and d not in own]
+    if assumed:
+        said.append(
+            f"{ASSUMED_TESTS:,} test images are assumed on {listed(assumed)}, as nobody said how "
+            "many there are."
+        )
+    told = inputs.told("ranks").attrs.get("unpaired", "")
+    if told:
+        said.append(
+            "Imported scores come without per-image outcomes: models are compared by their own or "
+            "binomial intervals as if on different images (conservative), and what takes outcomes "
+            "(reliability, regret by halves, enough images) is left out."
+        )
+    return said
+
+
+def settle_table(inputs: Inputs) -> Table:
+    """How many models, data sets and test images would settle it."""
+    return table_of(inputs, "power", "To settle it", lambda found: _settle(inputs, found))
+
+
+def _settle(inputs: Inputs, found: xr.Dataset) -> Filled:
+    rows = []
+    for place, sentence in enumerate(to_settle_it({"power": found})):
+        of = found.isel(question=place)
+        ends = [_many(of[name]) for name in ("needed_low", "needed_high")]
+        known = np.isfinite(of["needed_low"])
+        rows.append(
+            [
+                Cell(str(of["question"].item()).split("/")[0], sentence),
+                Cell(_many(of["now"])),
+                Cell(_many(of["needed"]), " to ".join(ends) if known else ""),
+                Cell(percent(float(of["power_now"])) if np.isfinite(of["power_now"]) else NOTHING),
+            ]
+        )
+    return Filled(["Of what", "Now", "Needed for 80%", "Power now"], rows)
+
+
+def _many(value: xr.DataArray) -> str:
+    number = float(value)
+    return whole(number) if np.isfinite(number) else "over 1,000,000" if number > 0 else NOTHING
+
+
+def concordance_table(inputs: Inputs) -> Table:
+    """Kendall's W, and whether one data set decides who leads."""
+    return table_of(
+        inputs, "concordance", "Do the data sets agree, and does one of them decide?",
+        lambda found: _concordance(inputs, found),
+    )  # fmt: skip
+
+
+def _concordance(inputs: Inputs, found: xr.Dataset) -> Filled:
+    without = inputs.told("leaders_without")
+    rows = []
+    for protocol in found["protocol"].values:
+        of = found.sel(protocol=protocol)
+        if not np.isfinite(of["w"]):
+            continue
+        rows.append(
+            [
+                Cell(protocol_label(str(protocol)),
+                     f"{whole(of['models'])} models, {whole(of['datasets'])} data sets"),
+                Cell(rho(float(of["w"])), p_is(float(of["p"]))),
+                Cell(rho(float(of["mean_rho"]))),
+                *(_leader(without, str(protocol), way) for way in WAYS),
+            ]
+        )  # fmt: skip
+    head = ["Protocol", "Kendall’s W", "Mean ρ of two data sets",
+            *(f"First by {_WAY[way]}" for way in WAYS)]  # fmt: skip
+    return Filled(head, rows)
+
+
+def _leader(without: xr.Dataset, protocol: str, way: str) -> Cell:
+    if not without.data_vars:
+        return Cell(NOTHING)
+    of = without.sel(protocol=protocol, way=way)
+    known = np.isfinite(of["changes"].values)
+    if not known.any():
+        return Cell(NOTHING)
+    changed = [str(d) for d in of["dataset"].values[of["changes"].values == 1]]
+    small = f"another one without {listed(changed)}" if changed else "whichever one is left out"
+    return Cell(str(of["leader_of_all"].values[known][0]), small)
+
+
+def averages_table(inputs: Inputs) -> Table:
+    """Means by the three ways side by side."""
+    return table_of(inputs, "averages", "Three ways of averaging", _averages)
+
+
+def _averages(found: xr.Dataset) -> Filled:
+    rows = []
+    for protocol in found["protocol"].values:
+        of_protocol = found.sel(protocol=protocol)
+        for place in np.argsort(of_protocol["place_rank"].values, kind="stable"):
+            of = of_protocol.isel(model=int(place))
+            if not np.isfinite(of["datasets"]):
+                continue
+            rows.append(
+                [
+                    Cell(str(of["model"].item()), protocol_label(str(protocol))),
+                    Cell(percent(float(of["raw"])), _place(of["place_raw"])),
+                    Cell(f"{float(of['rank']):.1f}", _place(of["place_rank"])),
+                    Cell(percent(float(of["logit"])), _place(of["place_logit"])),
+                ]
+            )
+    return Filled(["Model, protocol", "Raw mean", "Mean rank", "Mean of logits"], rows)
+
+
+def _place(value: xr.DataArray) -> str:
+    return f"{float(value):g}." if np.isfinite(value) else ""
+
+
+def leaders_table(inputs: Inputs) -> Table:
+    """Who leads without each data set."""
+    return table_of(
+        inputs, "leaders_without", "Without one data set", _leaders
+    )
+
+
+def _leaders(found: xr.Dataset) -> Filled:
+    rows = []
+    for protocol in found["protocol"].values:
+        for dataset in found["dataset"].values:
+            of = found.sel(protocol=protocol, dataset=dataset)
+            cells = [
+                Cell(str(of["leader"].sel(way=way).item()) or NOTHING,
+                     "another one" if of["changes"].sel(way=way) == 1 else "")
+                for way in WAYS
+            ]  # fmt: skip
+            rows.append([Cell(str(dataset), protocol_label(str(protocol))), *cells])
+    return Filled(["Without", *(f"First by {_WAY[way]}" for way in WAYS)], rows)
+
+
+def new_target_table(inputs: Inputs) -> Table:
+    """What a predictor's ρ will be on a new data set."""
+    heading = "On a new data set like these"
+    return table_of(inputs, "new_target", heading, lambda found: _new_target(inputs, found))
+
+
+def _new_target(inputs: Inputs, found: xr.Dataset) -> Filled:
+    rows = []
+    for predictor in found["predictor"].values:
+        for targets in found["targets"].values:
+            of = found.sel(predictor=predictor, targets=targets)
+            rows.append(
+                [
+                    Cell(inputs.columns[str(predictor)].label,
+                         f"to predict {scores_word(str(targets))}"),
+                    Cell(rho(float(of["rho"]))),
+                    Cell(f"{rho(float(of['low']))} to {rho(float(of['high']))}"
+                         if np.isfinite(of["low"]) else NOTHING),
+                    Cell(whole(of["clusters"])),
+                    Cell(percent(float(of["covered"])) if np.isfinite(of["covered"]) else NOTHING),
+                ]
+            )  # fmt: skip
+    head = ["Predictor", "ρ", "95% for a new data set", "Clusters", "Own targets covered"]
+    return Filled(head, rows)
+
+
+def behaves_table(inputs: Inputs) -> Table:
+    """Which data sets behave alike, and whether that predicts."""
+    said = str(inputs.told("behaves_like").attrs.get("predicts", ""))
+    heading = "Behaves like" + (f" ({said})" if said else "")
+    return table_of(inputs, "behaves_like", heading, _behaves)
+
+
+def _behaves(found: xr.Dataset) -> Filled:
+    rows = []
+    for protocol in found["protocol"].values:
+        for dataset in found["dataset"].values:
+            of = found.sel(protocol=protocol, dataset=dataset)
+            rows.append(
+                [
+                    Cell(str(dataset), protocol_label(str(protocol))),
+                    Cell(str(of["nearest"].item()) or NOTHING),
+                    Cell(rho(float(of["rho_nearest"]))),
+                    Cell(rho(float(of["rho_all"]))),
+                    Cell(whole(of["models"])),
+                ]
+            )
+    head = ["Data set", "Nearest", "ρ with the nearest, held out", "ρ with the mean rank elsewhere",
+            "Models"]  # fmt: skip
+    return Filled(head, rows)

@@ -1,0 +1,61 @@
+"""What to expect on a data set that is not in the study."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_cubes import make_cube
+from made_evidence import make_evidence
+from scipy import stats
+
+from pipeline.statistics.new_target import behaves_like, new_target, predicted
+
+
+def test_one_more_value_of_a_normal_sample():
+    z = np.array([0.3, 0.9, 1.1, 0.7, np.nan])
+    known = z[:4]
+    middle, low, high = predicted(z, 0.95)
+    half = stats.t.ppf(0.975, 3) * known.std(ddof=1) * np.sqrt(1.25)
+    assert (middle, low, high) == pytest.approx(
+        (known.mean(), known.mean() - half, known.mean() + half)
+    )
+    assert np.isnan(predicted(z[:2], 0.95)).all()
+
+
+def planted(alike=False, cluster=None):
+    """24 models on an in-domain set and eight others; `alike`: each has a near-twin among them."""
+    rng = np.random.default_rng(5)
+    skill = rng.normal(size=(24, 1))
+    own = rng.normal(size=(24, 9))
+    if alike:
+        own[:, 1::2] = own[:, 2::2] + 0.1 * rng.normal(size=(24, 4))
+    values = 1 / (1 + np.exp(-(0.5 * skill + own)))
+    roles = ["in_domain", *["out_of_domain"] * 8]
+    words = {"cluster": cluster} if cluster else {}
+    return make_evidence(make_cube(values[..., None], ["linear/x"], role=roles, **words))
+
+
+def test_the_interval_is_over_clusters_without_the_predictors_own():
+    found = new_target(planted(cluster=["h", "h", "c", "c", "", "", "", "", ""]))
+    of = found.isel(predictor=0).sel(targets="linear")
+    assert of["clusters"] == 6  # one of two, five alone; the twin of home is nothing new
+    assert of["low"] < of["rho"] < of["high"]
+
+
+def test_few_targets_have_no_interval():
+    values = np.random.default_rng(6).random((12, 3, 1))
+    roles = ["in_domain", "out_of_domain", "out_of_domain"]
+    found = new_target(make_evidence(make_cube(values, ["linear/x"], role=roles)))
+    assert "fewer than 3 clusters" in found.attrs["withheld"]
+
+
+def test_a_twin_is_found_and_predicts():
+    found = behaves_like(planted(alike=True))
+    assert found["nearest"].sel(protocol="linear").values[1:].tolist() == [
+        "d2", "d1", "d4", "d3", "d6", "d5", "d8", "d7",
+    ]  # fmt: skip
+    assert "it predicts better" in found.attrs["predicts"]
+
+
+def test_without_twins_the_nearest_does_not_predict():
+    assert "does not predict better" in behaves_like(planted()).attrs["predicts"]
