@@ -19,6 +19,7 @@ from pipeline.machine.environment import cpu_count
 from pipeline.results.cube import headline_variants
 from pipeline.results.current import Current
 from pipeline.results.variant_table import variants_of
+from pipeline.statistics.single_images import SingleImages, StoredImages
 from pipeline.study import metrics
 from pipeline.study.pretraining import labels_seen
 from pipeline.study.schema import Correlation, Study
@@ -119,6 +120,8 @@ class Evidence:
         By how much a model may lie behind the best and still be as good, as a share.
     labels_seen : frozenset of (str, str)
         Models and data sets: see `pipeline.study.pretraining.labels_seen`.
+    images : SingleImages
+        What is known of single images; read when it is asked for.
     """
 
     cube: xr.Dataset
@@ -129,6 +132,7 @@ class Evidence:
     untrained: frozenset[str] = frozenset()
     margin: float = 0.01
     labels_seen: frozenset[tuple[str, str]] = frozenset()
+    images: SingleImages = field(default_factory=SingleImages)
 
     @property
     def headline(self) -> Mapping[str, str]:
@@ -184,6 +188,7 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
     return Evidence(
         cube, study.correlation, tests, read_hits, read_draws,
         untrained=untrained, margin=margin, labels_seen=seen,
+        images=StoredImages(study, current),
     )  # fmt: skip
 
 
