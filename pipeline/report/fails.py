@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.report import fails_words as words
 from pipeline.report.fails_figures import (
     MAP_PICTURES,
     WORST,
@@ -20,15 +21,14 @@ from pipeline.report.pictures import Pictures
 from pipeline.report.stated import Choice, Drawn, Rows, choice, rows_of, statistic
 from pipeline.statistics.written import counted
 from pipeline.statistics.wrong_images import NEAREST, UNKNOWN
-from pipeline.study.protocol_list import protocol_label
 
-WRONG, SHARED, PAIRS = 12, 12, 15
+WRONG, SHARED, PAIRS = 10, 10, 10
 """Images of the best model, images that no model gets right, and pairs of classes shown."""
 
 STRIP_BYTES, MAP_BYTES = 240_000, 150_000
 """Of the pictures' data URIs."""
 
-SIDE, NEAR_SIDE, MAP_SIDE = 112, 64, 64
+SIDE, NEAR_SIDE, MAP_SIDE = 128, 64, 64
 """Pixels."""
 
 
@@ -86,6 +86,8 @@ class OnTarget:
     dataset, model, lead : str
         The lead says how many of how many images, by which probe.
     images, errors, classes : int
+    sure : bool
+        Whether the probe says how sure it is, by which wrong images are chosen.
     compared : tuple of str
         Models of the table of classes.
     by_class, confused : list of dict
@@ -101,6 +103,7 @@ class OnTarget:
     images: int
     errors: int
     classes: int
+    sure: bool
     compared: tuple[str, ...]
     by_class: Rows
     confused: Rows
@@ -214,52 +217,26 @@ def _on(inputs: Inputs, dataset: str, pictures: Pictures) -> OnTarget:
     errors = images - sum(int(row["right"]) for row in of[compared[0]].values())
     worst = sorted(of[compared[0]].values(), key=lambda row: (row["accuracy"], -row["n"]))
     confused = _table(inputs, "confusions", dataset)
+    wrong = _table(inputs, "wrong_images", dataset)
     shared = _table(inputs, "shared_errors", dataset)
     return OnTarget(
         dataset,
         compared[0],
-        _lead(inputs, classes[0], images, errors, worst, confused),
+        words.lead(inputs, classes[0], images, errors, worst, confused),
         images,
         errors,
         len(worst),
+        any(row["confidence"] is not None for row in wrong),
         compared,
         [_class_row(row, [of[m][row["class"]] for m in compared]) for row in worst[:WORST]],
         [_pair_row(row) for row in confused[:PAIRS]],
-        tuple(_miss(inputs, row, pictures) for row in
-              _table(inputs, "wrong_images", dataset)[:WRONG]),
+        tuple(_miss(inputs, row, pictures) for row in wrong[:WRONG]),
         tuple(_shared(row, pictures) for row in shared[:SHARED]),
-        _shared_words(shared, len(worst)),
-        _calibrated(inputs, _table(inputs, "calibration", dataset)),
-        _covered(_table(inputs, "risk_coverage", dataset)),
-        _mapped(_table(inputs, "embedding_map", dataset)),
+        words.shared(shared, len(worst)),
+        words.calibrated(inputs, _table(inputs, "calibration", dataset)),
+        words.covered(_table(inputs, "risk_coverage", dataset)),
+        words.mapped(_table(inputs, "embedding_map", dataset)),
     )  # fmt: skip
-
-
-def _lead(
-    inputs: Inputs, of: dict[str, Any], images: int, errors: int, worst: Rows, confused: Rows
-) -> str:
-    variant = inputs.variants[of["variant"]]
-    said = (
-        f"{of['model']} is the most accurate model on {of['dataset']} by its "
-        f"{protocol_label(variant.protocol)} ({variant.label}): it gets {errors:,} of "
-        f"{counted(images, 'test image')} wrong ({percent(errors / images)})."
-    )
-    if not errors:
-        return said
-    first = worst[0]
-    if len(worst) > 1:
-        said += (
-            f" Its weakest class is {first['class']}: {percent(first['accuracy'])} right "
-            f"({interval(first['low'], first['high'], in_points=True)}, "
-            f"{counted(first['n'], 'image')})."
-        )
-    if confused:
-        pair = confused[0]
-        said += (
-            f" Most often it takes {pair['true']} for {pair['predicted']}: "
-            f"{counted(pair['count'], 'image')} of {pair['n']:,}."
-        )
-    return said
 
 
 def _class_row(first: dict[str, Any], rows: Rows) -> dict[str, Any]:
@@ -288,9 +265,9 @@ def _miss(inputs: Inputs, row: dict[str, Any], pictures: Pictures) -> Miss:
         notes.append(f"{row['others_right']:,} of {counted(row['others'], 'other model')} right")
     rows = [int(row[f"nearest_{number + 1}"]) for number in range(NEAREST)]
     near = [at for at in rows if at != UNKNOWN and inputs.study.report.pictures]
-    words = f"test image of class {row['true']}, taken for {row['predicted']}"
+    seen = f"test image of class {row['true']}, taken for {row['predicted']}"
     return Miss(
-        _picture(dataset, sample, row["true"], words, pictures),
+        _picture(dataset, sample, row["true"], seen, pictures),
         row["predicted"],
         "; ".join(notes),
         tuple(_near(dataset, at, row["true"], pictures) for at in near),
@@ -299,14 +276,13 @@ def _miss(inputs: Inputs, row: dict[str, Any], pictures: Pictures) -> Miss:
 
 def _near(dataset: str, row: int, true: str, pictures: Pictures) -> Picture:
     path, label = pictures.told(dataset, "train", row)
-    words = f"near train image of class {label}"
     source = pictures.of(dataset, "train", row, NEAR_SIDE)
-    return Picture(source, label, path, words, label != true)
+    return Picture(source, label, path, f"near train image of class {label}", label != true)
 
 
-def _picture(dataset: str, sample: int, label: str, words: str, pictures: Pictures) -> Picture:
+def _picture(dataset: str, sample: int, label: str, seen: str, pictures: Pictures) -> Picture:
     path, _ = pictures.told(dataset, "val", sample)
-    return Picture(pictures.of(dataset, "val", sample, SIDE), label, path, words)
+    return Picture(pictures.of(dataset, "val", sample, SIDE), label, path, seen)
 
 
 def _shared(row: dict[str, Any], pictures: Pictures) -> Miss:
@@ -315,76 +291,8 @@ def _shared(row: dict[str, Any], pictures: Pictures) -> Miss:
         note = f"all {counted(row['models'], 'model')} agree"
     else:
         note = f"{row['agree']:,} of {counted(row['models'], 'model')}"
-    words = f"test image of class {row['true']}, which no model gets right"
-    return Miss(_picture(dataset, sample, row["true"], words, pictures), row["agreed"], note)
-
-
-def _shared_words(rows: Rows, classes: int) -> str:
-    if not rows:
-        return ""
-    first = rows[0]
-    unanimous = sum(bool(row["unanimous"]) for row in rows)
-    said = (
-        f"{first['images']:,} of {counted(first['n'], 'test image')} "
-        f"{'is' if first['images'] == 1 else 'are'} got right by none of the "
-        f"{counted(first['models'], 'trained model')}."
-    )
-    if classes == 2:
-        return said + " With two classes they all say the same other one, so that tells nothing."
-    if unanimous:
-        said += (
-            f" Of {'it' if unanimous == 1 else f'{unanimous:,} of these'} all models say the same "
-            "other class: look at the label first."
-        )
-    return said
-
-
-def _calibrated(inputs: Inputs, rows: Rows) -> str:
-    if not rows:
-        return ""
-    first = rows[0]
-    label = inputs.variants[first["variant"]].label
-    usual = first["ece_chance"]
-    beyond = "more than" if first["ece"] > 2 * usual else "not far from"
-    return (
-        f"Each point is a bin of answers, its bar a 95% interval: how sure {first['model']} was "
-        f"({label}), and how often it was right. On the dashed line it knows how sure to be; below "
-        f"it is too sure. Expected calibration error (15 bins of equal width, "
-        f"{counted(first['images'], 'test image')}): {percent(first['ece'])}; {beyond} the "
-        f"{percent(usual)} that perfectly calibrated answers would show by chance."
-    )
-
-
-def _covered(rows: Rows) -> str:
-    if not rows:
-        return ""
-    last = rows[-1]
-    at = min(rows, key=lambda row: abs(row["coverage"] - 0.8))
-    return (
-        f"If {last['model']} answers only the images it is surest of: of the surest "
-        f"{percent(at['coverage'])} ({at['answered']:,} images) {percent(at['risk'])} are wrong, "
-        f"of all {last['images']:,} {percent(last['risk'])}. Area under the curve (AURC): "
-        f"{last['aurc']:.3f}; {last['best_aurc']:.3f} if every right answer were surer than every "
-        "wrong one."
-    )
-
-
-def _mapped(rows: Rows) -> str:
-    if not rows:
-        return ""
-    first = rows[0]
-    shares = first["share_x"] + first["share_y"]
-    some = len(rows) < first["n"]
-    return (
-        f"{len(rows):,} of {first['n']:,} test images, chosen by digest"
-        if some
-        else f"All {counted(first['n'], 'test image')}"
-    ) + (
-        f", as {first['model']} places them: the two directions in which its embeddings differ "
-        f"most, {percent(first['share_x'])} and {percent(first['share_y'])} of their variance. The "
-        f"other {percent(1 - shares)} is not to be seen, so images that lie together here may be "
-        "far apart, and a probe may part classes that overlap here."
-    )
+    seen = f"test image of class {row['true']}, which no model gets right"
+    return Miss(_picture(dataset, sample, row["true"], seen, pictures), row["agreed"], note)
 
 
 def _map_pictures(inputs: Inputs, of: dict[str, Rows]) -> dict[str, str]:

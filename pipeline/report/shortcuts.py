@@ -83,9 +83,12 @@ def section(inputs: Inputs) -> Shortcuts:
 def _on(inputs: Inputs, of: dict[str, Any], models: Rows) -> OnDataset:
     best = _most_accurate(inputs, of["dataset"], models)
     made_from = dict.fromkeys(row["drop_from"] for row in models if row["drop"] is None)
+    headline = HEADLINES[best["verdict"] if best else ""]
+    if best and best["verdict"] != audit.APART and _float(best["drop_low"]) > 0:
+        headline += f"; new groups cost {points(best['drop'])} points"
     return OnDataset(
         of["dataset"],
-        HEADLINES[best["verdict"] if best else ""],
+        headline,
         _verdict(of, best),
         _labels(of),
         [_model(row) for row in models],
@@ -174,9 +177,9 @@ def _drop(of: dict[str, Any]) -> str:
     end = _float(of["drop_low"])
     clear = "falls by" if end > 0 else "changes by no more than chance, a fall of"
     return (
-        f"With the whole group of an image left out of its neighbours, kNN accuracy {clear} "
-        f"{points(of['drop'])} points ({about}; {counted(of['drop_images'], 'train image')}, "
-        f"{counted(of['drop_groups'], 'group')})."
+        f"Where the whole group of an image is left out of its neighbours, and not as many images "
+        f"by lot, kNN accuracy {clear} {points(of['drop'])} points ({about}; "
+        f"{counted(of['drop_images'], 'train image')}, {counted(of['drop_groups'], 'group')})."
     )
 
 

@@ -1,4 +1,9 @@
-"""What kNN loses on images of groups that it never saw, beside the same images seen by others."""
+"""What kNN loses on images of groups that it never saw.
+
+Leaving a group out leaves fewer images, too, and fewer of some classes. So each image is answered
+twice: without its group, and without as many images of the same classes that were drawn by lot.
+The difference is what the group itself was worth.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +23,9 @@ SHARE = 0.9
 """Of the images, whose k nearest of other groups must be among the stored neighbours: else those
 that lie closest together would be left out, and the drop would look too small."""
 
+DRAWS = 5
+"""Times that groups are dealt out anew within each class."""
+
 RECORDED = "the stage transfer, which left groups out"
 DERIVED = "stored neighbours of other groups"
 
@@ -28,7 +36,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Drop:
-    """Accuracy with each image left out, less that with each image's group left out.
+    """Accuracy without as many images by lot, less that without the image's group.
 
     Attributes
     ----------
@@ -92,7 +100,6 @@ def group_drop(
         return Drop(made_from="fewer than two groups in train")
     if near.indices.shape[1] < voting.k:
         return Drop(made_from=f"fewer than k = {voting.k} neighbours are stored")
-    seen = _votes(near, asked, near.indices, near.distances, labels, voting)
     recorded = evidence.images.left_out(dataset, model)
     if isinstance(recorded, str):
         known, unseen = _without_groups(near, asked, labels, groups, voting)
@@ -104,30 +111,51 @@ def group_drop(
         at = np.searchsorted(recorded.samples[order], near.samples[known])
         unseen[known] = recorded.right[order][at]
         source = RECORDED
-    if np.count_nonzero(known) < SHARE * np.count_nonzero(asked):
+    seen, drawn = _without_others(near, asked, labels, groups, voting)
+    both = known & drawn
+    if np.count_nonzero(both) < SHARE * np.count_nonzero(asked):
         return Drop(
-            made_from=f"only {np.count_nonzero(known):,} of {np.count_nonzero(asked):,} images "
-            f"have k = {voting.k} neighbours of other groups among those stored: name {dataset} "
-            "in transfer.sources"
+            made_from=f"only {np.count_nonzero(both):,} of {np.count_nonzero(asked):,} images "
+            f"have k = {voting.k} neighbours of other groups among those stored; raise "
+            "neighbors.n_neighbors"
         )
     return paired_drop(
-        seen[known], unseen[known], groups[near.samples[known]],
+        seen[both], unseen[both], groups[near.samples[both]],
         evidence.settings.confidence, source,
     )  # fmt: skip
 
 
-def paired_drop(seen: Mask, unseen: Mask, groups: Codes, confidence: float, source: str) -> Drop:
+def _without_others(
+    near: Nearest, asked: Mask, labels: Codes, groups: Codes, voting: Voting
+) -> tuple[Floats, Mask]:
+    """How often each query is right without as many images by lot, and which could be asked."""
+    rng = np.random.default_rng(0)
+    place = np.flatnonzero(groups >= 0)
+    place = place[np.argsort(labels[place], kind="stable")]  # classes end to end
+    right, times = np.zeros(len(asked)), np.zeros(len(asked))
+    dealt = groups.copy()
+    for _ in range(DRAWS):
+        order = np.lexsort((rng.random(len(place)), labels[place]))
+        dealt[place] = groups[place[order]]
+        known, answers = _without_groups(near, asked, labels, dealt, voting)
+        right += answers
+        times += known
+    seen: Floats = right / np.maximum(times, 1)
+    return seen, times > 0
+
+
+def paired_drop(seen: Floats, unseen: Mask, groups: Codes, confidence: float, source: str) -> Drop:
     """The difference of two accuracies on the same images, with its interval.
 
     Parameters
     ----------
-    seen, unseen : ndarray of shape (n,), bool
-        Whether an image is answered rightly with its group among the neighbours, and without.
+    seen, unseen : ndarray of shape (n,)
+        How often an image is answered rightly without others, and whether it is without its group.
     groups : ndarray of shape (n,)
     confidence : float
     source : str
     """
-    difference = seen.astype(np.float64) - unseen
+    difference = seen - unseen
     several = len(np.unique(groups))
 
     def mean(kept: Mask) -> tuple[Floats, NDArray[np.int64]]:

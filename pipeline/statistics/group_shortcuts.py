@@ -156,9 +156,9 @@ def group_neighbors(evidence: Evidence) -> xr.Dataset:
     -------
     Dataset
         A row for each data set with groups and model; variables dataset, model, agreement, chance,
-        strength, p, images; robustness, pairs; accuracy (kNN, each image left out), held_out (each
-        group left out), drop, drop_low, drop_high, drop_images, drop_groups, drop_over, drop_from;
-        verdict.
+        strength, p, images; robustness, pairs; accuracy (kNN without as many images by lot),
+        held_out (kNN without the image's group), drop, drop_low, drop_high, drop_images,
+        drop_groups, drop_over, drop_from; verdict.
     """
     found = _grouped(evidence)
     if not found:
@@ -175,8 +175,9 @@ def group_neighbors(evidence: Evidence) -> xr.Dataset:
         f"(at most {QUERIES:,}, of classes with several groups); chance: the same with groups "
         "dealt out anew within each class; strength: (agreement - chance) / (1 - chance); "
         f"robustness: of the {NEAREST} nearest images that share either the class or the group, "
-        "the share that share the class; drop: accuracy of kNN with each image left out less that "
-        "with each image's whole group left out, on the same train images",
+        "the share that share the class; drop: accuracy of kNN where as many train images of the "
+        "same classes are left out by lot, less that where the image's whole group is, on the same "
+        "train images",
         interval=f"of the drop, {level:.0%}: over groups left out one at a time (delete-one-group "
         "jackknife), of fewer than 5 groups over images",
         p="of an agreement as large as this where groups are dealt out within each class, "
