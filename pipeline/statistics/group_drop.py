@@ -159,11 +159,11 @@ def paired_drop(seen: Floats, unseen: Mask, groups: Codes, confidence: float, so
     several = len(np.unique(groups))
 
     def mean(kept: Mask) -> tuple[Floats, NDArray[np.int64]]:
-        return np.array(difference[kept].mean()), np.array(np.count_nonzero(kept))
+        return np.array([difference[kept].mean()]), np.array([np.count_nonzero(kept)])
 
     if several >= MIN_GROUPS:
         found = jackknifed(mean, groups.astype(np.str_), confidence)
-        low, high, over = float(found.low), float(found.high), "groups"
+        low, high, over = float(found.low[0]), float(found.high[0]), "groups"
     else:
         n = len(difference)
         error = difference.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
