@@ -233,7 +233,7 @@ def _on(inputs: Inputs, dataset: str, pictures: Pictures) -> OnTarget:
         tuple(_miss(inputs, row, pictures) for row in wrong[:WRONG]),
         tuple(_shared(row, pictures) for row in shared[:SHARED]),
         words.shared(shared, len(worst)),
-        words.calibrated(inputs, _table(inputs, "calibration", dataset)),
+        words.calibrated(inputs, _table(inputs, "calibration", dataset), classes[0]["variant"]),
         words.covered(_table(inputs, "risk_coverage", dataset)),
         words.mapped(_table(inputs, "embedding_map", dataset)),
     )  # fmt: skip

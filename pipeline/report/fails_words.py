@@ -60,12 +60,14 @@ def shared(rows: Rows, classes: int) -> str:
     return said
 
 
-def calibrated(inputs: Inputs, rows: Rows) -> str:
-    """What the figure of calibration shows."""
+def calibrated(inputs: Inputs, rows: Rows, headline: str) -> str:
+    """What the figure of calibration shows, and by which variant if it is not the headline."""
     if not rows:
         return ""
     first = rows[0]
     label = inputs.variants[first["variant"]].label
+    if first["variant"] != headline:
+        label += ", as the one above gives no probabilities: so accuracies differ from those above"
     usual = first["ece_chance"]
     beyond = "more than" if first["ece"] > 2 * usual else "not far from"
     return (

@@ -28,6 +28,8 @@ small images. The first picture is always made."""
 
 QUALITY = 60
 
+BOUND = "the bound on pictures is reached"
+
 
 def checked_image(index: Index, root: Root, split: str, row: int) -> Image.Image:
     """An image of a data set, decoded.
@@ -70,17 +72,28 @@ class Pictures:
     left_out: Counter[str] = field(default_factory=Counter)
     _known: dict[tuple[str, str, int, int], str] = field(default_factory=dict)
     _sources: dict[str, tuple[Index, Root] | str] = field(default_factory=dict)
+    _used: int = 0
     _read: int = 0
     _bytes: int = 0
 
     def of(self, dataset: str, split: str, row: int, side: int) -> str:
-        """A picture of at most `side` pixels; "" where there is none, which is counted."""
+        """A picture of at most `side` pixels; "" where there is none, which is counted.
+
+        Asked for twice, it stands in the page twice, and counts twice.
+        """
+        if not self.most:
+            return ""  # switched off, not left out
         key = dataset, split, row, side
+        if self._used >= self.most or self._bytes >= self.most_bytes:
+            return self._without(BOUND)
         if key not in self._known:
-            made = self._made(*key)
-            self._bytes += len(made)
-            self._known[key] = made
-        return self._known[key]
+            self._known[key] = self._made(*key)
+        made = self._known[key]
+        if self._bytes + len(made) > self.most_bytes:
+            return self._without(BOUND)
+        self._bytes += len(made)
+        self._used += bool(made)
+        return made
 
     def told(self, dataset: str, split: str, row: int) -> tuple[str, str]:
         """Path and class of an image, as the index has them; "" where there is no index."""
@@ -91,23 +104,17 @@ class Pictures:
         return str(of["path"].iat[row]), str(of["class"].iat[row])
 
     def _made(self, dataset: str, split: str, row: int, side: int) -> str:
-        if not self.most:
-            return ""  # switched off, not left out
         source = self._source(dataset)
         if isinstance(source, str):
             return self._without(source)
         size = int(source[0].split(split)["bytes"].iat[row])
-        full = sum(map(bool, self._known.values())) >= self.most or self._bytes >= self.most_bytes
-        if full or (self._read and self._read + size > READ):
-            return self._without("the bound on pictures is reached")
+        if self._read and self._read + size > READ:
+            return self._without(BOUND)
         self._read += size
         try:
-            made = data_uri(checked_image(*source, split, row), side)
+            return data_uri(checked_image(*source, split, row), side)
         except ProbelineError as error:
             return self._without(f"{dataset}: {error.problem}")
-        if self._bytes + len(made) > self.most_bytes:
-            return self._without("the bound on pictures is reached")
-        return made
 
     def _index(self, name: str) -> Index | None:
         source = self._source(name)

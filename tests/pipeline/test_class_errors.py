@@ -83,9 +83,7 @@ def test_a_perfect_model_of_one_class():
     evidence = evidence_of(MadeImages(("a",), [0, 0, 0], [[0, 0, 0]]))
     [row] = rows_of(class_accuracy(evidence))
     assert (row["accuracy"], row["n"], row["taken_for"], row["taken"]) == (1, 3, "", 0)
-    assert confusions(evidence).attrs["withheld"] == (
-        "a makes no error on the 3 test images of d1"
-    )
+    assert confusions(evidence).attrs["withheld"] == ("a makes no error on the 3 test images of d1")
 
 
 def test_imported_scores_have_no_images_to_look_at():

@@ -25,8 +25,10 @@ def planted(rng, n, tint, follows=0.0):
     labels = rng.integers(0, CLASSES, n)
     groups = np.where(rng.random(n) < follows, labels, rng.integers(0, GROUPS, n))
     moved = tint * np.eye(GROUPS)[groups] @ rng.normal(size=(GROUPS, 6))
-    return labels, groups, np.eye(CLASSES)[labels] @ (4 * np.eye(CLASSES, 6)) + moved + rng.normal(
-        size=(n, 6)
+    return (
+        labels,
+        groups,
+        np.eye(CLASSES)[labels] @ (4 * np.eye(CLASSES, 6)) + moved + rng.normal(size=(n, 6)),
     )
 
 
