@@ -107,10 +107,10 @@ class Pictures:
         source = self._source(dataset)
         if isinstance(source, str):
             return self._without(source)
-        size = int(source[0].split(split)["bytes"].iat[row])
-        if self._read and self._read + size > READ:
+        [entry] = entries_of(source[0].split(split).iloc[[row]])
+        if self._read and self._read + entry.size > READ:
             return self._without(BOUND)
-        self._read += size
+        self._read += entry.size
         try:
             return data_uri(checked_image(*source, split, row), side)
         except ProbelineError as error:
