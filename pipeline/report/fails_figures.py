@@ -18,7 +18,7 @@ MAP_PICTURES = 140
 """Pictures that show on pointing."""
 
 COLOURED = 6
-"""Classes with a colour of their own: the true classes of most errors."""
+"""Of more than seven classes, those with a colour of their own: the true classes of most errors."""
 
 RIGHT, MISTAKEN = "right", "wrong"
 OTHERS = "other classes"
@@ -82,7 +82,12 @@ def map_figure(rows: Rows, pictures: dict[str, str]) -> tuple[Spec, Rows]:
                 alt.Tooltip("picture:N", title="image"),  # vega-tooltip draws what is called so
             ],
         )
-        .properties(width="container", height=400)
+        # The legend of classes is taller than that of answers: without `resize` it is cut off.
+        .properties(
+            width="container",
+            height=400,
+            autosize=alt.AutoSizeParams(type="fit-x", contains="padding", resize=True),
+        )
     )
     params = [*_dataset(rows), alt.param(name="by", value="answer"),
               alt.param(name="pictures", value=pictures)]  # fmt: skip
@@ -92,7 +97,7 @@ def map_figure(rows: Rows, pictures: dict[str, str]) -> tuple[Spec, Rows]:
 def _coloured(rows: Rows) -> list[str]:
     """All classes where they are few, else those with the most errors, in alphabetical order."""
     classes = Counter(row["true"] for row in rows)
-    if len(classes) > COLOURED:
+    if len(classes) > len(COLORS):
         wrong = Counter(row["true"] for row in rows if not row["right"])
         first = sorted(classes, key=lambda name: (-wrong[name], -classes[name], name))
         return sorted(first[:COLOURED])
