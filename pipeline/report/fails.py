@@ -68,7 +68,7 @@ class Miss:
     note : str
         How sure, or by how many.
     near : tuple of Picture
-        The nearest train images.
+        The nearest train images, those that have a picture.
     """
 
     picture: Picture
@@ -230,7 +230,7 @@ def _on(inputs: Inputs, dataset: str, pictures: Pictures) -> OnTarget:
         compared,
         [_class_row(row, [of[m][row["class"]] for m in compared]) for row in worst[:WORST]],
         [_pair_row(row) for row in confused[:PAIRS]],
-        tuple(_miss(inputs, row, pictures) for row in wrong[:WRONG]),
+        tuple(_miss(row, pictures) for row in wrong[:WRONG]),
         tuple(_shared(row, pictures) for row in shared[:SHARED]),
         words.shared(shared, len(worst)),
         words.calibrated(inputs, _table(inputs, "calibration", dataset), classes[0]["variant"]),
@@ -256,7 +256,7 @@ def _pair_row(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"share": percent(row["share"])}
 
 
-def _miss(inputs: Inputs, row: dict[str, Any], pictures: Pictures) -> Miss:
+def _miss(row: dict[str, Any], pictures: Pictures) -> Miss:
     dataset, sample = row["dataset"], int(row["sample"])
     notes = []
     if row["confidence"] is not None:
@@ -264,13 +264,13 @@ def _miss(inputs: Inputs, row: dict[str, Any], pictures: Pictures) -> Miss:
     if row["others"]:
         notes.append(f"{row['others_right']:,} of {counted(row['others'], 'other model')} right")
     rows = [int(row[f"nearest_{number + 1}"]) for number in range(NEAREST)]
-    near = [at for at in rows if at != UNKNOWN and inputs.study.report.pictures]
+    near = [_near(dataset, at, row["true"], pictures) for at in rows if at != UNKNOWN]
     seen = f"test image of class {row['true']}, taken for {row['predicted']}"
     return Miss(
         _picture(dataset, sample, row["true"], seen, pictures),
         row["predicted"],
         "; ".join(notes),
-        tuple(_near(dataset, at, row["true"], pictures) for at in near),
+        tuple(picture for picture in near if picture.source),
     )
 
 
