@@ -184,8 +184,12 @@ def _drop(of: dict[str, Any]) -> str:
         return f"What new groups would cost is not known: {of['drop_from']}."
     ends = interval(_float(of["drop_low"]), _float(of["drop_high"]), in_points=True)
     about = f"{ends}, over {of['drop_over']}" if ends else "no interval"
-    end = _float(of["drop_low"])
-    clear = "falls by" if end > 0 else "changes by no more than chance, a fall of"
+    if _float(of["drop_low"]) > 0:
+        clear = "falls by"
+    elif _float(of["drop_high"]) < 0:
+        clear = "does not fall, it changes by"
+    else:
+        clear = "changes by no more than chance, a fall of"
     return (
         f"Where the whole group of an image is left out of its neighbours, and not as many images "
         f"by lot, kNN accuracy {clear} {points(of['drop'])} points ({about}; "

@@ -135,7 +135,7 @@ def _without_others(
     right, times = np.zeros(len(asked)), np.zeros(len(asked))
     dealt = groups.copy()
     for _ in range(DRAWS):
-        order = np.lexsort((rng.random(len(place)), labels[place]))
+        order = np.argsort(labels[place] + rng.random(len(place)))
         dealt[place] = groups[place[order]]
         known, answers = _without_groups(near, asked, labels, dealt, voting)
         right += answers

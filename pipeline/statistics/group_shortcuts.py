@@ -27,7 +27,6 @@ from pipeline.statistics.group_tests import (
 )
 from pipeline.statistics.looked_at import listed
 from pipeline.statistics.remembered import remembered
-from pipeline.statistics.single_images import Nearest
 
 NO_GROUPS = (
     "no data set of this study has groups: name the column of a manifest that holds the site, "
@@ -40,8 +39,8 @@ NEAREST = 10
 STORED = 200
 """Of each image's neighbours, those that are looked through."""
 
-QUERIES = 2_000
-"""Train images whose neighbours are looked at, at most, evenly over the rows."""
+QUERIES, JUDGED = 2_000, 5_000
+"""Train images whose neighbours are looked at, and that kNN judges, at most: evenly over rows."""
 
 FEWEST = 30
 """Images in classes of several groups, below which nothing is said."""
@@ -177,7 +176,7 @@ def group_neighbors(evidence: Evidence) -> xr.Dataset:
         f"robustness: of the {NEAREST} nearest images that share either the class or the group, "
         "the share that share the class; drop: accuracy of kNN where as many train images of the "
         "same classes are left out by lot, less that where the image's whole group is, on the same "
-        "train images",
+        f"train images (at most {JUDGED:,})",
         interval=f"of the drop, {level:.0%}: over groups left out one at a time (delete-one-group "
         "jackknife), of fewer than 5 groups over images",
         p="of an agreement as large as this where groups are dealt out within each class, "
@@ -193,33 +192,36 @@ def _models(evidence: Evidence, of: Grouped, reasons: list[str]) -> Iterator[dic
     if not len(of.labels):
         reasons.append(f"{of.dataset}: test images only, none of train")
         return
-    near: dict[str, Nearest] = {}
+    asked = of.asked
+    queries: list[tuple[NDArray[np.int32], NDArray[np.int32]]] = []
+    told: list[dict[str, Any]] = []
     for model in evidence.models:
         stored = evidence.images.nearest(of.dataset, model, "train", STORED)
         if isinstance(stored, str):
             reasons.append(f"{model} on {of.dataset}: {stored}")
-        else:
-            near[model] = stored
-    asked = of.asked
-    queries = {model: _thinned(stored, asked[stored.samples]) for model, stored in near.items()}
-    read = agreements(
-        of.labels, of.groups, list(queries.values()), np.random.default_rng(0), NEAREST
-    )
-    for (model, stored), agreement in zip(near.items(), read, strict=True):
-        every = _thinned(stored, of.groups[stored.samples] >= 0)
-        index = robustness(of.labels, of.groups, every[0], every[1][:, :NEAREST])
-        drop = group_drop(evidence, of.dataset, model, stored, of.labels, of.groups)
+            continue
+        # Of each model only a part is kept: a large data set's neighbours take 100 MB.
+        near = stored.thinned(asked[stored.samples], QUERIES)
+        queries.append((near.samples, near.indices))
+        grouped = of.groups[stored.samples] >= 0
+        every = stored.thinned(grouped, QUERIES)
+        index = robustness(of.labels, of.groups, every.samples, every.indices[:, :NEAREST])
+        judged = stored.thinned(grouped, JUDGED)
+        drop = group_drop(evidence, of.dataset, model, judged, of.labels, of.groups)
+        told.append(
+            {"model": model, "robustness": index.value, "pairs": index.pairs, **drop.columns}
+        )
+    read = agreements(of.labels, of.groups, queries, np.random.default_rng(0), NEAREST)
+    for row, agreement in zip(told, read, strict=True):
         yield {
             "dataset": of.dataset,
-            "model": model,
+            "model": row["model"],
             "agreement": agreement.value,
             "chance": agreement.chance,
             "strength": agreement.strength,
             "p": agreement.p,
             "images": agreement.images,
-            "robustness": index.value,
-            "pairs": index.pairs,
-            **drop.columns,
+            **row,
             "verdict": verdict(of.relation, agreement, of.association),
         }
 
@@ -233,16 +235,6 @@ def verdict(relation: str, agreement: Agreement, told: Association) -> str:
     if not (agreement.p < ALPHA and agreement.strength >= STRONG):
         return UNREAD
     return SHORTCUT if told.p < ALPHA and told.value >= STRONG else READ
-
-
-def _thinned(
-    stored: Nearest, wanted: NDArray[np.bool_]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """At most `QUERIES` of the wanted queries, evenly over them, and their neighbours."""
-    rows = np.flatnonzero(wanted)
-    if len(rows) > QUERIES:
-        rows = rows[(np.arange(QUERIES) * len(rows)) // QUERIES]
-    return stored.samples[rows], stored.indices[rows]
 
 
 @remembered

@@ -151,7 +151,7 @@ def agreements(
     above, total = np.zeros(len(graphs)), np.zeros(len(graphs))
     dealt = groups.copy()
     for _ in range(permutations):
-        order = np.lexsort((rng.random(len(place)), of_class))
+        order = np.argsort(of_class + rng.random(len(place)))  # within each class, by lot
         dealt[place] = groups[place[order]]
         drawn = np.array([_agreement(dealt, *graph) for graph in graphs])
         above += drawn >= observed - 1e-12

@@ -70,6 +70,13 @@ class Nearest:
     indices: NDArray[np.int32]
     distances: NDArray[np.float64]
 
+    def thinned(self, wanted: NDArray[np.bool_], most: int) -> Nearest:
+        """At most so many of the wanted queries, evenly over them."""
+        rows = np.flatnonzero(wanted)
+        if len(rows) > most:
+            rows = rows[(np.arange(most) * len(rows)) // most]
+        return Nearest(self.samples[rows], self.indices[rows], self.distances[rows])
+
 
 @dataclass(frozen=True)
 class LeftOut:
