@@ -152,6 +152,10 @@ class Index:
         """SHA-256 of each image of a split, in order; "" of samples that have no image."""
         return [str(digest) for digest in self._columns(split, "sha256")[0]]
 
+    def groups(self, split: str) -> NDArray[np.str_]:
+        """Group (site, camera, patient) of each image of a split, "" of those without one."""
+        return np.array([group or "" for group in self._columns(split, "group")[0]], np.str_)
+
     def draw_names(self, split: str) -> list[str] | None:
         """What few-shot draws know each image of a split by; None: by its row, as formerly."""
         if self.seeds == "row":

@@ -9,24 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from cache.files import sha256_bytes
 from cache.fingerprint import differences
 from cache.records import Record, read_record
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.roots import Root
-from pipeline.datasets.samples import entries_of
 from pipeline.datasets.sources import dataset_root
 from pipeline.embeddings.cells import open_cells
 from pipeline.neighbors.neighbors import Space, neighbors_key, spaces
 from pipeline.project.paths import neighbors_path
 from pipeline.report.inputs import Inputs
-from pipeline.report.picture_sheet import Sheet, thumbnail
+from pipeline.report.picture_sheet import Sheet, squared
+from pipeline.report.pictures import checked_image
 from pipeline.report.remarks import how_drawn
 from pipeline.study.schema import Study
 from pipeline.study.words import NORMALIZATION_WORDS
@@ -39,6 +37,8 @@ MOST_PICTURES = 1_000
 
 MOST_GAPS = 10
 """Reasons that are listed where there are no pictures at all."""
+
+SWITCHED_OFF = "report.thumbnails of params.yaml leaves pictures out"
 
 SHARE = 10
 """Test images are drawn from this part of them (a tenth), on which the models differ most."""
@@ -124,6 +124,8 @@ class NeighborPictures:
         return (
             "Nothing to show: it takes the images, the embeddings and the stored neighbours on "
             "this machine." + (f" Not there: {absent}." if absent else "")
+            if self.gaps != (SWITCHED_OFF,)
+            else f"Nothing to show: {SWITCHED_OFF}."
         )
 
 
@@ -151,6 +153,8 @@ def section(inputs: Inputs) -> NeighborPictures:
     words = f"{space[0]} distance, {NORMALIZATION_WORDS[space[1]]} embeddings"
     if not study.models:
         return NeighborPictures((), ("the study has no models of its own",), words, "")
+    if not study.report.pictures:
+        return NeighborPictures((), (SWITCHED_OFF,), words, "")
     wanted = min(QUERIES, max(1, MOST_PICTURES // (1 + NEAREST * len(study.models))))
     gaps: list[str] = []
     usable: list[_Images] = []
@@ -287,17 +291,7 @@ def _path(index: Index, split: str, row: int) -> str:
 
 def _drawn(images: _Images, split: str, sheet: Sheet, row: int) -> str:
     """Position on the sheet of an image, which is put there if it is new."""
-    samples: Any = images.index.split(split).iloc[[row]]
-    [entry], digest = entries_of(samples), samples["sha256"].iat[0]
-
-    def picture() -> NDArray[np.uint8]:
-        data = images.root.read(entry)
-        if sha256_bytes(data) != digest:
-            raise ProbelineError(
-                entry.path,
-                "the image has changed since it was indexed",
-                remedy=f"index the data set again: dvc repro -f index@{images.index.name}",
-            )
-        return thumbnail(data, entry.path, images.index.white)
-
-    return sheet.position(digest, picture)
+    digest = str(images.index.split(split)["sha256"].iat[row])
+    return sheet.position(
+        digest, lambda: squared(checked_image(images.index, images.root, split, row))
+    )

@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from pipeline.datasets.images import decode
-
 SIDE = 48
 """Pixels; a multiple of 16, so that JPEG's blocks do not mix neighbouring pictures."""
 
@@ -22,27 +20,9 @@ PAPER = (128, 128, 128)
 QUALITY = 80
 
 
-def thumbnail(data: bytes, place: str, white: float | None = None) -> NDArray[np.uint8]:
-    """An image file as a small square picture; nothing is cut off.
-
-    Parameters
-    ----------
-    data : bytes
-    place : str
-        Names the file in errors.
-    white : float, optional
-        What is white in grey images of more than 8 bits.
-
-    Returns
-    -------
-    ndarray of shape (SIDE, SIDE, 3)
-
-    Raises
-    ------
-    BadImageError
-        When it can't be decoded.
-    """
-    return np.asarray(ImageOps.pad(decode(data, place, white), (SIDE, SIDE), color=PAPER))
+def squared(image: Image.Image) -> NDArray[np.uint8]:
+    """An image as a small square, of shape (SIDE, SIDE, 3); nothing is cut off."""
+    return np.asarray(ImageOps.pad(image, (SIDE, SIDE), color=PAPER))
 
 
 class Sheet:

@@ -21,6 +21,7 @@ from pipeline.results.cube import headline_variants, seen_in
 from pipeline.results.current import Current
 from pipeline.results.score_table import MODEL_WORDS
 from pipeline.results.variant_table import variants_of
+from pipeline.statistics.single_images import SingleImages, StoredImages
 from pipeline.study import metrics
 from pipeline.study.schema import Correlation, Study
 from pipeline.study.seen import Seen
@@ -126,6 +127,8 @@ class Evidence:
         here.
     baseline : tuple of str, or None
         Models that effective robustness is measured against; None where none are declared.
+    images : SingleImages
+        What is known of single images; read when it is asked for.
     """
 
     cube: xr.Dataset
@@ -138,6 +141,7 @@ class Evidence:
     seen: Mapping[tuple[str, str], Seen] = field(default_factory=dict)
     everything: Evidence | None = None
     baseline: tuple[str, ...] | None = None
+    images: SingleImages = field(default_factory=SingleImages)
 
     @cached_property
     def labels_seen(self) -> frozenset[tuple[str, str]]:
@@ -200,6 +204,7 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
         cube, study.correlation, tests, read_hits, read_draws,
         untrained=untrained, margin=margin, seen=seen_in(cube),
         baseline=declared_baseline(study.correlation.baseline, models, words),
+        images=StoredImages(study, current),
     )  # fmt: skip
 
 

@@ -15,15 +15,19 @@ from pipeline.results.score_table import to_csv
 from pipeline.statistics.against_null import against_null_models, null_models, without_strongest
 from pipeline.statistics.averages import averages, concordance, leaders_without
 from pipeline.statistics.budgets import label_curves
+from pipeline.statistics.calibration import calibration, risk_coverage
 from pipeline.statistics.choosing import choosing
+from pipeline.statistics.class_errors import class_accuracy, confusions
 from pipeline.statistics.comparison import comparison
 from pipeline.statistics.complexity_gap import complexity_gap
 from pipeline.statistics.disattenuation import disattenuated_pearson, reliability
+from pipeline.statistics.embedding_map import embedding_map
 from pipeline.statistics.enough_images import enough_images
 from pipeline.statistics.enough_labels import enough_labels
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.explained import kind_share, variance_explained
 from pipeline.statistics.fidelity_cost import fidelity_cost
+from pipeline.statistics.group_shortcuts import group_labels, group_neighbors
 from pipeline.statistics.headline_pairs import headline_pairs
 from pipeline.statistics.label_crossing import label_crossing
 from pipeline.statistics.label_gap import label_gap
@@ -41,6 +45,7 @@ from pipeline.statistics.shift_groups import correlations_by_shift
 from pipeline.statistics.trust import trust
 from pipeline.statistics.why import gap_sensitivity, gaps
 from pipeline.statistics.within import predictors_given_backbone, within_backbones
+from pipeline.statistics.wrong_images import shared_errors, wrong_images
 
 STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "mean_scores": mean_scores,
@@ -85,6 +90,15 @@ STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "enough_images": enough_images,
     "enough_labels": enough_labels,
     "seen_effect": seen_effect,
+    "class_accuracy": class_accuracy,
+    "confusions": confusions,
+    "wrong_images": wrong_images,
+    "shared_errors": shared_errors,
+    "calibration": calibration,
+    "risk_coverage": risk_coverage,
+    "embedding_map": embedding_map,
+    "group_labels": group_labels,
+    "group_neighbors": group_neighbors,
 }
 """In the order in which the report speaks of them."""
 

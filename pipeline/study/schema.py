@@ -46,12 +46,22 @@ class Correlation(Section):
     chance: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}  # data set: what guessing scores
 
 
+PICTURES, MOST_PICTURES = 200, 1_000
+"""Small pictures in the report where `report.thumbnails` is true, and at most."""
+
+
 class Report(Section):
     """The report's words, and which scores and differences matter to its readers."""
 
     title: str = "Probeline report"
     margin: float = Field(1.0, gt=0, lt=100)  # percentage points
     seen: Literal["keep", "leave_out"] = "keep"
+    thumbnails: bool | Annotated[int, Field(ge=0, le=MOST_PICTURES)] = True
+
+    @property
+    def pictures(self) -> int:
+        """Small pictures of images that the page may hold, beside those of neighbours."""
+        return PICTURES * self.thumbnails if isinstance(self.thumbnails, bool) else self.thumbnails
 
 
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]

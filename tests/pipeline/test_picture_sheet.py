@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.datasets.images import BadImageError
-from pipeline.report.picture_sheet import PAPER, SIDE, Sheet, thumbnail
+from pipeline.report.picture_sheet import PAPER, SIDE, Sheet, squared
 
 
 def cut(style: str, position: str) -> np.ndarray:
@@ -67,17 +66,8 @@ def test_grey_pictures_are_stored_grey():
 
 @pytest.mark.parametrize(("size", "paper"), [((96, 48), [0, SIDE - 1]), ((48, 48), [])])
 def test_a_thumbnail_cuts_nothing_off(size, paper):
-    red = Image.new("RGB", size, (255, 0, 0))
-    buffer = io.BytesIO()
-    red.save(buffer, "PNG")
-    found = thumbnail(buffer.getvalue(), "red.png")
+    found = squared(Image.new("RGB", size, (255, 0, 0)))
     assert found.shape == (SIDE, SIDE, 3)
     assert (found[SIDE // 2] == (255, 0, 0)).all()
     for row in paper:
         assert (found[row] == PAPER).all()
-
-
-def test_a_file_that_is_no_image_is_named():
-    with pytest.raises(BadImageError) as refusal:
-        thumbnail(b"not an image", "pets/cat.png")
-    assert refusal.value.place == "pets/cat.png"

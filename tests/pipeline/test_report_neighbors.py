@@ -12,10 +12,11 @@ from projects import RESNET, VIT
 from test_picture_sheet import cut
 
 from cache.cell import Cell
+from pipeline.datasets.images import decode
 from pipeline.datasets.index import read_index
 from pipeline.project.paths import NEIGHBORS, cell_address
 from pipeline.report.neighbors import NEAREST, QUERIES, choose, section
-from pipeline.report.picture_sheet import thumbnail
+from pipeline.report.picture_sheet import squared
 from pipeline.study.params import load_study
 
 
@@ -60,7 +61,7 @@ def test_pictures_of_the_nearest_train_images(searched):
             for picture in (query.picture, *of_model.pictures):
                 data = (searched.folder / "images" / picture.title).read_bytes()
                 shown = cut(found.style, picture.position)
-                assert np.abs(shown - thumbnail(data, "").astype(int)).mean() < 8  # JPEG
+                assert np.abs(shown - squared(decode(data, "")).astype(int)).mean() < 8  # JPEG
 
 
 def test_the_same_study_gives_the_same_section(searched):
@@ -97,6 +98,14 @@ def test_neighbours_of_other_settings_are_not_shown(searched):
     found = found_in(searched)
     assert found.queries == ()
     assert all("other embeddings or settings" in gap for gap in found.gaps)
+
+
+def test_pictures_can_be_switched_off(searched):
+    searched.params["report"] = {"thumbnails": False}
+    searched.write()
+    found = found_in(searched)
+    assert (found.queries, found.style) == ((), "")
+    assert "report.thumbnails" in found.withheld
 
 
 def test_a_study_without_models_has_no_pictures():

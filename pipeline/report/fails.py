@@ -1,0 +1,306 @@
+"""Where the best model fails: its wrong images, its classes, and whether it knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.report import fails_words as words
+from pipeline.report.fails_figures import (
+    MAP_PICTURES,
+    WORST,
+    calibration_figure,
+    class_figure,
+    coverage_figure,
+    map_figure,
+)
+from pipeline.report.formats import interval, percent
+from pipeline.report.inputs import Inputs
+from pipeline.report.pictures import Pictures
+from pipeline.report.stated import Choice, Drawn, Rows, choice, rows_of, statistic
+from pipeline.statistics.written import counted
+from pipeline.statistics.wrong_images import NEAREST, UNKNOWN
+
+WRONG, SHARED, PAIRS = 10, 10, 10
+"""Images of the best model, images that no model gets right, and pairs of classes shown."""
+
+STRIP_BYTES, MAP_BYTES = 240_000, 150_000
+"""Of the pictures' data URIs."""
+
+SIDE, NEAR_SIDE, MAP_SIDE = 128, 64, 64
+"""Pixels."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with its class.
+
+    Attributes
+    ----------
+    source : str
+        Data URI; "" where there is no picture.
+    label : str
+    path : str
+        The file.
+    words : str
+        For those who do not see it.
+    other : bool
+        Whether its class is another than the image's beside it.
+    """
+
+    source: str
+    label: str
+    path: str
+    words: str
+    other: bool = False
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A test image that is not recognised.
+
+    Attributes
+    ----------
+    picture : Picture
+    said : str
+        What it was taken for.
+    note : str
+        How sure, or by how many.
+    near : tuple of Picture
+        The nearest train images, those that have a picture.
+    """
+
+    picture: Picture
+    said: str
+    note: str
+    near: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class OnTarget:
+    """What is said of one data set.
+
+    Attributes
+    ----------
+    dataset, model, lead : str
+        The lead says how many of how many images, by which probe.
+    images, errors, classes : int
+    sure : bool
+        Whether the probe says how sure it is, by which wrong images are chosen.
+    compared : tuple of str
+        Models of the table of classes.
+    by_class, confused : list of dict
+        Rows of the tables; the worst classes first.
+    misses, shared : tuple of Miss
+    shared_words, calibrated, covered, mapped : str
+        What the lists and figures show, in words.
+    """
+
+    dataset: str
+    model: str
+    lead: str
+    images: int
+    errors: int
+    classes: int
+    sure: bool
+    compared: tuple[str, ...]
+    by_class: Rows
+    confused: Rows
+    misses: tuple[Miss, ...]
+    shared: tuple[Miss, ...]
+    shared_words: str
+    calibrated: str
+    covered: str
+    mapped: str
+
+
+@dataclass(frozen=True)
+class Fails:
+    """What the section says.
+
+    Attributes
+    ----------
+    withheld : str
+    targets : tuple of OnTarget
+    choices : tuple of Choice
+        Of the figures: the data set, where there are several.
+    colours : tuple of Choice
+        Of the map.
+    notes : mapping of str to str
+        By figure or list, why it is not there.
+    pictures : int
+        Pictures in this section.
+    gaps : str
+        Why pictures are not there; empty where all are.
+    worst : int
+        Classes in table and figure.
+    """
+
+    withheld: str
+    targets: tuple[OnTarget, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    colours: tuple[Choice, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    pictures: int = 0
+    gaps: str = ""
+    worst: int = WORST
+
+
+def figures(inputs: Inputs) -> Drawn:
+    """The map, accuracies by class, calibration, and errors by how many images are answered."""
+    found: Drawn = {}
+    of = {name: _table(inputs, name) for name in ("class_accuracy", "calibration",
+                                                  "risk_coverage", "embedding_map")}  # fmt: skip
+    if of["embedding_map"]:
+        found["fails_map"] = map_figure(of["embedding_map"], _map_pictures(inputs, of))
+    if of["class_accuracy"]:
+        found["fails_classes"] = class_figure(of["class_accuracy"])
+    if of["calibration"]:
+        found["fails_calibration"] = calibration_figure(of["calibration"])
+    if of["risk_coverage"]:
+        found["fails_coverage"] = coverage_figure(of["risk_coverage"])
+    return found
+
+
+def section(inputs: Inputs) -> Fails:
+    """What stands around the figures."""
+    classes = statistic(inputs, "class_accuracy")
+    if isinstance(classes, str):
+        return Fails(classes)
+    pictures = Pictures(inputs.study, min(_most(inputs), _strips()), STRIP_BYTES)
+    names = list(dict.fromkeys(row["dataset"] for row in _table(inputs, "class_accuracy")))
+    targets = tuple(_on(inputs, name, pictures) for name in names)
+    told = {
+        name: found
+        for name in ("confusions", "shared_errors", "calibration", "risk_coverage", "embedding_map")
+        if isinstance(found := statistic(inputs, name), str)
+    }
+    if inputs.told("wrong_images").attrs.get("neighbours"):
+        told["neighbours"] = str(inputs.told("wrong_images").attrs["neighbours"])
+    by = Choice("by", "Colour", (("answer", "right or wrong"), ("class", "true class")))
+    return Fails(
+        "",
+        targets,
+        (choice("dataset", "Data set", names),),
+        (by,),
+        told,
+        sum(1 for on in targets for miss in (*on.misses, *on.shared)
+            for p in (miss.picture, *miss.near) if p.source),
+        "; ".join(f"{why} ({counted(n, 'picture')})" for why, n in pictures.left_out.items()),
+    )  # fmt: skip
+
+
+def _table(inputs: Inputs, name: str, dataset: str = "") -> Rows:
+    """A statistic's rows, of one data set or of all."""
+    found = inputs.told(name)
+    if not found.data_vars:
+        return []
+    rows = rows_of(found, "n" if "n" in found else "images")
+    return [row for row in rows if dataset in ("", row["dataset"])]
+
+
+def _most(inputs: Inputs) -> int:
+    return inputs.study.report.pictures
+
+
+def _strips() -> int:
+    """Pictures beside the map's."""
+    return WRONG * (1 + NEAREST) + SHARED
+
+
+def _on(inputs: Inputs, dataset: str, pictures: Pictures) -> OnTarget:
+    classes = _table(inputs, "class_accuracy", dataset)
+    compared = tuple(dict.fromkeys(row["model"] for row in classes))
+    of = {m: {r["class"]: r for r in classes if r["model"] == m} for m in compared}
+    images = sum(int(row["n"]) for row in of[compared[0]].values())
+    errors = images - sum(int(row["right"]) for row in of[compared[0]].values())
+    worst = sorted(of[compared[0]].values(), key=lambda row: (row["accuracy"], -row["n"]))
+    confused = _table(inputs, "confusions", dataset)
+    wrong = _table(inputs, "wrong_images", dataset)
+    shared = _table(inputs, "shared_errors", dataset)
+    return OnTarget(
+        dataset,
+        compared[0],
+        words.lead(inputs, classes[0], images, errors, worst, confused),
+        images,
+        errors,
+        len(worst),
+        any(row["confidence"] is not None for row in wrong),
+        compared,
+        [_class_row(row, [of[m][row["class"]] for m in compared]) for row in worst[:WORST]],
+        [_pair_row(row) for row in confused[:PAIRS]],
+        tuple(_miss(row, pictures) for row in wrong[:WRONG]),
+        tuple(_shared(row, pictures) for row in shared[:SHARED]),
+        words.shared(shared, len(worst)),
+        words.calibrated(inputs, _table(inputs, "calibration", dataset), classes[0]["variant"]),
+        words.covered(_table(inputs, "risk_coverage", dataset)),
+        words.mapped(_table(inputs, "embedding_map", dataset)),
+    )  # fmt: skip
+
+
+def _class_row(first: dict[str, Any], rows: Rows) -> dict[str, Any]:
+    taken = f"{first['taken_for']} ({first['taken']:,})" if first["taken"] else "–"
+    return {
+        "class": first["class"],
+        "n": first["n"],
+        "cells": [
+            (percent(row["accuracy"]), interval(row["low"], row["high"], in_points=True))
+            for row in rows
+        ],
+        "taken": taken,
+    }
+
+
+def _pair_row(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"share": percent(row["share"])}
+
+
+def _miss(row: dict[str, Any], pictures: Pictures) -> Miss:
+    dataset, sample = row["dataset"], int(row["sample"])
+    notes = []
+    if row["confidence"] is not None:
+        notes.append(f"{percent(row['confidence'])} sure")
+    if row["others"]:
+        notes.append(f"{row['others_right']:,} of {counted(row['others'], 'other model')} right")
+    rows = [int(row[f"nearest_{number + 1}"]) for number in range(NEAREST)]
+    near = [_near(dataset, at, row["true"], pictures) for at in rows if at != UNKNOWN]
+    seen = f"test image of class {row['true']}, taken for {row['predicted']}"
+    return Miss(
+        _picture(dataset, sample, row["true"], seen, pictures),
+        row["predicted"],
+        "; ".join(notes),
+        tuple(picture for picture in near if picture.source),
+    )
+
+
+def _near(dataset: str, row: int, true: str, pictures: Pictures) -> Picture:
+    path, label = pictures.told(dataset, "train", row)
+    source = pictures.of(dataset, "train", row, NEAR_SIDE)
+    return Picture(source, label, path, f"near train image of class {label}", label != true)
+
+
+def _picture(dataset: str, sample: int, label: str, seen: str, pictures: Pictures) -> Picture:
+    path, _ = pictures.told(dataset, "val", sample)
+    return Picture(pictures.of(dataset, "val", sample, SIDE), label, path, seen)
+
+
+def _shared(row: dict[str, Any], pictures: Pictures) -> Miss:
+    dataset, sample = row["dataset"], int(row["sample"])
+    if row["unanimous"]:
+        note = f"all {counted(row['models'], 'model')} agree"
+    else:
+        note = f"{row['agree']:,} of {counted(row['models'], 'model')}"
+    seen = f"test image of class {row['true']}, which no model gets right"
+    return Miss(_picture(dataset, sample, row["true"], seen, pictures), row["agreed"], note)
+
+
+def _map_pictures(inputs: Inputs, of: dict[str, Rows]) -> dict[str, str]:
+    """Data URIs by row of the map: wrong images first, then the others in order."""
+    rows = of["embedding_map"]
+    most = min(MAP_PICTURES, max(0, _most(inputs) - _strips()))
+    pictures = Pictures(inputs.study, most, MAP_BYTES)
+    first = sorted(range(len(rows)), key=lambda at: bool(rows[at]["right"]))[:most]
+    made = {at: pictures.of(rows[at]["dataset"], "val", int(rows[at]["sample"]), MAP_SIDE)
+            for at in first}  # fmt: skip
+    return {rows[at]["row"]: source for at, source in made.items() if source}
