@@ -22,6 +22,7 @@ from pipeline.results.variant_table import variants_of
 from pipeline.study import metrics
 from pipeline.study.pretraining import labels_seen
 from pipeline.study.schema import Correlation, Study
+from pipeline.study.target import target_of
 from pipeline.study.transfer import TRANSFER
 from pipeline.study.variant import Variant
 
@@ -83,6 +84,8 @@ class ValSplit:
         What the index found that is not an error.
     notes : tuple of str
         What listing left out, and what is white in grey images of more than 8 bits.
+    classes : tuple of str
+        Names of the labels; empty where nobody needs them.
     """
 
     paths: tuple[str, ...]
@@ -91,6 +94,7 @@ class ValSplit:
     n_classes: int
     remarks: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def _no_draws(variant: str, dataset: str) -> Draws:
@@ -119,6 +123,8 @@ class Evidence:
         By how much a model may lie behind the best and still be as good, as a share.
     labels_seen : frozenset of (str, str)
         Models and data sets: see `pipeline.study.pretraining.labels_seen`.
+    named_target : tuple of str
+        `report.target`.
     """
 
     cube: xr.Dataset
@@ -129,6 +135,13 @@ class Evidence:
     untrained: frozenset[str] = frozenset()
     margin: float = 0.01
     labels_seen: frozenset[tuple[str, str]] = frozenset()
+    named_target: tuple[str, ...] = ()
+
+    @cached_property
+    def target(self) -> tuple[str, ...]:
+        """Data sets that the answer is about."""
+        roles = zip(self.cube["dataset"].values, self.cube["role"].values, strict=True)
+        return target_of(self.named_target, {str(n): str(r) for n, r in roles}).datasets
 
     @property
     def headline(self) -> Mapping[str, str]:
@@ -184,6 +197,7 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
     return Evidence(
         cube, study.correlation, tests, read_hits, read_draws,
         untrained=untrained, margin=margin, labels_seen=seen,
+        named_target=tuple(study.report.target),
     )  # fmt: skip
 
 
@@ -196,6 +210,7 @@ def _val_split(index: Index) -> ValSplit:
         n_classes=len(index.classes),
         remarks=index.warnings,
         notes=index.notes,
+        classes=index.classes,
     )
 
 

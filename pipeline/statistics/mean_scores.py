@@ -33,8 +33,8 @@ from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
-ALL, OUTSIDE = "all", "out_of_domain"
-SCOPES = (ALL, OUTSIDE)
+ALL, OUTSIDE, TARGET = "all", "out_of_domain", "target"
+SCOPES = (ALL, OUTSIDE, TARGET)
 
 DIMS = ("protocol", "scope", "model")
 NUMBERS = ("mean", "low", "high", *STANDING, "datasets")
@@ -50,7 +50,7 @@ def mean_scores(evidence: Evidence) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Dimensions protocol, scope (`ALL` data sets, or those out of domain) and model; variables of
+        Dimensions protocol, scope (`ALL` data sets, those out of domain, or `report.target`) and model; variables of
         `NUMBERS`: mean with low and high (over test images, of that model alone), those of
         `STANDING` (NaN where only one model is left), and datasets (how many the mean is over). NaN
         for a model that lacks a data set.
@@ -148,9 +148,10 @@ def _scored(evidence: Evidence, protocol: str, scope: str) -> list[str]:
     """Data sets of a scope on which any model has a score."""
     scores = comparable(evidence.cube, evidence.settings.metric)
     has = scores.sel(variant=evidence.headline[protocol]).notnull().any("model")
-    return [
-        d for d in evidence.datasets(OUTSIDE if scope == OUTSIDE else None) if has.sel(dataset=d)
-    ]
+    asked = evidence.target if scope == TARGET else evidence.datasets(
+        OUTSIDE if scope == OUTSIDE else None
+    )  # fmt: skip
+    return [d for d in asked if has.sel(dataset=d)]
 
 
 def means_of(noise: ImageNoise, variant: str, datasets: list[str]) -> Paired | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.datasets.known import corpora, known_names
@@ -46,6 +46,12 @@ class Report(Section):
 
     title: str = "Probeline report"
     margin: float = Field(1.0, gt=0, lt=100)  # percentage points
+    target: list[str] = []  # data sets; of a single one its name will do, [] is the default
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _of_a_name_a_list(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else [] if value is None else value
 
 
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
