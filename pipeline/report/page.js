@@ -209,6 +209,11 @@
     $(name).dataset.drawn = "yes";
     return view;
   })();
+  // A figure's place is kept before it is drawn, as high as it will be but for the legend.
+  for (const name of Object.keys(figures)) {
+    const height = figures[name].spec.height;
+    if ($(name) && typeof height === "number") $(name).style.minHeight = `${height + 60}px`;
+  }
   for (const name of Object.keys(figures)) {
     const figure = $(name)?.closest("figure");
     if (!figure) continue;
@@ -236,5 +241,18 @@
   }, { rootMargin: "600px" });
   for (const name of Object.keys(figures)) if ($(name)) watcher.observe($(name));
   addEventListener("beforeprint", () => Object.keys(figures).filter($).forEach(drawFigure));
+  // A link lands where it points: what stands above is drawn first, as it may grow by that.
+  const land = async () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
+    const above = Object.keys(figures).filter((name) =>
+      $(name) && $(name).compareDocumentPosition(target) & Node.DOCUMENT_POSITION_FOLLOWING);
+    await Promise.all(above.map(drawFigure));
+    target.scrollIntoView();
+    document.documentElement.dataset.landed = location.hash;
+  };
+  addEventListener("hashchange", land);
+  land();
   document.documentElement.dataset.ready = "yes";
 })();

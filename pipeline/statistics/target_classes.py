@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise, no_outcomes
@@ -13,7 +14,8 @@ from pipeline.statistics.withheld import withheld
 
 _DEFINITION = (
     "test images of each class of the target, and how many of them are right by the deciding "
-    "protocol (of draws, their mean), for models within chance of the best"
+    "protocol (of draws, their mean), for models within chance of the best. weak: 1 where the "
+    "class's upper limit (high) lies below the model's share over all of them"
 )
 
 
@@ -23,8 +25,8 @@ def target_classes(evidence: Evidence) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Dimensions model and class (of several data sets ``data set: class``); variables right and
-        images.
+        Dimensions model and class (of several data sets ``data set: class``); variables right,
+        images, high (upper limit of the share, for all classes at once) and weak.
     """
     protocol = deciding_protocol(evidence)
     if not protocol or not image_noise(evidence).columns:
@@ -59,4 +61,15 @@ def target_classes(evidence: Evidence) -> xr.Dataset:
     if not parts:
         return withheld(_DEFINITION, "no data set of the target has per-image outcomes")
     found = xr.concat(parts, "class", join="inner") if len(parts) > 1 else parts[0]
-    return found.assign_attrs(definition=_DEFINITION, deciding=protocol)
+    right, images = found["right"].values, found["images"].values
+    alpha = (1 - evidence.settings.confidence) / right.shape[1]
+    wrong = np.maximum(images - right, 0)
+    high = np.where(wrong > 0, stats.beta.isf(alpha, right + 1, np.maximum(wrong, 1e-9)), 1.0)
+    overall = right.sum(axis=1, keepdims=True) / np.maximum(images.sum(axis=1, keepdims=True), 1)
+    dims = found["right"].dims
+    return found.assign(high=(dims, high), weak=(dims, (high < overall).astype(float))).assign_attrs(
+        definition=_DEFINITION,
+        deciding=protocol,
+        interval=f"{evidence.settings.confidence:.0%}, one-sided, Bonferroni over the classes",
+        source="Clopper & Pearson 1934",
+    )
