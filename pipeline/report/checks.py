@@ -1,4 +1,4 @@
-"""Which cheap check can be trusted: the state of the answer, and what was measured on the target."""
+"""Which cheap check can be trusted: the state of the answer, and what the target tells."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def _worse(inputs: Inputs, name: str, first: str, targets: str) -> bool:
 
 
 def _on_target(checks: tuple[Check, ...], choice: Choice) -> tuple[str, str, float, int]:
-    """What one folder alone says: does a cheap probe of it pick as well as the dear one?"""
+    """What one folder alone says: whether a cheap probe of it picks as well as the dear one."""
     open_question = OPEN, "", _NAN, 0
     if choice.contest is None or choice.verdict in (ALONE, NONE, UNTESTED):
         return open_question

@@ -102,9 +102,7 @@ def _takes(spent: float) -> str:
 def _picks(check: Check, c: Choice) -> str:
     if c.contest is not None and check.picked == c.contest.best:
         return f"It picks {check.picked}, as {_decider(c)} does."
-    return (
-        f"It picks {check.picked}, at most {at_most(check.at_most)} points behind the best."
-    )
+    return f"It picks {check.picked}, at most {at_most(check.at_most)} points behind the best."
 
 
 def _decider(c: Choice) -> str:

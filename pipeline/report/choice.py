@@ -189,9 +189,7 @@ def verdict_of(c: Contest, good: Sequence[str]) -> str:
     return TIE if len(good) > 1 else FEW
 
 
-def recommended(
-    c: Contest, verdict: str, good: Sequence[str], parameters: dict[str, float]
-) -> str:
+def recommended(c: Contest, verdict: str, good: Sequence[str], parameters: dict[str, float]) -> str:
     """The smallest of those that are as good; else the most accurate."""
     if verdict != TIE:
         return str(c.best)

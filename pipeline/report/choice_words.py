@@ -147,11 +147,7 @@ def weak(classes: Sequence[ClassShare]) -> str:
 def statements(c: Choice, metric: str) -> list[str]:
     """All of it, in the order in which it is printed."""
     first = " ".join(filter(None, [take(c), _sentence(accuracy(c, metric))]))
-    return [
-        said
-        for said in (first, verdict(c), instruction(c), says(c), weak(c.classes))
-        if said
-    ]
+    return [said for said in (first, verdict(c), instruction(c), says(c), weak(c.classes)) if said]
 
 
 def _sentence(words: str) -> str:

@@ -97,7 +97,14 @@ def _rows(known: Sequence[Check], _: xr.Dataset) -> Filled:
         ]
         for of in sorted(known, key=lambda of: (of.behind, of.at_most))
     ]
-    head = ["Check", "Puts first", "Behind the best, points", "At most", "Verdict", "Seconds a model"]
+    head = [
+        "Check",
+        "Puts first",
+        "Points behind the best",
+        "At most",
+        "Verdict",
+        "Seconds a model",
+    ]
     return Filled(head, rows)
 
 

@@ -69,7 +69,7 @@ def render(inputs: Inputs) -> str:
             answers=answer(inputs),
             missing=missing_cells(inputs),
             target=inputs.target,
-            has={section.place for section, content in contents if not content.withheld}.__contains__,
+            has={section.place for _, shown, _ in parts for section, _ in shown}.__contains__,
             mean_target=MEAN_TARGET,
             coefficients=COEFFICIENT_WORDS,
             word=protocol_label,

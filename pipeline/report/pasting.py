@@ -19,8 +19,7 @@ def lines_to_paste(t: Trust, study: Study) -> str:
     parts = []
     if not t.inside:
         parts.append(
-            "datasets:\n"
-            "  control: {source: folder, path: $HOME/everyday_photos, role: in_domain}"
+            "datasets:\n  control: {source: folder, path: $HOME/everyday_photos, role: in_domain}"
         )
     fresh = [name for name in SUGGESTED if name not in study.models][: models_wanted(t)]
     if fresh:

@@ -34,7 +34,7 @@ GROUPS = {
     "Provenance": "provenance-group",
     "Use it": "use-group",
 }
-"""Parts of the page, in its order, by their headings, which are the navigation's words; their ids."""
+"""Parts of the page, in its order: the navigation's words, which are the headings, and the ids."""
 
 _USUAL = {"use": "Use it", "fails": "Data", "shortcuts": "Data"}
 """Groups of sections that name none."""

@@ -9,8 +9,7 @@ from pipeline.models.transform_origin import listed as parts_listed
 from pipeline.models.transform_origin import not_given
 from pipeline.report.gaps import missing_cells, undefined_predictors, without_weights
 from pipeline.report.inputs import Inputs
-from pipeline.report.verdicts import listed
-from pipeline.statistics.written import counted
+from pipeline.statistics.written import counted, listed
 from pipeline.study.pretraining import labels_seen
 
 
@@ -132,9 +131,7 @@ def _cells(inputs: Inputs) -> Iterator[Note]:
     gap = missing_cells(inputs)
     if gap.places:
         verb = "has" if len(gap.places) == 1 else "have"
-        yield Note(
-            f"{len(gap.places):,} of {counted(gap.checked, 'cell')} {verb} no score", "gaps"
-        )
+        yield Note(f"{len(gap.places):,} of {counted(gap.checked, 'cell')} {verb} no score", "gaps")
 
 
 def _weights(inputs: Inputs) -> Iterator[Note]:

@@ -40,8 +40,8 @@ LARGEST = "parameters"
 
 _DEFINITION = (
     "the model that each cheap check puts first, and how far it lies behind the best one on the "
-    "target by the deciding protocol; of equal first ones the mean, with the limit of the farthest. "
-    "Untrained models are nobody's choice. on_target: 1 of checks on the target's own images. "
+    "target by the deciding protocol; of equal first ones the mean, and the limit of the farthest "
+    "one. Untrained models are nobody's choice. on_target: 1 of checks on the target's own images. "
     "models: those that the check could pick from. seconds: of the check on one model (mean), "
     "embeddings given"
 )
@@ -88,7 +88,7 @@ def target_checks(evidence: Evidence) -> xr.Dataset:
     tests = mean_tests(evidence).get((protocol, TARGET))
     if tests is None:
         return withheld(
-            _DEFINITION, "fewer than 2 models have per-image outcomes on all data sets of the target"
+            _DEFINITION, "fewer than 2 models have per-image outcomes on the whole target"
         )
     trained = ~np.isin(tests.models, left_out(evidence).untrained)
     if trained.sum() < 2:
@@ -112,9 +112,6 @@ def target_checks(evidence: Evidence) -> xr.Dataset:
             "models at once (see mean_scores)",
             "source": "Hsu 1981",
             "deciding": protocol,
-            "target": ", ".join(evidence.target),
-            "models": len(tests.models),
-            "images": tests.paired.images,
         },
     )
 
@@ -173,7 +170,12 @@ def _other_shots(evidence: Evidence) -> list[Variant]:
 
 
 def _check(
-    evidence: Evidence, table: xr.DataArray, variant: Variant, datasets: list[str], *, on_target: bool
+    evidence: Evidence,
+    table: xr.DataArray,
+    variant: Variant,
+    datasets: list[str],
+    *,
+    on_target: bool,
 ) -> _Check:
     scores = table.sel(variant=variant.full_name, dataset=datasets)
     values = scores.transpose("model", "dataset").values.astype(np.float64)

@@ -67,7 +67,8 @@ def target_classes(evidence: Evidence) -> xr.Dataset:
     high = np.where(wrong > 0, stats.beta.isf(alpha, right + 1, np.maximum(wrong, 1e-9)), 1.0)
     overall = right.sum(axis=1, keepdims=True) / np.maximum(images.sum(axis=1, keepdims=True), 1)
     dims = found["right"].dims
-    return found.assign(high=(dims, high), weak=(dims, (high < overall).astype(float))).assign_attrs(
+    weak = (high < overall).astype(float)
+    return found.assign(high=(dims, high), weak=(dims, weak)).assign_attrs(
         definition=_DEFINITION,
         deciding=protocol,
         interval=f"{evidence.settings.confidence:.0%}, one-sided, Bonferroni over the classes",
