@@ -82,18 +82,14 @@ def _untrained(inputs: Inputs) -> Iterator[Note]:
 
 
 def _transforms(inputs: Inputs) -> Iterator[Note]:
-    lacking = {
-        name: parts_listed(parts)
-        for name, entry in inputs.study.models.items()
-        if (parts := not_given(entry))
-    }
     by: dict[str, list[str]] = {}
-    for name, parts in lacking.items():
-        by.setdefault(parts, []).append(name)
-    for parts, names in by.items():
-        verb = "uses" if len(names) == 1 else "use"
+    for name, entry in inputs.study.models.items():
+        if lacking := not_given(entry):
+            by.setdefault(parts_listed(lacking), []).append(name)
+    if by:
+        words = [f"{of} ({listed(names)})" for of, names in by.items()]
         yield Note(
-            f"{listed(names)} {verb} timm’s default {parts}, as none was given: a model trained on "
+            f"timm’s default is used, as none was given, for {'; '.join(words)}: a model trained on "
             "other values scores too low",
             "provenance",
         )

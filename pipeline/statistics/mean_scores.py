@@ -51,9 +51,9 @@ def mean_scores(evidence: Evidence) -> xr.Dataset:
     -------
     Dataset
         Dimensions protocol, scope (`ALL` data sets, those out of domain, or `report.target`) and
-        model; variables of `NUMBERS`: mean with low and high (over test images, of that model alone), those of
-        `STANDING` (NaN where only one model is left), and datasets (how many the mean is over). NaN
-        for a model that lacks a data set.
+        model; variables of `NUMBERS`: mean with low and high (over test images, of that model
+        alone), those of `STANDING` (NaN where only one model is left), and datasets (how many the
+        mean is over). NaN for a model that lacks a data set.
     """
     if not image_noise(evidence).columns:
         return withheld(DEFINITION, no_outcomes(evidence))

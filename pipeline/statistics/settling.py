@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from pipeline.statistics.fisher_z import z_of
 
 
@@ -29,5 +31,5 @@ def groups_needed(mean: float, low: float, groups: int, limit: float = 1 - 1e-6)
     """
     if not (math.isfinite(mean) and math.isfinite(low) and mean > 0 and groups > 3):
         return math.inf
-    middle, end = (float(z_of(value, limit)) for value in (mean, low))
+    middle, end = z_of(np.array([mean, low]), limit).tolist()
     return math.ceil(3 + (groups - 3) * ((middle - end) / middle) ** 2)
