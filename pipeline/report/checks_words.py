@@ -155,7 +155,9 @@ def merged(labels: Sequence[str]) -> list[str]:
 def _cost(check: Check, c: Choice) -> str:
     if c.contest is not None and check.picked == c.contest.best:
         return ", the same model"
-    return f", {points(check.behind)} points behind (at most {at_most(check.at_most)})"
+    if check.behind == 0:
+        return f", just as accurate here (at most {at_most(check.at_most)} points behind)"
+    return f", {points(check.behind)} points behind the best (at most {at_most(check.at_most)})"
 
 
 def not_good_enough(checks: Sequence[Check]) -> str:

@@ -73,8 +73,11 @@ def verdict(c: Choice) -> str:
         )
     if c.verdict == FEW:
         near = len(c.contest.near)
-        them = "1 other model is" if near == 1 else f"{count(near)} other models are"
-        return f"Too few images to name a winner: {them} within chance of it on {images}."
+        them = "1 other is" if near == 1 else f"{count(near)} others are"
+        return (
+            f"Too few images to name a winner: on {images} {them} within chance of it. It lies at "
+            f"most {at_most(c.contest.at_most)} points behind the best."
+        )
     return standing(c.contest)
 
 
@@ -89,17 +92,18 @@ def instruction(c: Choice) -> str:
     if c.verdict == TIE:
         return "Choose among them by size or speed."
     if c.verdict == FEW:
-        said = f"It lies at most {at_most(c.contest.at_most)} points behind the best."
+        parts = []
         if small := _smallest(c.offers):
-            said += (
-                f" Where size matters take {small.model}: at most {at_most(small.at_most)} behind."
+            parts.append(
+                f"Where size matters take {small.model}, at most {at_most(small.at_most)} points "
+                "behind."
             )
         if (needed := images_needed(c)) > c.images:
-            said += (
-                f" To tell models apart that differ by {margin_words(c.contest.margin)}, test on "
-                f"about {count(needed)} images."
+            parts.append(
+                f"To settle it, test on about {count(needed)} images: they tell "
+                f"{margin_words(c.contest.margin)}."
             )
-        return said
+        return " ".join(parts) or "Use it: more test images would hardly change that."
     return "Take it for now; import scores with per-image outcomes to know more."
 
 

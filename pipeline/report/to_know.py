@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.models.transform_origin import listed as parts_listed
 from pipeline.models.transform_origin import not_given
 from pipeline.report.gaps import missing_cells, undefined_predictors, without_weights
 from pipeline.report.inputs import Inputs
@@ -82,15 +81,12 @@ def _untrained(inputs: Inputs) -> Iterator[Note]:
 
 
 def _transforms(inputs: Inputs) -> Iterator[Note]:
-    by: dict[str, list[str]] = {}
-    for name, entry in inputs.study.models.items():
-        if lacking := not_given(entry):
-            by.setdefault(parts_listed(lacking), []).append(name)
-    if by:
-        words = [f"{of} ({listed(names)})" for of, names in by.items()]
+    names = [name for name, entry in inputs.study.models.items() if not_given(entry)]
+    if names:
+        which, them = counted(len(names), "model"), "it" if len(names) == 1 else "them"
         yield Note(
-            f"timm’s default is used, as none was given, for {'; '.join(words)}: a model trained on "
-            "other values scores too low",
+            f"Image transform not given for {which} ({listed(names)}): timm’s defaults were used, "
+            f"and may cost {them} points",
             "provenance",
         )
 
@@ -133,7 +129,7 @@ def _cells(inputs: Inputs) -> Iterator[Note]:
 def _weights(inputs: Inputs) -> Iterator[Note]:
     if places := without_weights(inputs).places:
         cells = counted(len(places), "cell")
-        yield Note(f"weights could not be had for {cells}", "gaps")
+        yield Note(f"Weights could not be had for {cells}", "gaps")
 
 
 def _undefined(inputs: Inputs) -> Iterator[Note]:
@@ -143,5 +139,5 @@ def _undefined(inputs: Inputs) -> Iterator[Note]:
             for place in gap.places:
                 name = place.split(" of ")[0]
                 by[name] = by.get(name, 0) + 1
-            words = [f"{name} in {counted(n, 'cell')}" for name, n in by.items()]
-            yield Note(f"no value of {listed(words)}", "gaps")
+            words = [f"{name} ({counted(n, 'cell')})" for name, n in by.items()]
+            yield Note(f"Cheap checks without a value: {listed(words)}", "gaps")

@@ -32,4 +32,4 @@ def groups_needed(mean: float, low: float, groups: int, limit: float = 1 - 1e-6)
     if not (math.isfinite(mean) and math.isfinite(low) and mean > 0 and groups > 3):
         return math.inf
     middle, end = z_of(np.array([mean, low]), limit).tolist()
-    return math.ceil(3 + (groups - 3) * ((middle - end) / middle) ** 2)
+    return float(math.ceil(3 + (groups - 3) * ((middle - end) / middle) ** 2))
