@@ -17,8 +17,8 @@ from pipeline.statistics.common_ground import ENOUGH_MODELS, ENOUGH_TARGETS
 from pipeline.statistics.written import counted
 from pipeline.study.protocol_list import protocol_label
 
-MOST_POOR = 3
-"""Checks that the line on poor ones names."""
+MOST_POOR = 2
+"""Models picked, and checks that picked each, that the line on poor ones names."""
 
 
 def verdict(t: Trust, c: Choice) -> str:

@@ -144,9 +144,11 @@ def _checks(evidence: Evidence, models: tuple[str, ...], protocol: str) -> Itera
         if variant.protocol != protocol:
             own = variant.protocol != TRANSFER.name
             yield _check(evidence, table, variant, target, on_target=own)
+    elsewhere = [variant for variant in probes if variant.protocol != TRANSFER.name]
+    inside = evidence.datasets("in_domain")
     for dataset in evidence.datasets():
         if dataset not in target:
-            for variant in [*(v for v in probes if v.protocol != TRANSFER.name), *cheap]:
+            for variant in [*elsewhere, *(cheap if dataset in inside else ())]:
                 yield _check(evidence, table, variant, [dataset], on_target=False)
     if "parameters" in evidence.cube.coords:
         sizes = evidence.cube["parameters"].sel(model=list(models)).values.astype(np.float64)
