@@ -15,11 +15,10 @@ from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.machine.netcdf import write_netcdf
 from pipeline.project.paths import CORRELATION_NC, METRICS_JSON, PLOTS, SCORES_NC, STATISTICS
-from pipeline.report.contests import contest
+from pipeline.report.headline import headline_numbers
 from pipeline.report.inputs import Inputs
-from pipeline.report.verdicts import in_the_terminal, tracked_best
 from pipeline.results.cube import read_cube
-from pipeline.statistics.analysis import analyse, tracked
+from pipeline.statistics.analysis import analyse
 from pipeline.statistics.evidence import gather_evidence
 from pipeline.statistics.plots import plot_tables
 from pipeline.statistics.registry import compute_statistics, tidy
@@ -50,10 +49,7 @@ def _correlate() -> None:
     write_netcdf(correlations, CORRELATION_NC, statistics)
     write_tables(statistics)
     inputs = Inputs(study, evidence.cube, correlations, pd.DataFrame(), {}, {}, statistics)
-    contests = [contest(inputs, protocol) for protocol in inputs.headline]
-    for said in in_the_terminal(contests):
-        say("correlate", said)
-    summary = tracked(evidence.cube, correlations, statistics) | {"best": tracked_best(contests)}
+    summary = headline_numbers(inputs)
     write_durably(METRICS_JSON, (json.dumps(summary, indent=1) + "\n").encode())
     for name, rows in plot_tables(evidence.cube, correlations).items():
         write_durably(PLOTS / f"{name}.json", (json.dumps(rows, indent=0) + "\n").encode())
@@ -63,8 +59,8 @@ def _correlate() -> None:
         f"{columns * (columns - 1) // 2:,} pairs of {columns} score columns over "
         f"{cube.sizes['model']} models, {time.monotonic() - start:.1f} s",
     )
-    for text in summary["statements"].values():
-        say("correlate", text)
+    say("correlate", str(summary["says"]))
+    say("correlate", str(summary["check_says"]))
 
 
 def write_tables(statistics: Mapping[str, xr.Dataset]) -> None:

@@ -12,6 +12,7 @@ import click
 from pipeline.datasets.left_indexes import sort_indexes
 from pipeline.project.paths import EMBEDDINGS, INDEX, PROVENANCE
 from pipeline.study.params import load_study
+from pipeline.study.target import check_target
 from stages._run import explain_errors, keep_folder, say
 
 
@@ -20,6 +21,7 @@ from stages._run import explain_errors, keep_folder, say
 def main() -> None:
     """Check the study, then keep each folder."""
     study = load_study()
+    check_target(study)
     left = sort_indexes(study.datasets)
     for folder in (INDEX, EMBEDDINGS, PROVENANCE):
         keep_folder(folder)

@@ -58,8 +58,6 @@ class Answers:
     families : int
     few_families : bool
         Whether intervals over families rest on few of them.
-    untrained : tuple of str
-        Models whose weights were never trained.
     advices : tuple of Advice
         Which evaluation to use, of the headline's targets first, then of each protocol's.
     """
@@ -72,7 +70,6 @@ class Answers:
     withheld: str
     families: int
     few_families: bool
-    untrained: tuple[str, ...]
     advices: tuple[Advice, ...] = ()
 
     def against(self, of: Predictor) -> str:
@@ -145,7 +142,7 @@ class Answers:
 
 
 def answer(inputs: Inputs) -> Answers:
-    """Answer the two questions of a study."""
+    """What the study as a whole says, over all data sets: the evidence beside the answer."""
     table = inputs.told("comparison")
     found = predictors(inputs)
     families = len(set(inputs.words("family").values()))
@@ -159,20 +156,7 @@ def answer(inputs: Inputs) -> Answers:
         withheld=_why_withheld(inputs, found),
         families=families,
         few_families=MIN_FAMILIES <= families < FEW_FAMILIES,
-        untrained=_untrained(inputs),
         advices=advices(inputs.statistics, inputs.columns),
-    )
-
-
-def _untrained(inputs: Inputs) -> tuple[str, ...]:
-    method, supervision = inputs.words("method"), inputs.words("supervision")
-    entries = inputs.study.models
-    return tuple(
-        name
-        for name in inputs.models
-        if method[name] == "random"
-        or supervision[name] == "none"
-        or (name in entries and entries[name].weights.startswith("random("))
     )
 
 

@@ -13,7 +13,8 @@ from pipeline.report.embed import embed
 from pipeline.report.inputs import Inputs
 from pipeline.report.remarks import pairs_tested
 from pipeline.report.stated import short
-from pipeline.statistics.mean_scores import ALL, OUTSIDE
+from pipeline.statistics.mean_scores import ALL, OUTSIDE, TARGET
+from pipeline.statistics.target_checks import deciding
 from pipeline.study.protocol_list import protocol_label
 
 Floats = NDArray[np.float64]
@@ -23,7 +24,13 @@ _DIGITS = 5
 
 FIRST, SECOND, NEAR, UNKNOWN = "1", "2", "0", "-"
 
-_TESTED = {"mean over all data sets": ALL, "mean over out-of-domain data sets": OUTSIDE}
+_OF_TARGET = "mean over the target"
+
+_TESTED = {
+    _OF_TARGET: TARGET,
+    "mean over all data sets": ALL,
+    "mean over out-of-domain data sets": OUTSIDE,
+}
 """Means that `mean_pairs` compares."""
 
 
@@ -109,20 +116,29 @@ def choices(inputs: Inputs) -> dict[str, Any]:
             | {name: short(values[place]) for name, values in sizes.items()}
             for place, model in enumerate(inputs.models)
         ],
-        "protocols": [protocol_label(protocol) for protocol in inputs.headline],
+        "protocols": [protocol_label(protocol) for protocol in _protocols(inputs)],
         "datasets": datasets,
         "scopes": scopes,
         "cells": _cells(inputs),
         "pairs": [
-            [_pairs(inputs, protocol, scope) for scope in scopes] for protocol in inputs.headline
+            [_pairs(inputs, protocol, scope) for scope in scopes]
+            for protocol in _protocols(inputs)
         ],
     }
 
 
+def _protocols(inputs: Inputs) -> list[str]:
+    """The one that decides on the target first: the panel opens with what the answer is about."""
+    target = set(inputs.target.datasets)
+    first = deciding(p for p in inputs.headline if target & set(inputs.scored_datasets(p)))
+    return sorted(inputs.headline, key=lambda protocol: protocol != first)
+
+
 def _scopes(inputs: Inputs) -> list[dict[str, Any]]:
-    """Means over data sets, then single ones."""
-    datasets = inputs.datasets()
+    """The target first; means over data sets, then single ones."""
+    datasets, target = inputs.datasets(), list(inputs.target.datasets)
     groups = {
+        _OF_TARGET: target,
         "mean over all data sets": datasets,
         "mean over in-domain data sets": inputs.datasets("in_domain"),
         "mean over out-of-domain data sets": inputs.datasets("out_of_domain"),
@@ -132,11 +148,15 @@ def _scopes(inputs: Inputs) -> list[dict[str, Any]]:
         for label, names in groups.items()
         if len(names) > 1 and (names is datasets or len(names) < len(datasets))
     ]
-    return means + [{"label": name, "datasets": [place]} for place, name in enumerate(datasets)]
+    single = [{"label": name, "datasets": [place]} for place, name in enumerate(datasets)]
+    if len(target) == 1:
+        first = single.pop(datasets.index(target[0]))
+        return [first, *means, *single]
+    return means + single
 
 
 def _cells(inputs: Inputs) -> list[Any]:
-    chosen = inputs.scored.sel(variant=list(inputs.headline.values()))
+    chosen = inputs.scored.sel(variant=[inputs.headline[name] for name in _protocols(inputs)])
     ends = [chosen[n].transpose("variant", "model", "dataset").values for n in _ENDS]
     rounded = np.stack(ends, axis=-1).round(_DIGITS)
     return [

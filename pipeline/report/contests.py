@@ -112,19 +112,33 @@ class Contest:
         return [other.model for other in self.others if other.difference == 0]
 
 
-def contest(inputs: Inputs, protocol: str) -> Contest:
-    """The models by a protocol's headline: from per-image outcomes where there are any."""
+def contest(inputs: Inputs, protocol: str, scope: str = ALL) -> Contest:
+    """The models by a protocol's headline: from per-image outcomes where there are any.
+
+    Parameters
+    ----------
+    inputs : Inputs
+    protocol : str
+    scope : {"all", "target"}
+        Over all data sets, or those that the answer is about.
+    """
     means = inputs.told("mean_scores")
-    if means.data_vars:
-        chosen = means.sel(protocol=protocol, scope=ALL)
+    if means.data_vars and scope in means["scope"].values:
+        chosen = means.sel(protocol=protocol, scope=scope)
         if chosen["mean"].notnull().any():
             unpaired = protocol in str(means.attrs.get("unpaired", "")).split(", ")
-            return _by_images(inputs, protocol, chosen, paired=not unpaired)
-    return _by_scores(inputs, protocol)
+            return _by_images(inputs, protocol, scope, chosen, paired=not unpaired)
+    return _by_scores(inputs, protocol, scope)
 
 
-def _by_images(inputs: Inputs, protocol: str, chosen: xr.Dataset, *, paired: bool) -> Contest:
-    scored = inputs.scored_datasets(protocol)
+def _inside(inputs: Inputs, dataset: str, scope: str) -> bool:
+    return scope == ALL or dataset in inputs.target.datasets
+
+
+def _by_images(
+    inputs: Inputs, protocol: str, scope: str, chosen: xr.Dataset, *, paired: bool
+) -> Contest:
+    scored = [d for d in inputs.scored_datasets(protocol) if _inside(inputs, d, scope)]
     of_one = same_metric(inputs.cube, inputs.metric, inputs.headline[protocol])
     datasets = [name for name in scored if name in of_one]
     table = chosen.to_dataframe().dropna(subset="mean")
@@ -150,10 +164,11 @@ def _by_images(inputs: Inputs, protocol: str, chosen: xr.Dataset, *, paired: boo
     )  # fmt: skip
 
 
-def _by_scores(inputs: Inputs, protocol: str) -> Contest:
+def _by_scores(inputs: Inputs, protocol: str, scope: str) -> Contest:
     """Without per-image outcomes: the order of plain means, and nothing about chance."""
-    datasets = inputs.comparable_datasets(protocol)
-    without = tuple(d for d in inputs.scored_datasets(protocol) if d not in datasets)
+    scored = [d for d in inputs.scored_datasets(protocol) if _inside(inputs, d, scope)]
+    datasets = inputs.comparable_datasets(protocol) if scope == ALL else scored
+    without = tuple(d for d in scored if d not in datasets)
     means = inputs.plain_means(protocol, datasets)
     complete = np.isfinite(means)
     left_out = tuple(m for m, has in zip(inputs.models, complete, strict=True) if not has)

@@ -8,7 +8,8 @@ from typing import SupportsFloat
 from pipeline.statistics.written import MINUS, NOTHING, p_value, rho, signed
 
 __all__ = [
-    "MINUS", "NOTHING", "count", "interval", "p_value", "percent", "points", "rho", "seconds",
+    "MINUS", "NOTHING", "count", "interval", "megabytes", "milliseconds", "p_value", "percent",
+    "points", "rho", "seconds", "size",
 ]  # fmt: skip
 
 
@@ -43,3 +44,24 @@ def interval(low: SupportsFloat, high: SupportsFloat, *, in_points: bool = False
         return ""
     write = points if in_points else rho
     return " to ".join(map(write, ends))
+
+
+def size(parameters: float) -> str:
+    """5524416 as 5.5 M."""
+    if not math.isfinite(parameters):
+        return NOTHING
+    return f"{parameters / 1e6:,.1f} M" if parameters >= 1e5 else f"{parameters / 1e3:,.0f} k"
+
+
+def megabytes(x: float) -> str:
+    """22.1 as 22 MB."""
+    if not math.isfinite(x):
+        return NOTHING
+    return f"{x:,.0f} MB" if x >= 10 else f"{x:.1f} MB"
+
+
+def milliseconds(x: float) -> str:
+    """58.6 as 59 ms."""
+    if not math.isfinite(x):
+        return NOTHING
+    return f"{x:,.0f} ms" if x >= 10 else f"{x:.2g} ms"

@@ -88,7 +88,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
     splits = [part for facts in inputs.provenance.values() for part in facts["splits"].values()]
     found = [
         missing_cells(inputs),
-        _without_weights(inputs),
+        without_weights(inputs),
         Gap(
             "Cells that are not fine-tuned",
             "The study does not ask for them, in its section `finetune`: they are not run, and no "
@@ -101,7 +101,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
                 for m in study.models
             ),
         ),
-        *_undefined_predictors(inputs),
+        *undefined_predictors(inputs),
         *_test_images_only(inputs),
         Gap(
             "Cells without provenance",
@@ -166,7 +166,7 @@ def missing_cells(inputs: Inputs) -> Gap:
     )
 
 
-def _undefined_predictors(inputs: Inputs) -> list[Gap]:
+def undefined_predictors(inputs: Inputs) -> list[Gap]:
     """Cheap predictors that were computed and have no value; nothing to say without any."""
     rows = inputs.scores
     if "protocol" not in rows:
@@ -191,7 +191,7 @@ def _undefined_predictors(inputs: Inputs) -> list[Gap]:
     ]
 
 
-def _without_weights(inputs: Inputs) -> Gap:
+def without_weights(inputs: Inputs) -> Gap:
     """Models that were left out, because their weights were not to be had."""
     cells = [(d, m) for d in inputs.study.datasets for m in inputs.study.models]
     return Gap(

@@ -36,6 +36,7 @@ from pipeline.study import metrics
 from pipeline.study.column import Column, column_name
 from pipeline.study.schema import Study
 from pipeline.study.seen import Seen
+from pipeline.study.target import Target, target_of
 from pipeline.study.variant import Variant
 
 _REMEDY = "run `dvc repro` (or the stages `collect`, then `correlate`)"
@@ -120,6 +121,11 @@ class Inputs:
         """``in_domain``, ``out_of_domain``, or of an imported data set ``""``, by data set."""
         names, roles = self.cube["dataset"].values, self.cube["role"].values
         return {str(name): str(role) for name, role in zip(names, roles, strict=True)}
+
+    @cached_property
+    def target(self) -> Target:
+        """The data sets that the answer is about."""
+        return target_of(self.study.report.target, self.roles)
 
     def datasets(self, role: str | None = None) -> list[str]:
         """Names of all data sets, or of those with a role, in the study's order."""

@@ -1,6 +1,6 @@
 "use strict";
-(() => {
-  const { table, figures } = JSON.parse(document.getElementById("data").textContent);
+(async () => {
+  const { table } = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);
   const element = (tag, text, attributes = {}) => {
     const node = document.createElement(tag);
@@ -68,9 +68,9 @@
 
   const shown = () => {
     const text = $("find").value.trim().toLowerCase();
-    const cells = table.cells[$("variant").value][$("metric").value];
-    scored = table.datasets.map((_, i) => cells.some((row) => row[i]));
-    const rows = table.models.map((model, i) => ({ model, cells: cells[i] })).filter(({ model }) =>
+    const cells = table.cells[$("variant").value][$("metric").value] ?? [];
+    scored = table.datasets.map((_, i) => cells.some((row) => row?.[i]));
+    const rows = table.models.map((model, i) => ({ model, cells: cells[i] ?? [] })).filter(({ model }) =>
       ["family", "backbone", "supervision"].every((f) => !$(f).value || model[f] === $(f).value.slice(1)) &&
       (!text || Object.values(model).some((v) => v.toLowerCase().includes(text))));
     const key = sort.column < 0 ? (row) => row.model.name : (row) => columns[sort.column].value(row.cells);
@@ -182,6 +182,11 @@
   draw();
 
   // ---------------------------------------------------------------- figures
+  const gunzip = async (id) => {
+    const bytes = Uint8Array.from(atob($(id).textContent), (c) => c.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  };
+  const figures = JSON.parse(await gunzip("figures"));
   // Rows are stored by column, each text once.
   const unpack = (packed) => {
     const names = Object.keys(packed);
@@ -193,6 +198,9 @@
     return Array.from({ length: (first.codes ?? first).length }, (_, i) =>
       Object.fromEntries(names.map((name, k) => [name, at[k](i)])));
   };
+  // Vega is unpacked when the first figure is drawn; the page's policy knows it by its digest.
+  let vega;
+  const ready = () => vega ??= (async () => document.head.append(element("script", await gunzip("vega"))))();
   const views = {};
   const steered = (select, name) => {
     const wanted = select.dataset.figure; // a name, or with "_" at its end how names begin
@@ -200,6 +208,7 @@
   };
   const selects = [...document.querySelectorAll("select[data-figure]")];
   const drawFigure = (name) => views[name] ??= (async () => {
+    await ready();
     const { spec, rows } = figures[name];
     const { view } = await vegaEmbed($(name), { ...spec, datasets: { rows: unpack(rows) } }, {
       mode: "vega-lite", renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom" },
@@ -209,6 +218,11 @@
     $(name).dataset.drawn = "yes";
     return view;
   })();
+  // A figure's place is kept before it is drawn, as high as it will be but for the legend.
+  for (const name of Object.keys(figures)) {
+    const height = figures[name].spec.height;
+    if ($(name) && typeof height === "number") $(name).style.minHeight = `${height + 60}px`;
+  }
   for (const name of Object.keys(figures)) {
     const figure = $(name)?.closest("figure");
     if (!figure) continue;
@@ -236,5 +250,18 @@
   }, { rootMargin: "600px" });
   for (const name of Object.keys(figures)) if ($(name)) watcher.observe($(name));
   addEventListener("beforeprint", () => Object.keys(figures).filter($).forEach(drawFigure));
+  // A link lands where it points: what stands above is drawn first, as it may grow by that.
+  const land = async () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!target) return;
+    for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
+    const above = Object.keys(figures).filter((name) =>
+      $(name) && $(name).compareDocumentPosition(target) & Node.DOCUMENT_POSITION_FOLLOWING);
+    await Promise.all(above.map(drawFigure));
+    target.scrollIntoView();
+    document.documentElement.dataset.landed = location.hash;
+  };
+  addEventListener("hashchange", land);
+  land();
   document.documentElement.dataset.ready = "yes";
 })();

@@ -10,24 +10,25 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import json
 from pathlib import Path
 
 import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from pipeline.models.transform_origin import listed, not_given
 from pipeline.report import formats as report_formats
 from pipeline.report import sections, verdicts
 from pipeline.report.about import About
 from pipeline.report.answers import answer
-from pipeline.report.embed import embed, pack
+from pipeline.report.embed import embed, pack, squeezed
 from pipeline.report.figures import report_figures
 from pipeline.report.gaps import missing_cells
 from pipeline.report.heat import COEFFICIENT_WORDS
 from pipeline.report.inputs import Inputs
 from pipeline.report.methods import embeddings, methods
 from pipeline.report.scatter import MEAN_TARGET
+from pipeline.report.section import GROUPS, Content, Section
 from pipeline.report.tables import score_table
 from pipeline.statistics.correlation import MIN_FAMILIES, MIN_MODELS
 from pipeline.study.metrics import BOOTSTRAP
@@ -46,29 +47,31 @@ def render(inputs: Inputs) -> str:
     figures = report_figures(inputs)
     packed = {name: {"spec": f.spec, "rows": pack(f.rows)} for name, f in figures.items()}
     contents = [(section, section.content(inputs)) for section in sections.SECTIONS]
+    parts = _parts(contents)
+    names = [name for name, _, _ in parts]
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
             shown=[(section, content) for section, content in contents if not content.withheld],
+            parts=parts,
+            last="Provenance" if "Provenance" in names else names[-1],
             absent=[(section, content) for section, content in contents if content.withheld],
             title=inputs.study.report.title,
             styles=[Markup(_text(s)) for s in ("page.css", "sections.css")],  # noqa: S704 - our own
-            vega=Markup(vega),  # noqa: S704 - vl-convert's own
+            vega=_squeezed(vega),
             scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own
             policy=_policy(vega, *scripts),
-            data=embed({"table": score_table(inputs), "figures": packed}),
+            data=embed({"table": score_table(inputs)}),
+            figures=squeezed(json.dumps(packed, allow_nan=False, separators=(",", ":"))),
             inputs=inputs,
             about_statistic=About(inputs),
             inside=inputs.datasets("in_domain"),
             outside=inputs.datasets("out_of_domain"),
             answers=answer(inputs),
             missing=missing_cells(inputs),
-            not_given={
-                name: listed(parts)
-                for name, entry in inputs.study.models.items()
-                if (parts := not_given(entry))
-            },
+            target=inputs.target,
+            has={section.place for _, shown, _ in parts for section, _ in shown}.__contains__,
             mean_target=MEAN_TARGET,
             coefficients=COEFFICIENT_WORDS,
             word=protocol_label,
@@ -83,6 +86,21 @@ def render(inputs: Inputs) -> str:
     )
 
 
+def _parts(
+    contents: list[tuple[Section, Content]],
+) -> list[tuple[str, list[tuple[Section, Content]], str]]:
+    """Headings of the page's parts with what is shown in them, and their ids; none is empty."""
+    parts = [
+        (
+            name,
+            [(s, content) for s, content in contents if s.part == name and not content.withheld],
+            place,
+        )
+        for name, place in GROUPS.items()
+    ]
+    return [part for part in parts if part[1]]
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -91,7 +109,9 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("percent", "points", "rho", "count", "seconds", "p_value"):
+    filters = ("percent", "points", "rho", "count", "seconds", "p_value", "size", "megabytes",
+               "milliseconds")  # fmt: skip
+    for name in filters:
         environment.filters[name] = getattr(report_formats, name)
     environment.globals |= {
         "interval": report_formats.interval,
@@ -109,11 +129,14 @@ def _text(name: str) -> str:
 
 @functools.cache
 def _vega() -> str:
-    """Vega, Vega-Lite and vega-embed as one script; refused if it would end its own element."""
+    """Vega, Vega-Lite and vega-embed as one script."""
     script: str = vl_convert.javascript_bundle(_GLOBALS)
-    assert "</script" not in script.lower()
-    assert "<!--" not in script
     return script
+
+
+@functools.cache
+def _squeezed(script: str) -> str:
+    return squeezed(script)
 
 
 def _policy(*scripts: str) -> str:

@@ -11,8 +11,8 @@ import xarray as xr
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.remarks import outside_band
-from pipeline.report.verdicts import listed
 from pipeline.report.theme import COLORS, finish
+from pipeline.report.verdicts import listed
 from pipeline.study.protocol_list import protocol_label
 
 FIELDS = ("value", "band", "outside", "accuracy", "expected", "beyond", "n")

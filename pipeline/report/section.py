@@ -25,6 +25,21 @@ class Given:
     withheld: str = ""
 
 
+GROUPS = {
+    "Decide": "decide",
+    "Scores": "scores-group",
+    "Trust": "trust-group",
+    "Data": "data-group",
+    "Statistics": "statistics-group",
+    "Provenance": "provenance-group",
+    "Use it": "use-group",
+}
+"""Parts of the page, in its order: the navigation's words, which are the headings, and the ids."""
+
+_USUAL = {"use": "Use it", "fails": "Data", "shortcuts": "Data"}
+"""Groups of sections that name none."""
+
+
 @dataclass(frozen=True)
 class Section:
     """A section of the report.
@@ -34,7 +49,6 @@ class Section:
     place : str
         Its id in the page, which links name.
     heading : str
-        The word in the navigation, too.
     template : str
         File of this folder: what stands below the heading.
     content : callable
@@ -45,6 +59,8 @@ class Section:
         From the inputs to the section's figures.
     style : str
         CSS class: ``long`` may break between printed pages, ``card`` has a frame.
+    group : str
+        The part of the page that it is in, one of `GROUPS`; empty: the usual one.
     """
 
     place: str
@@ -53,3 +69,9 @@ class Section:
     content: Callable[[Inputs], Content] = lambda _: Given()
     figures: Callable[[Inputs], Drawn] = lambda _: {}
     style: str = ""
+    group: str = ""
+
+    @property
+    def part(self) -> str:
+        """The part of the page that it is in."""
+        return self.group or _USUAL.get(self.place, "Statistics")

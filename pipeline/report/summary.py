@@ -9,12 +9,16 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pipeline.report import checks_words, choice_words
 from pipeline.report.answers import Answers, answer
+from pipeline.report.checks import trust_in
+from pipeline.report.choice import choose
 from pipeline.report.contests import Contest
 from pipeline.report.formats import interval, percent, rho
 from pipeline.report.gaps import missing_cells, withheld_statistics
 from pipeline.report.inputs import Inputs
 from pipeline.report.seen import seen_statements
+from pipeline.report.to_know import section
 from pipeline.report.verdicts import verdict
 from pipeline.statistics.written import counted
 from pipeline.study import metrics
@@ -22,6 +26,9 @@ from pipeline.study.column import Column
 from pipeline.study.protocol_list import protocol_label
 
 MOST_PREDICTORS = 8
+
+EVIDENCE = "Best models, by mean over data sets"
+"""The heading with which the evidence begins: what stands above it is the answer."""
 
 
 def summarise(inputs: Inputs) -> str:
@@ -34,6 +41,7 @@ def summarise(inputs: Inputs) -> str:
         f"{counted(sizes['model'], 'model')}, {counted(sizes['dataset'], 'data set')}, "
         f"{counted(scored, 'score')}. "
         "The whole report is `report/index.html`.",
+        *_answer(inputs),
         *_best(inputs, found),
         *_predictors(found),
         *_seen(inputs),
@@ -46,6 +54,28 @@ def _other_metric(inputs: Inputs, protocol: str) -> str:
     """The metric of a protocol's mean, where it is not that of the table's head."""
     name = inputs.metric_of(protocol)
     return "" if name == inputs.metric else f" {metrics.metric_named(name).label}"
+
+
+def _answer(inputs: Inputs) -> list[str]:
+    """The first screen of the page, in its words."""
+    chosen = choose(inputs)
+    trusted = trust_in(inputs, chosen)
+    notes = section(inputs)
+    rule = f" ({chosen.target.chosen}; `report.target` names another)"
+    about = f"About {_text(chosen.target.words)}{rule if chosen.target.chosen else ''}."
+    return [
+        "## Which model?",
+        *([about] if len(inputs.datasets()) > 1 else []),
+        *map(_text, choice_words.statements(chosen, inputs.metric)),
+        "## Which cheap check can I trust?",
+        *map(_text, checks_words.statements(trusted, chosen)),
+        *([f"## {_first_up(notes.heading)}"] if notes.notes else []),
+        *(["\n".join(f"- {_text(note.text)}" for note in notes.notes)] if notes.notes else []),
+    ]
+
+
+def _first_up(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _best(inputs: Inputs, found: Answers) -> list[str]:
@@ -72,7 +102,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
     said = f"{counted(missing, 'cell')} {verb} missing; models with one have no mean."
     gaps = said if missing else ""
     return [
-        "## Best models, by mean over data sets",
+        f"## {EVIDENCE}",
         *_table(header, lines, "No model has a score on every data set."),
         *(_verdict(c) for c in found.contests if c.best is not None),
         *filter(None, [gaps]),

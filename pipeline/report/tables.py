@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +32,9 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
     dict
         models, datasets, variants, metrics (names), of_metrics (by name: in words, which direction
         is better, how it is written), cells[variant][metric][model][data set], each [value,
-        low, high] or None, and seen[model][data set], what the model was trained on, in words, both
-        by name and only where something is known.
+        low, high] or None, and None for a model, or a metric, without any; and seen[model][data
+        set], what the model was trained on, in words, both by name and only where something is
+        known.
     """
     cube = inputs.all_scores.transpose("variant", "metric", "model", "dataset")
     stacked = np.stack([cube[n].values for n in ("value", "ci_low", "ci_high")], axis=-1)
@@ -100,14 +102,22 @@ def _cells(inputs: Inputs, stacked: Any) -> list[Any]:
     rounded = stacked[..., [datasets.index(d) for d in inside_first(inputs)], :].round(_DIGITS)
     return [
         [
-            [
-                [None if np.isnan(cell[0]) else [_finite(x) for x in cell] for cell in row]
+            _or_nothing(
+                _or_nothing(
+                    None if np.isnan(cell[0]) else [_finite(x) for x in cell] for cell in row
+                )
                 for row in rows
-            ]
+            )
             for rows in metric
         ]
         for metric in rounded
     ]
+
+
+def _or_nothing(cells: Iterable[Any]) -> list[Any] | None:
+    """None in place of a list that holds nothing else: two thirds of a page would be nulls."""
+    found = list(cells)
+    return found if any(cell is not None for cell in found) else None
 
 
 def _finite(x: float) -> float | None:

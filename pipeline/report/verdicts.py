@@ -1,4 +1,4 @@
-"""What the report, its summary, metrics.json and the terminal say of the best model.
+"""What the report and its summary say of the best model by a mean over data sets.
 
 One function a statement, made from the numbers that it states. Names stand as they are: whoever
 writes them where markup means anything escapes the whole sentence.
@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from pipeline.report.contests import Contest
 from pipeline.report.formats import count, percent, points
 from pipeline.statistics.tie_cost import POWER
-from pipeline.study.protocol_list import protocol_label
 
 _NAMED = 8
 """Names that a sentence lists; of more it names one less, and counts the rest."""
@@ -25,29 +23,6 @@ UNPAIRED = " (conservative: compared without per-image outcomes, as if on differ
 def verdict(c: Contest) -> list[str]:
     """All that is said of a contest that has a best model, one sentence or two an entry."""
     return [said for said in (standing(c), cost(c), enough_images(c)) if said]
-
-
-def tracked_best(contests: Sequence[Contest]) -> dict[str, dict[str, Any]]:
-    """What metrics.json says of the best models, by protocol."""
-    return {
-        c.protocol: {
-            "best_model": c.best,
-            "mean_accuracy": round(c.mean, 6),
-            **({"within_chance": 1 + len(c.near)} if c.compared and c.others else {}),
-            "says": " ".join(verdict(c)),
-        }
-        for c in contests
-        if c.best is not None
-    }
-
-
-def in_the_terminal(contests: Sequence[Contest]) -> list[str]:
-    """A line for each protocol."""
-    return [
-        f"{protocol_label(c.protocol)}: {c.best} is best ({percent(c.mean)}). {standing(c)}"
-        for c in contests
-        if c.best is not None
-    ]
 
 
 def standing(c: Contest) -> str:

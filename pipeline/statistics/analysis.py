@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
 from pipeline.results.cube import cheap_predictors, comparable, headline_variants
 from pipeline.results.variant_table import variants_of
-from pipeline.statistics.advice import advices
 from pipeline.statistics.correlation import COEFFICIENTS, MIN_FAMILIES, MIN_MODELS, correlate
 from pipeline.statistics.jackknife import MIN_GROUPS
 from pipeline.statistics.panel import ASSUMED_TESTS
 from pipeline.statistics.weighted_tau import weighted_tau
-from pipeline.study import metrics
 from pipeline.study.column import EACH_TARGET, Column, column_name
 from pipeline.study.protocol_list import reaches_all
 from pipeline.study.schema import Correlation
@@ -79,51 +74,6 @@ def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
     )
 
 
-def predictor_summary(cube: xr.Dataset, correlations: xr.Dataset) -> list[dict[str, Any]]:
-    """How well each protocol's headline, on each in-domain data set, ranks models elsewhere.
-
-    Returns
-    -------
-    list of dict
-        Keys protocol, dataset, target_protocol, coefficient, mean (over the out-of-domain data
-        sets, unweighted), lowest, highest, targets (number of data sets).
-    """
-    first = headline_variants(cube)
-    inside = [str(d) for d in cube["dataset"].values if cube["role"].sel(dataset=d) == "in_domain"]
-    outside = [
-        str(d) for d in cube["dataset"].values if cube["role"].sel(dataset=d) == "out_of_domain"
-    ]
-    rows = []
-    for protocol, variant in first.items():
-        for target_protocol, target_variant in first.items():
-            for dataset in inside:
-                for coefficient in COEFFICIENTS:
-                    values = (
-                        correlations["value"]
-                        .sel(
-                            coefficient=coefficient,
-                            predictor=column_name(variant, dataset),
-                            target=[column_name(target_variant, d) for d in outside],
-                        )
-                        .values
-                    )
-                    values = values[np.isfinite(values)]
-                    if values.size:
-                        rows.append(
-                            {
-                                "protocol": protocol,
-                                "dataset": dataset,
-                                "target_protocol": target_protocol,
-                                "coefficient": coefficient,
-                                "mean": float(values.mean()),
-                                "lowest": float(values.min()),
-                                "highest": float(values.max()),
-                                "targets": int(values.size),
-                            }
-                        )
-    return rows
-
-
 def columns_of(cube: xr.Dataset) -> dict[str, Column]:
     """All columns of scores by their names."""
     found = (
@@ -134,38 +84,10 @@ def columns_of(cube: xr.Dataset) -> dict[str, Column]:
     return {column.name: column for column in found}
 
 
-def agreement(cube: xr.Dataset, correlations: xr.Dataset) -> dict[str, dict[str, float]]:
-    """How well each cheap predictor ranks models by each protocol's headline.
-
-    Returns
-    -------
-    dict of dict
-        Spearman ρ by predictor's name and protocol: of a data set's train split with the scores on
-        the same data set, averaged over data sets with a coefficient.
-    """
-    spearman = correlations["value"].sel(coefficient="spearman")
-    datasets = [str(d) for d in cube["dataset"].values]
-    found: dict[str, dict[str, float]] = {}
-    variants = variants_of(cube)
-    for predictor in cheap_predictors(cube):
-        for protocol, variant in headline_variants(cube).items():
-            pairs = [(column_name(predictor, d), column_name(variant, d)) for d in datasets]
-            values = np.array([spearman.sel(predictor=p, target=t).item() for p, t in pairs])
-            if np.isfinite(values).any():
-                name = variants[predictor].name
-                found.setdefault(name, {})[protocol] = float(np.nanmean(values))
-    return found
-
-
-def tracked(
-    cube: xr.Dataset, correlations: xr.Dataset, statistics: Mapping[str, xr.Dataset]
-) -> dict[str, Any]:
-    """The few numbers, and statements, that ``dvc metrics`` tracks."""
-    first = headline_variants(cube)
-    of = metrics.metric_named(str(correlations.attrs["metric"]))
-    value = comparable(cube, of.name)
-    missing = 0
-    for protocol, variant in first.items():
+def missing_count(cube: xr.Dataset, metric: str) -> int:
+    """Cells of the headlines that the study asks for and that have no score."""
+    value, missing = comparable(cube, metric), 0
+    for protocol, variant in headline_variants(cube).items():
         scores = value.sel(variant=variant)
         if not reaches_all(protocol):  # to the data sets that it reaches
             scores = scores.dropna("dataset", how="all")
@@ -173,21 +95,4 @@ def tracked(
         if "asked" in cube:
             gaps &= cube["asked"].sel(variant=variant, dataset=scores["dataset"]) == 1
         missing += int(gaps.sum())
-    spearman: dict[str, Any] = {}
-    for row in predictor_summary(cube, correlations):
-        if row["coefficient"] == "spearman":
-            of_predictor = spearman.setdefault(f"{row['protocol']}_on_{row['dataset']}", {})
-            of_predictor[row["target_protocol"]] = round(row["mean"], 6)
-    return {
-        "metric": of.goodness_of(of.name),
-        "scores": int(np.isfinite(cube["value"]).sum()),
-        "missing_cells": missing,
-        "mean_out_of_domain_spearman": spearman,
-        "statements": {
-            advice.targets: advice.text for advice in advices(statistics, columns_of(cube))
-        },
-        "mean_predictor_spearman": {
-            name: {protocol: round(mean, 6) for protocol, mean in of_protocols.items()}
-            for name, of_protocols in agreement(cube, correlations).items()
-        },
-    }
+    return missing

@@ -25,6 +25,7 @@ from pipeline.statistics.single_images import SingleImages, StoredImages
 from pipeline.study import metrics
 from pipeline.study.schema import Correlation, Study
 from pipeline.study.seen import Seen
+from pipeline.study.target import target_of
 from pipeline.study.transfer import TRANSFER
 from pipeline.study.variant import Variant
 
@@ -86,6 +87,8 @@ class ValSplit:
         What the index found that is not an error.
     notes : tuple of str
         What listing left out, and what is white in grey images of more than 8 bits.
+    classes : tuple of str
+        Names of the labels; empty where nobody needs them.
     """
 
     paths: tuple[str, ...]
@@ -94,6 +97,7 @@ class ValSplit:
     n_classes: int
     remarks: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def _no_draws(variant: str, dataset: str) -> Draws:
@@ -129,6 +133,8 @@ class Evidence:
         Models that effective robustness is measured against; None where none are declared.
     images : SingleImages
         What is known of single images; read when it is asked for.
+    named_target : tuple of str
+        `report.target`.
     """
 
     cube: xr.Dataset
@@ -142,11 +148,18 @@ class Evidence:
     everything: Evidence | None = None
     baseline: tuple[str, ...] | None = None
     images: SingleImages = field(default_factory=SingleImages)
+    named_target: tuple[str, ...] = ()
 
     @cached_property
     def labels_seen(self) -> frozenset[tuple[str, str]]:
         """Models and data sets where the model had labels of the classes that are tested."""
         return frozenset(cell for cell, seen in self.seen.items() if seen.is_of_labels)
+
+    @cached_property
+    def target(self) -> tuple[str, ...]:
+        """Data sets that the answer is about."""
+        roles = zip(self.cube["dataset"].values, self.cube["role"].values, strict=True)
+        return target_of(self.named_target, {str(n): str(r) for n, r in roles}).datasets
 
     @property
     def headline(self) -> Mapping[str, str]:
@@ -204,7 +217,7 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
         cube, study.correlation, tests, read_hits, read_draws,
         untrained=untrained, margin=margin, seen=seen_in(cube),
         baseline=declared_baseline(study.correlation.baseline, models, words),
-        images=StoredImages(study, current),
+        images=StoredImages(study, current), named_target=tuple(study.report.target),
     )  # fmt: skip
 
 
@@ -217,6 +230,7 @@ def _val_split(index: Index) -> ValSplit:
         n_classes=len(index.classes),
         remarks=index.warnings,
         notes=index.notes,
+        classes=index.classes,
     )
 
 

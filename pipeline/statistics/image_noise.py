@@ -135,11 +135,11 @@ def image_noise(evidence: Evidence) -> ImageNoise:
         by_images.setdefault(test.paths, []).append(dataset)
     columns: dict[Column, ImageColumn] = {}
     shared: dict[tuple[Column, Column], Floats] = {}
-    rng = np.random.default_rng(0)
     samples: dict[tuple[int, bytes], int] = {}
     headline = list(evidence.headline.values())
     for number, datasets in enumerate(by_images.values()):
         residuals: dict[Column, NDArray[np.float32]] = {}
+        rng = np.random.default_rng(0)  # its own: other data sets change no answer on these images
         halving = _halvings(len(evidence.tests[datasets[0]].paths), rng)
         for dataset, variant in itertools.product(datasets, headline):
             hits = evidence.read_hits(variant, dataset)

@@ -63,11 +63,6 @@ class Looked:
         return [self.classes[label] for label in labels]
 
 
-def target_of(evidence: Evidence) -> tuple[str, ...]:
-    """The data sets that the answer is about: the first out-of-domain one, or the first of all."""
-    return tuple((evidence.datasets("out_of_domain") or evidence.datasets())[:1])
-
-
 @remembered
 def looked_at(evidence: Evidence) -> tuple[Looked, ...] | str:
     """Each target with its models, by the linear probe where it judged any; or why there is none.
@@ -75,7 +70,7 @@ def looked_at(evidence: Evidence) -> tuple[Looked, ...] | str:
     Without a linear probe, the protocol that judged the most models, of equal ones the first.
     Protocols that judge an image several times, by several draws of labels, are not asked.
     """
-    targets = target_of(evidence)
+    targets = evidence.target
     found = [
         looked
         for dataset in targets

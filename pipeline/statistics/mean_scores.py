@@ -34,8 +34,8 @@ from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
-ALL, OUTSIDE = "all", "out_of_domain"
-SCOPES = (ALL, OUTSIDE)
+ALL, OUTSIDE, TARGET = "all", "out_of_domain", "target"
+SCOPES = (ALL, OUTSIDE, TARGET)
 
 DIMS = ("protocol", "scope", "model")
 NUMBERS = ("mean", "low", "high", *STANDING, "datasets")
@@ -51,10 +51,10 @@ def mean_scores(evidence: Evidence) -> xr.Dataset:
     Returns
     -------
     Dataset
-        Dimensions protocol, scope (`ALL` data sets, or those out of domain) and model; variables of
-        `NUMBERS`: mean with low and high (over test images, of that model alone), those of
-        `STANDING` (NaN where only one model is left), and datasets (how many the mean is over). NaN
-        for a model that lacks a data set.
+        Dimensions protocol, scope (`ALL` data sets, those out of domain, or `report.target`) and
+        model; variables of `NUMBERS`: mean with low and high (over test images, of that model
+        alone), those of `STANDING` (NaN where only one model is left), and datasets (how many the
+        mean is over). NaN for a model that lacks a data set.
     """
     if not image_noise(evidence).columns and not unpaired_columns(evidence):
         return withheld(DEFINITION, no_outcomes(evidence))
@@ -163,7 +163,10 @@ def _means(evidence: Evidence, protocol: str, datasets: list[str]) -> Paired | N
 
 def _scored(evidence: Evidence, protocol: str, scope: str) -> list[str]:
     """Data sets of a scope on which any model has a score, by the metric that most of them have."""
-    asked = evidence.datasets(OUTSIDE if scope == OUTSIDE else None)
+    if scope == TARGET:
+        asked = list(evidence.target)
+    else:
+        asked = evidence.datasets(OUTSIDE if scope == OUTSIDE else None)
     of_one = same_metric(evidence.cube, evidence.settings.metric, evidence.headline[protocol])
     return [dataset for dataset in asked if dataset in of_one]
 

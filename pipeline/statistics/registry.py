@@ -42,6 +42,8 @@ from pipeline.statistics.ranks import ranks
 from pipeline.statistics.robustness import effective_robustness, transfer_residual
 from pipeline.statistics.seen_effect import seen_effect
 from pipeline.statistics.shift_groups import correlations_by_shift
+from pipeline.statistics.target_checks import target_checks
+from pipeline.statistics.target_classes import target_classes
 from pipeline.statistics.trust import trust
 from pipeline.statistics.why import gap_sensitivity, gaps
 from pipeline.statistics.within import predictors_given_backbone, within_backbones
@@ -50,6 +52,8 @@ from pipeline.statistics.wrong_images import shared_errors, wrong_images
 STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "mean_scores": mean_scores,
     "mean_pairs": mean_pairs,
+    "target_checks": target_checks,
+    "target_classes": target_classes,
     "trust": trust,
     "comparison": comparison,
     "predictor_differences": predictor_differences,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.datasets.settings import Dataset
@@ -57,11 +57,17 @@ class Report(Section):
     margin: float = Field(1.0, gt=0, lt=100)  # percentage points
     seen: Literal["keep", "leave_out"] = "keep"
     thumbnails: bool | Annotated[int, Field(ge=0, le=MOST_PICTURES)] = True
+    target: list[str] = []  # data sets; of a single one its name will do, [] is the default
 
     @property
     def pictures(self) -> int:
         """Small pictures of images that the page may hold, beside those of neighbours."""
         return PICTURES * self.thumbnails if isinstance(self.thumbnails, bool) else self.thumbnails
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _of_a_name_a_list(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else [] if value is None else value
 
 
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]

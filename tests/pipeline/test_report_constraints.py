@@ -41,7 +41,7 @@ def test_scores_are_the_cubes():
     values[1, 0, 1] = np.nan
     data = choices(make_inputs(values=values))
     for v, m, d in itertools.product(range(2), range(3), range(2)):
-        cell = data["cells"][v][m][d]
+        cell = data["cells"][1 - v][m][d]  # the linear probe, which decides, comes first
         if np.isnan(values[m, d, v]):
             assert cell is None
         else:
@@ -69,15 +69,11 @@ def test_pairs_by_brute_force(name):
         better = "1" if difference[0, 0, i, j] > 0 else "2"
         told = differs[0, 0, i, j]
         expected += "-" if np.isnan(told) else better if told else "0"
-    place = ["mean over all data sets", "in0", "out0"].index(
-        {"model_pairs": "in0", "mean_pairs": "mean over all data sets"}[name]
-    )
-    assert [scope["label"] for scope in data["scopes"]] == [
-        "mean over all data sets",
-        "in0",
-        "out0",
-    ]
-    assert data["pairs"] == [[expected if at == place else "" for at in range(3)], [""] * 3]
+    scopes = ["out0", "mean over all data sets", "in0"]  # the target first
+    place = scopes.index({"model_pairs": "in0", "mean_pairs": "mean over all data sets"}[name])
+    assert [scope["label"] for scope in data["scopes"]] == scopes
+    # The linear probe decides, so it comes first.
+    assert data["pairs"] == [[""] * 3, [expected if at == place else "" for at in range(3)]]
     assert set(expected) == {"0", "1", "2", "-"}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,12 +15,10 @@ from pipeline.report.verdicts import (
     at_most,
     cost,
     enough_images,
-    in_the_terminal,
     listed,
     margin_words,
     rounded,
     standing,
-    tracked_best,
     verdict,
 )
 
@@ -146,7 +143,7 @@ def means(near=(1, 1, 0)):
     )  # fmt: skip
 
 
-def test_page_metrics_and_terminal_say_the_same():
+def test_the_page_says_it_and_names_are_no_markup():
     inputs = make_inputs(
         {"mean_scores": means()}, models=("<b>", "b", "c"), variants=("knn/study",)
     )
@@ -160,15 +157,3 @@ def test_page_metrics_and_terminal_say_the_same():
     for sentence in said:
         assert sentence.replace("<", "&lt;").replace(">", "&gt;") in page
     assert "<b>" not in page
-    tracked = tracked_best([found])["knn"]
-    assert tracked["best_model"] == "<b>"
-    assert tracked["within_chance"] == 2
-    assert tracked["says"] == " ".join(said)
-    assert in_the_terminal([found]) == [f"kNN: <b> is best (90.0%). {said[0]}"]
-
-
-def test_a_contest_without_a_best_model_is_not_tracked():
-    nobody = Contest("knn", (), None, NAN, NAN, NAN, (), ("a",), compared=False)
-    assert tracked_best([nobody]) == {}
-    assert in_the_terminal([nobody]) == []
-    assert math.isnan(nobody.mean)

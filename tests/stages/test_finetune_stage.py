@@ -226,7 +226,7 @@ def test_scores_reach_the_table_the_cube_and_the_statistics(extracted):
     metrics = json.loads((extracted.folder / "results" / "metrics.json").read_text())
     assert metrics["missing_cells"] == 0
     top1 = mine[mine["metric"] == "top1"]["value"].max()
-    assert metrics["best"]["finetune"]["mean_accuracy"] == pytest.approx(top1)
+    assert metrics["accuracy"] == pytest.approx(top1)
 
 
 def test_a_record_of_a_cell_that_is_no_longer_asked_for_counts_no_more(tuned):

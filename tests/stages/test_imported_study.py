@@ -26,7 +26,7 @@ def test_a_study_of_imported_scores_alone(scratch, project):
     assert not [stage for stage in ran if "@" in stage]
     assert scratch.repro("correlate") == set()
     before = json.loads(Path("results/metrics.json").read_text())
-    assert before["scores"] == 36
+    assert before["score_count"] == 36
     scratch.do("git", "add", "--all")
     scratch.do(
         "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "-m", "first"
@@ -37,9 +37,9 @@ def test_a_study_of_imported_scores_alone(scratch, project):
     project.run("cli", "scores", "import", "more.csv").succeeded()
     assert scratch.repro("correlate") == {"collect", "correlate"}
     changed = json.loads(scratch.do(*DVC, "metrics", "diff", "--json"))
-    difference = changed["results/metrics.json"]["scores"]
+    difference = changed["results/metrics.json"]["score_count"]
     assert (difference["old"], difference["new"]) == (36, 54)
-    assert "scores" in scratch.do(*DVC, "metrics", "show")
+    assert "score_count" in scratch.do(*DVC, "metrics", "show")
     scratch.do(*DVC, "plots", "show")
     page = scratch.do(*DVC, "plots", "diff", "--json")
     drawn = json.loads(page[page.index("{") : page.rindex("}") + 1])

@@ -1,8 +1,9 @@
-"""Sections of the report: one list is the order of the page and of its navigation."""
+"""Sections of the report: one list is the order of the page; its parts are the navigation."""
 
 from __future__ import annotations
 
 import html
+import itertools
 import re
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from report_study import make_study, store
 from pipeline.project.paths import REPORT
 from pipeline.report import page, sections
 from pipeline.report.panels import Cell, Table, Tables, as_it_is
-from pipeline.report.section import Section
+from pipeline.report.section import GROUPS, Section
 from pipeline.statistics import registry
 from stages.correlate import main as correlate
 from stages.report import main as report
@@ -39,15 +40,25 @@ def words_of(markup):
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
 
 
-def links_of(markup):
-    """Places and words of the navigation."""
-    links = re.findall(r'<a href="#([^"]+)">(.*?)</a>', markup[: markup.index("</nav>")])
+def parts_of(markup):
+    """Places and words of the navigation: the page's parts."""
+    start = markup.index("<nav")
+    links = re.findall(r'<a href="#([^"]+)">(.*?)</a>', markup[start : markup.index("</nav>")])
     return [(place, html.unescape(words)) for place, words in links]
+
+
+def links_of(markup):
+    """Places and words of what each part links to at its head; Decide needs none."""
+    return [
+        (place, html.unescape(words))
+        for listed in re.findall(r'<ul class="inside".*?</ul>', markup, re.DOTALL)
+        for place, words in re.findall(r'<a href="#([^"]+)">(.*?)</a>', listed)
+    ]
 
 
 def headings_of(markup):
     """Places and headings of the sections, in the page's order."""
-    found = re.findall(r'<section id="([^"]+)"[^>]*>\s*<h2>(.*?)</h2>', markup)
+    found = re.findall(r'<section id="([^"]+)"[^>]*>\s*<h3[^>]*>(.*?)</h3>', markup)
     return [(place, html.unescape(words)) for place, words in found]
 
 
@@ -62,14 +73,22 @@ def lines_of(markup):
 
 def check_contents(markup):
     """The words of the navigation are the headings, and every link leads somewhere."""
-    assert links_of(markup) == headings_of(markup)
-    assert markup.count("<h2") == len(links_of(markup))
+    parts = re.findall(r'<div class="part[^"]*" id="([^"]+)">\s*<h2>(.*?)</h2>', markup)
+    assert parts_of(markup) == [(place, html.unescape(words)) for place, words in parts]
+    assert markup.count("<h2") == len(parts)
+    headings = dict(headings_of(markup))
+    for place, words in links_of(markup):
+        assert headings[place] == words
     ids = re.findall(r'\bid="([^"]+)"', markup)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', markup)) <= set(ids)
-    shown = [place for place, _ in headings_of(markup) if place != "absent"]
+    shown = [place for place in headings if place != "absent"]
     assert sorted([*shown, *lines_of(markup)]) == sorted(s.place for s in sections.SECTIONS)
-    assert shown == [s.place for s in sections.SECTIONS if s.place in shown]
+    order = list(GROUPS)
+    expected = sorted(sections.SECTIONS, key=lambda s: order.index(s.part))
+    assert shown == [s.place for s in expected if s.place in shown]
+    levels = [int(level) for level in re.findall(r"<h([1-6])", markup)]
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 @pytest.mark.parametrize("models", [1, 3])
@@ -93,6 +112,7 @@ def test_sections_are_told_apart():
     assert len({s.place for s in sections.SECTIONS}) == len(sections.SECTIONS)
     assert len({s.heading for s in sections.SECTIONS}) == len(sections.SECTIONS)
     folder = Path(page.__file__).parent
+    assert {s.part for s in sections.SECTIONS} <= set(GROUPS)
     used = {s.template for s in sections.SECTIONS}
     assert {name for name in used if not (folder / name).is_file()} == set()
     for name in used:  # the page makes section and heading, from the object
@@ -123,7 +143,8 @@ def test_a_section_more_is_in_the_page_and_in_the_navigation(monkeypatch):
     store(make_study(models=2), statistics=False)
     markup = run()
     check_contents(markup)
-    assert links_of(markup)[3] == headings_of(markup)[3] == ("toys", "Toys & more")
+    assert ("toys", "Toys & more") in headings_of(markup)
+    assert ("toys", "Toys & more") in links_of(markup)
     assert "Toys & more New. All toys Model Share model <0> 0.25" in words_of(markup)
 
 
@@ -166,4 +187,4 @@ def test_a_statistic_and_its_section_are_a_module_and_two_lines(monkeypatch):
     label = "linear probe: logistic regression, plain"  # not the name that records have
     assert f"{row['spread'].item():,.4g} 4" in words.split(f"in0, {label}")[1][:20]
     assert "What it is Standard deviation of the scores over models" in words
-    assert "nan" not in words.split("Spread of scores")[2].split("All numbers")[0]
+    assert "nan" not in words.split("Spread of scores")[-1].split("All numbers")[0]

@@ -1,0 +1,135 @@
+"""What a reader must know before acting on the answer, each with where the page tells more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.models.transform_origin import not_given
+from pipeline.report.gaps import missing_cells, undefined_predictors, without_weights
+from pipeline.report.inputs import Inputs
+from pipeline.statistics.written import counted, listed
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing to know.
+
+    Attributes
+    ----------
+    text : str
+    place : str
+        Id of the section that has the evidence.
+    """
+
+    text: str
+    place: str
+
+
+@dataclass(frozen=True)
+class ToKnow:
+    """The content of the section."""
+
+    notes: tuple[Note, ...]
+
+    @property
+    def withheld(self) -> str:
+        """Why there is none."""
+        return "" if self.notes else "Nothing was found that bears on the answer."
+
+    @property
+    def heading(self) -> str:
+        """How many there are."""
+        return counted(len(self.notes), "thing to know", "things to know")
+
+
+def section(inputs: Inputs) -> ToKnow:
+    """All of it, what bears on the answer most first."""
+    parts = (_untrained, _transforms, _trained_on_target, _of_images, _cells, _weights, _undefined)
+    return ToKnow(tuple(note for part in parts for note in part(inputs)))
+
+
+def untrained(inputs: Inputs) -> tuple[str, ...]:
+    """Models whose weights were never trained."""
+    method, supervision = inputs.words("method"), inputs.words("supervision")
+    entries = inputs.study.models
+    return tuple(
+        name
+        for name in inputs.models
+        if method[name] == "random"
+        or supervision[name] == "none"
+        or (name in entries and entries[name].weights.startswith("random("))
+    )
+
+
+def _untrained(inputs: Inputs) -> Iterator[Note]:
+    names = untrained(inputs)
+    if not names:
+        return
+    if len(names) == len(inputs.models):
+        which = "The network of this study is" if len(names) == 1 else "All networks are"
+        yield Note(
+            f"{which} untrained: the scores say nothing about pre-training, nor about which "
+            "architecture to use once trained",
+            "scores-section",
+        )
+        return
+    word = counted(len(names), "model")
+    verb = "is" if len(names) == 1 else "are"
+    yield Note(f"{word} {verb} untrained ({listed(list(names))})", "scores-section")
+
+
+def _transforms(inputs: Inputs) -> Iterator[Note]:
+    names = [name for name, entry in inputs.study.models.items() if not_given(entry)]
+    if names:
+        which, them = counted(len(names), "model"), "it" if len(names) == 1 else "them"
+        yield Note(
+            f"Image transform not given for {which} ({listed(names)}): timm’s defaults were used, "
+            f"and may cost {them} points",
+            "provenance",
+        )
+
+
+def _trained_on_target(inputs: Inputs) -> Iterator[Note]:
+    for dataset in inputs.target.datasets:
+        of = {model: seen for (model, name), seen in inputs.seen.items() if name == dataset}
+        itself = sorted(model for model, seen in of.items() if seen.is_of_the_data_set)
+        classes = sorted(m for m, seen in of.items() if seen.is_of_labels and m not in itself)
+        if itself:
+            verb = "was" if len(itself) == 1 else "were"
+            yield Note(f"{listed(itself)} {verb} trained on {dataset} itself", "scores-section")
+        if classes:
+            yield Note(
+                f"{listed(classes)} saw labels of classes of {dataset} in pre-training", "labels"
+            )
+
+
+def _of_images(inputs: Inputs) -> Iterator[Note]:
+    for dataset in inputs.target.datasets:
+        if (test := inputs.tests.get(dataset)) is not None:
+            for remark in test.remarks:
+                yield Note(f"{dataset}: {remark}", "gaps")
+
+
+def _cells(inputs: Inputs) -> Iterator[Note]:
+    gap = missing_cells(inputs)
+    if gap.places:
+        verb = "has" if len(gap.places) == 1 else "have"
+        yield Note(f"{len(gap.places):,} of {counted(gap.checked, 'cell')} {verb} no score", "gaps")
+
+
+def _weights(inputs: Inputs) -> Iterator[Note]:
+    if places := without_weights(inputs).places:
+        cells = counted(len(places), "cell")
+        yield Note(f"Weights could not be had for {cells}", "gaps")
+
+
+def _undefined(inputs: Inputs) -> Iterator[Note]:
+    for gap in undefined_predictors(inputs):
+        if gap.places:
+            by: dict[str, int] = {}
+            for place in gap.places:
+                name = place.split(" of ")[0]
+                by[name] = by.get(name, 0) + 1
+            words = [f"{name} ({counted(n, 'cell')})" for name, n in by.items()]
+            yield Note(f"Cheap checks without a value: {listed(words)}", "gaps")

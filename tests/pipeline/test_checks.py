@@ -1,0 +1,165 @@
+"""Which cheap check can be trusted: its three states, and each sentence from its numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+from scipy import optimize
+
+from pipeline.models.zoo import zoo_names
+from pipeline.report.checks import OPEN, SAME, YES, Check, Trust
+from pipeline.report.checks_words import (
+    merged,
+    models_wanted,
+    not_good_enough,
+    on_target,
+    statements,
+    to_find_out,
+    until_then,
+    verdict,
+)  # fmt: skip
+from pipeline.report.choice import FEW, Choice
+from pipeline.report.contests import Contest, Versus
+from pipeline.report.pasting import SUGGESTED, lines_to_paste
+from pipeline.statistics.settling import groups_needed
+from pipeline.statistics.statements import Leader
+from pipeline.study.target import Target
+
+NAN = float("nan")
+
+
+def leader(models=9, low=-0.2, families=6, targets=3):
+    return Leader("LogME on photos", 0.8, low, 0.95, 19, models, families, targets, 0.6, 0.9)
+
+
+def trust(state=OPEN, *, across=True, of=None, checks=(), models=9, inside=1, needed=NAN, same=0):
+    return Trust(state, across, "kNN on photos" if across else "kNN", 0.2, of, same, models, 6,
+                 inside, 3, needed, tuple(checks), 0.5)  # fmt: skip
+
+
+def check(label, picked="a", behind=0.0, at_most=0.009, *, near=True, good=False, on=True):
+    return Check(label, on, True, picked, behind, at_most, near, good, 0.2)
+
+
+def choice(models=9, images=124):
+    others = tuple(Versus(f"m{i}", 0.8, 0.1, 0.2, near=True, images_to_tell=1_034.0)
+                   for i in range(models - 1))  # fmt: skip
+    c = Contest("linear", ("mine",), "a", 0.9, NAN, NAN, others, (), compared=True, images=images)
+    return Choice(Target(("mine",)), "linear", c, FEW, "a", images=images)
+
+
+def test_the_three_states_where_data_sets_are_compared():
+    said = verdict(trust(YES, of=leader(low=0.3)), choice())
+    assert said == (
+        "Yes: use kNN on photos (0.20 s a model). It orders the models best of 19 checks. Compared "
+        "were 9 models of 6 families on 3 data sets."
+    )
+    said = verdict(trust(SAME, of=leader(low=0.3), same=1), choice())
+    assert said.startswith("No difference was found between the best check and 1 other check: use ")
+    said = verdict(trust(of=leader()), choice())
+    assert said == (
+        "This study cannot say: 9 models of 6 families on 3 data sets are too few to tell the best "
+        "of 19 checks from chance."
+    )
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        (1, "1 model is too few to rank checks by (at least 8)."),
+        (3, "3 models are too few to rank checks by (at least 8); a check that picks blindly is "
+            "right once in 3."),
+    ],
+)  # fmt: skip
+def test_too_few_models(models, said):
+    found = trust(across=False, models=models, inside=0)
+    assert verdict(found, choice(models)) == f"This study cannot say: {said}"
+    assert models_wanted(found) == 8 - models
+
+
+def test_one_folder_alone():
+    kind = {"across": False, "inside": 0}
+    yes = trust(YES, checks=[check("kNN", good=True)], **kind)
+    assert verdict(yes, choice()) == (
+        "Yes, on mine: use kNN (0.20 s a model). It picks a, as the linear probe does. Compared "
+        "were 9 models on 124 test images."
+    )
+    assert until_then(yes, choice()) == to_find_out(yes, choice()) == ""
+    other = trust(SAME, checks=[check("kNN", "b", 0.004, 0.009, good=True)], **kind)
+    assert verdict(other, choice()).startswith(
+        "No difference on mine: use the cheapest, kNN (0.20 s a model). It picks b, at most 0.9 "
+        "points behind the best."
+    )
+    nothing = trust(checks=[check("kNN", "b", 0.04, 0.1)], **kind)
+    assert verdict(nothing, choice()) == (
+        "This study cannot say: on 124 test images none of the cheap checks is shown to pick one "
+        "of 9 models that is as good as the best."
+    )
+    assert to_find_out(nothing, choice()) == (
+        "To find out: add a data set like what the models were trained on (role in_domain) and "
+        "test images, to about 1,100."
+    )
+
+
+def test_what_was_measured_on_the_target():
+    far = check("kNN on photos", "c", 0.08, 0.2, near=False, on=False)
+    few = [check(f"{n} a class", "b", 0.02, 0.05) for n in ("10 labels", "1 label")]
+    found = trust(checks=[check("kNN"), *few, far])
+    assert on_target(found, choice()) == (
+        "On mine, beside the linear probe: kNN picks a, the same model; 1 and 10 labels a class "
+        "pick b, 2.0 points behind the best (at most 5.0)."
+    )
+    assert not_good_enough(found.checks) == (
+        "Not good enough here, by the model that each puts first: kNN on photos (c, 8.0 points "
+        "behind)."
+    )
+    assert not_good_enough(found.checks[:3]) == ""
+    assert until_then(found, choice()) == (
+        "Until then: compare models by a linear probe on your own images (0.50 s a model)."
+    )
+
+
+def test_numbers_of_labels_are_one_entry():
+    assert merged(["1 label a class"]) == ["1 label a class"]
+    assert merged(["10 labels a class", "kNN", "5 labels a class", "1 label a class"]) == [
+        "kNN", "1, 5 and 10 labels a class",
+    ]  # fmt: skip
+
+
+def test_what_to_add_and_the_lines_for_it():
+    found = trust(of=leader(families=6), needed=9)
+    assert to_find_out(found, choice()) == "To find out: add about 3 models of other families."
+    assert models_wanted(trust(of=leader(), needed=math.inf)) == 0
+
+    class Study:
+        models = dict.fromkeys(SUGGESTED[:1])
+
+    lines = lines_to_paste(trust(across=False, models=6, inside=0), Study())
+    assert lines.splitlines()[0] == "datasets:"
+    assert [line.strip().split(":")[0] for line in lines.splitlines()[3:]] == list(SUGGESTED[1:3])
+    assert set(SUGGESTED) <= set(zoo_names())
+
+
+@pytest.mark.parametrize(("mean", "low", "groups"), [(0.7, -0.4, 7), (0.5, 0.2, 12), (0.9, 0.1, 5)])
+def test_groups_needed_end_the_interval_at_0(mean, low, groups):
+    """The width goes with 1/√(G - 3): with so many the lower limit is not below 0."""
+    width = (math.atanh(mean) - math.atanh(low)) * math.sqrt(groups - 3)
+    exact = optimize.brentq(lambda g: math.atanh(mean) - width / math.sqrt(g - 3), 3.001, 10_000)
+    assert groups_needed(mean, low, groups) == math.ceil(exact)
+
+
+def test_groups_that_would_not_help():
+    assert math.isinf(groups_needed(-0.1, -0.5, 8))
+    assert math.isinf(groups_needed(0.5, NAN, 8))
+
+
+def test_no_word_of_the_trade():
+    for found in (
+        trust(of=leader()),
+        trust(YES, of=leader(low=0.3)),
+        trust(across=False, models=2),
+    ):
+        said = " ".join(statements(found, choice()))
+        assert not re.search(r"[ρΔτ]|\bp [=<]|protocol|predictor|nan", said)
