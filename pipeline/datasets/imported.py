@@ -38,7 +38,7 @@ from pipeline.datasets.embedding_files import (
 from pipeline.datasets.index import Index, former_index, read_index
 from pipeline.datasets.settings import Split
 from pipeline.datasets.tables import counted, refuse_two_spellings
-from pipeline.models.cards import Card
+from pipeline.models.card import Card
 from pipeline.project.foreign_files import explain_reading
 from pipeline.project.paths import (
     SPLITS,

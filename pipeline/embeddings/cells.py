@@ -15,7 +15,8 @@ from pipeline.datasets.images import DECODER
 from pipeline.datasets.index import Index
 from pipeline.datasets.settings import Split
 from pipeline.embeddings.provenance import made_from
-from pipeline.models.cards import Card, find_card
+from pipeline.models.card import Card
+from pipeline.models.cards import find_card
 from pipeline.models.settings import Model
 from pipeline.models.transforms import VIEW_RULES
 from pipeline.project.paths import SPLITS, cell_address

@@ -16,7 +16,8 @@ from pipeline.embeddings.engine import Job, Written, extract_splits
 from pipeline.embeddings.forward import Forward
 from pipeline.embeddings.provenance import record_audit, record_provenance, recorded_audit
 from pipeline.machine.devices import Machine, this_machine
-from pipeline.models.cards import Card, loading_part, make_card
+from pipeline.models.card import Card
+from pipeline.models.cards import loading_part, make_card
 from pipeline.models.networks import LoadedModel, load_model
 from pipeline.project.paths import cell_address
 from pipeline.study.schema import Study

@@ -13,7 +13,8 @@ from cache.errors import CellCorruptError, ProbelineError
 from cache.files import write_durably
 from cache.fingerprint import differences
 from cache.seals import damaged, read_sealed_json, sealed_json
-from pipeline.models.cards import Card, checkpoint_digest, loading_part
+from pipeline.models.card import Card
+from pipeline.models.cards import checkpoint_digest, loading_part
 from pipeline.models.settings import Model
 from pipeline.project.paths import cell_address, provenance_path
 

@@ -25,7 +25,7 @@ from pipeline.embeddings.cells import (
 )
 from pipeline.embeddings.provenance import kept_path, record_provenance
 from pipeline.machine.environment import wait_seconds
-from pipeline.models.cards import Card
+from pipeline.models.card import Card
 from pipeline.project.paths import cell_address
 from pipeline.study.schema import Study
 

@@ -19,7 +19,8 @@ from pipeline.datasets.index import Index
 from pipeline.datasets.settings import Dataset
 from pipeline.embeddings.provenance import recorded_card
 from pipeline.finetuning.recipes import recipe_of, run_key
-from pipeline.models.cards import Card, find_card
+from pipeline.models.card import Card
+from pipeline.models.cards import find_card
 from pipeline.models.settings import Model
 from pipeline.models.transforms import VIEW_RULES
 from pipeline.project.paths import FINETUNING, record_path

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,36 +18,13 @@ from cache.files import sha256_file, write_durably
 from cache.fingerprint import fingerprint
 from cache.seals import read_sealed_json, sealed_json
 from pipeline.machine.environment import expand_path
+from pipeline.models.card import Card
 from pipeline.models.settings import Model
 from pipeline.models.weights import locked_digest, no_such_file
 from pipeline.project.paths import CARDS
 
 if TYPE_CHECKING:
     from pipeline.models.networks import LoadedModel
-
-
-@dataclass(frozen=True)
-class Card:
-    """What cells' keys need of a model.
-
-    Attributes
-    ----------
-    weights : str
-        SHA-256 of the weights actually loaded.
-    transform : mapping
-        See `pipeline.models.transforms.Transform.to_dict`.
-    columns : int
-        Features per image.
-    parameters : int
-    gmacs : float or None
-        Billions of multiply-adds for one image; None where they were not counted.
-    """
-
-    weights: str
-    transform: Mapping[str, Any]
-    columns: int
-    parameters: int
-    gmacs: float | None = None
 
 
 def find_card(name: str, entry: Model) -> Card | None:

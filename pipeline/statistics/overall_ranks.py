@@ -81,7 +81,9 @@ def win_rates(scores: Floats, weights: Floats) -> Floats:
     present = np.isfinite(scores)
     if present.all():  # no pair needs to be looked at: of n models n - rank are worse
         shares = (len(scores) - ranks_of(scores.T)) / max(len(scores) - 1, 1)
-        won: Floats = weights @ shares / weights.sum() if len(scores) > 1 else np.full(1, np.nan)
+        if len(scores) < 2 or not weights.sum():
+            return np.full(len(scores), np.nan)
+        won: Floats = weights @ shares / weights.sum()
         return won
     wins, shared = np.zeros((2, len(scores), len(scores)))
     for column, weight in enumerate(weights):

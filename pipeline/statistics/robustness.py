@@ -164,7 +164,7 @@ def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = No
 
     def judged(head: Head, target: str) -> dict[str, Floats] | None:
         home = head.homes.get(target, "") if head.homes else head.source
-        if not home or not head.homes and target not in sharing[head.source]:
+        if not home or (not head.homes and target not in sharing[head.source]):
             return None
         return _against(
             evidence,

@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.metrics import confusion_matrix
 
 from pipeline.statistics.class_errors import class_accuracy, confusions
-from pipeline.statistics.looked_at import looked_at, target_of
+from pipeline.statistics.looked_at import looked_at
 from pipeline.statistics.shares import wilson
 
 OUTCOMES = st.integers(2, 6).flatmap(
@@ -96,9 +96,9 @@ def test_imported_scores_have_no_images_to_look_at():
 
 def test_the_target_is_the_first_out_of_domain():
     cube = make_cube(np.full((2, 3, 1), 0.5), [VARIANT])
-    assert target_of(make_evidence(cube)) == ("d1",)
+    assert make_evidence(cube).target == ("d1",)
     alone = make_cube(np.full((2, 2, 1), 0.5), [VARIANT], role="in_domain")
-    assert target_of(make_evidence(alone)) == ("d0",)
+    assert make_evidence(alone).target == ("d0",)
 
 
 def test_without_a_linear_probe_the_protocol_with_the_most_models():

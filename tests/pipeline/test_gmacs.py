@@ -9,7 +9,8 @@ import pytest
 import torch
 from projects import VIT
 
-from pipeline.models.cards import Card, make_card
+from pipeline.models.card import Card
+from pipeline.models.cards import make_card
 from pipeline.models.networks import LoadedModel, load_model
 from pipeline.models.settings import Model
 from pipeline.models.sizes import gmacs_of, network_size

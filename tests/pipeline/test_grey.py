@@ -17,7 +17,7 @@ from pipeline.datasets.index import Index, former_index, read_index, write_index
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
 from pipeline.embeddings.cells import cell_key
-from pipeline.models.cards import Card
+from pipeline.models.card import Card
 from pipeline.study.params import load_study
 
 

@@ -9,9 +9,7 @@ from pipeline.results.foreign_file import read_published
 from pipeline.results.layout import Layout
 from stages.import_options import layout_of
 
-NOTHING = {
-    name: () for name in ("column", "metric", "where", "without", "n_test", "in_domain")
-} | dict.fromkeys(("profile", "model", "dataset", "value", "protocol", "keep"))
+NOTHING = dict.fromkeys(("column", "metric", "where", "without", "n_test", "in_domain"), ()) | dict.fromkeys(("profile", "model", "dataset", "value", "protocol", "keep"))
 FLAGS = {"wide": False, "percent": False, "without_intervals": False}
 
 

@@ -21,7 +21,7 @@ from cache.errors import ProbelineError
 from cache.records import read_record
 from pipeline.finetuning.cells import _card
 from pipeline.machine.netcdf import read_netcdf
-from pipeline.models.cards import Card
+from pipeline.models.card import Card
 from pipeline.project.paths import FINETUNE_PLOT, record_path
 from pipeline.results.gathering import gather
 from pipeline.study.params import load_study

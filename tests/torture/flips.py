@@ -54,7 +54,7 @@ def campaign(base: Path, tries: int, only: tuple[str, ...] = (), seed: int = 0) 
         assert (done := sandbox.run(study, command)).status == 0, done
     os.chdir(study)
     _more_files()
-    rng = random.Random(seed)  # noqa: S311 - no secret
+    rng = random.Random(seed)
     for kind in kinds():
         if not only or any(word in kind.name for word in only):
             yield flipped(kind, tries, rng)

@@ -121,7 +121,7 @@ def _in_fork(reader: Reader, seed: int, numbers: range, pipe: io.TextIOBase) -> 
     resource.setrlimit(resource.RLIMIT_AS, (held + 8 * BYTES, held + 8 * BYTES))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in numbers:
-        data = reader.change(reader.sound, random.Random(f"{seed} {number}"))  # noqa: S311
+        data = reader.change(reader.sound, random.Random(f"{seed} {number}"))
         path.write_bytes(data)
         used = time.process_time()
         limit = int(used) + SECONDS + 2
