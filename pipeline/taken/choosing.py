@@ -11,14 +11,16 @@ from cache.records import Record
 from pipeline.datasets.index import Index
 from pipeline.models.settings import Model
 from pipeline.results.current import Current
+from pipeline.study.knn import KNN, TUNED
+from pipeline.study.linear import LINEAR
 from pipeline.study.protocol_list import protocol_named
 from pipeline.study.schema import Study
 from pipeline.study.variant import Variant
 
-HEADS = ("linear", "knn")
+HEADS = (LINEAR.name, KNN.name)
 """Protocols whose heads can be taken; each of them alone stands for its headline."""
 
-TAKEN_HEADS = ("logistic", "ridge", "knn")
+TAKEN_HEADS = ("logistic", "ridge", TUNED.head)
 """Kinds of heads that can be taken."""
 
 
