@@ -212,7 +212,7 @@ def head_from(
     """
     try:
         return _MAKERS[facts["kind"]](facts, arrays, n_classes)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ProbelineError(
             place,
             "does not hold the head that head.json tells of",
