@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipeline.report.formats import percent
+from pipeline.study.knn import KNN
 from pipeline.study.linear import LINEAR
 from pipeline.study.params import load_study
 from stages._run import explain_errors
@@ -20,7 +21,7 @@ from stages._run import explain_errors
 @click.option("--dataset", help="Whose classes; without it, the first out-of-domain one.")
 @click.option(
     "--head",
-    default="linear",
+    default=LINEAR.name,
     show_default=True,
     help="linear or knn (the headline of each), or a variant, as logistic_none.",
 )
@@ -65,7 +66,7 @@ def take(
             f"from their files, {taken.agreeing} of {taken.checked} test images get the same class"
         )
     if not facts["abstention"]:
-        other = next((v.name for v in LINEAR.variants(study) if v.head == "logistic"), "knn")
+        other = next((v.name for v in LINEAR.variants(study) if v.head == "logistic"), KNN.name)
         click.echo(f"note: its scores are no probabilities; --head {other} gives some")
     click.echo(f"python {out}/predict.py IMAGES...   or   probeline predict {out} IMAGES...")
 

@@ -168,7 +168,7 @@ def _build_of_timm(architecture: str, place: str, pretrained: bool, **arguments:
 
 
 def timm_call(entry: Model, place: str) -> tuple[str, dict[str, Any]]:
-    """By which name and arguments timm alone builds an entry's network, weights apart.
+    """By which name and arguments timm alone builds an entry's network without its classifier.
 
     Raises
     ------
@@ -177,7 +177,8 @@ def timm_call(entry: Model, place: str) -> tuple[str, dict[str, Any]]:
     """
     if entry.architecture.startswith(hub.PREFIX):
         architecture, arguments = network_of_hub(entry.architecture, place)
-        return architecture, {**arguments, **entry.arguments}
+        theirs = {name: value for name, value in arguments.items() if name != "num_classes"}
+        return architecture, {**theirs, **entry.arguments}
     return entry.architecture, dict(entry.arguments)
 
 

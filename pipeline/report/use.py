@@ -40,8 +40,9 @@ class Offered:
     Attributes
     ----------
     model : str
-    score : float
-        On the data set, by the protocol of the section.
+    score, low, high : float
+        On the data set, by the protocol of the section, with its interval over test images (NaN
+        where there is none).
     parameters : float
         Of the backbone; NaN where unknown.
     licence, source : str
@@ -52,6 +53,8 @@ class Offered:
 
     model: str
     score: float
+    low: float
+    high: float
     parameters: float
     licence: str
     source: str
@@ -113,7 +116,8 @@ def section(inputs: Inputs) -> Use:
             "Nothing to use: heads trained by gradient descent can’t be taken. Logistic regression "
             "or ridge first in linear.heads can."
         )
-    scores = inputs.scored["value"].sel(dataset=dataset, variant=variant.full_name)
+    scored = inputs.scored.sel(dataset=dataset, variant=variant.full_name)
+    scores = scored["value"]
     ordered = _best_first(inputs, protocol, dataset, _plain(scores))
     able = [name for name in ordered if name in study.models and has_network(study.models[name])]
     if not able:
@@ -128,6 +132,8 @@ def section(inputs: Inputs) -> Use:
             Offered(
                 model=name,
                 score=float(scores.sel(model=name)),
+                low=float(scored["ci_low"].sel(model=name)),
+                high=float(scored["ci_high"].sel(model=name)),
                 parameters=sizes[name],
                 licence=_licence(study.models[name]),
                 source=weights_source(name, study.models[name]),

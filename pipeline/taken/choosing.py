@@ -11,14 +11,17 @@ from cache.records import Record
 from pipeline.datasets.index import Index
 from pipeline.models.settings import Model
 from pipeline.results.current import Current
+from pipeline.study.knn import KNN, TUNED
+from pipeline.study.linear import LINEAR
 from pipeline.study.protocol_list import protocol_named
 from pipeline.study.schema import Study
+from pipeline.study.target import target_of
 from pipeline.study.variant import Variant
 
-HEADS = ("linear", "knn")
+HEADS = (LINEAR.name, KNN.name)
 """Protocols whose heads can be taken; each of them alone stands for its headline."""
 
-TAKEN_HEADS = ("logistic", "ridge", "knn")
+TAKEN_HEADS = ("logistic", "ridge", TUNED.head)
 """Kinds of heads that can be taken."""
 
 
@@ -45,11 +48,12 @@ class Chosen:
 def default_dataset(study: Study) -> str | None:
     """The data set to take a classifier of, where none is named: the one that the report is about.
 
-    That is the first out-of-domain one with train images, or else the first with train images.
+    Of several the first with train images; where none has any, the first of all with some.
     """
     names = [name for name, entry in study.datasets.items() if not entry.test_only]
-    outside = [name for name in names if study.datasets[name].role == "out_of_domain"]
-    return next(iter([*outside, *names]), None)
+    named = [name for name in study.report.target if name in names]  # others were imported
+    target = target_of(named, {name: study.datasets[name].role for name in study.datasets})
+    return next(iter([*(name for name in target.datasets if name in names), *names]), None)
 
 
 def choose(study: Study, model: str, dataset: str | None, head: str) -> Chosen:

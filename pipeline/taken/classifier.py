@@ -127,7 +127,7 @@ class Recipe:
             if not known:
                 raise ValueError("a transform that no study has")
             geometry.apply(Image.new("RGB", (2, 2)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise _odd(place, f"{type(error).__name__}: {str(error)[:200]}") from None
         return recipe
 
@@ -302,13 +302,13 @@ def load(
             Step(float(least), int(images), int(wrong), float(upper))
             for least, images, wrong, upper in facts["abstention"]
         ]
-        wanted = facts["weights"]["digest"]
+        wanted = str(facts["weights"]["digest"])
         str_facts = {name: facts[name] for name in ("model", "architecture", "feature")}
         if not all(isinstance(text, str) for text in str_facts.values()):
             raise TypeError("names that are no text")
         arguments = dict(facts["arguments"])
         kind = dict(facts["head"])
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _odd(place, f"{type(error).__name__}: {str(error)[:200]}") from None
     recipe = Recipe.of(facts, place)
     head = head_from(kind, _arrays(folder, facts), len(classes), str(folder / TENSORS_FILE))

@@ -45,7 +45,7 @@ def fit_again(
     stored : Outcome
         Of the same variant, with what it had selected.
     """
-    if variant.head == "knn":
+    if variant.head == TUNED.head:
         return _neighbors(index, variant, train, stored)
     settings = study.linear
     if variant.head == "logistic":

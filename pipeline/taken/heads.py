@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from pipeline.heads.normalization import BLOCK, Normalizer
 from pipeline.neighbors.votes import Matrix, Voting, judge
+
+_AFFINE, _NEIGHBORS = "affine", "neighbors"
+"""What head.json calls the kinds of heads."""
 
 _MARGIN = 32
 """Candidates beyond the k nearest, whose distances are taken again from differences."""
@@ -176,18 +179,19 @@ class NeighborHead:
 
 
 TakenHead = LinearHead | NeighborHead
+_Arrays = Mapping[str, NDArray[Any]]
 
 
 def head_facts(head: TakenHead) -> dict[str, Any]:
     """What head.json says of a head beside its arrays."""
     if isinstance(head, LinearHead):
         return {
-            "kind": "linear",
+            "kind": _AFFINE,
             "unit": head.normalizer.unit,
             "probabilistic": head.probabilistic,
         }
     return {
-        "kind": "neighbors",
+        "kind": _NEIGHBORS,
         "unit": head.unit,
         "cosine": head.cosine,
         "k": head.voting.k,
@@ -207,46 +211,48 @@ def head_from(
         When the arrays are not those of such a head.
     """
     try:
-        if facts["kind"] == "linear":
-            normalizer = Normalizer(bool(facts["unit"]), arrays["mean"], arrays["scale"])
-            head: TakenHead = LinearHead(
-                normalizer,
-                arrays["coefficients"],
-                arrays["intercept"],
-                bool(facts["probabilistic"]),
-            )
-            width = arrays["coefficients"].shape[1]
-            shapes: dict[str, list[tuple[int, ...]]] = {
-                "coefficients": [(n_classes, width)],
-                "intercept": [(n_classes,)],
-                "mean": [(width,)],
-                "scale": [(width,), (1,)],
-            }
-        else:
-            voting = Voting(int(facts["k"]), facts["weighting"], facts["temperature"])
-            head = NeighborHead(
-                arrays["bank"],
-                arrays["labels"],
-                arrays["mean"],
-                arrays["deviation"],
-                bool(facts["unit"]),
-                bool(facts["cosine"]),
-                voting,
-                n_classes,
-            )
-            rows, width = arrays["bank"].shape
-            shapes = {"labels": [(rows,)], "mean": [(0,), (width,)], "deviation": [(0,), (width,)]}
-            labels = arrays["labels"]
-            if not 1 <= voting.k <= rows or labels.min() < 0 or labels.max() >= n_classes:
-                raise ValueError("labels or neighbours that are not there")
-        for name, allowed in shapes.items():
-            if arrays[name].shape not in allowed:
-                raise ValueError(f"{name} of shape {arrays[name].shape}")
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        return _MAKERS[facts["kind"]](facts, arrays, n_classes)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ProbelineError(
             place,
             "does not hold the head that head.json tells of",
             found=f"{type(error).__name__}: {str(error)[:200]}",
             remedy="take the classifier again",
         ) from None
-    return head
+
+
+def _linear_head(facts: Mapping[str, Any], arrays: _Arrays, n_classes: int) -> LinearHead:
+    width = arrays["coefficients"].shape[1]
+    _require_shape(arrays, "coefficients", (n_classes, width))
+    _require_shape(arrays, "intercept", (n_classes,))
+    _require_shape(arrays, "mean", (width,))
+    _require_shape(arrays, "scale", (width,), (1,))
+    normalizer = Normalizer(bool(facts["unit"]), arrays["mean"], arrays["scale"])
+    probabilistic = bool(facts["probabilistic"])
+    return LinearHead(normalizer, arrays["coefficients"], arrays["intercept"], probabilistic)
+
+
+def _neighbor_head(facts: Mapping[str, Any], arrays: _Arrays, n_classes: int) -> NeighborHead:
+    bank, labels = arrays["bank"], arrays["labels"]
+    rows, width = bank.shape
+    voting = Voting(int(facts["k"]), facts["weighting"], facts["temperature"])
+    _require_shape(arrays, "labels", (rows,))
+    for name in ("mean", "deviation"):
+        _require_shape(arrays, name, (width,), (0,))
+    if not 1 <= voting.k <= rows or labels.min() < 0 or labels.max() >= n_classes:
+        raise ValueError("neighbours or classes that are not there")
+    unit, cosine = bool(facts["unit"]), bool(facts["cosine"])
+    return NeighborHead(
+        bank, labels, arrays["mean"], arrays["deviation"], unit, cosine, voting, n_classes
+    )
+
+
+_MAKERS: Mapping[str, Callable[[Mapping[str, Any], _Arrays, int], TakenHead]] = {
+    _AFFINE: _linear_head,
+    _NEIGHBORS: _neighbor_head,
+}
+
+
+def _require_shape(arrays: _Arrays, name: str, *allowed: tuple[int, ...]) -> None:
+    if arrays[name].shape not in allowed:
+        raise ValueError(f"{name} of shape {arrays[name].shape}")

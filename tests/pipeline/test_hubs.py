@@ -21,8 +21,10 @@ from timm.models import save_for_hf
 from cache.errors import ProbelineError
 from pipeline.models import hub, torch_hub
 from pipeline.models.cards import find_card, make_card
+from pipeline.models.constructors import constructor_of
 from pipeline.models.features import compute_features
-from pipeline.models.networks import load_model
+from pipeline.models.licence import weights_source
+from pipeline.models.networks import load_model, timm_call
 from pipeline.models.settings import Model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -82,6 +84,19 @@ def test_a_model_of_the_hub_is_its_authors(original, hugging_face):
     assert hugging_face[0] == ("somebody/tiny", "config.json", None)
     load_model("tiny", entry())
     assert {revision for _, _, revision in hugging_face[2:]} == {COMMIT}
+
+
+def test_timm_alone_builds_the_network_of_a_hubs_model(original, hugging_face):
+    """What a taken classifier does, which has its weights and asks nobody."""
+    loaded = load_model("tiny", entry())
+    architecture, arguments = timm_call(entry(), "")
+    network = constructor_of(architecture, "")(num_classes=0, **arguments)
+    network.load_state_dict(loaded.backbone.state_dict())
+    with torch.inference_mode():
+        again = compute_features(network.eval(), IMAGES, ["pooled"])["pooled"]
+    assert torch.equal(again, features(loaded))
+    source = weights_source("tiny", entry())
+    assert source == f"the hub's somebody/tiny, https://huggingface.co/somebody/tiny, {COMMIT}"
 
 
 def test_its_card_is_found_without_asking_the_hub(hugging_face):

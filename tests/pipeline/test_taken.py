@@ -303,6 +303,8 @@ def test_a_pickle_in_their_place_is_not_run(folder, tmp_path, name):
         {"architecture": "timm.models.vision_transformer:checkpoint_filter_fn.__globals__"},
         {"architecture": ["test_vit"]},
         {"transform": {}},
+        {"transform": {"size": float("inf")}},
+        {"weights": {"digest": 7}},
         {"abstention": [[1]]},
         {"abstention": 3},
         {"classes": []},
