@@ -45,7 +45,10 @@ class LocalBlob:
 
     def state(self) -> Hashable:
         """See `Blob`."""
-        facts = self.path.stat()
+        try:
+            facts = self.path.stat()
+        except OSError:  # it has gone, which whoever reads it says
+            return None
         return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 

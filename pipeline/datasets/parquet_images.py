@@ -13,6 +13,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -81,7 +82,7 @@ class ParquetImages:
         if not self._column:
             file = next(iter(self.blobs))
             with self.open(file) as opened:
-                self._column = self._image_column(file, opened.schema_arrow)
+                self._column = self.image_column(file, opened.schema_arrow)
         return self._column
 
     def entries(self) -> list[Entry]:
@@ -89,7 +90,11 @@ class ParquetImages:
         return self.listing().entries
 
     def listing(self) -> Listing:
-        """A file for each row, ``SHARD.parquet/NUMBER``; its offset is the row."""
+        """A file for each row, ``SHARD.parquet/NUMBER``; its offset is the row; looked at once."""
+        return self._listing
+
+    @cached_property
+    def _listing(self) -> Listing:
         passed = Ledger()
         passed.add_paths(LEFT_OUT, self._left)
         found = []
@@ -134,7 +139,14 @@ class ParquetImages:
         """See `Root`."""
         return tuple(blob.state() for blob in self.blobs.values())
 
-    def _image_column(self, file: str, schema: pa.Schema) -> str:
+    def image_column(self, file: str, schema: pa.Schema) -> str:
+        """Which column of a file holds the images.
+
+        Raises
+        ------
+        ProbelineError
+            When none does, or several do and the study names none.
+        """
         declared = _features(schema)
         kinds = {name: _is_image(schema.field(name).type) for name in schema.names}
         names = [name for name, image in kinds.items() if image]
@@ -210,7 +222,7 @@ def samples_of_parquet(
         place = f"{root.place}: {file}"
         with root.open(file) as opened:
             schema = opened.schema_arrow
-            root._image_column(file, schema)
+            root.image_column(file, schema)
             label = _label_column(place, dataset, schema)
             wanted = [label, *dataset.filter, *filter(None, [columns.group])]
             if columns.split in schema.names:

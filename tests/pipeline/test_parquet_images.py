@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from cache.errors import ProbelineError
 from pipeline.datasets.index import read_index
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.sources import dataset_root
 
 NAMES = ["cat", "dog"]
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -83,6 +85,10 @@ def test_the_layout_of_hugging_face_is_read_in_place(project, shards):
     assert first["class"] == "dog"
     assert not (project.folder / "data" / "raw").exists()
     assert index.said == ()
+    root = dataset_root("pets", dataset())
+    entry = root.entries()[3]
+    travelled = pickle.loads(pickle.dumps((root, root.read(entry))))
+    assert travelled[0].read(entry) == travelled[1] == odd_picture(3)
     project.run("extract", "pets").succeeded("1 cached, 0 computed")
     # The same bytes as files are the same images: nothing is computed for them.
     for row, kind in zip(index.table.itertuples(), index.table["class"], strict=True):

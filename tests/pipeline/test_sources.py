@@ -151,8 +151,8 @@ def test_upper_case_endings_count(tmp_path):
 def test_an_absent_folder_and_an_empty_one(tmp_path):
     assert "does not exist" in refused(tmp_path / "nowhere")
     assert "no images" in refused(tmp_path)
-    (tmp_path / "images.zip").write_bytes(b"PK")
-    assert "uncompressed .tar" in refused(tmp_path / "images.zip")
+    (tmp_path / "images.rar").write_bytes(b"PK")
+    assert "uncompressed .tar" in refused(tmp_path / "images.rar")
 
 
 def test_names_that_are_no_text_are_refused(tmp_path):
