@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test test-gpu lint types install clean-environment
+.PHONY: repro test test-gpu lint types docs install clean-environment
 
 # First what needs no stage: is the study sound, are the images those that were indexed, can weights be
 # had? Only a study that is not sound stops it.
@@ -20,7 +20,7 @@ test: $(VENV)/.installed
 # On a machine with a CUDA device: the tests that need one, cuML's included.
 test-gpu: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		--constraint constraints.txt --editable '.[dev,gpu]'
+		--constraint constraints-gpu.txt --editable '.[dev,gpu]'
 	$(RUN) pytest -m gpu
 
 lint: $(VENV)/.installed
@@ -29,6 +29,10 @@ lint: $(VENV)/.installed
 
 types: $(VENV)/.installed
 	$(RUN) mypy
+
+# The manual, as pages in site/ that open without a network; every link is checked.
+docs: $(VENV)/.installed
+	$(RUN) mkdocs build --quiet
 
 install: $(VENV)/.installed
 

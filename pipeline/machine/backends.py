@@ -60,7 +60,7 @@ def choose_backend(offered: Sequence[str]) -> str:
             place,
             "cuML is not installed",
             found=asked,
-            remedy="on a machine with an NVIDIA GPU: pip install 'probeline[gpu]'; else unset it",
+            remedy="with a CUDA GPU: pip install -c constraints-gpu.txt -e '.[gpu]'; or unset it",
         )
     return asked
 
