@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from cache.errors import ProbelineError
+from pipeline.datasets.digits import ONLY
 from pipeline.datasets.doors import location
 from pipeline.datasets.index import Index
 from pipeline.datasets.index_checks import check_classes, check_expected, check_splits
@@ -56,7 +57,7 @@ def count_images(name: str, dataset: Dataset, index: Index | None) -> Counted:
         if dataset.known_as is not None and not _is_there(name, dataset):
             return declared  # a person has to prepare it; `plan` says so elsewhere
         builtin = dataset.source.startswith("builtin:")
-        listed = Listed(_digits()) if builtin else list_source(
+        listed = Listed(_digits(dataset.source)) if builtin else list_source(
             name, dataset, dataset_root(name, dataset)
         )  # fmt: skip
         # By paths, as no digest is known before images are read: about as many of each split.
@@ -96,10 +97,11 @@ def _is_there(name: str, dataset: Dataset) -> bool:
         return False
 
 
-def _digits() -> pd.DataFrame:
-    """The built-in data sets: their labels, without making the images."""
+def _digits(source: str) -> pd.DataFrame:
+    """A built-in data set: its labels, without making the images."""
     from sklearn.datasets import load_digits
 
-    labels = [str(label) for label in load_digits().target]
+    kept = ONLY.get(source.removeprefix("builtin:"), range(10))
+    labels = [str(label) for label in load_digits().target if label in kept]
     entries = [Entry(str(number), 0, 0) for number in range(len(labels))]
     return sample_table(entries, labels, [None] * len(labels))

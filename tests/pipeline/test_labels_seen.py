@@ -169,11 +169,12 @@ def test_classes_that_can_not_be(classes, words, project):
     assert "pretrain.labelled.classes" in str(caught.value)
 
 
-def test_the_default_study_compares_on_classes_that_no_pre_training_saw(monkeypatch):
+@pytest.mark.parametrize(("file", "models"), [("digits", 2), ("low_data", 5)])
+def test_studies_compare_on_classes_that_no_pre_training_saw(file, models, monkeypatch):
     from pipeline.datasets.digits import SHIFTS, make
 
     monkeypatch.chdir(REPOSITORY)
-    study = load_study()
+    study = load_study(REPOSITORY / "studies" / f"{file}.yaml")
     images, labels = make("digits_5_to_9")
     assert images.shape == (896, 32, 32, 3)
     everything, of_all = make("digits")
@@ -186,6 +187,20 @@ def test_the_default_study_compares_on_classes_that_no_pre_training_saw(monkeypa
         assert set(entry.classes) < found["digits"]
     seen = labels_seen(study, found.__getitem__)
     supervised = {m for m, entry in study.models.items() if entry.supervision == "supervised"}
-    assert len(supervised) == 2
+    assert len(supervised) == models
     others = set(study.datasets) - {"digits_5_to_9"}
     assert seen == {(model, dataset) for model in supervised for dataset in others}
+
+
+def test_the_low_data_study_marks_the_models_that_were_trained_on_a_shift(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    study = load_study(REPOSITORY / "studies" / "low_data.yaml")
+    cells = seen_cells(study, lambda name: {str(c) for c in range(10)})
+    on_shifts = {cell for cell, seen in cells.items() if seen.is_of_the_data_set
+                 and cell[1] != "digits"}  # fmt: skip
+    assert on_shifts == {
+        (model, f"digits_{shift}")
+        for model in study.models
+        for shift in ("photo", "edges")
+        if model.endswith(shift)
+    }

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from projects import REPOSITORY, RESNET, VIT
 
+from pipeline.datasets.settings import Dataset
 from pipeline.embeddings.probing import probe
+from pipeline.planning.counting import count_images
 from pipeline.planning.plan import plan, without_rate
 from pipeline.planning.planned_downloads import planned_downloads
 from pipeline.study.params import load_study
@@ -131,3 +133,12 @@ def test_a_probe_fills_in_what_never_ran(project):
     assert found.size == found.passes * rates["tiny"].columns * 2
     said = project.run("cli", "plan", "--measure").succeeded("memory with one network")
     assert "?" not in said
+
+
+@pytest.mark.parametrize(("source", "images", "classes"), [("digits", 1797, 10),
+                                                           ("digits_5_to_9", 896, 5)])  # fmt: skip
+def test_built_in_data_sets_have_the_digits_that_they_have(source, images, classes):
+    found = count_images(
+        source, Dataset.model_validate({"source": f"builtin:{source}", "role": "in_domain"}), None
+    )
+    assert (found.train + found.val, found.classes) == (images, classes)
