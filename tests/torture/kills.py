@@ -82,7 +82,9 @@ def in_study(study: Path, per: int) -> Iterator[Row]:
     made, before, after = base / "made", base / "before", base / "after"
     _copy(study, made)
     for name, command, prepare in _targets():
-        if name not in ("cache import", "neighbors", "cache verify --repair", "cache prune"):
+        if name not in (
+            "cache import", "cache verify --repair", "extract pets, damaged", "cache prune",
+        ):  # fmt: skip
             continue
         _copy(made, study)
         prepare(study)
