@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := PATH="$(CURDIR)/$(VENV)/bin:$$PATH"
 
-.PHONY: repro test test-gpu lint types docs install clean-environment
+.PHONY: repro test test-gpu torture lint types docs install clean-environment
 
 # First what needs no stage: is the study sound, are the images those that were indexed, can weights be
 # had? Only a study that is not sound stops it.
@@ -22,6 +22,10 @@ test-gpu: $(VENV)/.installed
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints-gpu.txt --editable '.[dev,gpu]'
 	$(RUN) pytest -m gpu
+
+# Kills, failing disks, flipped bits, changed files, at length; prints the tables of docs/reliability.md.
+torture: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(RUN) python tests/torture/torture.py
 
 lint: $(VENV)/.installed
 	$(RUN) ruff check .

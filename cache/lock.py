@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cache.errors import CellLockedError
+from cache.errors import CellLockedError, ProbelineError
 from cache.files import explain_disk_errors, not_through_links
 
 POLL_SECONDS = 0.2
@@ -98,10 +99,25 @@ def exclusively(folder: Path) -> Iterator[None]:
     """Wait for, and hold, the right to change a folder's list of names for a moment."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        _flock(handle, fcntl.LOCK_EX, folder)
         yield
     finally:
         os.close(handle)
+
+
+def _flock(handle: int, how: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, how)
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            raise
+        raise ProbelineError(
+            str(path),
+            "lies on a file system without locks, by which two runs keep out of each other's way",
+            expected="one with flock (of NFS: version 4, or version 3 with its lock daemon)",
+            found=error.strerror or "",
+            remedy="keep the project, or `data` and `results` as links, on another disk",
+        ) from error
 
 
 def _open(path: Path) -> int:
@@ -122,11 +138,14 @@ def _take(path: Path) -> tuple[int, str]:
     while True:
         handle = _open(path)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
         except BlockingIOError:
             owner = _describe(os.read(handle, 4096))
             os.close(handle)
             return -1, owner
+        except BaseException:
+            os.close(handle)
+            raise
         # The owner before us may have removed the file between our open and our lock: then we
         # hold a lock on a file that nobody else will find.
         with contextlib.suppress(FileNotFoundError):

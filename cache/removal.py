@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from cache.cell import CellAddress
+from cache.errors import CellLockedError
 from cache.files import explain_disk_errors, fsync_directory, write_durably
 from cache.lock import Lock, exclusively
 from cache.manifest import root_group
@@ -49,6 +50,20 @@ def remove_cell(address: CellAddress) -> None:
         empty(address.partial)
     with contextlib.suppress(OSError):  # not empty: another process began to build it anew
         address.partial.rmdir()
+
+
+def clear_beside(address: CellAddress) -> None:
+    """Remove what a run left beside a whole cell, stopped after it had put the cell in place.
+
+    Where a live process has the lock, nothing is done.
+    """
+    if not address.partial.is_dir():
+        return
+    with contextlib.suppress(CellLockedError):
+        with Lock(address.partial / "lock", str(address)), explain_disk_errors(address.partial):
+            empty(address.partial)
+        with contextlib.suppress(OSError):  # not empty: another process builds the cell anew
+            address.partial.rmdir()
 
 
 def removals_begun(stores: Path) -> list[CellAddress]:

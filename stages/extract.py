@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import click
 
 from cache.errors import ProbelineError
+from cache.removal import clear_beside
 from pipeline.datasets.former_cells import seal_former_cells
 from pipeline.datasets.index import Index, read_index
-from pipeline.embeddings.cells import cell_status
+from pipeline.embeddings.cells import cell_status, needed_splits
 from pipeline.embeddings.provenance import copied_rows, describe_audit, recorded_audit
 from pipeline.embeddings.unavailable import reason, record_unavailable
+from pipeline.project.paths import cell_address
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
 from stages._run import Tally, explain_errors, say
@@ -64,11 +66,21 @@ def main(dataset: str | None) -> None:
         tally.computed += len(computed)
         _say_copied(dataset, computed)
         _say_audits(dataset, computed)
+    _clear_left_overs(study, index, absent)
     record_unavailable(dataset, absent)
     tally.cached = len(study.models) - tally.computed - len(absent)
     tally.close()
     if absent:
         say(f"extract {dataset}", f"{len(absent)} without weights: {', '.join(absent)}")
+
+
+def _clear_left_overs(study: Study, index: Index, absent: Mapping[str, ProbelineError]) -> None:
+    """Of runs that were stopped in their last moment; the cells are whole."""
+    test_only = "train" not in index.split_names
+    for name, entry in study.models.items():
+        for split in needed_splits(study, entry, test_only=test_only):
+            if name not in absent:
+                clear_beside(cell_address(index.name, name, split))
 
 
 def _missing(study: Study, index: Index) -> list[str]:

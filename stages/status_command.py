@@ -39,6 +39,7 @@ def status(whole: bool) -> None:
 
     Of a large study, what is not up to date is counted by kind; --all names every cell.
     """
+    from pipeline.planning.left_overs import describe, left_overs
     from pipeline.planning.overview import data_lines, study_overview
 
     study = load_study()
@@ -56,6 +57,8 @@ def status(whole: bool) -> None:
         for line in protocol.not_run(study):
             click.echo(f"{protocol.label} not run: {line}")
     _print_images(study)
+    if said := describe(left_overs()):
+        click.echo(f"\n{said}")
     todo = [item for d in overview.datasets for item in d.todo]
     if todo:
         click.echo("\nnot up to date:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 
 from cache.records import Record, is_current_record, read_record, write_record
 from pipeline.datasets.index import Index
-from pipeline.finetuning.cells import keys_of, record_key, run_path
+from pipeline.finetuning.cells import keys_of, record_key, run_path, unfinished_path
 from pipeline.probes.protocol import groups_of
 from pipeline.probes.scoring import score_rows, stored_outcome
 from pipeline.project.paths import record_path
@@ -22,6 +23,9 @@ from pipeline.study.schema import Study
 def put_together(study: Study, index: Index, model: str) -> None:
     """Write one cell's record from its runs, which are all there."""
     path, key = record_path(FINETUNE.name, index.name, model), record_key(study, index, model)
+    for of in keys_of(study, index, model).values():
+        # A run that was stored, and stopped before it removed what it was continued from.
+        shutil.rmtree(unfinished_path(of), ignore_errors=True)
     if is_current_record(path, key):
         return
     scores: list[dict[str, Any]] = []

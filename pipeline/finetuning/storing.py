@@ -68,9 +68,6 @@ def finetune_all(study: Study, cells: Sequence[tuple[Index, str]]) -> None:
     failed = _train_all(jobs)
     for index, model in cells:
         if not runs_to_do(study, index, model):
-            for key in keys_of(study, index, model).values():
-                # A run that was stored, and stopped before it removed what it was continued from.
-                shutil.rmtree(unfinished_path(key), ignore_errors=True)
             put_together(study, index, model)
     if failed:
         raise all_in_one(FINETUNE.name, failed, len(jobs), "runs")

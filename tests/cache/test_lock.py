@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import json
 import logging
 import os
@@ -12,7 +14,7 @@ from datetime import datetime
 import psutil
 import pytest
 
-from cache.errors import CellLockedError, DiskFullError
+from cache.errors import CellLockedError, DiskFullError, ProbelineError
 from cache.lock import Lock, exclusively
 
 
@@ -228,3 +230,16 @@ def test_exclusively_waits(tmp_path):
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(ProbelineError, match="file system without locks") as error:
+        Lock(tmp_path / "lock", "a cell")
+    assert "another disk" in error.value.remedy
+    with pytest.raises(ProbelineError, match="file system without locks"), exclusively(tmp_path):
+        pass

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+import os
+import py_compile
 import re
 import shutil
 import sys
@@ -267,6 +270,22 @@ def test_an_entry_of_torch_hub_gives_its_features_without_the_classifier(git_hub
     assert len(git_hub.paths) == 1
     assert not list(Path().rglob("*.partial"))
     assert not list(Path().rglob("__pycache__"))
+
+
+def test_a_compiled_file_beside_recorded_sources_is_not_run(git_hub, tmp_path):
+    load_model("net", torch_entry())
+    (source,) = Path().rglob("utils.py")
+    facts = source.stat()
+    evil = tmp_path / "evil.py"
+    evil.write_text("width = 5")
+    os.utime(evil, ns=(facts.st_mtime_ns, facts.st_mtime_ns))
+    compiled = Path(importlib.util.cache_from_source(str(source)))
+    py_compile.compile(str(evil), str(compiled), doraise=True)
+    header = bytearray(compiled.read_bytes())
+    header[12:16] = facts.st_size.to_bytes(4, "little")  # Python compares size and time alone
+    compiled.write_bytes(header)
+    loaded = load_model("net", torch_entry())
+    assert loaded.columns == 9  # of the source, whose digest is recorded
 
 
 def test_its_arguments_and_seeds_reach_the_entry(git_hub):

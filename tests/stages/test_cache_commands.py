@@ -136,3 +136,39 @@ def test_skipped_images_are_listed_and_in_no_cell(project):
     kept = "".join(p.read_text() for p in project.folder.glob("export/pets/tiny/*.csv"))
     assert "cat/000.png" not in kept
     assert "dog/002.png" in kept
+
+
+def test_status_names_what_lies_about_unfinished(extracted):
+    assert "unfinished" not in extracted.run("cli", "status").out
+    (extracted.folder / "data/embeddings/pets/tiny.train.partial").mkdir()
+    (extracted.folder / "results").mkdir(exist_ok=True)
+    (extracted.folder / "results/.scores.csv.partial").write_bytes(bytes(2_000_000))
+    extracted.run("cli", "status").succeeded("2 unfinished, 2.0 MB", "tiny.train.partial")
+    extracted.run("extract", "pets").succeeded("1 cached")
+    extracted.run("cli", "status").succeeded("1 unfinished")
+
+
+def test_prune_finishes_what_a_stopped_one_began(extracted):
+    store = extracted.folder / STORE
+    partial = store.with_name("tiny.val.partial")
+    partial.mkdir()
+    (store / "val").rename(partial / "removed")  # as a prune that was killed leaves it
+    cache(extracted, "prune", "--yes").succeeded("a former `prune` was stopped")
+    assert not partial.exists()
+    assert (store / "train").is_dir()
+
+
+def test_a_repair_that_was_stopped_is_asked_for_and_finished(extracted):
+    before = extracted.files("data/embeddings", "data/provenance")
+    flip(extracted, "train/embedding/c/0/0")
+    from pipeline.datasets.index import read_index
+    from pipeline.embeddings.mending import set_aside
+    from pipeline.study.params import load_study
+
+    os.utime(extracted.folder / STORE / "train/embedding/c/0/0")
+    set_aside(load_study(), read_index("pets"), "tiny")  # and no further
+    found = cache(extracted, "verify")
+    assert found.status == 1
+    assert "its repair was begun and not finished" in found.err
+    cache(extracted, "verify", "--repair").succeeded("1 cells mended")
+    assert extracted.files("data/embeddings", "data/provenance") == before

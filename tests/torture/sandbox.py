@@ -61,8 +61,8 @@ def import_everything() -> None:
 
 def run(folder: Path, command: tuple[str, ...], fault: Fault | None = None) -> Ran:
     """Run a stage or, as ``cli …``, a command in a fork."""
-    said = folder / ".said"
     parent = os.getpid()
+    said = folder / f".{parent}.said"
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -182,6 +182,18 @@ STUDY = {
         },
     },
 }  # fmt: skip
+
+
+GIVEN = ("cli", "cache", "import", "given", "--dataset", "pets", "--model", "given")
+
+
+def make_whole_study(folder: Path, *, quickly: bool = False) -> None:
+    """The study with all that its stages make; quickly: without statistics and report."""
+    make_study(folder)
+    for command in (GIVEN, *STAGES):
+        if not (quickly and command[0] in ("correlate", "report")):
+            done = run(folder, command)
+            assert done.status == 0, (command, done)
 
 
 def make_study(folder: Path) -> None:

@@ -1,21 +1,25 @@
 """The large versions: `make torture`, which prints tables of Markdown for docs/reliability.md.
 
-    python tests/torture/torture.py kills|flips|mutants|server|rounds … [--tries N] [--only WORDS]
+python tests/torture/torture.py kills|flips|mutants|rounds … [--tries N] [--only WORDS]
+python tests/torture/torture.py --small      # what the tests run: one study, a few of each
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE)]
 
-KINDS = {"kills": 12, "flips": 60, "mutants": 1500, "server": 1, "rounds": 50}
+KINDS = {"kills": 12, "flips": 60, "mutants": 820, "rounds": 50}
 """Each with its tries: a target's, a kind of file's, a reader's."""
 
 
@@ -25,11 +29,14 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--tries", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--small", action="store_true")
     asked = parser.parse_args()
     import sandbox
 
     sandbox.quiet()
     sandbox.import_everything()
+    if asked.small:
+        sys.exit(small() > 0)
     wrong = 0
     for kind in asked.kinds:
         module = importlib.import_module(kind)
@@ -38,13 +45,37 @@ def main() -> None:
         print("|" + "---|" * len(module.HEADER), flush=True)
         with tempfile.TemporaryDirectory(prefix="torture-") as folder:
             tries = asked.tries or KINDS[kind]
-            for row in module.campaign(Path(folder), tries, tuple(asked.only)):
-                print(f"| {' | '.join(row.cells())} |", flush=True)
-                wrong += len(row.faults)
-                for fault in row.faults:
-                    print(f"fault: {fault}", file=sys.stderr, flush=True)
+            wrong += show(module.campaign(Path(folder), tries, tuple(asked.only)))
         print(f"\n{time.time() - start:.0f} s", flush=True)
     sys.exit(wrong > 0)
+
+
+def small() -> int:
+    """A few of each on one study; returns how many went wrong."""
+    import flips
+    import kills
+    import mutants
+    import sandbox
+
+    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+        study = Path(folder) / "study"
+        sandbox.make_whole_study(study, quickly=True)
+        wrong = show(kills.in_study(study, 4))
+        wrong += show(flips.in_study(study, 6))
+        wrong += show(mutants.in_study(study, 12))
+        os.chdir("/")
+    return wrong
+
+
+def show(rows: Iterable[Any]) -> int:
+    """Print rows as they are done; returns how many things went wrong."""
+    wrong = 0
+    for row in rows:
+        print(f"| {' | '.join(row.cells())} |", flush=True)
+        wrong += len(row.faults)
+        for fault in row.faults:
+            print(f"fault: {fault}", file=sys.stderr, flush=True)
+    return wrong
 
 
 if __name__ == "__main__":
