@@ -183,7 +183,7 @@ def _drop(of: dict[str, Any]) -> str:
     if of["drop"] is None:
         return f"What new groups would cost is not known: {of['drop_from']}."
     ends = interval(_float(of["drop_low"]), _float(of["drop_high"]), in_points=True)
-    about = f"{ends}, over {of['drop_over']}" if ends else "no interval"
+    about = f"{ends} points, over {of['drop_over']}" if ends else "no interval"
     if _float(of["drop_low"]) > 0:
         clear = "falls by"
     elif _float(of["drop_high"]) < 0:
@@ -192,7 +192,8 @@ def _drop(of: dict[str, Any]) -> str:
         clear = "changes by no more than chance, a fall of"
     return (
         f"Where the whole group of an image is left out of its neighbours, and not as many images "
-        f"by lot, kNN accuracy {clear} {points(of['drop'])} points ({about}; "
+        f"by lot, kNN accuracy {clear} {points(of['drop'])} points, "
+        f"{percent(of['accuracy'])} to {percent(of['held_out'])} ({about}; "
         f"{counted(of['drop_images'], 'train image')}, {counted(of['drop_groups'], 'group')})."
     )
 
