@@ -73,8 +73,8 @@ def calibrated(inputs: Inputs, rows: Rows, headline: str) -> str:
     beyond = "more than" if first["ece"] > 2 * usual else "not far from"
     return (
         f"Each point is a bin of answers, its bar a {level:g}% interval: how sure "
-        f"{first['model']} was ({label}), and how often it was right. On the dashed line it knows how sure to be; below "
-        f"it is too sure. Expected calibration error (15 bins of equal width, "
+        f"{first['model']} was ({label}), and how often it was right. On the dashed line it knows "
+        f"how sure to be; below it is too sure. Expected calibration error (15 bins of equal width, "
         f"{counted(first['images'], 'test image')}): {percent(first['ece'])}; {beyond} the "
         f"{percent(usual)} that perfectly calibrated answers would show by chance."
     )
