@@ -153,8 +153,8 @@ def _verdict(of: dict[str, Any], best: dict[str, Any] | None) -> str:
         return "No model’s neighbours are stored, so nothing is known of its embeddings."
     if best["verdict"] == audit.FEW:
         return (
-            f"Only {counted(best['images'], 'train image')} in classes of several groups: fewer "
-            f"than {audit.FEWEST} say nothing."
+            f"Only {counted(best['images'], 'train image')} in classes of several groups that have "
+            f"several images each: fewer than {audit.FEWEST} say nothing."
         )
     read = (
         f"Of {best['model']}’s nearest images of the same class, {percent(best['agreement'])} have "
