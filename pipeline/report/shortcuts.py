@@ -191,8 +191,8 @@ def _drop(of: dict[str, Any]) -> str:
     else:
         clear = "changes by no more than chance, a fall of"
     return (
-        f"Where the whole group of an image is left out of its neighbours, and not as many images "
-        f"by lot, kNN accuracy {clear} {points(of['drop'])} points, "
+        "With the whole group of an image left out of its neighbours instead of as many images "
+        f"drawn by lot, kNN accuracy {clear} {points(of['drop'])} points, "
         f"{percent(of['accuracy'])} to {percent(of['held_out'])} ({about}; "
         f"{counted(of['drop_images'], 'train image')}, {counted(of['drop_groups'], 'group')})."
     )
