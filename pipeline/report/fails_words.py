@@ -9,6 +9,7 @@ from pipeline.report.inputs import Inputs
 from pipeline.report.stated import Rows
 from pipeline.statistics.written import counted
 from pipeline.statistics.wrong_images import MOST_IMAGES
+from pipeline.study.metrics import BINS
 
 
 def lead(
@@ -66,15 +67,16 @@ def calibrated(inputs: Inputs, rows: Rows, headline: str) -> str:
         return ""
     first = rows[0]
     label = inputs.variants[first["variant"]].label
+    level = 100 * inputs.study.correlation.confidence
     if first["variant"] != headline:
         label += ", as the one above gives no probabilities: so accuracies differ from those above"
     usual = first["ece_chance"]
     beyond = "more than" if first["ece"] > 2 * usual else "not far from"
     return (
-        f"Each point is a bin of answers, its bar a 95% interval: how sure {first['model']} was "
-        f"({label}), and how often it was right. On the dashed line it knows how sure to be; below "
-        f"it is too sure. Expected calibration error (15 bins of equal width, "
-        f"{counted(first['images'], 'test image')}): {percent(first['ece'])}; {beyond} the "
+        f"Each point is a bin of answers, its bar a {level:g}% interval: how sure "
+        f"{first['model']} was ({label}), and how often it was right. On the dashed line it knows "
+        f"how sure to be; below it is too sure. Expected calibration error ({BINS} bins of equal "
+        f"width, {counted(first['images'], 'test image')}): {percent(first['ece'])}; {beyond} the "
         f"{percent(usual)} that perfectly calibrated answers would show by chance."
     )
 

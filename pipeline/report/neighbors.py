@@ -14,18 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from cache.fingerprint import differences
-from cache.records import Record, read_record
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.roots import Root
 from pipeline.datasets.sources import dataset_root
-from pipeline.embeddings.cells import open_cells
-from pipeline.neighbors.neighbors import Space, neighbors_key, spaces
-from pipeline.project.paths import neighbors_path
+from pipeline.neighbors.neighbors import Space, spaces
 from pipeline.report.inputs import Inputs
 from pipeline.report.picture_sheet import Sheet, squared
 from pipeline.report.pictures import checked_image
 from pipeline.report.remarks import how_drawn
+from pipeline.statistics.single_images import stored_nearest
 from pipeline.study.schema import Study
 from pipeline.study.words import NORMALIZATION_WORDS
 
@@ -211,39 +208,24 @@ def _images(study: Study, name: str, space: Space, gaps: list[str]) -> list[_Ima
     try:
         index = read_index(name)
         for model in study.models:
-            record = _record(study, index, model, space)
-            if isinstance(record, str):
-                gaps.append(f"{model} on {name}: {record}")
+            found = _nearest(study, index, model, space)
+            if isinstance(found, str):
+                gaps.append(f"{model} on {name}: {found}")
             else:
-                nearest[model] = _nearest(record)
+                nearest[model] = found
         return [_Images(index, dataset_root(name, entry), nearest)] if nearest else []
     except ProbelineError as error:
         gaps.append(_reason(name, error))
         return []
 
 
-def _record(study: Study, index: Index, model: str, space: Space) -> Record | str:
-    """The stored neighbours, or why they can't be shown."""
+def _nearest(study: Study, index: Index, model: str, space: Space) -> NDArray[np.int32] | str:
+    """Rows of train that are nearest to each val image, shape (n_val, k), or why not."""
     try:
-        train, val = open_cells(study, index, model)
-        record = read_record(neighbors_path(index.name, model, *space))
+        found = stored_nearest(study, index, model, space, "val", NEAREST)
     except ProbelineError as error:
         return error.problem
-    if record is None:
-        return "no neighbours are stored"
-    if differences(record.key, neighbors_key(study.neighbors, space, train, val)):
-        return "the stored neighbours are of other embeddings or settings"
-    return record
-
-
-def _nearest(record: Record) -> NDArray[np.int32]:
-    """Rows of train that are nearest to each val image, shape (n_val, k), in val's order."""
-    table = record.outcomes_where("split", "val", ("sample", "indices"))
-    lists = table["indices"].combine_chunks()
-    rows: NDArray[np.int32] = lists.flatten().to_numpy().reshape(len(table), -1)
-    kept = next(facts["k"] for facts in record.scores if facts["split"] == "val")
-    order = np.argsort(table["sample"].to_numpy())
-    return np.ascontiguousarray(rows[order, : min(NEAREST, kept)])
+    return found if isinstance(found, str) else found.indices[np.argsort(found.samples)]
 
 
 def _reason(name: str, error: ProbelineError) -> str:

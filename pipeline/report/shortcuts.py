@@ -153,8 +153,8 @@ def _verdict(of: dict[str, Any], best: dict[str, Any] | None) -> str:
         return "No model’s neighbours are stored, so nothing is known of its embeddings."
     if best["verdict"] == audit.FEW:
         return (
-            f"Only {counted(best['images'], 'train image')} in classes of several groups: fewer "
-            f"than {audit.FEWEST} say nothing."
+            f"Only {counted(best['images'], 'train image')} in classes of several groups that have "
+            f"several images each: fewer than {audit.FEWEST} say nothing."
         )
     read = (
         f"Of {best['model']}’s nearest images of the same class, {percent(best['agreement'])} have "
@@ -183,7 +183,7 @@ def _drop(of: dict[str, Any]) -> str:
     if of["drop"] is None:
         return f"What new groups would cost is not known: {of['drop_from']}."
     ends = interval(_float(of["drop_low"]), _float(of["drop_high"]), in_points=True)
-    about = f"{ends}, over {of['drop_over']}" if ends else "no interval"
+    about = f"{ends} points, over {of['drop_over']}" if ends else "no interval"
     if _float(of["drop_low"]) > 0:
         clear = "falls by"
     elif _float(of["drop_high"]) < 0:
@@ -191,8 +191,9 @@ def _drop(of: dict[str, Any]) -> str:
     else:
         clear = "changes by no more than chance, a fall of"
     return (
-        f"Where the whole group of an image is left out of its neighbours, and not as many images "
-        f"by lot, kNN accuracy {clear} {points(of['drop'])} points ({about}; "
+        "With the whole group of an image left out of its neighbours instead of as many images "
+        f"drawn by lot, kNN accuracy {clear} {points(of['drop'])} points, "
+        f"{percent(of['accuracy'])} to {percent(of['held_out'])} ({about}; "
         f"{counted(of['drop_images'], 'train image')}, {counted(of['drop_groups'], 'group')})."
     )
 

@@ -100,11 +100,13 @@ class Grouped:
 
     @property
     def asked(self) -> NDArray[np.bool_]:
-        """Train images with a group, of classes with several groups in train."""
+        """Train images with a group, of classes with several groups, some of several images."""
         known = self.groups >= 0
+        if not known.any():
+            return known
+        of_train = crossed(self.labels[known], self.groups[known])
         several = np.zeros(len(self.table), np.bool_)
-        of_train = crossed(self.labels[known], self.groups[known]) > 0
-        several[: len(of_train)] = of_train.sum(axis=1) > 1
+        several[: len(of_train)] = ((of_train > 0).sum(axis=1) > 1) & (of_train > 1).any(axis=1)
         chosen: NDArray[np.bool_] = known & several[self.labels]
         return chosen
 

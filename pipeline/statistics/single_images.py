@@ -200,7 +200,9 @@ class StoredImages(SingleImages):
         probe = self._probe
         space = spaces(self._study.neighbors)[0] if probe is None else space_of(probe)
         try:
-            return _nearest(self._study, self._current.index(dataset), model, space, split, most)
+            return stored_nearest(
+                self._study, self._current.index(dataset), model, space, split, most
+            )
         except ProbelineError as error:
             return f"{error.place}: {error.problem}"
 
@@ -246,9 +248,16 @@ def _answers(table: pa.Table, n_test: int) -> tuple[NDArray[np.int32], NDArray[n
     return predicted, confidence
 
 
-def _nearest(
+def stored_nearest(
     study: Study, index: Index, model: str, space: Space, split: Split, most: int
 ) -> Nearest | str:
+    """The nearest train images of a split's images as the stage stored them, or why not.
+
+    Raises
+    ------
+    ProbelineError
+        When the embeddings are not what the study asks for, or the record is damaged.
+    """
     train, val = open_cells(study, index, model)
     record = read_record(neighbors_path(index.name, model, *space))
     if record is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -164,6 +166,19 @@ def test_a_group_that_is_one_to_one_with_the_class_is_said():
     patients = told(labels, 2 * labels + np.arange(120) % 2, features)
     assert patients["relation"] == audit.GROUP_TELLS
     assert patients["verdict"] != audit.APART
+
+
+def test_groups_of_one_image_or_of_test_images_alone_say_nothing_of_embeddings():
+    labels, _, features = planted(np.random.default_rng(0), 60, tint=0)
+    evidence = grouped(labels, np.arange(60) % 6, features)
+    own = [f"patient {i}" for i in range(60)]
+    for train, val in ((own, [""] * CLASSES), ([""] * 60, list("uvw"))):
+        evidence = replace(evidence)  # another one, as results are remembered
+        evidence.images.of_groups = {"train": train, "val": val}
+        [row] = rows_of(group_neighbors(evidence))
+        assert (row["images"], row["verdict"] in (audit.FEW, audit.APART)) == (0, True)
+        assert np.isnan(row["agreement"])
+        assert len(rows_of(group_labels(evidence))) == 1
 
 
 def test_images_without_a_group_are_counted():

@@ -65,6 +65,16 @@ def test_a_margin_may_be_a_fraction_of_a_point():
     assert parse_study(GOOD).report.margin == 1
 
 
+@pytest.mark.parametrize("wrong", ["-1", "1001", "2.5", "many", "null"])
+def test_pictures_are_all_none_or_a_number(wrong):
+    message = message_of(changed("report: {}", f"report: {{thumbnails: {wrong}}}"))
+    assert "params.yaml:13: report.thumbnails" in message
+    counts = {"true": 200, "false": 0, "0": 0, "1": 1, "37": 37}
+    for said, count in counts.items():
+        study = parse_study(changed("report: {}", f"report: {{thumbnails: {said}}}"))
+        assert study.report.pictures == count
+
+
 FAULTS = {
     "unknown key": ("knn: {k: [5]}", "knn: {ks: [5]}", "params.yaml:6: knn.ks", "`k`"),
     "unknown section": (
