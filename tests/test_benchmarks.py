@@ -30,3 +30,11 @@ def test_status():
     assert "2 models x 2 data sets of 60 images" in said
     assert "torch, timm, sklearn, pandas, zarr imported: none" in said
     assert "| probeline status |" in said
+
+
+def test_scale(monkeypatch):
+    """Writes a cell, and streams it through both heads."""
+    monkeypatch.setenv("SCALE", "tiny")
+    said = tiny("scale", "imagenet")
+    assert "ridge, 3,000 x 48, 20 classes, streamed: peak" in said
+    assert "2 iterations, iterations" in said
