@@ -89,7 +89,8 @@ def _table(table: str, iterations: int, penalties: int) -> None:
 
 def _imagenet(asked: argparse.Namespace) -> None:
     n, d, k = asked.images, 48 if TINY else 768, 20 if TINY else 1_000
-    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=asked.folder) as made:
+        folder = str(Path(made).resolve())
         _write(Path(folder), n, d, k)
         for head in ("ridge", "logistic"):
             found = _apart(
@@ -113,6 +114,7 @@ def _imagenet(asked: argparse.Namespace) -> None:
 def _apart(**case: Any) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.scale", "case", json.dumps(case)],
+        cwd=Path(__file__).parents[1],
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -35,3 +35,11 @@ def test_status():
 def test_many_files():
     said = tiny("many_files", "--images", "80", "--per-class", "8", "--commands", "index", "status")
     assert said.count("| index |") == said.count("| status |") == 2
+
+
+def test_scale(monkeypatch):
+    """Writes a cell, and streams it through both heads."""
+    monkeypatch.setenv("SCALE", "tiny")
+    said = tiny("scale", "imagenet")
+    assert "ridge, 3,000 x 48, 20 classes, streamed: peak" in said
+    assert "2 iterations, iterations" in said
