@@ -31,7 +31,9 @@ def run():
 def data_of(page):
     kinds = ("json", "data"), ("gzip", "figures")
     data, figures = (
-        re.search(f'<script type="application/{kind}" id="{name}">(.*?)</script>', page, re.DOTALL)[1]
+        re.search(f'<script type="application/{kind}" id="{name}">(.*?)</script>', page, re.DOTALL)[
+            1
+        ]
         for kind, name in kinds
     )
     figures = gzip.decompress(base64.b64decode(figures))
