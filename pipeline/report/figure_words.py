@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SHOWS = {
-    "ranks": "A row for each model: its rank as a point, and as a line the ranks that are possible.",
+    "ranks": "A row for each model: its rank as a point, the possible ranks as a line.",
     "label_curves": "Accuracy against the number of labels, a line for each model.",
     "label_gap": "How far supervised models lie above self-supervised ones, in points, against the "
     "number of labels, with intervals.",
