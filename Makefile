@@ -1,4 +1,4 @@
-# Two commands: `make repro` runs the study, `make test` the tests. Both make the environment first.
+# Three commands: `make install` makes the environment, `make repro` runs the study, `make test` the tests.
 # Needs git, make and Python 3.11 to 3.13. All paths are relative: the folder's name may hold spaces.
 PYTHON ?= python3
 VENV := .venv

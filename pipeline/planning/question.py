@@ -39,6 +39,8 @@ def open_question(study: Study) -> list[str]:
         f"With {has}, the second question stays open: which cheap evaluation predicts scores on "
         "other data. It needs",
         *(f"- {need}" for need in needs),
+        "Whether kNN or a few labels a class pick the same model as the linear probe is answered "
+        "on each data set by itself.",
     ]
 
 

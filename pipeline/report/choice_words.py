@@ -25,6 +25,8 @@ _HITS = "top1"
 def take(c: Choice) -> str:
     """The recommendation."""
     if c.verdict == NONE:
+        if len(c.target.datasets) > 1:
+            return f"No model can be recommended: none has a score on all of {c.target.words}."
         return f"No model can be recommended: no score is known on {c.target.words}."
     return f"Take {c.picked}."
 

@@ -121,8 +121,7 @@ def choices(inputs: Inputs) -> dict[str, Any]:
         "scopes": scopes,
         "cells": _cells(inputs),
         "pairs": [
-            [_pairs(inputs, protocol, scope) for scope in scopes]
-            for protocol in _protocols(inputs)
+            [_pairs(inputs, protocol, scope) for scope in scopes] for protocol in _protocols(inputs)
         ],
     }
 

@@ -100,8 +100,8 @@
   let head;
   const drawHead = () => {
     const over = element("tr");
-    over.append(element("th", "", { colspan: 1 + (roles.length > 1 && groups.length > 1) }));
-    for (const [title, span] of groups) over.append(element("th", title, { colspan: span, class: "first" }));
+    over.append(element("td", "", { colspan: 1 + (roles.length > 1 && groups.length > 1) }));
+    for (const [title, span] of groups) over.append(element("th", title, { colspan: span, scope: "colgroup", class: "first" }));
     head = element("tr");
     head.append(heading("Model", -1), ...columns.map((c, i) => heading(c.title, i, c.dataset)));
     columns.forEach((c, i) => c.first && head.children[i + 1].classList.add("first"));
@@ -212,7 +212,11 @@
     const { spec, rows } = figures[name];
     const { view } = await vegaEmbed($(name), { ...spec, datasets: { rows: unpack(rows) } }, {
       mode: "vega-lite", renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom" },
+      config: { aria: false }, // one image, with a text of its own
     });
+    $(name).setAttribute("role", "img");
+    $(name).setAttribute("aria-label", $(name).dataset.title);
+    $(name).removeAttribute("aria-roledescription");
     for (const select of selects.filter((s) => steered(s, name))) view.signal(select.dataset.signal, select.value);
     await view.runAsync();
     $(name).dataset.drawn = "yes";

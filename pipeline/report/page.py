@@ -22,6 +22,7 @@ from pipeline.report import sections, verdicts
 from pipeline.report.about import About
 from pipeline.report.answers import answer
 from pipeline.report.embed import embed, pack, squeezed
+from pipeline.report.figure_words import shows
 from pipeline.report.figures import report_figures
 from pipeline.report.gaps import missing_cells
 from pipeline.report.heat import COEFFICIENT_WORDS
@@ -115,6 +116,7 @@ def _environment() -> jinja2.Environment:
         environment.filters[name] = getattr(report_formats, name)
     environment.globals |= {
         "interval": report_formats.interval,
+        "shows": shows,
         "verdict": verdicts.verdict,
         "at_most": verdicts.at_most,
         "margin": verdicts.margin_words,

@@ -90,10 +90,14 @@ def normalization_ranking(evidence: Evidence) -> xr.Dataset:
     )
     inside, outside = (evidence.datasets(f"{where}_domain") for where in ("in", "out_of"))
     pairs, table = _pairs(evidence)
+    if not pairs:
+        return withheld(definition, NO_PAIRS)
+    if not inside or not outside:
+        return withheld(definition, f"no data set is {'out of' if inside else 'in'} domain")
     scored = table.sel(dataset=inside).notnull().any(("model", "dataset"))
     pairs = {k: v for k, v in pairs.items() if scored.sel(variant=[k, v]).all()}
-    if not pairs or not outside:
-        return withheld(definition, NO_PAIRS if not pairs else "no out-of-domain data set")
+    if not pairs:
+        return withheld(definition, "no in-domain data set has scores with and without one")
     headline = evidence.headline
     n_models = len(evidence.models)
     x = [

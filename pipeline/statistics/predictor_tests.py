@@ -139,15 +139,16 @@ def normalization_tests(evidence: Evidence) -> xr.Dataset:
         "mean Spearman ρ of `predictor`, with normalized embeddings, less that of `plain`, "
         f"without; {_SETS}"
     )
+    twins = plain_twins(evidence.variants.values())
     pairs = [
         (Column(plain, dataset), Column(changed, dataset))
         for dataset in evidence.datasets("in_domain")
-        for changed, plain in plain_twins(evidence.variants.values()).items()
+        for changed, plain in twins.items()
     ]
     found = predictions(evidence, list(dict.fromkeys(p for pair in pairs for p in pair)))
     trusted = measure_fidelity(evidence, found) if not isinstance(found, str) else found
     if isinstance(trusted, str):
-        reason = trusted if pairs else "no variant has a counterpart with another normalization"
+        reason = trusted if twins else "no variant has a counterpart with another normalization"
         return withheld(definition, reason)
     place = {p: i for i, p in enumerate(trusted.found.predictors)}
     there = [(a, b) for a, b in pairs if a in place and b in place]

@@ -13,6 +13,7 @@ from pipeline.statistics.normalization_effect import (
     normalization_ranking,
 )
 from pipeline.statistics.panel import cluster_weights
+from pipeline.statistics.predictor_tests import normalization_tests
 from pipeline.statistics.twins import plain_twins
 
 VARIANTS = ["knn/study", "knn/study_zscore"]
@@ -90,3 +91,20 @@ def test_cluster_weights():
     assert cluster_weights(cube, ["d0", "d1", "d2", "d3"]).tolist() == pytest.approx(
         [1 / 3, 1 / 6, 1 / 6, 1 / 3]
     )
+
+
+@pytest.mark.parametrize(
+    ("variants", "role", "said"),
+    [
+        (VARIANTS, "out_of_domain", "no data set is in domain"),
+        (VARIANTS, "in_domain", "no data set is out of domain"),
+        (VARIANTS[:1], "out_of_domain", "without a normalization"),
+    ],
+)
+def test_why_there_is_no_table_is_true(variants, role, said):
+    """One own folder was run with and without: the reason is the role that is missing."""
+    values = np.random.default_rng(0).uniform(0.3, 0.7, (9, 1, len(variants)))
+    evidence = make_evidence(make_cube(values, variants, role=role))
+    assert said in normalization_ranking(evidence).attrs["withheld"]
+    reason = normalization_tests(evidence).attrs["withheld"]
+    assert ("no variant has a counterpart" in reason) == (len(variants) == 1)

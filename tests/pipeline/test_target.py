@@ -10,6 +10,8 @@ import xarray as xr
 from made_cubes import make_cube, make_evidence
 from made_inputs import make_inputs
 from planted import outcomes
+from projects import REPOSITORY
+from ruamel.yaml import YAML
 from scipy import stats
 
 from cache.errors import ProbelineError
@@ -57,6 +59,12 @@ def test_a_target_that_is_not_there_is_refused_with_the_nearest_name(tmp_path, m
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "paper.csv").touch()
     check_target(study)  # it may be imported: `target_of` decides, later
+
+
+def test_a_change_of_the_target_runs_no_probe():
+    stages = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
+    asking = {name for name, stage in stages.items() if "report" in stage.get("params", [])}
+    assert asking == {"correlate", "report"}  # and the stage `study`, which checks all of it
 
 
 def test_a_name_is_a_list_of_one():

@@ -29,13 +29,12 @@ def run():
 
 
 def data_of(page):
-    kinds = ("json", "data"), ("gzip", "figures")
     data, figures = (
-        re.search(f'<script type="application/{kind}" id="{name}">(.*?)</script>', page, re.DOTALL)[1]
-        for kind, name in kinds
+        re.search(f'<script type="{kind}" id="{name}">(.*?)</script>', page, re.DOTALL)[1]
+        for kind, name in (("application/json", "data"), ("application/gzip", "figures"))
     )
-    figures = gzip.decompress(base64.b64decode(figures))
-    return {**json.loads(data), "figures": json.loads(figures)}
+    unpacked = gzip.decompress(base64.b64decode(figures))
+    return {**json.loads(data), "figures": json.loads(unpacked)}
 
 
 def words_of(page):

@@ -82,7 +82,8 @@ def check_contents(markup):
     ids = re.findall(r'\bid="([^"]+)"', markup)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', markup)) <= set(ids)
-    shown = [place for place in headings if place != "absent"]
+    places = re.findall(r'<section id="([^"]+)"', markup)
+    shown = [place for place in places if place != "absent"]
     assert sorted([*shown, *lines_of(markup)]) == sorted(s.place for s in sections.SECTIONS)
     order = list(GROUPS)
     expected = sorted(sections.SECTIONS, key=lambda s: order.index(s.part))
@@ -159,6 +160,25 @@ def test_a_section_with_nothing_to_say_is_one_line_with_its_reason(monkeypatch):
     assert "toys" not in dict(links_of(markup))
     assert "New." not in words_of(markup)  # no shell of it is left
     assert all(reason for _, reason in lines_of(markup).values())
+
+
+def test_what_others_add_has_its_part(monkeypatch):
+    """A classifier to take home is a part of its own, at the end; links to it are there with it."""
+    others = [
+        Section(place, heading, "tables.html.j2", toy().content)
+        for place, heading in (("fails", "Where it fails"), ("use", "Use it"))
+    ]
+    store(make_study(models=2), statistics=False)
+    markup = run()
+    assert 'href="#use"' not in markup
+    assert ("use-group", "Use it") not in parts_of(markup)
+    for section in others:
+        with_toy(monkeypatch, section, place=0)
+    markup = run()
+    check_contents(markup)
+    assert parts_of(markup)[-1] == ("use-group", "Use it")
+    assert 'href="#use"' in markup
+    assert ("fails", "Where it fails") in links_of(markup)
 
 
 def spread(evidence):
