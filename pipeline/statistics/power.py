@@ -135,15 +135,14 @@ class Question:
     def row(self, alpha: float, power: float = POWER) -> dict[str, float]:
         """The variables of `NUMBERS`."""
         if np.isfinite(self.images):
-            found = self.images, np.nan, np.nan, np.nan
+            takes, now = [self.images, np.nan, np.nan], np.nan
         else:
-            spreads = (self.spread, self.spread_low, self.spread_high)
-            found = (
-                *(needed(self.difference, s, alpha, power) if np.isfinite(s) else np.nan for s in spreads),
-                power_of(self.difference, self.spread, self.now, alpha),
-            )
-        values = (self.now, *found[:3], self.difference, found[3])
-        return dict(zip(NUMBERS, values, strict=True))
+            takes = [
+                needed(self.difference, spread, alpha, power) if np.isfinite(spread) else np.nan
+                for spread in (self.spread, self.spread_low, self.spread_high)
+            ]
+            now = power_of(self.difference, self.spread, self.now, alpha)
+        return dict(zip(NUMBERS, (self.now, *takes, self.difference, now), strict=True))
 
 
 def questions(
@@ -180,7 +179,7 @@ def power(evidence: Evidence) -> xr.Dataset:
     """
     asked = questions(evidence)
     if not asked:
-        return withheld(_DEFINITION, "there are fewer than two evaluations and two models to tell apart")
+        return withheld(_DEFINITION, "there are no two evaluations and no two models to tell apart")
     alpha = 1 - evidence.settings.confidence
     rows = [question.row(alpha) for question in asked]
     texts = {n: np.array([getattr(q, n) for q in asked], np.str_) for n in ("first", "second")}
@@ -267,9 +266,7 @@ def pilot_of(statistic: Callable[[NDArray[np.bool_]], Floats], units: NDArray[np
     return Pilot(values[np.isfinite(values).all(axis=1)])
 
 
-def _evaluations(
-    evidence: Evidence, difference: float, targets: int | None
-) -> Question | None:
+def _evaluations(evidence: Evidence, difference: float, targets: int | None) -> Question | None:
     """The two best evaluations, by mean ρ on common ground."""
     trusted = fidelity(evidence)
     if isinstance(trusted, str):
@@ -409,7 +406,8 @@ def settling(
     takes = f"{counted(_upwards(of['needed']), noun)}{ends}{on}"
     if of["needed"] <= of["now"]:
         return f"{takes} tell {what} at {difference} in {power:.0%} of cases; {has}."
-    return f"To settle it: {takes} would tell {what} at {difference} in {power:.0%} of cases; {has}."
+    would = f"{takes} would tell {what} at {difference} in {power:.0%} of cases"
+    return f"To settle it: {would}; {has}."
 
 
 def _upwards(number: float) -> int:
