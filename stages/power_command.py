@@ -39,7 +39,7 @@ def power(difference: float, wanted: float, targets: int | None) -> None:
     from pipeline.results.cube import to_cube
     from pipeline.results.gathering import gather
     from pipeline.statistics.evidence import gather_evidence
-    from pipeline.statistics.power import needed, power_of, questions, settling
+    from pipeline.statistics.power import questions, settling
 
     study = load_study()
     scores, _ = gather(study)
@@ -71,8 +71,8 @@ def power(difference: float, wanted: float, targets: int | None) -> None:
         )  # fmt: skip
     sizes = [8, 12, 16, 26, 40, 60, 100, 200, 400]
     curves = [
-        [q.name, *(f"{power_of(q.difference, q.spread, n, alpha):.0%}" for n in sizes),
-         f"{needed(q.difference, q.spread, alpha, wanted):,.0f}"]
+        [q.name, *(f"{q.power_at(n, alpha):.0%}" for n in sizes),
+         f"{q.needed(alpha, wanted):,.0f}"]
         for q in asked if q.spread == q.spread
     ]  # fmt: skip
     if curves:
