@@ -2,8 +2,8 @@
 
     PROBELINE_SHARED=… python benchmarks/published_tables.py [STUDY …]
 
-Each stage is a process of its own. The two large ones are 1,557 models x 8 and 338 x 213; each stage
-is to stay below 60 s of processor time and 1 GB. Takes a few minutes.
+Each stage is a process of its own. The two large tables are 1,557 models x 8 and 338 x 213; each
+stage is to stay below 60 s of processor time and 1 GB. Takes a few minutes.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def main(names: list[str]) -> None:
                 measured(Path(folder), "stages.cli", "scores", "import", *arguments_of(tables, of))
                 for of in IMPORTS[name]
             ][:1]
-            cells += [measured(Path(folder), f"stages.{s}") for s in ("collect", "correlate", "report")]
+            stages = ("collect", "correlate", "report")
+            cells += [measured(Path(folder), f"stages.{stage}") for stage in stages]
             print(f"{name:18}" + "".join(f"{cell:>16}" for cell in cells), flush=True)
 
 

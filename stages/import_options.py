@@ -35,7 +35,7 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = (
     ),
     click.option("--where", multiple=True, metavar="COLUMN=WORD", help="Take such rows alone."),
     click.option("--without", multiple=True, metavar="COLUMN", help="Leave a column out."),
-    click.option("--keep", type=click.Choice(["first", "best"]), help="Of several rows of a score."),
+    click.option("--keep", type=click.Choice(["first", "best"]), help="Of rows of one score."),
     click.option("--percent", is_flag=True, help="Accuracies are percentages."),
     click.option(
         "--n-test", multiple=True, metavar="N|DATASET=N", help="Test images, of all or of one."

@@ -10,16 +10,24 @@ from pipeline.study.params import load_study
 from stages._run import explain_errors
 from stages.table import print_table
 
+
 @click.command(short_help="Say how many models, data sets and test images would settle it.")
 @click.option(
-    "--difference", default=0.1, show_default=True, type=click.FloatRange(0, 2, min_open=True),
+    "--difference",
+    default=0.1,
+    show_default=True,
+    type=click.FloatRange(0, 2, min_open=True),
     help="Of mean ρ between the two best evaluations, to be found.",
 )
 @click.option(
-    "--power", "wanted", default=0.8, show_default=True,
-    type=click.FloatRange(0.05, 1, min_open=True, max_open=True), help="In how many cases.",
+    "--power",
+    "wanted",
+    default=0.8,
+    show_default=True,
+    type=click.FloatRange(0.05, 1, min_open=True, max_open=True),
+    help="In how many cases.",
 )
-@click.option("--targets", type=click.IntRange(1), help="Data sets to predict; else as many as now.")
+@click.option("--targets", type=click.IntRange(1), help="Data sets to predict; else as now.")
 @explain_errors
 def power(difference: float, wanted: float, targets: int | None) -> None:
     """Say how many models, data sets and test images would settle what the study leaves open.
@@ -31,7 +39,7 @@ def power(difference: float, wanted: float, targets: int | None) -> None:
     from pipeline.results.cube import to_cube
     from pipeline.results.gathering import gather
     from pipeline.statistics.evidence import gather_evidence
-    from pipeline.statistics.power import needed, power_of, questions, settling
+    from pipeline.statistics.power import questions, settling
 
     study = load_study()
     scores, _ = gather(study)
@@ -63,8 +71,8 @@ def power(difference: float, wanted: float, targets: int | None) -> None:
         )  # fmt: skip
     sizes = [8, 12, 16, 26, 40, 60, 100, 200, 400]
     curves = [
-        [q.name, *(f"{power_of(q.difference, q.spread, n, alpha):.0%}" for n in sizes),
-         f"{needed(q.difference, q.spread, alpha, wanted):,.0f}"]
+        [q.name, *(f"{q.power_at(n, alpha):.0%}" for n in sizes),
+         f"{q.needed(alpha, wanted):,.0f}"]
         for q in asked if q.spread == q.spread
     ]  # fmt: skip
     if curves:

@@ -22,14 +22,20 @@ def scores() -> None:
 @click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--as", "name", help="What to call them; without it, as the (first) file.")
 @click.option(
-    "--baseline", type=click.Path(path_type=Path),
+    "--baseline",
+    type=click.Path(path_type=Path),
     help="File of models, one a line, that effective robustness is measured against.",
 )
 @layout_options
 @click.pass_obj
 @explain_errors
 def import_(
-    started_in: Path, files: tuple[Path, ...], name: str | None, baseline: Path | None, **said: Any
+    started_in: Path,
+    /,
+    files: tuple[Path, ...],
+    name: str | None,
+    baseline: Path | None,
+    **said: Any,
 ) -> None:
     """Check FILES, CSV with a row for each score, and keep a copy in the folder `scores`.
 

@@ -41,8 +41,8 @@ def rests_on(inputs: Inputs) -> list[str]:
             others[name] = [d for d, at in zip(inputs.datasets(), places, strict=True) if at]
     for name, datasets in others.items():
         said.append(
-            f"On {listed(datasets)} scores are {metrics.metric_named(name).label}: they are compared "
-            "with others by ranks alone, and a mean is over data sets of one metric."
+            f"On {listed(datasets)} scores are {metrics.metric_named(name).label}: they are "
+            "compared with others by ranks alone, and a mean is over data sets of one metric."
         )
     if not inputs.imported:
         return said
@@ -162,9 +162,7 @@ def _place(value: xr.DataArray) -> str:
 
 def leaders_table(inputs: Inputs) -> Table:
     """Who leads without each data set."""
-    return table_of(
-        inputs, "leaders_without", "Without one data set", _leaders
-    )
+    return table_of(inputs, "leaders_without", "Without one data set", _leaders)
 
 
 def _leaders(found: xr.Dataset) -> Filled:

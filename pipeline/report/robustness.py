@@ -84,7 +84,8 @@ def section(inputs: Inputs) -> Robustness:
     """The words beside the figures."""
     effective = stated.statistic(inputs, "effective_robustness")
     residual = stated.statistic(inputs, "transfer_residual")
-    told = "" if isinstance(effective, str) else listed(str(effective.attrs["baseline"]).split(", "))
+    names = "" if isinstance(effective, str) else str(effective.attrs["baseline"])
+    told = listed(names.split(", "))
     return Robustness(
         _judged(effective, stated.Choice("head", "Probe", ()), lambda v: _words(inputs, v)),
         _judged(residual, stated.Choice("protocol", "Protocol", ()), protocol_label),

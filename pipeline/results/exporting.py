@@ -41,7 +41,9 @@ def exported(study: Study) -> pd.DataFrame:
     current = Current(study)
     trained = {name: "; ".join(m.trained_on or ()) for name, m in study.models.items()}
     images = {
-        name: hashlib.sha256("\n".join(sorted(current.index(name).digests("val"))).encode()).hexdigest()
+        name: hashlib.sha256(
+            "\n".join(sorted(current.index(name).digests("val"))).encode()
+        ).hexdigest()
         for name in study.datasets
     }
     table = scores.assign(

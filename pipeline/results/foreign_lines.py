@@ -193,9 +193,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError):
-        raise ProbelineError(
-            str(path), "there is no such file", remedy="name a CSV file"
-        ) from None
+        raise ProbelineError(str(path), "there is no such file", remedy="name a CSV file") from None
     table = read_csv_rows(data, str(path), separator_of(path.name))
     return table.header, list(table.rows)
 

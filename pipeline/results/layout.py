@@ -162,7 +162,9 @@ class _Plan:
             for ours, theirs in layout.columns.items()
         }
         read = {n for theirs in self.templates.values() for n in _TEMPLATE.findall(theirs)}
-        read |= {name.lower() for name in (*layout.where, *layout.drop)} | {n.lower() for n in layout.values}
+        read |= {name.lower() for name in (*layout.where, *layout.drop)} | {
+            n.lower() for n in layout.values
+        }
         left_out = {name.lower() for name in layout.without}
         self._require([*read, *left_out])
         for name in COLUMNS:  # what is called as ours is ours
@@ -276,8 +278,12 @@ class _Plan:
         said = {*self.templates, *self.layout.constants}
         said |= {ours for of in self.values.values() for ours in of}
         said |= {"dataset"} if self.layout.file_is_dataset else set()
-        flags = {"model": "--model COLUMN", "dataset": "--dataset NAME", "metric": "--metric top1",
-                 "protocol": "--protocol linear (classifier: one classifier on all data sets)"}
+        flags = {
+            "model": "--model COLUMN",
+            "dataset": "--dataset NAME",
+            "metric": "--metric top1",
+            "protocol": "--protocol linear (classifier: one classifier on all data sets)",
+        }
         missing = [name for name in flags if name not in said]
         if missing:
             raise self._fault(
@@ -386,4 +392,3 @@ def _scaled(cell: str, factor: str) -> str:
         return format((Decimal(cell.replace(",", "")) * Decimal(factor)).normalize(), "f")
     except InvalidOperation:
         return cell  # the check of numbers names it
-

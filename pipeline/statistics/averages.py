@@ -45,7 +45,8 @@ class _Block:
         used = np.isfinite(values).any(axis=0)
         kept = np.flatnonzero(np.isfinite(values[:, used]).all(axis=1))
         if len(kept) < 2:  # of many gaps, the data sets that half of the models have
-            used = np.isfinite(values).sum(axis=0) * 2 >= max(np.isfinite(values).any(axis=1).sum(), 4)
+            models = int(np.isfinite(values).any(axis=1).sum())
+            used = np.isfinite(values).sum(axis=0) * 2 >= max(models, 4)
             kept = np.flatnonzero(np.isfinite(values[:, used]).all(axis=1))
         self.models = kept
         self.datasets = [d for d, use in zip(evidence.datasets(), used, strict=True) if use]

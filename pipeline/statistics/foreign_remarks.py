@@ -48,8 +48,8 @@ def _unsaid(scores: pd.DataFrame) -> list[str]:
     why = {
         "family": "intervals, which leave out whole families, are withheld",
         "role": "no data set is in_domain or out_of_domain",
-        "n_test": f"logits and intervals are of {ASSUMED_TESTS:,} assumed test images (say how many "
-        "there are: --n-test N, or DATASET=N)",
+        "n_test": f"logits and intervals are of {ASSUMED_TESTS:,} assumed test images (say how "
+        "many there are: --n-test N, or DATASET=N)",
     }
     return [
         f"no {column}: {consequence}, unless another source says it"

@@ -81,7 +81,7 @@ def new_target(evidence: Evidence) -> xr.Dataset:
             continue
         rho = np.where(ground.targets, rho_on(found, ground.models), np.nan)
         z = z_of(rho, rho_limit(np.maximum(ground.n, 4))[np.newaxis])
-        for p in np.flatnonzero(ground.compared):
+        for p in map(int, np.flatnonzero(ground.compared)):
             of_clusters = _by_cluster(z[p], found.clusters, _own_cluster(evidence, found, p))
             middle, low, high = predicted(of_clusters, confidence)
             held = [

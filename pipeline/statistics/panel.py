@@ -63,7 +63,8 @@ def headline_panel(evidence: Evidence) -> xr.DataArray:
     """Scores of every protocol's headline variant, and their mean over data sets.
 
     The mean weighs data sets by cluster and is taken over all that the protocol was scored on (by
-    the metric that most of them have); it is NaN for a model that lacks one of them: means over other data sets can't be compared.
+    the metric that most of them have); it is NaN for a model that lacks one of them: means over
+    other data sets can't be compared.
 
     Returns
     -------

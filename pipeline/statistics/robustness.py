@@ -3,8 +3,9 @@
 Effective robustness (Taori et al. 2020) compares the accuracies of the *same* head on two data
 sets: of the transfer protocol, whose heads are trained on A and tested on B, with the same head's
 accuracy on A's own test images; or of an imported classifier that was tested as it is on all data
-sets (protocol `classifier`, or what `correlation.classifiers` names). With a head per data set the two accuracies are of different
-classifiers; their leave-one-out residual is only called a transfer residual here.
+sets (protocol `classifier`, or what `correlation.classifiers` names). With a head per data set the
+two accuracies are of different classifiers; their leave-one-out residual is only called a transfer
+residual here.
 """
 
 from __future__ import annotations
@@ -187,8 +188,8 @@ def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = No
     found.attrs["baseline"] = ", ".join(names)
     found.attrs["baseline_models"] = len(names)
     found.attrs["source"] = (
-        "Taori et al. 2020, arXiv 2007.00644; ImageNet-A was chosen to be hard for ResNet-50: weaker "
-        "models are near chance there, and the line bends (their pivot)"
+        "Taori et al. 2020, arXiv 2007.00644; ImageNet-A was chosen to be hard for a ResNet-50: "
+        "weaker models are near chance there, and the line bends (their pivot)"
     )
     found.attrs["near_chance"] = (
         "models whose score is not above `correlation.chance` by two standard errors, at home or "

@@ -149,9 +149,7 @@ def _never(p: Predictions) -> float:
 
 def _elsewhere(name: str, label: str, **more: Any) -> Metric:
     """A metric that imported scores have, and no protocol here computes."""
-    return Metric(
-        name, label, _never, needs=frozenset({Need.ELSEWHERE}), in_keys=False, **more
-    )
+    return Metric(name, label, _never, needs=frozenset({Need.ELSEWHERE}), in_keys=False, **more)
 
 
 METRICS = distinct(

@@ -65,9 +65,7 @@ def classifier(**settings):
     roles = ["in_domain", "in_domain", "out_of_domain"]
     evidence = make_evidence(make_cube(values, ["classifier/x"], role=roles, n_test=10_000))
     more = {"baseline": tuple(f"m{i}" for i in range(10))}
-    return replace(
-        evidence, settings=evidence.settings.model_copy(update=settings), **more
-    ), values
+    return replace(evidence, settings=evidence.settings.model_copy(update=settings), **more), values
 
 
 def test_one_classifier_against_a_declared_baseline():

@@ -9,7 +9,9 @@ from pipeline.results.foreign_file import read_published
 from pipeline.results.layout import Layout
 from stages.import_options import layout_of
 
-NOTHING = dict.fromkeys(("column", "metric", "where", "without", "n_test", "in_domain"), ()) | dict.fromkeys(("profile", "model", "dataset", "value", "protocol", "keep"))
+LISTS = ("column", "metric", "where", "without", "n_test", "in_domain")
+TEXTS = ("profile", "model", "dataset", "value", "protocol", "keep")
+NOTHING = dict.fromkeys(LISTS, ()) | dict.fromkeys(TEXTS)
 FLAGS = {"wide": False, "percent": False, "without_intervals": False}
 
 
@@ -95,7 +97,7 @@ def test_rows_words_and_test_images_that_are_asked_for(read):
 @pytest.mark.parametrize(
     ("layout", "lines", "expect"),
     [
-        (WIDE, ["m,d,n_images", "a,.5,5000"], (":2", "n_images", "above 100", "--without n_images")),
+        (WIDE, ["m,d,n_images", "a,.5,5000"], (":2", "above 100", "--without n_images")),
         (WIDE, ["m,d,style", "a,.5,big"], (":2", "column style holds text", "--without style")),
         (WIDE, ["m,d,size", "a,.5,.2", "a,.6,.3"],
          ("several rows", "a on lines 2, 3", "--keep first")),

@@ -17,7 +17,8 @@ VARIANT = "linear/theirs"
 
 
 def evidence_of(values, n_test=1_000, **words):
-    return make_evidence(make_cube(np.asarray(values)[..., None], [VARIANT], n_test=n_test, **words))
+    scores = np.asarray(values)[..., None]
+    return make_evidence(make_cube(scores, [VARIANT], n_test=n_test, **words))
 
 
 def test_variances_are_binomial_or_those_of_the_file():
