@@ -122,7 +122,8 @@ def _one(
             mean = left[:, meant] @ cluster_weights(evidence.cube, chosen)
         else:
             mean = np.full(n_models, np.nan)
-        found = np.stack([mean, win_rates(left, weights)])
+        with np.errstate(invalid="ignore"):
+            found = np.stack([mean, win_rates(left, weights)])
         return found, np.full(found.shape, kept.sum())
 
     found = jackknifed(statistic, clusters, evidence.settings.confidence)

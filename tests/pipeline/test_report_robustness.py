@@ -69,7 +69,7 @@ def test_of_many_models_the_farthest_are_drawn_and_all_counted(monkeypatch):
 def test_the_page_names_the_baseline_escaped():
     inputs = make_inputs({"transfer_residual": residual(), "effective_robustness": robustness()})
     text = partial("robustness", section(inputs))
-    assert "a, &lt;b&gt;" in text
+    assert "a and &lt;b&gt;" in text
     assert "2 of 5 residuals" in text
     assert "transferred probe" in text
 
