@@ -216,7 +216,10 @@
     });
     $(name).setAttribute("role", "img");
     $(name).setAttribute("aria-label", $(name).dataset.title);
-    $(name).removeAttribute("aria-roledescription");
+    for (const node of [$(name), ...$(name).querySelectorAll("[aria-roledescription]")]) {
+      if (node !== $(name)) node.removeAttribute("role");
+      node.removeAttribute("aria-roledescription");
+    }
     for (const select of selects.filter((s) => steered(s, name))) view.signal(select.dataset.signal, select.value);
     await view.runAsync();
     $(name).dataset.drawn = "yes";
