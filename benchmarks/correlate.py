@@ -111,7 +111,7 @@ def write_study(models: int, datasets: int) -> Study:
             "family": f"family_{number % 10}",
             "method": f"method_{number % 10}",
             "backbone": "vit_b" if number % 3 == 2 else "resnet50",
-            "kind": "generative" if number % 9 == 8 else "discriminative",
+            "objective": "generative" if number % 9 == 8 else "discriminative",
             "supervision": "supervised" if number % 5 == 0 else "self_supervised",
         }
         for number in range(models)

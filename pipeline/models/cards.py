@@ -60,7 +60,7 @@ def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
 
 def loading_part(entry: Model, *, without_feature: bool = False) -> dict[str, Any]:
     """The part of an entry that loading depends on; words for tables and statistics are not."""
-    words = {"method", "family", "backbone", "supervision", "kind", "source", "trust"}
+    words = {"method", "family", "backbone", "supervision", "objective", "source", "trust"}
     words |= {"trained_on"}
     words |= {"preprocessing"}  # the name of a transform, whose settings are all here
     return entry.to_key(exclude=words | ({"feature"} if without_feature else set()))

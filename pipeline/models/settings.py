@@ -95,7 +95,7 @@ class Model(Section):
     family: str = "unknown"
     backbone: str = "unknown"
     supervision: Literal["supervised", "self_supervised", "none", "unknown"] = "unknown"
-    kind: Literal["discriminative", "generative", "unknown"] = "unknown"
+    objective: Literal["discriminative", "generative", "unknown"] = "unknown"
     trained_on: Annotated[list[str], Distinct] | None = None
 
     @property

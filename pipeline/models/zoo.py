@@ -78,7 +78,7 @@ def zoo_model(name: str, preprocessing: Preprocessing | None = None) -> ZooModel
         "backbone": said.pop("word", None) or said["backbone"],
         "method": said.pop("method", said.get("supervision", "unknown")),
         "supervision": said.pop("supervision", "self_supervised"),
-        "kind": said.pop("kind", "discriminative"),
+        "objective": said.pop("objective", "discriminative"),
     }
     words["family"] = said.pop("family", words["method"])
     uses: Preprocessing = preprocessing or said.get("uses", "timm" if "timm" in said else "common")

@@ -132,7 +132,7 @@ class Inputs:
         return [name for name, its in self.roles.items() if role in (None, its)]
 
     def words(self, name: str) -> dict[str, str]:
-        """What is said of each model: its family, backbone, method, supervision or kind."""
+        """What is said of each model: its family, backbone, method, supervision or objective."""
         return dict(zip(self.models, map(str, self.cube[name].values), strict=True))
 
     def scored_datasets(self, protocol: str, role: str | None = None) -> list[str]:

@@ -21,7 +21,7 @@ from pipeline.study.protocol_list import classifies
 _DIGITS = 5
 """Decimals of accuracies: finer than a test image in 100,000."""
 
-_WORDS = ("family", "backbone", "method", "supervision", "kind")
+_WORDS = ("family", "backbone", "method", "supervision", "objective")
 
 
 def score_table(inputs: Inputs) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The report's tables on backbones, kinds of pre-training and kinds of shift."""
+"""The report's tables on backbones, objectives of pre-training and kinds of shift."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from pipeline.statistics.panel import MEAN
 from pipeline.statistics.written import counted
 from pipeline.study.protocol_list import protocol_label
 
-_GAPS = "Gaps between kinds and between backbones, points of the mean score"
-_SHARE = "Share of the kind gap that the backbone explains"
-_VARIANCE = "Variance that kind and backbone explain"
+_GAPS = "Gaps between objectives and between backbones, points of the mean score"
+_SHARE = "Share of the gap between objectives that the backbone explains"
+_VARIANCE = "Variance that objective and backbone explain"
 _WITHIN = "ρ within a backbone, and given the backbone"
 
 
@@ -35,16 +35,16 @@ def section(inputs: Inputs) -> Tables:
     tables = why_tables(inputs)
     return Tables(
         tables[:2], tables[2:],
-        "A gap between kinds may be one between backbones: what the models at hand can’t tell is "
+        "A gap between objectives may be one between backbones: what the models at hand can’t tell is "
         "called not estimable. Intervals leave out one method at a time.",
     )  # fmt: skip
 
 
 def why_tables(inputs: Inputs) -> list[Table]:
-    """What backbone and kind of pre-training have to do with it."""
+    """What backbone and objective of pre-training have to do with it."""
     return [
         table_of(inputs, "gaps", _GAPS, _gaps),
-        table_of(inputs, "kind_share", _SHARE, _share),
+        table_of(inputs, "objective_share", _SHARE, _share),
         sensitivity_table(inputs),
         table_of(inputs, "variance_explained", _VARIANCE, _variance),
         table_of(inputs, "within_backbones", _WITHIN, lambda found: _within(inputs, found)),

@@ -55,7 +55,7 @@ def to_cube(study: Study, scores: pd.DataFrame) -> xr.Dataset:
         run its own protocol, so that a NaN is no gap; images and extraction_seconds per model and
         data set: forward passes behind the embeddings, and what they took (NaN where unknown);
         seen per model and data set: what the model saw of it, a place in `SEEN`.
-        Coordinates carry the words on models (family, backbone, method, supervision, kind), their
+        Coordinates carry the words on models (family, backbone, method, supervision, objective), their
         sizes (`MODEL_SIZES`; NaN where unknown), the words on data
         sets (role, cluster, shift), of variants the protocol, the other fields of `Variant`,
         the label, and whether it is the study's own, and of metrics whether higher is better (1, 0;

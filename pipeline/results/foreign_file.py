@@ -107,7 +107,7 @@ def _checked(lines: Lines, *, percent: bool, intervals: bool) -> ForeignFile:
         [*_of_metrics(), *TRANSFERABILITY],
         ": nobody knows whether higher is better, and between which ends it lies",
     )
-    for name, entry in (("supervision", Model), ("kind", Model), ("role", Dataset)):
+    for name, entry in (("supervision", Model), ("objective", Model), ("role", Dataset)):
         legal = typing.get_args(entry.model_fields[name].annotation)
         lines.refuse_unknown(name, ("", *legal))
     lines.refuse_unknown("seen", ("", *Seen))

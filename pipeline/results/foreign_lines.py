@@ -12,7 +12,7 @@ import numpy as np
 
 from cache.errors import ProbelineError
 from pipeline.project.csv_rows import read_csv_rows, separator_of
-from pipeline.results.score_table import plain
+from pipeline.results.score_table import RENAMED, plain
 
 _MISSING = ("", "nan", "na", "n/a", "#n/a", "<na>", "null", "none")
 """How pandas, R, databases and spreadsheets write a value that is not there."""
@@ -223,6 +223,14 @@ def _check_header(
         )
     absent = [name for name in known if name not in names]
     for name in unused:
+        if name in RENAMED and RENAMED[name] in known:
+            raise ProbelineError(
+                path,
+                f"column {name} has another name now",
+                expected=RENAMED[name],
+                found=name,
+                remedy="rename it",
+            )
         if near := difflib.get_close_matches(name, absent, n=1, cutoff=0.8):
             raise ProbelineError(
                 path,

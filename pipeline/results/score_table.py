@@ -66,7 +66,7 @@ SCORE_TABLE = (
     ScoreColumn("backbone", "model", "kind of network"),
     ScoreColumn("method", "model", "how it was pre-trained"),
     ScoreColumn("supervision", "model", "what it learned from"),
-    ScoreColumn("kind", "model", "objective: discriminative or generative"),
+    ScoreColumn("objective", "model", "what pre-training learns: discriminative or generative"),
     ScoreColumn("parameters", "model size", "weights of the backbone", "weights", "number"),
     ScoreColumn("dimension", "model size", "features per image", "features", "number"),
     ScoreColumn("gmacs", "model size", "multiply-adds of one image", "billions", "number"),
@@ -104,6 +104,9 @@ DATASET_WORDS = _names(of="dataset")
 CELL_COSTS = _names(of="cell")
 NUMBERS = _names(kind="number")
 WHOLE_NUMBERS = _names(kind="whole")
+
+RENAMED = {"kind": "objective"}
+"""Columns that have better names now."""
 
 CELL = ("model", "dataset", "protocol", "variant", "metric")
 """What a score is of; rows of the same differ in their seed."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from pipeline.statistics.contrasts import Contrast
 
-KINDS = ("generative", "discriminative")
-"""Left and right side of the kind gap."""
+OBJECTIVES = ("generative", "discriminative")
+"""Left and right side of the objective gap."""
 
 MIN_SIDE = 2
 """Models of a backbone, or in a cell of the design, below which nothing is said of it."""
@@ -20,19 +20,19 @@ MAX_BACKBONES = 8
 
 UNKNOWN = "unknown"
 
-GAP = f"{KINDS[0]} - {KINDS[1]}"
+GAP = f"{OBJECTIVES[0]} - {OBJECTIVES[1]}"
 
 Words = NDArray[np.str_]
 
 
-def contrasts_of(kind: Words, backbone: Words, method: Words) -> list[Contrast]:
-    """The kind gap over all models and within each backbone, and the gaps between backbones.
+def contrasts_of(objective: Words, backbone: Words, method: Words) -> list[Contrast]:
+    """The objective gap over all models and within each backbone, and the gaps between backbones.
 
     Backbones are compared with the most frequent one: within discriminative models, and within
     methods that were trained on both.
     """
-    left, right = (kind == word for word in KINDS)
-    found = [Contrast(GAP, left, right, tested=False)]  # kinds differ in backbone, too
+    left, right = (objective == word for word in OBJECTIVES)
+    found = [Contrast(GAP, left, right, tested=False)]  # objectives differ in backbone, too
     for name in frequent_backbones(backbone):
         here = backbone == name
         if (left & here).any() and (right & here).any():
@@ -48,27 +48,27 @@ def frequent_backbones(backbone: Words) -> list[str]:
     return known[:MAX_BACKBONES]
 
 
-def obstacle(kind: Words, backbone: Words) -> str:
-    """Why kind and backbone can't be told apart; empty for a filled design.
+def obstacle(objective: Words, backbone: Words) -> str:
+    """Why objective and backbone can't be told apart; empty for a filled design.
 
-    A filled design has at least `MIN_SIDE` models of each kind on every backbone. Models of
-    unknown kind or backbone are no part of it.
+    A filled design has at least `MIN_SIDE` models of each objective on every backbone. Models of
+    unknown objective or backbone are no part of it.
     """
-    known = np.isin(kind, KINDS) & (backbone != UNKNOWN)
+    known = np.isin(objective, OBJECTIVES) & (backbone != UNKNOWN)
     if not known.any():
-        return "not estimable: no model of known kind and backbone"
+        return "not estimable: no model of known objective and backbone"
     empty = [
         f"{count} {word} {name}"
         for name in np.unique(backbone[known])
-        for word in KINDS
-        if (count := int((known & (backbone == name) & (kind == word)).sum())) < MIN_SIDE
+        for word in OBJECTIVES
+        if (count := int((known & (backbone == name) & (objective == word)).sum())) < MIN_SIDE
     ]
     if len(np.unique(backbone[known])) < 2:
         return "not estimable: a single backbone"
     if not empty:
         return ""
     shown = ", ".join(empty[:3]) + (f" and {len(empty) - 3} more" if len(empty) > 3 else "")
-    return f"not estimable: kind and backbone are confounded ({shown})"
+    return f"not estimable: objective and backbone are confounded ({shown})"
 
 
 def _between_backbones(
@@ -78,7 +78,7 @@ def _between_backbones(
     for name in names[1:]:
         left, right = backbone == name, backbone == names[0]
         gap = f"{name} - {names[0]}"
-        yield Contrast(f"{gap} within {KINDS[1]}", left & discriminative, right & discriminative)
+        yield Contrast(f"{gap} within {OBJECTIVES[1]}", left & discriminative, right & discriminative)
         pairs = np.intersect1d(method[left], method[right])
         paired = np.isin(method, pairs[pairs != UNKNOWN])
         yield Contrast(f"{gap} within methods", left & paired, right & paired, method)

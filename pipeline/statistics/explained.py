@@ -1,7 +1,7 @@
-"""How much of the gap between kinds the backbone explains, where the design can tell.
+"""How much of the gap between objectives the backbone explains, where the design can tell.
 
 The share is 1 - (gap at equal backbone) / (gap over all models), where the gap over all models is
-not compatible with 0. Variance is divided between kind and backbone as adjusted R²: of the factor
+not compatible with 0. Variance is divided between objective and backbone as adjusted R²: of the factor
 alone (first in), beyond the other (last in), and their mean, which is the LMG measure of two
 factors (Lindeman, Merenda & Gold 1980; Grömping 2007). Adjusted R² is not 0 for a factor without
 effect in any one sample, so it stands beside its null: scores permuted within levels of the other
@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.statistics.contrasts import Contrast, difference
-from pipeline.statistics.design import KINDS, UNKNOWN, obstacle
+from pipeline.statistics.design import OBJECTIVES, UNKNOWN, obstacle
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import jackknifed
 from pipeline.statistics.panel import headline_panel, words
@@ -26,12 +26,12 @@ Floats = NDArray[np.float64]
 Words = NDArray[np.str_]
 
 PERMUTATIONS = 999
-FACTORS = ("kind", "backbone")
+FACTORS = ("objective", "backbone")
 DIMS = ("protocol", "dataset")
 
 
-def kind_share(evidence: Evidence) -> xr.Dataset:
-    """The kind gap over all models, at equal backbone, and the share that the backbone explains.
+def objective_share(evidence: Evidence) -> xr.Dataset:
+    """The objective gap over all models, at equal backbone, and the share that the backbone explains.
 
     Returns
     -------
@@ -41,8 +41,8 @@ def kind_share(evidence: Evidence) -> xr.Dataset:
     """
     panel = headline_panel(evidence).sel(scale="logit").transpose("model", *DIMS)
     scores = panel.values.reshape(panel.sizes["model"], -1)
-    kind, backbone, method = (words(evidence, w) for w in ("kind", "backbone", "method"))
-    left, right = (kind == word for word in KINDS)
+    objective, backbone, method = (words(evidence, w) for w in ("objective", "backbone", "method"))
+    left, right = (objective == word for word in OBJECTIVES)
     marginal = Contrast("", left, right)
     known = backbone != UNKNOWN
     adjusted = Contrast("", left & known, right & known, backbone)
@@ -56,7 +56,7 @@ def kind_share(evidence: Evidence) -> xr.Dataset:
     found = jackknifed(statistic, method, evidence.settings.confidence)
     verdict = np.array(
         [
-            _share_verdict(scores[:, c], kind, backbone, found.low[0, c], found.high[0, c])
+            _share_verdict(scores[:, c], objective, backbone, found.low[0, c], found.high[0, c])
             for c in range(scores.shape[1])
         ],
         object,
@@ -79,17 +79,17 @@ def kind_share(evidence: Evidence) -> xr.Dataset:
         },
         coords={name: panel[name].values for name in DIMS},
         attrs={
-            "definition": f"{KINDS[0]} minus {KINDS[1]}, mean logit: over all models, at equal "
-            "backbone (least squares on kind and backbone), and 1 - their ratio",
+            "definition": f"{OBJECTIVES[0]} minus {OBJECTIVES[1]}, mean logit: over all models, at equal "
+            "backbone (least squares on objective and backbone), and 1 - their ratio",
             "interval": f"{evidence.settings.confidence:.0%} delete-one-method jackknife",
             "withheld": "at equal backbone: unless every backbone has at least two models of each "
-            "kind; the share also where the interval of the gap over all models contains 0",
+            "objective; the share also where the interval of the gap over all models contains 0",
         },
     )
 
 
 def variance_explained(evidence: Evidence) -> xr.Dataset:
-    """Adjusted R² of kind and backbone: first in, last in, and LMG beside its null.
+    """Adjusted R² of objective and backbone: first in, last in, and LMG beside its null.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def variance_explained(evidence: Evidence) -> xr.Dataset:
         null_high (95th percentile), p, n and verdict.
     """
     panel = headline_panel(evidence).sel(scale="logit").transpose("model", *DIMS)
-    kind, backbone = words(evidence, "kind"), words(evidence, "backbone")
+    objective, backbone = words(evidence, "objective"), words(evidence, "backbone")
     rng = np.random.default_rng(0)
     shape = (len(FACTORS), *panel.shape[1:])
     names = ("first_in", "last_in", "lmg", "null_mean", "null_high", "p")
@@ -106,13 +106,13 @@ def variance_explained(evidence: Evidence) -> xr.Dataset:
     n, verdict = np.zeros(shape, np.int64), np.full(shape, "", object)
     for place in np.ndindex(panel.shape[1:]):
         y = panel.values[(slice(None), *place)]
-        used = np.isfinite(y) & np.isin(kind, KINDS) & (backbone != UNKNOWN)
+        used = np.isfinite(y) & np.isin(objective, OBJECTIVES) & (backbone != UNKNOWN)
         n[(slice(None), *place)] = used.sum()
-        reason = obstacle(kind[used], backbone[used])
+        reason = obstacle(objective[used], backbone[used])
         if reason:
             verdict[(slice(None), *place)] = reason
             continue
-        parts = divide_variance(y[used], kind[used], backbone[used], rng)
+        parts = divide_variance(y[used], objective[used], backbone[used], rng)
         for factor, part in enumerate(parts):
             for name in names:
                 values[name][(factor, *place)] = getattr(part, name)
@@ -122,11 +122,11 @@ def variance_explained(evidence: Evidence) -> xr.Dataset:
         | {"n": (dims, n), "verdict": (dims, verdict)},
         coords={"factor": list(FACTORS)} | {name: panel[name].values for name in DIMS},
         attrs={
-            "definition": "adjusted R² of logit accuracy on kind and backbone: alone, beyond the "
+            "definition": "adjusted R² of logit accuracy on objective and backbone: alone, beyond the "
             "other, and the mean of both (LMG)",
             "source": "Lindeman, Merenda & Gold 1980; Grömping 2007",
             "null": f"{PERMUTATIONS} permutations of scores within levels of the other factor",
-            "withheld": "unless every backbone has at least two models of each kind",
+            "withheld": "unless every backbone has at least two models of each objective",
         },
     )
 
@@ -144,11 +144,11 @@ class Part:
 
 
 def divide_variance(
-    y: Floats, kind: Words, backbone: Words, rng: np.random.Generator
+    y: Floats, objective: Words, backbone: Words, rng: np.random.Generator
 ) -> tuple[Part, Part]:
-    """Parts of kind and backbone in the variance of `y`, over models without gaps."""
+    """Parts of objective and backbone in the variance of `y`, over models without gaps."""
     found = []
-    for own, other in ((kind, backbone), (backbone, kind)):
+    for own, other in ((objective, backbone), (backbone, objective)):
         first, last = _first_and_last(y[:, np.newaxis], own, other)
         permuted = _within(y, other, PERMUTATIONS, rng)
         null = np.mean(_first_and_last(permuted, own, other), axis=0)
@@ -196,9 +196,9 @@ def _within(y: Floats, groups: Words, count: int, rng: np.random.Generator) -> F
     return permuted
 
 
-def _share_verdict(y: Floats, kind: Words, backbone: Words, low: float, high: float) -> str:
+def _share_verdict(y: Floats, objective: Words, backbone: Words, low: float, high: float) -> str:
     used = np.isfinite(y)
-    reason = obstacle(kind[used], backbone[used])
+    reason = obstacle(objective[used], backbone[used])
     if reason:
         return reason
     if not np.isfinite(low):

@@ -25,7 +25,7 @@ from pipeline.statistics.embedding_map import embedding_map
 from pipeline.statistics.enough_images import enough_images
 from pipeline.statistics.enough_labels import enough_labels
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.explained import kind_share, variance_explained
+from pipeline.statistics.explained import objective_share, variance_explained
 from pipeline.statistics.fidelity_cost import fidelity_cost
 from pipeline.statistics.group_shortcuts import group_labels, group_neighbors
 from pipeline.statistics.headline_pairs import headline_pairs
@@ -69,7 +69,7 @@ STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "model_pairs": model_pairs,
     "gaps": gaps,
     "gap_sensitivity": gap_sensitivity,
-    "kind_share": kind_share,
+    "objective_share": objective_share,
     "variance_explained": variance_explained,
     "within_backbones": within_backbones,
     "normalization_effect": normalization_effect,

@@ -1,7 +1,7 @@
-"""Why models differ: gaps between kinds of pre-training and between backbones.
+"""Why models differ: gaps between objectives and between backbones.
 
 Intervals leave out whole methods, not families: the family of generative methods is the factor
-itself. Whether a gap is due to the kind or to the backbone is a question that only a filled design
+itself. Whether a gap is due to the objective or to the backbone is a question that only a filled design
 can answer; see `pipeline.statistics.explained`.
 """
 
@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.statistics.contrasts import Contrast, difference, permutation_p, side_counts
-from pipeline.statistics.design import KINDS, MIN_SIDE, contrasts_of
+from pipeline.statistics.design import OBJECTIVES, MIN_SIDE, contrasts_of
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
 from pipeline.statistics.panel import MEAN, headline_panel, words
@@ -32,7 +32,7 @@ Words = NDArray[np.str_]
 
 
 def gaps(evidence: Evidence) -> xr.Dataset:
-    """Gaps between kinds and between backbones, on every data set and on their mean.
+    """Gaps between objectives and between backbones, on every data set and on their mean.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def gaps(evidence: Evidence) -> xr.Dataset:
     shape = flat.shape[1:]
     scores = flat.values.reshape(len(evidence.models), -1)
     method = words(evidence, "method")
-    contrasts = contrasts_of(words(evidence, "kind"), words(evidence, "backbone"), method)
+    contrasts = contrasts_of(words(evidence, "objective"), words(evidence, "backbone"), method)
     confidence = evidence.settings.confidence
     rng = np.random.default_rng(0)
     parts = [_gap(c, scores, method, confidence, rng) for c in contrasts]
@@ -63,7 +63,7 @@ def gaps(evidence: Evidence) -> xr.Dataset:
             f"freedom; withheld below {MIN_GROUPS} methods",
             "p": "two-sided permutation: models change sides, or the two backbones of a method "
             "change places; p_smallest is the least that so many models can give. Of the gap "
-            "over all models there is none: kinds differ in backbone, too",
+            "over all models there is none: objectives differ in backbone, too",
             "source": "Phipson & Smyth 2010; Efron & Stein 1981",
         },
     )
@@ -107,10 +107,10 @@ def gap_sensitivity(evidence: Evidence) -> xr.Dataset:
     """
     panel = headline_panel(evidence).sel(scale="accuracy", dataset=MEAN)
     scores = panel.transpose("model", "protocol").values
-    kind, backbone = words(evidence, "kind"), words(evidence, "backbone")
+    objective, backbone = words(evidence, "objective"), words(evidence, "backbone")
     method = words(evidence, "method")
-    changes = _changes(evidence, kind, method)
-    names = [c.name for c in contrasts_of(kind, backbone, method)]
+    changes = _changes(evidence, objective, method)
+    names = [c.name for c in contrasts_of(objective, backbone, method)]
     shape = (len(names), scores.shape[1], len(changes))
     value, n = np.full(shape, np.nan), np.zeros(shape, np.int64)
     for place, (recoded, kept) in enumerate(changes.values()):
@@ -134,24 +134,24 @@ def gap_sensitivity(evidence: Evidence) -> xr.Dataset:
 
 
 def _changes(
-    evidence: Evidence, kind: Words, method: Words
+    evidence: Evidence, objective: Words, method: Words
 ) -> dict[str, tuple[Words, NDArray[np.bool_]]]:
-    """By name: the kinds of the models, and which models are kept."""
+    """By name: the objectives of the models, and which models are kept."""
     models, family = evidence.models, words(evidence, "family")
     everyone = np.ones(len(models), bool)
-    found = {"none": (kind, everyone)}
+    found = {"none": (objective, everyone)}
     lowered = np.char.lower(method)
     for name in RECODED:
-        swapped = np.char.startswith(lowered, name) & np.isin(kind, KINDS)
+        swapped = np.char.startswith(lowered, name) & np.isin(objective, OBJECTIVES)
         if swapped.any():
-            other = np.where(kind == KINDS[0], KINDS[1], KINDS[0])
-            found[f"{name} recoded"] = (np.where(swapped, other, kind), everyone)
+            other = np.where(objective == OBJECTIVES[0], OBJECTIVES[1], OBJECTIVES[0])
+            found[f"{name} recoded"] = (np.where(swapped, other, objective), everyone)
     clip = np.any([np.char.startswith(lowered, name) for name in CLIP_TARGETS], axis=0)
     if clip.any():
-        found["without targets from CLIP"] = (kind, ~clip)
+        found["without targets from CLIP"] = (objective, ~clip)
     for name in np.unique(family):
-        found[f"without family {name}"] = (kind, family != name)
+        found[f"without family {name}"] = (objective, family != name)
     if len(models) <= MANY_MODELS:
         for place, name in enumerate(models):
-            found[f"without model {name}"] = (kind, np.arange(len(models)) != place)
+            found[f"without model {name}"] = (objective, np.arange(len(models)) != place)
     return found

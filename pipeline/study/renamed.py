@@ -14,6 +14,7 @@ RENAMED_KEYS: Mapping[tuple[str, ...], str] = {
     ("fewshot", "draws"): "episodes",
     ("fewshot", "draws_above_five"): "episodes_above_five",
     ("fewshot", "class_counts"): "ways",
+    ("models", "*", "kind"): "objective",
 }
 """Keys by where they stand, with their new names; ``*`` stands for any name or number."""
 

@@ -10,8 +10,9 @@ from pipeline.study.renamed import RENAMED_KEYS, RENAMED_VALUES
 
 STUDY = """\
 # a study of last year, with comments
-datasets: {}
-models: {}
+datasets: {d: {source: "builtin:digits", role: in_domain}}
+models:
+  mae: {architecture: test_vit, weights: random(0), kind: generative}   # kind
 extraction: {}
 neighbors: &all   # kept once
   keep: 200       # of each image
@@ -28,6 +29,7 @@ pretrain: {}
 finetune: {}
 """
 NEW = (
+    ("kind: g", "objective: g"),
     ("keep:", "n_neighbors:"),
     ("[study,", "[paper,"),
     ("draws:", "episodes:"),
@@ -39,10 +41,11 @@ NEW = (
 @pytest.mark.parametrize(
     ("place", "old", "new"),
     [
-        ("params.yaml:6: neighbors.keep", "keep", "n_neighbors"),
-        ("params.yaml:10: fewshot.draws:", "draws", "episodes"),
-        ("params.yaml:10: fewshot.class_counts", "class_counts", "ways"),
-        ("params.yaml:9: knn.presets.0", "study", "paper"),
+        ("params.yaml:4: models.mae.kind", "kind", "objective"),
+        ("params.yaml:7: neighbors.keep", "keep", "n_neighbors"),
+        ("params.yaml:11: fewshot.draws:", "draws", "episodes"),
+        ("params.yaml:11: fewshot.class_counts", "class_counts", "ways"),
+        ("params.yaml:10: knn.presets.0", "study", "paper"),
     ],
 )
 def test_an_old_word_is_an_error_that_names_the_new_one(place, old, new):

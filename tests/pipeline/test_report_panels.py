@@ -113,7 +113,7 @@ def test_regret_is_two_estimates_or_a_bound():
 
 
 def test_a_confounded_design_is_not_estimable():
-    reason = "not estimable: kind and backbone are confounded (0 generative resnet)"
+    reason = "not estimable: objective and backbone are confounded (0 generative resnet)"
     axes = {"protocol": ["knn"], "dataset": ["a", "mean"]}
     share = table_of(
         axes, gap=0.3, gap_low=0.1, gap_high=0.5, adjusted=NAN, adjusted_low=NAN,
@@ -125,7 +125,7 @@ def test_a_confounded_design_is_not_estimable():
         gap_axes, value=NAN, low=NAN, high=NAN, p=NAN, p_smallest=NAN, n_left=1, n_right=4
     )
     gaps["verdict"] = (tuple(gap_axes), np.full((1, 1, 1, 2), "withheld: few", object))
-    found = why_tables(inputs_of(kind_share=share, gaps=gaps))
+    found = why_tables(inputs_of(objective_share=share, gaps=gaps))
     assert (found[0].rows, found[0].withheld) == ((), "Not estimable: few.")
     assert texts(found[1]) == [["kNN", "0.30", reason]]
 

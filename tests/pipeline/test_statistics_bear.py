@@ -10,7 +10,7 @@ from pipeline.machine.netcdf import read_netcdf_groups, write_netcdf
 from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.enough_images import enough_images
 from pipeline.statistics.enough_labels import enough_labels
-from pipeline.statistics.explained import kind_share, variance_explained
+from pipeline.statistics.explained import objective_share, variance_explained
 from pipeline.statistics.label_crossing import label_crossing
 from pipeline.statistics.label_gap import label_gap
 from pipeline.statistics.mean_scores import mean_pairs, mean_scores
@@ -25,7 +25,7 @@ from pipeline.statistics.why import gap_sensitivity, gaps
 from pipeline.statistics.within import predictors_given_backbone, within_backbones
 
 ALL = (
-    label_curves, enough_images, enough_labels, kind_share, variance_explained, mean_scores,
+    label_curves, enough_images, enough_labels, objective_share, variance_explained, mean_scores,
     label_crossing, label_gap, normalization_effect, normalization_ranking, overall_ranks, ranks,
     mean_pairs, model_pairs,
     effective_robustness, transfer_residual, correlations_by_shift, gap_sensitivity, gaps,
@@ -51,7 +51,7 @@ def scores(models=8, datasets=4, seed=0):
 
 def words(n):
     return {
-        "kind": np.where(np.arange(n) % 2, "generative", "discriminative"),
+        "objective": np.where(np.arange(n) % 2, "generative", "discriminative"),
         "backbone": np.where(np.arange(n) // 2 % 2, "vit", "resnet"),
         "supervision": np.where(np.arange(n) % 3, "supervised", "self_supervised"),
         "shift": ["", "sketch", "sketch", "noise"],
@@ -135,7 +135,7 @@ def test_every_statistic_is_a_table_or_says_why_not(study):
         assert table.attrs.get("withheld") or table.data_vars, name
         assert len({v.dims for v in table.data_vars.values()}) <= 1, name
         for number in table.data_vars.values():
-            if number.dtype.kind == "f":
+            if number.dtype.objective == "f":
                 assert not np.isinf(number.values).any(), (name, number.name)
         tidy(table)
 
@@ -144,7 +144,7 @@ def test_tables_survive_netcdf(tmp_path):
     values, said = full()
     cube = make_cube(values, VARIANTS, n_test=40, **said)
     evidence = make_evidence(cube)
-    found = {s.__name__: s(evidence) for s in (gaps, kind_share, ranks, within_backbones)}
+    found = {s.__name__: s(evidence) for s in (gaps, objective_share, ranks, within_backbones)}
     write_netcdf(cube, tmp_path / "x.nc", found)
     stored = read_netcdf_groups(tmp_path / "x.nc")
     for name, table in found.items():

@@ -11,7 +11,7 @@ from pipeline.statistics.design import obstacle
 from pipeline.statistics.explained import (
     adjusted_r2,
     divide_variance,
-    kind_share,
+    objective_share,
     variance_explained,
 )
 from pipeline.statistics.why import gap_sensitivity, gaps
@@ -30,36 +30,36 @@ def filled(kind_effect, backbone_effect, cells=(3, 9, 9, 3), noise=0.15, seed=0)
     rng = np.random.default_rng(seed)
     logits = (kind_effect * (kind == "generative") + backbone_effect * (backbone == "vit"))[:, None]
     logits = logits + rng.normal(0, noise, (len(kind), 1)) + rng.normal(0, 0.05, (len(kind), 3))
-    cube = make_cube(expit(logits)[:, :, None], VARIANTS, kind=kind, backbone=backbone,
+    cube = make_cube(expit(logits)[:, :, None], VARIANTS, objective=kind, backbone=backbone,
                      n_test=100_000)  # fmt: skip
     return make_evidence(cube)
 
 
 def test_a_planted_backbone_effect_explains_the_gap():
-    found = kind_share(filled(0.0, 1.0)).sel(protocol="linear", dataset="mean")
+    found = objective_share(filled(0.0, 1.0)).sel(protocol="linear", dataset="mean")
     assert found["verdict"] == ""
     assert found["gap"] == pytest.approx(0.5, abs=0.15)  # 75% less 25% vits
     assert found["adjusted_low"] < 0 < found["adjusted_high"]
     assert found["share"] == pytest.approx(1, abs=0.25)
     parts = variance_explained(filled(0.0, 1.0)).sel(protocol="linear", dataset="mean")
     assert parts["last_in"].sel(factor="backbone") > 0.5
-    assert parts["last_in"].sel(factor="kind") < 0.05
+    assert parts["last_in"].sel(factor="objective") < 0.05
     assert parts["p"].sel(factor="backbone") < 0.01
 
 
 def test_a_planted_kind_effect_is_not_put_down_to_the_backbone():
     evidence = filled(1.0, 0.0)
-    found = kind_share(evidence).sel(protocol="linear", dataset="mean")
+    found = objective_share(evidence).sel(protocol="linear", dataset="mean")
     assert found["adjusted"] == pytest.approx(1, abs=0.15)
     assert abs(found["share"]) < 0.25
     parts = variance_explained(evidence).sel(protocol="linear", dataset="mean")
-    assert parts["lmg"].sel(factor="kind") > 0.5
-    assert parts["p"].sel(factor="kind") < 0.01
+    assert parts["lmg"].sel(factor="objective") > 0.5
+    assert parts["p"].sel(factor="objective") < 0.01
 
 
 @pytest.mark.slow
 def test_the_adjusted_gap_is_unbiased_and_its_interval_covers():
-    found = [kind_share(filled(0.3, 1.0, seed=s)).sel(dataset="mean") for s in range(300)]
+    found = [objective_share(filled(0.3, 1.0, seed=s)).sel(dataset="mean") for s in range(300)]
     gap, low, high = (np.array([f[n].item() for f in found])
                       for n in ("adjusted", "adjusted_low", "adjusted_high"))  # fmt: skip
     assert gap.mean() == pytest.approx(0.3, abs=0.02)
@@ -69,7 +69,7 @@ def test_the_adjusted_gap_is_unbiased_and_its_interval_covers():
 @pytest.mark.parametrize("cells", [(0, 6, 17, 3), (1, 6, 17, 3), (0, 9, 17, 0)])
 def test_a_confounded_design_is_not_estimable_and_gives_no_number(cells):
     evidence = filled(0.0, 1.0, cells)
-    share = kind_share(evidence)
+    share = objective_share(evidence)
     assert all("not estimable" in v and "generative resnet" in v
                for v in share["verdict"].values.ravel())  # fmt: skip
     assert np.isnan(share[["adjusted", "adjusted_low", "share", "share_low"]].to_array()).all()
@@ -80,7 +80,7 @@ def test_a_confounded_design_is_not_estimable_and_gives_no_number(cells):
 
 
 def test_a_gap_that_may_be_none_has_no_share():
-    found = kind_share(filled(0.0, 0.0, cells=(6, 6, 6, 6)))
+    found = objective_share(filled(0.0, 0.0, cells=(6, 6, 6, 6)))
     assert np.isnan(found["share"]).all()
     assert all("contains 0" in v for v in found["verdict"].values.ravel())
     assert np.isfinite(found["adjusted"]).all()
@@ -100,7 +100,7 @@ def test_the_studys_design_within_vits():
     method[17], method[18] = "m0", "m1"
     logits = 1.0 * (backbone == "vit") + np.linspace(-0.2, 0.2, 26)
     logits[17:20] += 10  # all discriminative vits before all generative ones
-    cube = make_cube(expit(logits)[:, None, None], VARIANTS, kind=kind, backbone=backbone,
+    cube = make_cube(expit(logits)[:, None, None], VARIANTS, objective=kind, backbone=backbone,
                      method=method, n_test=10**9)  # fmt: skip
     found = gaps(make_evidence(cube)).sel(scale="logit", protocol="linear", dataset="d0")
     within = found.sel(contrast=f"{GAP} within vit")
@@ -122,7 +122,7 @@ def test_sensitivity_recodes_and_leaves_out():
     kind = np.repeat(["generative", "discriminative"], 5)
     method = ["mae", "milan", "beit_v2", "simmim", "eva", "ibot", "dino", "moco", "byol", "swav"]
     y = np.arange(10) / 20
-    cube = make_cube(y[:, None, None], VARIANTS, kind=kind, method=method,
+    cube = make_cube(y[:, None, None], VARIANTS, objective=kind, method=method,
                      family=["mim"] * 5 + list("abcde"))  # fmt: skip
     found = gap_sensitivity(make_evidence(cube))["value"].sel(contrast=GAP, protocol="linear")
     left, right = y[:5], y[5:]

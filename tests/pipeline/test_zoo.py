@@ -136,7 +136,7 @@ def test_the_26_models_of_the_study():
     entries = {name: Model(zoo=name) for name in THE_STUDY}
     assert sum(e.backbone == "resnet50" for e in entries.values()) == 17
     assert sum(e.backbone == "vit_b16" for e in entries.values()) == 9
-    assert sum(e.kind == "generative" for e in entries.values()) == 6
+    assert sum(e.objective == "generative" for e in entries.values()) == 6
     assert all(e.supervision == "self_supervised" and e.is_remote for e in entries.values())
     assert all(
         (e.input_size, e.crop, e.interpolation) == (224, 0.875, "bilinear")
