@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.heads.slabs import slabs
-from pipeline.neighbors.banks import Bank
+from pipeline.neighbors.banks import ArrayBank, Bank
 from pipeline.neighbors.library_search import nearest_by
 from pipeline.neighbors.votes import vote
 from pipeline.probes.knn_variants import space_of, voting_of
@@ -39,8 +39,10 @@ def neighbor_votes(
         That searches.
     """
     voting = voting_of(variant)
+    # Of queries that are read in parts, groups are searched one after the other.
+    memory = None if isinstance(queries, ArrayBank) else SEARCH
     found = nearest_by(
-        backend, bank, queries, voting.k, *space_of(variant), only=labels >= 0, memory=SEARCH
+        backend, bank, queries, voting.k, *space_of(variant), only=labels >= 0, memory=memory
     )
     for rows in slabs(queries.rows, n_classes):
         yield vote(
