@@ -95,8 +95,10 @@ def section(inputs: Inputs) -> Robustness:
 
 
 def _words(inputs: Inputs, head: str) -> str:
-    known = inputs.variants.get(head)
-    return known.label if known else head
+    try:
+        return inputs.variants[head].label
+    except KeyError:  # a classifier is called by its home, too
+        return head
 
 
 def _notes(inputs: Inputs, found: xr.Dataset) -> tuple[str, ...]:

@@ -265,7 +265,7 @@ class Pilot:
         return math.sqrt(max(shared + (own - shared) / targets, 0.0))
 
     def interval(self) -> tuple[float, float]:
-        """95% interval of `spread`: 99% percentiles of the bootstrap, whose 95% ones hold in 85%."""
+        """95% interval of `spread`: 99% percentiles of the bootstrap (95% ones hold in 85%)."""
         means = self.values.mean(axis=1)
         rng = np.random.default_rng(0)
         drawn = rng.integers(0, len(means), (_BOOTSTRAP, len(means)))

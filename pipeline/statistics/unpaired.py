@@ -78,13 +78,14 @@ def unpaired_columns(evidence: Evidence) -> Mapping[Column, Unpaired]:
     )
     n_test = cube["n_test"].values
     known, found = image_noise(evidence).columns, {}
-    own = dict(zip(cube["variant"].values, cube["own"].values, strict=True)) if "own" in cube else {}
+    told = cube["own"].values if "own" in cube else np.ones(cube.sizes["variant"])
+    own = dict(zip(cube["variant"].values, told, strict=True))
     for v, variant in enumerate(names):
         for d, dataset in enumerate(evidence.datasets()):
             of = value[v, d]
             has = np.flatnonzero(np.isfinite(of) & (of >= 0) & (of <= 1))
             # What the study judged itself, image by image, is not compared as if it had not.
-            judged = dataset in evidence.tests and own.get(variant, 1)
+            judged = dataset in evidence.tests and own[variant] == 1
             if (variant, dataset) in known or judged or len(has) < 2:
                 continue
             n = int(n_test[d]) or ASSUMED_TESTS
