@@ -40,8 +40,8 @@ def import_(
     """Check FILES, CSV with a row for each score, and keep a copy in the folder `scores`.
 
     Columns: model, dataset, protocol, metric, value; if known also variant, seed, n_test, n_train,
-    ci_low, ci_high, seconds, family, backbone, method, supervision, objective, parameters, dimension,
-    role, cluster, shift, images, extraction_seconds, label (the variant in words). A
+    ci_low, ci_high, seconds, family, backbone, method, supervision, objective, parameters,
+    dimension, role, cluster, shift, images, extraction_seconds, label (the variant in words). A
     results/scores.csv of another study is such a file. Other tables come in by --wide, --value,
     --column or a --profile. git tracks the copy, and `dvc repro` adds it to the study.
     """

@@ -35,7 +35,7 @@ def section(inputs: Inputs) -> Tables:
     tables = why_tables(inputs)
     return Tables(
         tables[:2], tables[2:],
-        "A gap between objectives may be one between backbones: what the models at hand can’t tell is "
+        "A gap between objectives may be one between backbones: what the models can’t tell is "
         "called not estimable. Intervals leave out one method at a time.",
     )  # fmt: skip
 

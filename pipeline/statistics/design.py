@@ -78,7 +78,9 @@ def _between_backbones(
     for name in names[1:]:
         left, right = backbone == name, backbone == names[0]
         gap = f"{name} - {names[0]}"
-        yield Contrast(f"{gap} within {OBJECTIVES[1]}", left & discriminative, right & discriminative)
+        yield Contrast(
+            f"{gap} within {OBJECTIVES[1]}", left & discriminative, right & discriminative
+        )
         pairs = np.intersect1d(method[left], method[right])
         paired = np.isin(method, pairs[pairs != UNKNOWN])
         yield Contrast(f"{gap} within methods", left & paired, right & paired, method)

@@ -1,8 +1,8 @@
 """How much of the gap between objectives the backbone explains, where the design can tell.
 
 The share is 1 - (gap at equal backbone) / (gap over all models), where the gap over all models is
-not compatible with 0. Variance is divided between objective and backbone as adjusted R²: of the factor
-alone (first in), beyond the other (last in), and their mean, which is the LMG measure of two
+not compatible with 0. Variance is divided between objective and backbone as adjusted R²: of the
+factor alone (first in), beyond the other (last in), and their mean, which is the LMG measure of two
 factors (Lindeman, Merenda & Gold 1980; Grömping 2007). Adjusted R² is not 0 for a factor without
 effect in any one sample, so it stands beside its null: scores permuted within levels of the other
 factor. All on the logit scale.
@@ -31,7 +31,7 @@ DIMS = ("protocol", "dataset")
 
 
 def objective_share(evidence: Evidence) -> xr.Dataset:
-    """The objective gap over all models, at equal backbone, and the share that the backbone explains.
+    """The objectives' gap, over all models and at equal backbone, and the backbone's share of it.
 
     Returns
     -------
@@ -79,8 +79,8 @@ def objective_share(evidence: Evidence) -> xr.Dataset:
         },
         coords={name: panel[name].values for name in DIMS},
         attrs={
-            "definition": f"{OBJECTIVES[0]} minus {OBJECTIVES[1]}, mean logit: over all models, at equal "
-            "backbone (least squares on objective and backbone), and 1 - their ratio",
+            "definition": f"{OBJECTIVES[0]} minus {OBJECTIVES[1]}, mean logit: over all models, at "
+            "equal backbone (least squares on objective and backbone), and 1 - their ratio",
             "interval": f"{evidence.settings.confidence:.0%} delete-one-method jackknife",
             "withheld": "at equal backbone: unless every backbone has at least two models of each "
             "objective; the share also where the interval of the gap over all models contains 0",
@@ -122,8 +122,8 @@ def variance_explained(evidence: Evidence) -> xr.Dataset:
         | {"n": (dims, n), "verdict": (dims, verdict)},
         coords={"factor": list(FACTORS)} | {name: panel[name].values for name in DIMS},
         attrs={
-            "definition": "adjusted R² of logit accuracy on objective and backbone: alone, beyond the "
-            "other, and the mean of both (LMG)",
+            "definition": "adjusted R² of logit accuracy on objective and backbone: alone, beyond "
+            "the other, and the mean of both (LMG)",
             "source": "Lindeman, Merenda & Gold 1980; Grömping 2007",
             "null": f"{PERMUTATIONS} permutations of scores within levels of the other factor",
             "withheld": "unless every backbone has at least two models of each objective",

@@ -96,5 +96,5 @@ def headline_panel(evidence: Evidence) -> xr.DataArray:
 
 
 def words(evidence: Evidence, name: str) -> NDArray[np.str_]:
-    """What the study says of every model: its family, backbone, method, supervision or objective."""
+    """What the study says of every model: family, backbone, method, supervision or objective."""
     return evidence.cube[name].values.astype(np.str_)

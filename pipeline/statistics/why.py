@@ -1,8 +1,8 @@
 """Why models differ: gaps between objectives and between backbones.
 
 Intervals leave out whole methods, not families: the family of generative methods is the factor
-itself. Whether a gap is due to the objective or to the backbone is a question that only a filled design
-can answer; see `pipeline.statistics.explained`.
+itself. Whether a gap is due to the objective or to the backbone is a question that only a filled
+design can answer; see `pipeline.statistics.explained`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.statistics.contrasts import Contrast, difference, permutation_p, side_counts
-from pipeline.statistics.design import OBJECTIVES, MIN_SIDE, contrasts_of
+from pipeline.statistics.design import MIN_SIDE, OBJECTIVES, contrasts_of
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
 from pipeline.statistics.panel import MEAN, headline_panel, words
