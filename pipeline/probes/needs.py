@@ -87,7 +87,8 @@ def linear_need(study: Study, backend: str, shape: Shape) -> Need:
         held.append(max(held) + 8 * n * (2 * d + 6 * k))
     loaded = PROCESS + (WITH_TORCH if backend == "torch" else 0)
     judging = needs.scoring_bytes(shape.val, d, k, slab)
-    outcomes = 48 * shape.val * len(asked.heads) * len(asked.normalization) * 2
+    outcomes = 96 * shape.val * len(asked.heads) * len(asked.normalization)
+    outcomes += 120 * n  # labels, ids and ranks (measured: 108)
     return Need(
         loaded + 4 * d * (n + shape.val) + max(*held, judging) + outcomes,
         None if whole else loaded + STREAMS + max(*streamed, judging) + outcomes,
