@@ -136,7 +136,7 @@ def section(inputs: Inputs) -> Use:
                 high=float(scored["ci_high"].sel(model=name)),
                 parameters=sizes[name],
                 licence=_licence(study.models[name]),
-                source=weights_source(name, study.models[name]),
+                source=weights_source(name, study.models[name], _checkpoint(inputs, dataset, name)),
                 command=f"probeline take {name} --dataset {dataset}{by_head} taken/{name}",
             )
             for name in able[:MOST]
@@ -151,6 +151,12 @@ def section(inputs: Inputs) -> Use:
         ),
         probabilities=variant.head != "ridge",
     )
+
+
+def _checkpoint(inputs: Inputs, dataset: str, model: str) -> str | None:
+    """Digest of the file that the features were computed with."""
+    found: str | None = inputs.provenance.get((dataset, model), {}).get("checkpoint")
+    return found
 
 
 def _best_first(inputs: Inputs, protocol: str, dataset: str, scores: dict[str, float]) -> list[str]:

@@ -27,6 +27,7 @@ from pipeline.probes.knn_variants import space_of, voting_of
 from pipeline.probes.reading import read_rows
 from pipeline.project.paths import neighbors_path
 from pipeline.results.current import Current
+from pipeline.study.protocol_list import find_protocol
 from pipeline.study.schema import Study
 from pipeline.study.transfer import TRANSFER, held_out, transferred_knn
 from pipeline.study.variant import Variant
@@ -154,8 +155,11 @@ class StoredImages(SingleImages):
         study, n_test = self._study, len(self.labels(dataset, "val"))
         records = {m: self._current.record(variant.protocol, dataset, m) for m in study.models}
 
+        protocol = find_protocol(variant.protocol)
+        drawn = protocol is not None and protocol.drawn
+
         def read(record: Record | None) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
-            if record is None:
+            if record is None or drawn:  # outcomes of draws have other columns, too
                 return None
             return _answers(_of_variant(record, variant, "val"), n_test)
 
