@@ -156,7 +156,12 @@ def knn_need(study: Study, shape: Shape) -> Need:
 
 
 def predictors_need(study: Study, shape: Shape) -> Need:
-    """Of the cheap predictors: d x d, and their subsamples."""
+    """Of the cheap predictors: d x d, and their subsamples.
+
+    What is read in parts (features and two views, stored and widened: 12 bytes a value) is no more
+    than all there is, so that a small cell needs no process of its own.
+    """
     d = shape.columns
-    size = PROCESS + STREAMS + 64 * d * d + 16 * min(shape.train, 25_600) * d
+    parts = min(STREAMS, 3 * 12 * shape.train * d)
+    size = PROCESS + parts + 64 * d * d + 16 * min(shape.train, 25_600) * d
     return Need(size, size, float(shape.train) * d * d)

@@ -3,7 +3,7 @@
   // The best model under the reader's limits. Scores and tests are the study's; this only filters.
   const form = document.getElementById("limits");
   if (!form) return;
-  const { models, protocols, datasets, scopes, cells, pairs } =
+  const { models, protocols, datasets, scopes, cells, pairs, alike, by } =
     JSON.parse(document.getElementById("constraints-data").textContent);
   const MOST = 10; // rows that are shown
   const SIZES = { parameters: 1e6, dimension: 1, milliseconds: 1 };
@@ -21,7 +21,8 @@
   // ---------------------------------------------------------------- scores
   const used = protocols.map((_, p) => scopes.map(({ datasets: places }) =>
     // A data set that nobody was scored on is not part of a mean (transfer has no score at home).
-    places.filter((d) => cells[p].some((row) => row[d]))));
+    // Scores by several metrics have no mean.
+    places.filter((d) => cells[p].some((row) => row[d]) && (places.length === 1 || alike[p].includes(d)))));
   const scored = (p, s) => models.map((model, m) => {
     const of = used[p][s].map((d) => cells[p][m][d]);
     if (!of.length || of.includes(null)) return { model, m, value: null };
@@ -98,6 +99,8 @@
         ? `${percent(value)}% (95%: ${percent(low)} to ${percent(high)})` : `${percent(value)}%`));
       parts.push(`Highest score of ${rows.length} of ${models.length} models${
         used[p][s].length > 1 ? `, mean over ${used[p][s].length} data sets` : ` on ${datasets[used[p][s][0]]}`}.`);
+      const metric = by[p][used[p][s][0]];
+      if (metric) parts.push(`The metric is ${metric}, as nothing else is known.`);
       const gaps = scored(p, s).filter(({ model, value }) => value === null && within(model, asked)).length;
       if (gaps) parts.push(`Without a score on ${used[p][s].length > 1 ? "every one of them" : "it"}: ${gaps}.`);
       if (near.length) parts.push(`Within chance of it: ${near.slice(0, MOST).join(", ")}${near.length > MOST ? ` and ${near.length - MOST} more` : ""}.`);

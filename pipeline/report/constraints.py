@@ -13,8 +13,10 @@ from pipeline.report.embed import embed
 from pipeline.report.inputs import Inputs
 from pipeline.report.remarks import pairs_tested
 from pipeline.report.stated import short
+from pipeline.results.cube import metrics_used, same_metric
 from pipeline.statistics.mean_scores import ALL, OUTSIDE, TARGET
 from pipeline.statistics.target_checks import deciding
+from pipeline.study import metrics
 from pipeline.study.protocol_list import protocol_label
 
 Floats = NDArray[np.float64]
@@ -104,7 +106,8 @@ def choices(inputs: Inputs) -> dict[str, Any]:
         of its data sets), datasets (names), cells[protocol][model][data set] (None, or value, low,
         high), pairs[protocol][scope] (a character for each pair of models, row by row above the
         diagonal: `FIRST` or `SECOND` is better, `NEAR` or `UNKNOWN`; empty where nothing was
-        compared).
+        compared), alike[protocol] (places of the data sets whose scores are by one metric: means are
+        over these), by[protocol][data set] (the metric, where it is not the page's).
     """
     sizes = model_sizes(inputs)
     words = {name: inputs.words(name) for name in ("family", "supervision")}
@@ -123,7 +126,31 @@ def choices(inputs: Inputs) -> dict[str, Any]:
         "pairs": [
             [_pairs(inputs, protocol, scope) for scope in scopes] for protocol in _protocols(inputs)
         ],
+        "alike": [
+            [datasets.index(name) for name in same_metric(inputs.cube, inputs.metric, variant)]
+            for variant in _headlines(inputs)
+        ],
+        "by": _other_metrics(inputs),
     }
+
+
+def _headlines(inputs: Inputs) -> list[str]:
+    return [inputs.headline[protocol] for protocol in _protocols(inputs)]
+
+
+def _other_metrics(inputs: Inputs) -> list[list[str]]:
+    used = metrics_used(inputs.cube, inputs.metric).sel(
+        variant=_headlines(inputs), dataset=inputs.datasets()
+    )
+    return [
+        ["" if name in ("", inputs.metric) else _words(name) for name in row]
+        for row in used.values.tolist()
+    ]
+
+
+def _words(metric: str) -> str:
+    of = metrics.metric_named(metric)
+    return of.goodness_of(of.label)
 
 
 def _protocols(inputs: Inputs) -> list[str]:
@@ -155,7 +182,7 @@ def _scopes(inputs: Inputs) -> list[dict[str, Any]]:
 
 
 def _cells(inputs: Inputs) -> list[Any]:
-    chosen = inputs.scored.sel(variant=[inputs.headline[name] for name in _protocols(inputs)])
+    chosen = inputs.scored.sel(variant=_headlines(inputs))
     ends = [chosen[n].transpose("variant", "model", "dataset").values for n in _ENDS]
     rounded = np.stack(ends, axis=-1).round(_DIGITS)
     return [

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from made_inputs import make_inputs, partial, table
 
 from pipeline.report.constraints import choices, model_sizes, section
@@ -77,13 +79,13 @@ def test_pairs_by_brute_force(name):
     assert set(expected) == {"0", "1", "2", "-"}
 
 
-def test_means_come_first_and_each_only_where_it_is_one():
+def test_the_target_then_means_come_first_and_each_only_where_it_is_one():
     several = choices(make_inputs(datasets=("in0", "in1", "out0", "out1")))["scopes"]
     assert [scope["datasets"] for scope in several] == [
-        [0, 1, 2, 3], [0, 1], [2, 3], [0], [1], [2], [3]
+        [2], [0, 1, 2, 3], [0, 1], [2, 3], [0], [1], [3]
     ]  # fmt: skip
     only = choices(make_inputs(datasets=("out0", "out1")))["scopes"]
-    assert [scope["datasets"] for scope in only] == [[0, 1], [0], [1]]
+    assert [scope["datasets"] for scope in only] == [[0], [0, 1], [1]]
     assert [s["datasets"] for s in choices(make_inputs(datasets=("in0",)))["scopes"]] == [[0]]
 
 
@@ -101,6 +103,24 @@ def test_without_a_protocol_that_judges_images_there_is_nothing_to_choose_by():
 
 
 def test_scores_by_another_metric_are_not_taken_for_the_correlated_one():
+    """A data set that has no others is shown by them, and says so; no mean is over both."""
+    inputs = make_inputs(datasets=("in0", "in1", "out0"))
+    one, two = inputs.cube.copy(deep=True), inputs.cube.copy(deep=True)
+    two = two.assign_coords(metric=["top5"])
+    one["value"].loc[{"dataset": "out0"}] = np.nan  # by top-5 accuracy alone
+    one["value"].loc[{"dataset": "in0", "model": "b"}] = np.nan  # others have both there
+    cube = xr.concat([one, two], "metric", data_vars=["value", "ci_low", "ci_high"])
+    data = choices(replace(inputs, cube=cube))
+    for cells in data["cells"]:
+        assert [row[0] is None for row in cells] == [False, True, False]
+        assert all(row[2] for row in cells)
+    assert data["alike"] == [[0, 1]] * 2
+    assert data["by"] == [["", "", "top-5 accuracy"]] * 2
+
+
+def test_scores_that_are_no_share_are_not_shown_as_one():
     inputs = make_inputs()
-    inputs.cube["metric"] = ["top5"]
-    assert {cell for rows in choices(inputs)["cells"] for row in rows for cell in row} == {None}
+    inputs.cube["metric"] = ["recall_at_5_of_somebody"]
+    data = choices(inputs)
+    assert {cell for rows in data["cells"] for row in rows for cell in row} == {None}
+    assert data["alike"] == [[], []]

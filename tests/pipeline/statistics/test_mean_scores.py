@@ -139,7 +139,18 @@ def test_models_without_a_data_set_have_no_mean_and_scores_without_outcomes_with
     cube = make_cube(scores, role=["in_domain", "out_of_domain"])
     only_one = {(VARIANT, "d0"): outcomes[0]}
     assert np.isnan(mean_scores(make_evidence(cube, only_one)).sel(scope="all")["mean"]).all()
-    assert not mean_scores(make_evidence(cube)).data_vars
+    by_others = {("linear/study", name): outcomes[d] for d, name in enumerate(("d0", "d1"))}
+    assert not mean_scores(make_evidence(cube, by_others)).data_vars
+
+
+def test_imported_scores_are_compared_as_if_on_images_of_their_own():
+    outcomes = drawn(2, (0.8, 0.4)).astype(float)
+    cube = make_cube({VARIANT: outcomes.mean(axis=2).T}, role=["in_domain", "out_of_domain"])
+    found = mean_scores(make_evidence(cube))
+    assert found.attrs["conservative"]
+    np.testing.assert_allclose(
+        found["mean"].sel(protocol="knn", scope="all"), outcomes.mean(axis=(0, 2))
+    )
 
 
 @pytest.mark.slow
