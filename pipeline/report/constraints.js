@@ -100,7 +100,7 @@
       parts.push(`Highest score of ${rows.length} of ${models.length} models${
         used[p][s].length > 1 ? `, mean over ${used[p][s].length} data sets` : ` on ${datasets[used[p][s][0]]}`}.`);
       const metric = by[p][used[p][s][0]];
-      if (metric) parts.push(`The metric is ${metric}, as nothing else is known.`);
+      if (metric) parts.push(`These scores are ${metric}: the page’s metric is not known here.`);
       const gaps = scored(p, s).filter(({ model, value }) => value === null && within(model, asked)).length;
       if (gaps) parts.push(`Without a score on ${used[p][s].length > 1 ? "every one of them" : "it"}: ${gaps}.`);
       if (near.length) parts.push(`Within chance of it: ${near.slice(0, MOST).join(", ")}${near.length > MOST ? ` and ${near.length - MOST} more` : ""}.`);

@@ -106,8 +106,8 @@ def choices(inputs: Inputs) -> dict[str, Any]:
         of its data sets), datasets (names), cells[protocol][model][data set] (None, or value, low,
         high), pairs[protocol][scope] (a character for each pair of models, row by row above the
         diagonal: `FIRST` or `SECOND` is better, `NEAR` or `UNKNOWN`; empty where nothing was
-        compared), alike[protocol] (places of the data sets whose scores are by one metric: means are
-        over these), by[protocol][data set] (the metric, where it is not the page's).
+        compared), alike[protocol] (places of the data sets whose scores are by one metric: means
+        are over these), by[protocol][data set] (the metric, where it is not the page's).
     """
     sizes = model_sizes(inputs)
     words = {name: inputs.words(name) for name in ("family", "supervision")}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from made_inputs import make_inputs, partial, table
 
 from pipeline.report import page as report
@@ -102,9 +104,14 @@ def page(browser, tmp_path_factory):
         images=images,
         extraction_seconds=images * np.array(MILLISECONDS)[:, np.newaxis] / 1000,
     )
+    return opened(browser, tmp_path_factory.mktemp("page"), inputs)
+
+
+def opened(browser, folder, inputs):
+    """The browser with a page of the section alone."""
     body = partial("constraints", section(inputs))
     script = report._text("constraints.js")
-    path = tmp_path_factory.mktemp("page") / "index.html"
+    path = folder / "index.html"
     text = f"<!doctype html><meta charset=utf-8><body>{body}<script>{script}</script>"
     path.write_text(text, encoding="utf-8")
     browser.get(path.as_uri())
@@ -225,3 +232,21 @@ def test_unknown_sizes_are_said(page):
     show(page, parameters=0.001)
     assert "No model" in page.find_element("id", "chosen").text
     assert not page.find_element("css selector", "[name=dimension]").is_displayed()
+
+
+def test_means_are_not_over_several_metrics(browser, tmp_path):
+    """Last, as it leaves the page that the others share."""
+    inputs = make_inputs(datasets=("in0", "in1", "out0"))
+    one, two = inputs.cube.copy(deep=True), inputs.cube.copy(deep=True)
+    one["value"].loc[{"dataset": "out0"}] = np.nan
+    names = ["value", "ci_low", "ci_high"]
+    cube = xr.concat([one, two.assign_coords(metric=["top5"])], "metric", data_vars=names)
+    mixed = opened(browser, tmp_path, replace(inputs, cube=cube))
+    mean = one["value"].sel(variant="knn/study").squeeze().mean("dataset").values
+    shown = show(mixed, protocol="kNN", scope="mean over all data sets")
+    assert [row[1] for row in shown] == [f"{100 * of:.1f}" for of in sorted(mean, reverse=True)]
+    said = "return document.getElementById('chosen').textContent"
+    assert "mean over 2 data sets" in mixed.execute_script(said)
+    assert "top-5" not in mixed.execute_script(said)
+    show(mixed, scope="out0")
+    assert "These scores are top-5 accuracy" in mixed.execute_script(said)
