@@ -38,8 +38,8 @@ def weights_source(name: str, entry: Model, recorded: str | None = None) -> str:
         digest = str(locked(Path(entry.weights_file).name).get("sha256", ""))
         return entry.weights + (f", SHA-256 {digest}" if digest else "")
     file = f"a file of your own, {Path(entry.weights).name}"
-    digest = recorded or _digest_here(name, entry)
-    return f"{file}, SHA-256 {digest}" if digest else file
+    own = recorded or _digest_here(name, entry)
+    return f"{file}, SHA-256 {own}" if own else file
 
 
 def _digest_here(name: str, entry: Model) -> str | None:
