@@ -169,3 +169,11 @@ def test_the_description_of_the_package_is_one_that_setuptools_takes():
 
     found = read_configuration(REPOSITORY / "pyproject.toml")["tool"]["setuptools"]["packages"]
     assert {*FLOORS, *(f"pipeline.{name}" for row in ROOMS for name in row)} <= set(found)
+
+
+def test_tests_mirror_the_rooms():
+    """A test of a room lies in its folder; what tests share lies in tests/ itself."""
+    folder = REPOSITORY / "tests/pipeline"
+    assert not list(folder.glob("*.py"))
+    rooms = {path.name for path in (REPOSITORY / "pipeline").iterdir() if path.is_dir()}
+    assert {path.name for path in folder.iterdir()} - {"__pycache__"} <= rooms

@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 import pytest
+from made_groups import grouped, planted
 from made_images import TARGET, VARIANT
 from made_inputs import make_inputs, partial
-from test_group_tests import grouped, planted
 
 from pipeline.report import shortcuts
 from pipeline.statistics.group_shortcuts import group_labels, group_neighbors

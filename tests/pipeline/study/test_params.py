@@ -9,7 +9,7 @@ import pytest
 from pipeline.study.params import StudyError, load_study, parse_study
 from pipeline.study.schema import Study
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 GOOD = """\
 datasets:

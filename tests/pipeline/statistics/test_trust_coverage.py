@@ -11,7 +11,7 @@ from scipy import stats
 
 from pipeline.statistics.simultaneous import joint_interval, joint_quantile
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 import trust_coverage as simulated
 
 

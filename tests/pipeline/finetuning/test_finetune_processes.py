@@ -32,7 +32,7 @@ finetuned(kept=Path({kept!r}))
 
 def a_training(kept: Path) -> subprocess.Popen[bytes]:
     """In a process of its own, which writes its state after every epoch."""
-    folders = (REPOSITORY, REPOSITORY / "tests", REPOSITORY / "tests/pipeline")
+    folders = (REPOSITORY, REPOSITORY / "tests", Path(__file__).parent)
     code = TRAIN.format(paths=[str(folder) for folder in folders], kept=str(kept))
     return subprocess.Popen([sys.executable, "-c", code])
 

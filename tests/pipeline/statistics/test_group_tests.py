@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_images import TARGET, MadeImages, evidence_of, rows_of
+from made_groups import CLASSES, GROUPS, grouped, planted
+from made_images import TARGET, rows_of
 from scipy import stats
 from scipy.stats.contingency import association as scipy_association
 from sklearn.neighbors import KNeighborsClassifier
@@ -18,20 +19,6 @@ from pipeline.statistics.group_drop import DERIVED, RECORDED, paired_drop
 from pipeline.statistics.group_shortcuts import group_labels, group_neighbors
 from pipeline.statistics.group_tests import agreements, association, robustness
 from pipeline.statistics.single_images import LeftOut
-
-CLASSES, GROUPS = 3, 4
-
-
-def planted(rng, n, tint, follows=0.0):
-    """Labels, groups and embeddings: a place for each class, moved by each group's own tint."""
-    labels = rng.integers(0, CLASSES, n)
-    groups = np.where(rng.random(n) < follows, labels, rng.integers(0, GROUPS, n))
-    moved = tint * np.eye(GROUPS)[groups] @ rng.normal(size=(GROUPS, 6))
-    return (
-        labels,
-        groups,
-        np.eye(CLASSES)[labels] @ (4 * np.eye(CLASSES, 6)) + moved + rng.normal(size=(n, 6)),
-    )
 
 
 def nearest(features, k):
@@ -124,17 +111,6 @@ def test_agreement_and_robustness_are_what_counting_by_hand_gives(seed):
     assert index.pairs == same + other
     if index.pairs:
         assert index.value == pytest.approx(same / index.pairs)
-
-
-def grouped(labels, groups, features, left_out=None):
-    """Evidence of one model whose train images have groups."""
-    names = np.array(["", *"uvwxyz"])[np.asarray(groups) + 1]
-    val = np.arange(CLASSES)
-    images = MadeImages(
-        ("a",), val, [val], train=(labels, {"a": features}), left_out=left_out,
-        groups={"train": names, "val": [""] * CLASSES},
-    )  # fmt: skip
-    return evidence_of(images)
 
 
 def told(*of, **also):

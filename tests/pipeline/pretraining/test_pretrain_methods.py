@@ -195,6 +195,6 @@ def test_the_documented_departures_are_the_codes():
 
     from pipeline.pretraining.departures import DEPARTURES, table
 
-    documented = (Path(__file__).parents[2] / "docs/pretraining.md").read_text()
+    documented = (Path(__file__).parents[3] / "docs/pretraining.md").read_text()
     assert table() in documented
     assert set(METHODS) - {"random"} <= {departure.method for departure in DEPARTURES}
