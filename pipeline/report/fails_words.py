@@ -31,7 +31,7 @@ def lead(
             f"({interval(first['low'], first['high'], in_points=True)}, "
             f"{counted(first['n'], 'image')})."
         )
-    if confused:
+    if confused and confused[0]["count"] > 1:
         pair = confused[0]
         said += (
             f" Most often it takes {pair['true']} for {pair['predicted']}: "

@@ -122,13 +122,14 @@
       const values = rows.map((r) => c.value(r.cells)).filter((v) => v !== null);
       return values.reduce((a, b) => (lower() ? Math.min(a, b) : Math.max(a, b)), values[0]);
     });
-    const told = rows.some((row) => row.cells.some((cell) => cell && cell[1] !== null));
+    const intervals = rows.some((row) => row.cells.some((cell) => cell && cell[1] !== null));
     const drawn = all ? rows : rows.slice(0, MOST);
     const marked = new Set();
     const body = drawn.map(({ model, cells }) => {
       const tr = element("tr");
       const name = element("div", model.name);
-      name.append(element("small", `${model.family} · ${model.backbone} · ${model.supervision.replace("_", "-")}`));
+      name.append(element("small", [model.family, model.backbone, model.supervision.replace("_", "-")]
+        .filter((word) => word !== "unknown").join(" · ")));
       tr.append(element("th", undefined, { scope: "row" }));
       tr.firstChild.append(name);
       columns.forEach((column, i) => {
@@ -143,7 +144,7 @@
           marked.add(seen);
         }
         const cell = column.cell?.(cells);
-        if (cell && told) td.append(element("small", cell[1] === null ? "no interval" : `${write(cell[1])}–${write(cell[2])}`));
+        if (cell && intervals) td.append(element("small", cell[1] === null ? "no interval" : `${write(cell[1])}–${write(cell[2])}`));
         tr.append(td);
       });
       return tr;
@@ -159,8 +160,8 @@
     const hidden = rows.length - drawn.length;
     $("shown").textContent = `${rows.length} of ${table.models.length} models${hidden ? `, ${drawn.length} shown` : ""}`;
     $("scores-all").hidden = !hidden;
-    $("scores-seen").textContent = kinds.filter((words) => marked.has(words))
-      .map((words) => `${MARKS[kinds.indexOf(words)]} The model was ${words}.`).join(" ");
+    const told = kinds.filter((words) => marked.has(words)).map((words) => `${MARKS[kinds.indexOf(words)]} ${words}`);
+    $("scores-seen").textContent = told.length ? `What the model saw of the column’s data set: ${told.join("; ")}.` : "";
   };
 
   const options = (id, pairs) => $(id).append(...pairs.map(([value, text]) => element("option", text, { value })));
@@ -171,6 +172,7 @@
     const words = [...new Set(table.models.map((m) => m[field]))].sort();
     options(field, [["", "any"], ...words.map((w) => ["=" + w, w.replace("self_supervised", "self-supervised")])]);
   }
+  $("variant").value = table.first; // what the answer is by
   for (const id of ["variant", "metric", "family", "backbone", "supervision"]) $(id).addEventListener("change", draw);
   $("find").addEventListener("input", draw);
   $("scores-all").addEventListener("click", () => {
