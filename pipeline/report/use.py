@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from cache.errors import ProbelineError
 from pipeline.models.licence import recorded_licence, weights_source
 from pipeline.models.settings import Model
 from pipeline.report.choice import choose
@@ -144,7 +146,7 @@ def section(inputs: Inputs) -> Use:
                 high=float(scored["ci_high"].sel(model=name)),
                 parameters=sizes[name],
                 licence=_licence(study.models[name]),
-                source=weights_source(name, study.models[name]),
+                source=_source(name, study.models[name]),
                 command=f"probeline take {name} --dataset {dataset}{by_head} taken/{name}",
             )
             for name in able[:MOST]
@@ -181,6 +183,14 @@ def _plain(values: xr.DataArray) -> dict[str, float]:
     models = map(str, values["model"].values)
     found = zip(models, values.values.tolist(), strict=True)
     return {model: value for model, value in found if value == value}
+
+
+def _source(name: str, entry: Model) -> str:
+    """Where its weights are from; the report is made without their file, too."""
+    try:
+        return weights_source(name, entry)
+    except ProbelineError:
+        return f"a file of your own, {Path(entry.weights).name}, which is not here"
 
 
 def _licence(entry: Model) -> str:
