@@ -28,16 +28,19 @@ from stages._run import explain_errors
     show_default=True,
     help="Folder to write to.",
 )
+@click.option("--only", multiple=True, metavar="NAME", help="This figure alone; may be repeated.")
 @click.pass_obj
 @explain_errors
-def figures(started_in: Path, kind: Literal["pdf", "svg", "png"], folder: Path) -> None:
+def figures(
+    started_in: Path, kind: Literal["pdf", "svg", "png"], folder: Path, only: tuple[str, ...]
+) -> None:
     """Write every figure of the report as a file, from the results of the last `dvc repro`."""
     from pipeline.report.figure_files import (
         write_figures,  # Vega and altair take a second to import
     )
     from pipeline.report.inputs import load_inputs
 
-    paths = write_figures(load_inputs(load_study()), started_in / folder, kind)
+    paths = write_figures(load_inputs(load_study()), started_in / folder, kind, only)
     for path in paths:
         click.echo(path)
     if not paths:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import vl_convert
 
+from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.report.figures import Figure, report_figures
 from pipeline.report.inputs import Inputs
@@ -22,7 +25,7 @@ PNG_SCALE = 300 / 72
 """For 300 dots an inch."""
 
 
-def write_figures(inputs: Inputs, folder: Path, kind: Kind) -> list[Path]:
+def write_figures(inputs: Inputs, folder: Path, kind: Kind, only: Sequence[str] = ()) -> list[Path]:
     """Draw each figure of the report as the page shows it first.
 
     Parameters
@@ -31,13 +34,33 @@ def write_figures(inputs: Inputs, folder: Path, kind: Kind) -> list[Path]:
     folder : Path
         Former files of the same names are replaced.
     kind : {"pdf", "svg", "png"}
+    only : sequence of str
+        Names of figures; empty: all.
 
     Returns
     -------
     list of Path
+
+    Raises
+    ------
+    ProbelineError
+        When the report has no figure of a name; nothing is written then.
     """
+    figures = report_figures(inputs)
+    for name in only:
+        if name not in figures:
+            near = difflib.get_close_matches(name, figures, n=1)
+            raise ProbelineError(
+                f"figure {name}",
+                "is not in this report",
+                expected=", ".join(figures)
+                or "no figure: too few models, or data sets, have scores",
+                expected=", ".join(figures) or "no figure: too few models or data sets have scores",
+                remedy=f"did you mean `{near[0]}`?" if near else "name one of these",
+            )
     paths = []
-    for name, figure in report_figures(inputs).items():
+    for name in only or figures:
+        figure = figures[name]
         usable = re.sub(r"[^\w.-]", "_", name)
         path = folder / f"{usable}.{kind}"
         write_durably(path, draw(standalone(figure), kind))
