@@ -53,8 +53,6 @@ def write_figures(inputs: Inputs, folder: Path, kind: Kind, only: Sequence[str] 
             raise ProbelineError(
                 f"figure {name}",
                 "is not in this report",
-                expected=", ".join(figures)
-                or "no figure: too few models, or data sets, have scores",
                 expected=", ".join(figures) or "no figure: too few models or data sets have scores",
                 remedy=f"did you mean `{near[0]}`?" if near else "name one of these",
             )
