@@ -54,6 +54,7 @@ def write_figures(inputs: Inputs, folder: Path, kind: Kind, only: Sequence[str] 
                 f"figure {name}",
                 "is not in this report",
                 expected=", ".join(figures) or "no figure: too few models or data sets have scores",
+                found=name,
                 remedy=f"did you mean `{near[0]}`?" if near else "name one of these",
             )
     paths = []
