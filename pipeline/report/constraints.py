@@ -14,7 +14,6 @@ from pipeline.report.inputs import Inputs
 from pipeline.report.remarks import pairs_tested
 from pipeline.report.stated import short
 from pipeline.statistics.mean_scores import ALL, OUTSIDE, TARGET
-from pipeline.statistics.target_checks import deciding
 from pipeline.study.protocol_list import protocol_label
 
 Floats = NDArray[np.float64]
@@ -128,9 +127,7 @@ def choices(inputs: Inputs) -> dict[str, Any]:
 
 def _protocols(inputs: Inputs) -> list[str]:
     """The one that decides on the target first: the panel opens with what the answer is about."""
-    target = set(inputs.target.datasets)
-    first = deciding(p for p in inputs.headline if target & set(inputs.scored_datasets(p)))
-    return sorted(inputs.headline, key=lambda protocol: protocol != first)
+    return sorted(inputs.headline, key=lambda protocol: protocol != inputs.decides)
 
 
 def _scopes(inputs: Inputs) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.report.choice import Choice
 from pipeline.report.formats import interval, percent
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import Rows
@@ -24,19 +25,26 @@ def lead(
     if not errors:
         return said
     first = worst[0]
-    if len(worst) > 1:
+    if len(worst) > 1 and first["right"] < first["n"]:
         said += (
             f" Its weakest class is {first['class']}: {percent(first['accuracy'])} right "
             f"({interval(first['low'], first['high'], in_points=True)}, "
             f"{counted(first['n'], 'image')})."
         )
-    if confused:
+    if confused and confused[0]["count"] > 1:
         pair = confused[0]
         said += (
             f" Most often it takes {pair['true']} for {pair['predicted']}: "
             f"{counted(pair['count'], 'image')} of {pair['n']:,}."
         )
     return said
+
+
+def recommended(c: Choice, dataset: str, shown: str) -> str:
+    """That the first screen recommends another model than the one whose errors are shown."""
+    if dataset not in c.target.datasets or c.picked in ("", shown):
+        return ""
+    return f" The first screen recommends {c.picked}; what follows is of {shown}."
 
 
 def shared(rows: Rows, classes: int) -> str:

@@ -38,7 +38,8 @@ def test_the_best_models_and_what_predicts(tmp_path):
     for statement in said:
         assert f"- {_text(statement)}" in text
         assert "6 models in common are too few" in statement
-    assert "missing" not in text
+    assert "cell is missing" not in text
+    assert "cells are missing" not in text
 
 
 def test_gaps_and_what_is_withheld_are_said():
@@ -49,7 +50,6 @@ def test_gaps_and_what_is_withheld_are_said():
     inputs.statistics["ranks_of_models"] = nothing  # type: ignore[index]
     text = summarise(inputs)
     assert "1 cell is missing" in text
-    assert "Withheld: too few models, or data sets, have scores." in text
     assert "a rank correlation over 3 models says nothing" in text
     assert "- ranks of models: fewer than \\*four\\* models" in text
 
