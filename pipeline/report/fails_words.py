@@ -78,13 +78,13 @@ def calibrated(inputs: Inputs, rows: Rows, headline: str) -> str:
     level = 100 * inputs.study.correlation.confidence
     if first["variant"] != headline:
         label += ", as the one above gives no probabilities: so accuracies differ from those above"
-    usual = first["ece_chance"]
-    beyond = "more than" if first["ece"] > 2 * usual else "not far from"
+    usual = first["error_by_chance"]
+    beyond = "more than" if first["error"] > 2 * usual else "not far from"
     return (
         f"Each point is a bin of answers, its bar a {level:g}% interval: how sure "
         f"{first['model']} was ({label}), and how often it was right. On the dashed line it knows "
         f"how sure to be; below it is too sure. Expected calibration error ({BINS} bins of equal "
-        f"width, {counted(first['images'], 'test image')}): {percent(first['ece'])}; {beyond} the "
+        f"width, {counted(first['images'], 'test image')}): {percent(first['error'])}; {beyond} the "
         f"{percent(usual)} that perfectly calibrated answers would show by chance."
     )
 
