@@ -33,8 +33,8 @@ def calibration(evidence: Evidence) -> xr.Dataset:
     -------
     Dataset
         A row for each bin with images; variables dataset, model, variant, bin_low, bin_high,
-        n (images), confidence (their mean), accuracy, low, high, error, error_by_chance and images (of
-        all bins).
+        n (images), confidence (their mean), accuracy, low, high, error, error_by_chance and images
+        (of all bins).
     """
     sure = _sure(evidence)
     if isinstance(sure, str):
@@ -43,8 +43,8 @@ def calibration(evidence: Evidence) -> xr.Dataset:
     return listed(
         [row for one in sure for row in _bins(*one, confidence)],
         definition=f"mean confidence and accuracy in {BINS} bins of equal width, each (low, high]; "
-        "error is the mean distance of the two, weighted by images; error_by_chance what it would be on "
-        f"average, over {DRAWS} draws, if every confidence were the chance of being right",
+        "error is the mean distance of the two, weighted by images; error_by_chance what it would "
+        f"be on average, over {DRAWS} draws, if every confidence were the chance of being right",
         interval=f"{confidence:.0%} Wilson interval of a bin's accuracy",
         source="Guo et al. 2017 (arXiv 1706.04599); Bröcker & Smith 2007 for error_by_chance",
     )

@@ -100,7 +100,7 @@ def test_what_is_correlated_is_a_share_that_every_data_set_has(with_toy):
     for name in ("top1", "mean_per_class", "macro_f1", "balanced_error"):
         assert Correlation(metric=name).metric == name
     for name in ("top5", "worst_group", "ece", "nll", "promise", "balanced_eror"):
-        with pytest.raises(ValidationError, match="top1, mean_per_class, macro_f1.*balanced_error"):
+        with pytest.raises(ValidationError, match=r"top1, mean_per_class.*balanced_error"):
             Correlation(metric=name)
 
 
