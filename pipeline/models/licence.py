@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cache.errors import ProbelineError
 from pipeline.models.cards import checkpoint_digest
 from pipeline.models.lockfile import locked
 from pipeline.models.settings import Model, pretrained_name
 from pipeline.models.zoo import zoo_model, zoo_names
 
 
-def weights_source(name: str, entry: Model) -> str:
-    """In words, with a digest where the weights were fetched; no path of this machine."""
+def weights_source(name: str, entry: Model, recorded: str | None = None) -> str:
+    """In words, with a digest where it is known; no path of this machine.
+
+    Parameters
+    ----------
+    name : str
+    entry : Model
+    recorded : str, optional
+        SHA-256 of the checkpoint as it was when its features were computed; else the file is asked,
+        which another machine need not have.
+    """
     if entry.seed is not None:
         return f"drawn at random, seed {entry.seed}: never trained"
     if entry.made_by is not None:
@@ -28,7 +38,15 @@ def weights_source(name: str, entry: Model) -> str:
         digest = str(locked(Path(entry.weights_file).name).get("sha256", ""))
         return entry.weights + (f", SHA-256 {digest}" if digest else "")
     file = f"a file of your own, {Path(entry.weights).name}"
-    return f"{file}, SHA-256 {checkpoint_digest(name, entry)}"
+    digest = recorded or _digest_here(name, entry)
+    return f"{file}, SHA-256 {digest}" if digest else file
+
+
+def _digest_here(name: str, entry: Model) -> str | None:
+    try:
+        return checkpoint_digest(name, entry)
+    except ProbelineError:  # no such file
+        return None
 
 
 def recorded_licence(entry: Model) -> str:

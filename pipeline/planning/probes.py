@@ -13,7 +13,10 @@ import numpy as np
 from pipeline.machine.environment import cpu_count
 from pipeline.machine.memory import memory_budget
 from pipeline.probes.needs import Need, Shape, fewshot_need, linear_need, transfer_need
+from pipeline.study.fewshot import FEWSHOT
+from pipeline.study.linear import LINEAR
 from pipeline.study.schema import Study
+from pipeline.study.transfer import TRANSFER
 
 EFFICIENCY = 3.0
 """Times as long as its matrix products a probe takes, about: the rest passes over memory."""
@@ -66,9 +69,9 @@ def plan_probes(
         From a protocol's name to the cells, (data set, model), that it has to score.
     """
     needs: dict[str, Callable[[tuple[str, str], Shape], Need | None]] = {
-        "linear": lambda _, shape: linear_need(study, "numpy", shape),
-        "fewshot": lambda _, shape: fewshot_need(study, shape),
-        "transfer": partial(_transfer, study, shapes),
+        LINEAR.name: lambda _, shape: linear_need(study, "numpy", shape),
+        FEWSHOT.name: lambda _, shape: fewshot_need(study, shape),
+        TRANSFER.name: partial(_transfer, study, shapes),
     }
     waiting = {name: list(todo(name)) for name in needs}
     budget = memory_budget()

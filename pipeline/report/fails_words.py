@@ -84,8 +84,8 @@ def calibrated(inputs: Inputs, rows: Rows, headline: str) -> str:
         f"Each point is a bin of answers, its bar a {level:g}% interval: how sure "
         f"{first['model']} was ({label}), and how often it was right. On the dashed line it knows "
         f"how sure to be; below it is too sure. Expected calibration error ({BINS} bins of "
-        f"equal width, {counted(first['images'], 'test image')}): {percent(first['error'])}; {beyond} "
-        f"the {percent(usual)} that perfectly calibrated answers would show by chance."
+        f"equal width, {counted(first['images'], 'test image')}): {percent(first['error'])}; "
+        f"{beyond} the {percent(usual)} that perfectly calibrated answers would show by chance."
     )
 
 

@@ -11,6 +11,7 @@ from pipeline.report.stated import Rows, rows_of, statistic
 from pipeline.statistics import group_shortcuts as audit
 from pipeline.statistics.group_shortcuts import CLASS_TELLS, GROUP_TELLS, ONE_TO_ONE
 from pipeline.statistics.written import counted, p_is
+from pipeline.study.linear import LINEAR
 
 _NO_NUMBER = float("nan")
 
@@ -114,7 +115,7 @@ def _most_accurate(inputs: Inputs, dataset: str, models: Rows) -> dict[str, Any]
     if not models:
         return None
     scores = inputs.scored["value"].sel(dataset=dataset)
-    for protocol in sorted(inputs.headline, key=lambda name: name != "linear"):
+    for protocol in sorted(inputs.headline, key=lambda name: name != LINEAR.name):
         of = scores.sel(variant=inputs.headline[protocol])
         known = [row for row in models if float(of.sel(model=row["model"])) >= 0]
         if known:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
-from cache.errors import ProbelineError
 from pipeline.models.licence import recorded_licence, weights_source
 from pipeline.models.settings import Model
 from pipeline.report.choice import choose
@@ -146,7 +144,7 @@ def section(inputs: Inputs) -> Use:
                 high=float(scored["ci_high"].sel(model=name)),
                 parameters=sizes[name],
                 licence=_licence(study.models[name]),
-                source=_source(name, study.models[name]),
+                source=weights_source(name, study.models[name], _checkpoint(inputs, dataset, name)),
                 command=f"probeline take {name} --dataset {dataset}{by_head} taken/{name}",
             )
             for name in able[:MOST]
@@ -162,6 +160,12 @@ def section(inputs: Inputs) -> Use:
         probabilities=variant.head != "ridge",
         recommended=recommended,
     )
+
+
+def _checkpoint(inputs: Inputs, dataset: str, model: str) -> str | None:
+    """Digest of the file that the features were computed with."""
+    found: str | None = inputs.provenance.get((dataset, model), {}).get("checkpoint")
+    return found
 
 
 def _best_first(inputs: Inputs, protocol: str, dataset: str, scores: dict[str, float]) -> list[str]:
@@ -183,14 +187,6 @@ def _plain(values: xr.DataArray) -> dict[str, float]:
     models = map(str, values["model"].values)
     found = zip(models, values.values.tolist(), strict=True)
     return {model: value for model, value in found if value == value}
-
-
-def _source(name: str, entry: Model) -> str:
-    """Where its weights are from; the report is made without their file, too."""
-    try:
-        return weights_source(name, entry)
-    except ProbelineError:
-        return f"a file of your own, {Path(entry.weights).name}, which is not here"
 
 
 def _licence(entry: Model) -> str:

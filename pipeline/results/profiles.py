@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pipeline.results.layout import EVERY, Layout
+from pipeline.study.fewshot import FEWSHOT
+from pipeline.study.knn import KNN
+from pipeline.study.linear import LINEAR
 
 _IN, _OUT = "in_domain", "out_of_domain"
 
@@ -118,7 +121,7 @@ _PROBES = Layout(
              **_CLIP_COLUMNS},
     constants={"method": "CLIP"},
     words={
-        "protocol": {"-1": "linear", "10": "fewshot", "25": "fewshot"},
+        "protocol": {"-1": LINEAR.name, "10": FEWSHOT.name, "25": FEWSHOT.name},
         "variant": {"-1": "clip_benchmark", "10": "10_shots", "25": "25_shots"},
     },
     values={
@@ -142,7 +145,7 @@ _TORCHGEO = Layout(
     constants={"variant": "torchgeo_bench"},
     words={
         "metric": {"accuracy": "top1", "micro_mAP": "micro_map"},
-        "protocol": {"knn5": "knn"},
+        "protocol": {"knn5": KNN.name},
     },
     where={"bands": "rgb", "normalization": "bandspec_zscore", "partition": "default"},
     keep="first",

@@ -27,7 +27,7 @@ from pipeline.probes.knn_variants import space_of, voting_of
 from pipeline.probes.reading import read_rows
 from pipeline.project.paths import neighbors_path
 from pipeline.results.current import Current
-from pipeline.study.protocol_list import protocol_named
+from pipeline.study.protocol_list import find_protocol
 from pipeline.study.schema import Study
 from pipeline.study.transfer import TRANSFER, held_out, transferred_knn
 from pipeline.study.variant import Variant
@@ -152,7 +152,8 @@ class StoredImages(SingleImages):
 
     def said(self, variant: Variant, dataset: str) -> Said:
         """See `SingleImages`. Few-shot answers once a draw, so nothing of it is told here."""
-        if protocol_named(variant.protocol).drawn:
+        protocol = find_protocol(variant.protocol)
+        if protocol is not None and protocol.drawn:  # outcomes of draws have other columns, too
             return SingleImages.said(self, variant, dataset)
         study, n_test = self._study, len(self.labels(dataset, "val"))
         records = {m: self._current.record(variant.protocol, dataset, m) for m in study.models}

@@ -12,6 +12,7 @@ from projects import REPOSITORY
 
 from pipeline.planning.stage_order import stage_order
 from pipeline.project.paths import MACHINE
+from pipeline.report.summary import EVIDENCE
 from pipeline.study.params import load_study
 from stages._answer import print_answer
 
@@ -74,12 +75,21 @@ SUMMARY = r"""# My \*own\* study
 
 3 models, 1 data sets, 113 scores. The whole report is `report/index.html`.
 
+## Which model?
+
+Take net\_1. 87.5% (95%: 47.3 to 99.7) of 40 test images right, by a linear probe.
+
+Clear winner: `a\|b` is behind it.
+
+## 1 thing to know
+
+- 2 of 18 cells have no score
+
 ## Best models, by mean over data sets
 
 | protocol | best model | mean top1 |
 | --- | --- | --- |
 | kNN | `net_1` | 87.5% (47.3 to 99.7) |
-| linear probe | `a\|b` | 90.0% |
 
 2 cells are missing; models with one have no mean.
 
@@ -95,10 +105,13 @@ def test_the_answer_is_the_summarys_beginning(capsys, tmp_path, monkeypatch):
     said = capsys.readouterr().out
     lines = said.strip().splitlines()
     assert lines[0] == "My *own* study: 3 models, 1 data sets, 113 scores."
-    assert "Best models, by mean over data sets" in lines
-    (row,) = [line.split() for line in lines if line.startswith("linear probe")]
-    assert row[2:] == ["a|b", "90.0%"]
-    assert "2 cells are missing; models with one have no mean." in lines
+    told = "87.5% (95%: 47.3 to 99.7) of 40 test images right, by a linear probe."
+    assert lines[lines.index("Which model?") + 1] == f"Take net_1. {told}"
+    assert "Clear winner: a|b is behind it." in lines
+    assert lines[lines.index("1 thing to know") + 1] == "- 2 of 18 cells have no score"
+    # The evidence stays in the summary.
+    assert EVIDENCE not in said
+    assert "cells are missing" not in said
     assert "Withheld" not in said
     assert lines[-1] == f"the report: file://{tmp_path}/report/index.html"
 

@@ -40,6 +40,8 @@ def test_the_best_models_and_what_predicts(tmp_path):
         assert "6 models in common are too few" in statement
     assert "cell is missing" not in text
     assert "cells are missing" not in text
+    assert "models with one have no mean" not in text
+    assert "has no score" not in text
 
 
 def test_gaps_and_what_is_withheld_are_said():
@@ -50,6 +52,8 @@ def test_gaps_and_what_is_withheld_are_said():
     inputs.statistics["ranks_of_models"] = nothing  # type: ignore[index]
     text = summarise(inputs)
     assert "1 cell is missing" in text
+    assert "1 of 18 cells has no score" in text
+    assert "3 models are too few to rank checks by" in text
     assert "a rank correlation over 3 models says nothing" in text
     assert "- ranks of models: fewer than \\*four\\* models" in text
 

@@ -53,6 +53,14 @@ def test_a_file_of_ones_own_is_named_without_its_folder(tmp_path):
     assert said == f"a file of your own, mine.pth, SHA-256 {digest}"
 
 
+def test_a_file_that_is_not_on_this_machine_has_its_recorded_digest():
+    entry = of(weights="gone.pth")
+    assert weights_source("own", entry, "7" * 64) == (
+        f"a file of your own, gone.pth, SHA-256 {'7' * 64}"
+    )
+    assert weights_source("own", entry) == "a file of your own, gone.pth"
+
+
 def test_a_studys_own_are_its_own():
     assert "seed 3: never trained" in weights_source("r", of(weights="random(3)"))
     made = of(weights="pretrain(byol)")
