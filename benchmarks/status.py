@@ -18,7 +18,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,8 @@ from cache.records import write_record
 from cache.writer import CellWriter
 from pipeline.datasets.index import Index, index_rows, write_index
 from pipeline.embeddings.cells import cell_key
-from pipeline.models.cards import make_card
+from pipeline.models.card import Card
+from pipeline.models.cards import keep_card
 from pipeline.project.paths import PARAMS, SPLITS, cell_address, record_path
 from pipeline.study.params import load_study
 from pipeline.study.records import protocols_of, record_key
@@ -96,20 +96,13 @@ def make_index(name: str, images: int) -> Index:
 
 def fill_cache(study: Study, images: int) -> None:
     """Write every index, card, cell and record of the study."""
-    transform = SimpleNamespace(to_dict=lambda: {"size": [224, 224], "interpolation": "bicubic"})
+    transform = {"size": [224, 224], "interpolation": "bicubic"}
     cards = {
-        name: make_card(
-            name,
-            entry,
-            SimpleNamespace(  # type: ignore[arg-type]  # what a card needs of a loaded model
-                weights_digest=fingerprint(name),
-                transform=transform,
-                columns=COLUMNS,
-                parameters=11_000_000,
-            ),
-        )
-        for name, entry in study.models.items()
+        name: Card(fingerprint(name), transform, COLUMNS, 11_000_000, gmacs=1.8)
+        for name in study.models
     }
+    for name, card in cards.items():
+        keep_card(name, study.models[name], card)
     outcomes = pa.table({"variant": ["v"] * images, "predicted": np.arange(images) % 10})
     made: dict[tuple[str, str], dict[str, str]] = {}
     for dataset in study.datasets:

@@ -126,15 +126,16 @@ class Manifest:
             own = found.pop("self")
             blank = data.replace(_self_entry(own), _self_entry(_NO_DIGEST))
             intact = sha256_bytes(blank) == own
+            if not intact:
+                raise _corrupt(path, "a digest that does not match")
+            if found["format"] not in READABLE:  # before its entries, which may be others by then
+                raise _corrupt(path, f"format {found['format']!r:.80}")
             manifest = cls(**{**found, "remarks": tuple(found["remarks"])})
-            if intact:
-                manifest.refuse_odd()
+            manifest.refuse_odd()
+        except CellCorruptError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _corrupt(path, f"not a cell's description ({error})") from error
-        if not intact:
-            raise _corrupt(path, "a digest that does not match")
-        if manifest.format not in READABLE:
-            raise _corrupt(path, f"format {manifest.format}")
         return manifest
 
 

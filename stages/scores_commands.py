@@ -82,11 +82,14 @@ def export(started_in: Path, file: Path) -> None:
     own, sorted, one a line).
     """
     from pipeline.results.exporting import export_scores
+    from pipeline.statistics.written import counted
 
     table = export_scores(load_study(), started_in / file)
+    models, datasets = (counted(table[of].nunique(), word) for of, word in
+                        (("model", "model"), ("dataset", "data set")))  # fmt: skip
     click.echo(
-        f"{len(table):,} scores of {table['model'].nunique():,} models on "
-        f"{table['dataset'].nunique():,} data sets: {file}; `probeline scores import` reads it"
+        f"{counted(len(table), 'score')} of {models} on {datasets}: {file}; "
+        "`probeline scores import` reads it"
     )
 
 

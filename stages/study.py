@@ -25,7 +25,9 @@ def main() -> None:
     left = sort_indexes(study.datasets)
     for folder in (INDEX, EMBEDDINGS, PROVENANCE):
         keep_folder(folder)
-    say("study", f"{len(study.models)} models, {len(study.datasets)} data sets")
+    models, datasets = len(study.models), len(study.datasets)
+    said = f"{models} model{'s' * (models != 1)}, {datasets} data set{'s' * (datasets != 1)}"
+    say("study", said)
     if left:
         say("study", f"the index of {', '.join(left)} is kept aside, until a study names it again")
 

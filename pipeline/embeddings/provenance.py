@@ -304,7 +304,7 @@ def _is_record(facts: Mapping[str, Any]) -> bool:
     if not isinstance(splits, dict) or not isinstance(facts.get("transform"), dict):
         return False
     parts = [part for part in splits.values() if isinstance(part, dict)]
-    numbers = [facts.get(name) or 0 for name in ("parameters", "dimension")]
+    numbers = [facts.get(name) or 0 for name in ("parameters", "dimension", "gmacs")]
     for part in parts:
         copied = part.get("copied", {})
         if not isinstance(copied, dict) or any(name.count("/") != 2 for name in copied):

@@ -289,7 +289,7 @@ def _total(length: str, begun: int, expected: int | None) -> int | None:
     if expected is not None and total != expected:
         raise DownloadError(
             "",
-            "the server's file is not the one that was expected",
+            "is not the file that was expected",
             expected=f"{expected:,} bytes",
             found=f"{total:,} bytes",
         )

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Block = NDArray[np.floating]
+Slab = NDArray[np.floating]
 
 SLAB = 1 << 21
 """Values of one slab: its rows x the larger of features and classes. What is no larger is one slab,
@@ -34,7 +34,7 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: Any, /) -> Block: ...
+    def __getitem__(self, rows: Any, /) -> Slab: ...
 
 
 def slabs(rows: int, width: int, most: int | None = None) -> Iterator[slice]:
@@ -84,7 +84,7 @@ class Part:
 
     features: Rows
     rows: NDArray[np.int64] | None = None
-    normalize: Callable[[Block], Block] | None = None
+    normalize: Callable[[Slab], Slab] | None = None
     dtype: type[np.floating] = np.float32
     streamed: bool = False
 
@@ -96,13 +96,13 @@ class Part:
     def __len__(self) -> int:
         return len(self.features) if self.rows is None else len(self.rows)
 
-    def __getitem__(self, rows: slice) -> Block:
+    def __getitem__(self, rows: slice) -> Slab:
         values = self._chosen(rows)
         if self.normalize is not None:
             values = self.normalize(values)
         return values.astype(self.dtype, copy=False)
 
-    def _chosen(self, rows: slice) -> Block:
+    def _chosen(self, rows: slice) -> Slab:
         if self.rows is None:
             return self.features[rows]
         wanted = self.rows[rows]
@@ -122,7 +122,7 @@ class Part:
 def part(
     features: Rows,
     rows: NDArray[np.bool_] | None = None,
-    normalize: Callable[[Block], Block] | None = None,
+    normalize: Callable[[Slab], Slab] | None = None,
     dtype: type[np.floating] = np.float32,
 ) -> Rows:
     """Rows of features as they are to be computed with: a copy where they are small, else a view.
@@ -149,7 +149,7 @@ def taken(features: Rows, rows: NDArray[np.int64]) -> Rows:
     return features[rows] if isinstance(features, np.ndarray) else Part(features, rows)
 
 
-def whole(features: Rows) -> Block:
+def whole(features: Rows) -> Slab:
     """All rows at once, for libraries that take nothing less."""
     if isinstance(features, np.ndarray):
         return features

@@ -46,7 +46,6 @@ def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
     """Remember a loaded model's card, under the digest of the file as it is now."""
     from pipeline.models.sizes import gmacs_of
 
-    checkpoint_digest(name, entry, afresh=True)
     card = Card(
         weights=model.weights_digest,
         transform=model.transform.to_dict(),
@@ -54,8 +53,14 @@ def make_card(name: str, entry: Model, model: LoadedModel) -> Card:
         parameters=model.parameters,
         gmacs=gmacs_of(model, f"params.yaml: models.{name}"),
     )
-    write_durably(_path(name, entry), sealed_json(asdict(card)))
+    keep_card(name, entry, card)
     return card
+
+
+def keep_card(name: str, entry: Model, card: Card) -> None:
+    """Write a model's card to where `find_card` looks for it."""
+    checkpoint_digest(name, entry, afresh=True)
+    write_durably(_path(name, entry), sealed_json(asdict(card)))
 
 
 def loading_part(entry: Model, *, without_feature: bool = False) -> dict[str, Any]:

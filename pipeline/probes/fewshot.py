@@ -54,8 +54,9 @@ def _prepare(settings: Fewshot, index: Index, say: Say) -> None:
         some = ", ".join(index.classes[label] for label in labels[:3])
         more = ", …" if len(labels) > 3 else ""
         say(
-            f"{index.name}: {len(labels)} of {len(index.classes)} classes have too few train "
-            f"images for {budget} ({some}{more}); all of them are taken"
+            f"{index.name}: {len(labels)} of {len(index.classes)} classes "
+            f"{'has' if len(labels) == 1 else 'have'} too few train images for {budget} "
+            f"({some}{more}); all of theirs are taken"
         )
 
 

@@ -81,4 +81,4 @@ def left_out(study: Study) -> Iterator[tuple[str, str]]:
             )
         if beyond:
             names = ", ".join(variant.name for variant in beyond)
-            yield dataset, f"no {names}: it has {rows} train images"
+            yield dataset, f"{names} left out, as k is more than its {rows} train images"

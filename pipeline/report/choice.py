@@ -13,6 +13,7 @@ from pipeline.report.contests import Contest, contest
 from pipeline.report.inputs import Inputs
 from pipeline.statistics.mean_scores import TARGET
 from pipeline.statistics.target_checks import check_words, deciding
+from pipeline.study.metrics import CONFIDENCE
 from pipeline.study.target import Target
 
 CLEAR, TIE, FEW, UNTESTED, ALONE, NONE = (
@@ -20,7 +21,8 @@ CLEAR, TIE, FEW, UNTESTED, ALONE, NONE = (
 )  # fmt: skip
 
 VERDICTS = {
-    CLEAR: "every other model is behind it on these test images (95%, all pairs tested together)",
+    CLEAR: "every other model is behind it on these test images ({level}, all pairs tested "
+    "together)",
     TIE: "several models are shown to be as good as the best to within the margin of the study; "
     "the smallest of them is recommended",
     FEW: "others are within chance of it, and might lie behind by more than the margin; the most "
@@ -28,7 +30,7 @@ VERDICTS = {
     UNTESTED: "scores without per-image outcomes: the highest is recommended, and whether it "
     "differs from the next can’t be told",
 }
-"""The words of the verdict, and the rule of each."""
+"""The words of the verdict, and the rule of each, with a place for the level of the tests."""
 
 FLOAT32 = 4
 """Bytes of a weight, as most files hold it."""
@@ -113,6 +115,8 @@ class Choice:
         By each protocol, the deciding one too.
     classes : tuple of ClassShare
         The lowest first, of those with `FEWEST` test images or more.
+    level : float
+        Of the interval of the score.
     """
 
     target: Target
@@ -128,6 +132,7 @@ class Choice:
     offers: tuple[Offer, ...] = ()
     says: tuple[Says, ...] = ()
     classes: tuple[ClassShare, ...] = ()
+    level: float = CONFIDENCE
 
     @property
     def tied(self) -> int:
@@ -151,7 +156,7 @@ def choose(inputs: Inputs) -> Choice:
     good = as_good(c)
     verdict = verdict_of(c, good)
     picked = recommended(c, verdict, good, known["parameters"])
-    score, low, high = _score(inputs, c, picked)
+    score, low, high, level = _score(inputs, c, picked)
     return Choice(
         target=inputs.target,
         protocol=protocol,
@@ -161,6 +166,7 @@ def choose(inputs: Inputs) -> Choice:
         score=score,
         low=low,
         high=high,
+        level=level,
         images=_images(inputs, c),
         as_good=good,
         offers=_offers(c, known),
@@ -200,18 +206,18 @@ def _or_largest(size: float) -> float:
     return size if math.isfinite(size) else math.inf
 
 
-def _score(inputs: Inputs, c: Contest, model: str) -> tuple[float, float, float]:
+def _score(inputs: Inputs, c: Contest, model: str) -> tuple[float, float, float, float]:
     """Of one data set the score's own interval; of several the mean's, where it is known."""
     if model == c.best:
-        return c.mean, c.low, c.high
+        return c.mean, c.low, c.high, c.level
     score = next(other.mean for other in c.others if other.model == model)
     means = inputs.told("mean_scores").sel(protocol=c.protocol, scope=TARGET, model=model)
     if len(c.datasets) > 1:
-        return score, float(means["low"]), float(means["high"])
+        return score, float(means["low"]), float(means["high"]), c.level
     cell = inputs.scored.sel(
         model=model, dataset=c.datasets[0], variant=inputs.headline[c.protocol]
     )
-    return score, float(cell["ci_low"]), float(cell["ci_high"])
+    return score, float(cell["ci_low"]), float(cell["ci_high"]), CONFIDENCE
 
 
 def _images(inputs: Inputs, c: Contest) -> int:
@@ -255,4 +261,4 @@ def _classes(inputs: Inputs, model: str) -> tuple[ClassShare, ...]:
         )
         for at in enough
     ]  # fmt: skip
-    return tuple(sorted(shares, key=lambda share: share.right / share.images))
+    return tuple(sorted(shares, key=lambda share: (share.right / share.images, -share.images)))

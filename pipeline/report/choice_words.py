@@ -10,8 +10,8 @@ import math
 from collections.abc import Sequence
 
 from pipeline.report.choice import ALONE, CLEAR, FEW, NONE, TIE, Choice, ClassShare, Offer
-from pipeline.report.formats import count, interval, percent, points
-from pipeline.report.verdicts import at_most, listed, margin_words, rounded, standing
+from pipeline.report.formats import count, interval, level, percent, points
+from pipeline.report.verdicts import all_others, at_most, listed, margin_words, rounded, standing
 from pipeline.statistics.written import counted
 from pipeline.study import metrics
 from pipeline.study.protocol_list import protocol_label
@@ -36,7 +36,7 @@ def accuracy(c: Choice, metric: str) -> str:
     if c.verdict == NONE:
         return ""
     ends = interval(c.low, c.high, in_points=True)
-    known = f" (95%: {ends})" if ends else ""
+    known = f" ({level(c.level)}: {ends})" if ends else ""
     probe = f"by {_with_article(protocol_label(c.protocol))}"
     images = counted(c.images, "test image") if c.images else "an unknown number of test images"
     several = c.contest is not None and len(c.contest.datasets) > 1
@@ -65,7 +65,7 @@ def verdict(c: Choice) -> str:
         if others == 1:
             return f"Clear winner: the other model, {following.model}, is {behind} behind."
         return (
-            f"Clear winner: all {count(others)} others are behind it; the next, "
+            f"Clear winner: {all_others(others)} are behind it; the next, "
             f"{following.model}, by {behind}."
         )
     if c.verdict == TIE:

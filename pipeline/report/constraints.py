@@ -15,7 +15,6 @@ from pipeline.report.remarks import pairs_tested
 from pipeline.report.stated import short
 from pipeline.results.cube import metrics_used, same_metric
 from pipeline.statistics.mean_scores import ALL, OUTSIDE, TARGET
-from pipeline.statistics.target_checks import deciding
 from pipeline.study import metrics
 from pipeline.study.protocol_list import protocol_label
 
@@ -155,9 +154,7 @@ def _words(metric: str) -> str:
 
 def _protocols(inputs: Inputs) -> list[str]:
     """The one that decides on the target first: the panel opens with what the answer is about."""
-    target = set(inputs.target.datasets)
-    first = deciding(p for p in inputs.headline if target & set(inputs.scored_datasets(p)))
-    return sorted(inputs.headline, key=lambda protocol: protocol != first)
+    return sorted(inputs.headline, key=lambda protocol: protocol != inputs.decides)
 
 
 def _scopes(inputs: Inputs) -> list[dict[str, Any]]:

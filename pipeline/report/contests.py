@@ -10,6 +10,7 @@ import xarray as xr
 from pipeline.report.inputs import Inputs
 from pipeline.results.cube import same_metric
 from pipeline.statistics.mean_scores import ALL
+from pipeline.study.metrics import CONFIDENCE
 
 _NAN = float("nan")
 
@@ -84,6 +85,8 @@ class Contest:
     paired : bool
         Whether models were compared image by image; else as if on different images, which is
         conservative.
+    level : float
+        Of the interval of `mean`.
     """
 
     protocol: str
@@ -100,6 +103,7 @@ class Contest:
     images: int = 0
     margin: float = 0.01
     paired: bool = True
+    level: float = CONFIDENCE
 
     @property
     def near(self) -> list[str]:
@@ -150,15 +154,17 @@ def _by_images(
         for model, row in table.iloc[1:].iterrows()
     ]  # fmt: skip
     low, high = (float(table[end].iloc[0]) for end in ("low", "high"))
+    level = inputs.study.correlation.confidence
     if len(datasets) == 1:  # one data set: its score has an exact interval, that of the table
         cell = inputs.scored.sel(model=best, dataset=datasets[0], variant=inputs.headline[protocol])
         if np.isfinite(cell["ci_low"]):
             low, high = float(cell["ci_low"]), float(cell["ci_high"])
+            level = CONFIDENCE
     left_out = tuple(m for m in inputs.models if m not in table.index)
     return Contest(
         protocol, tuple(datasets), best, float(table["mean"].iloc[0]), low, high, tuple(others),
         left_out, compared=True, without=tuple(d for d in scored if d not in of_one),
-        paired=paired, at_most=float(table["behind_high"].iloc[0]),
+        paired=paired, level=level, at_most=float(table["behind_high"].iloc[0]),
         images=int(table["images"].iloc[0]) if others else 0,
         margin=inputs.study.report.margin / 100,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import xarray as xr
 from pipeline.report import checks_words, choice_words
 from pipeline.report.checks import OPEN, Check, Trust, trust_in
 from pipeline.report.choice import VERDICTS, Choice, choose
-from pipeline.report.formats import points, seconds
+from pipeline.report.formats import level, points, seconds
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import Cell, Filled, Tables, table_of
 from pipeline.report.pasting import lines_to_paste
@@ -54,7 +54,9 @@ def model(inputs: Inputs) -> ModelCard:
     return ModelCard(
         found, choice_words.take(found), choice_words.accuracy(found, inputs.metric),
         choice_words.verdict(found), choice_words.instruction(found), choice_words.says(found),
-        choice_words.weak(found.classes), VERDICTS,
+        choice_words.weak(found.classes),
+        {word: rule.format(level=level(inputs.study.correlation.confidence))
+         for word, rule in VERDICTS.items()},
     )  # fmt: skip
 
 
@@ -80,8 +82,8 @@ def checks(inputs: Inputs) -> Tables:
     )  # fmt: skip
     return Tables(
         [table],
-        intro=f"Who compares the models by a check, and takes the one that it puts first, gets so "
-        f"many points less than with the best model on {found.target.words}, by {probe}.",
+        intro="If you compare the models by a check and take the one that it puts first, you are "
+        f"so many points behind the best model on {found.target.words}, by {probe}.",
     )
 
 

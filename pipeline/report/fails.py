@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.report import fails_words as words
+from pipeline.report.choice import FEWEST, choose
 from pipeline.report.fails_content import Fails, Miss, OnTarget, Picture
 from pipeline.report.fails_figures import (
     MAP_PICTURES,
@@ -106,7 +107,8 @@ def _on(inputs: Inputs, dataset: str, pictures: Pictures) -> OnTarget:
     return OnTarget(
         dataset,
         compared[0],
-        words.lead(inputs, classes[0], images, errors, worst, confused),
+        words.lead(inputs, classes[0], images, errors, _told(worst), confused)
+        + words.recommended(choose(inputs), dataset, compared[0]),
         images,
         errors,
         len(worst),
@@ -121,6 +123,12 @@ def _on(inputs: Inputs, dataset: str, pictures: Pictures) -> OnTarget:
         words.covered(_table(inputs, "risk_coverage", dataset)),
         words.mapped(_table(inputs, "embedding_map", dataset)),
     )  # fmt: skip
+
+
+def _told(worst: Rows) -> Rows:
+    """The classes that the first screen tells of, where there are any: large enough ones."""
+    enough = [row for row in worst if row["n"] >= FEWEST]
+    return enough if len(enough) > 1 else worst
 
 
 def _class_row(first: dict[str, Any], rows: Rows) -> dict[str, Any]:

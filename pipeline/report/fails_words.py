@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.report.choice import Choice
 from pipeline.report.formats import interval, percent
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import Rows
@@ -24,19 +25,26 @@ def lead(
     if not errors:
         return said
     first = worst[0]
-    if len(worst) > 1:
+    if len(worst) > 1 and first["right"] < first["n"]:
         said += (
             f" Its weakest class is {first['class']}: {percent(first['accuracy'])} right "
             f"({interval(first['low'], first['high'], in_points=True)}, "
             f"{counted(first['n'], 'image')})."
         )
-    if confused:
+    if confused and confused[0]["count"] > 1:
         pair = confused[0]
         said += (
             f" Most often it takes {pair['true']} for {pair['predicted']}: "
             f"{counted(pair['count'], 'image')} of {pair['n']:,}."
         )
     return said
+
+
+def recommended(c: Choice, dataset: str, shown: str) -> str:
+    """That the first screen recommends another model than the one whose errors are shown."""
+    if dataset not in c.target.datasets or c.picked in ("", shown):
+        return ""
+    return f" The first screen recommends {c.picked}; what follows is of {shown}."
 
 
 def shared(rows: Rows, classes: int) -> str:
@@ -70,14 +78,14 @@ def calibrated(inputs: Inputs, rows: Rows, headline: str) -> str:
     level = 100 * inputs.study.correlation.confidence
     if first["variant"] != headline:
         label += ", as the one above gives no probabilities: so accuracies differ from those above"
-    usual = first["ece_chance"]
-    beyond = "more than" if first["ece"] > 2 * usual else "not far from"
+    usual = first["error_by_chance"]
+    beyond = "more than" if first["error"] > 2 * usual else "not far from"
     return (
         f"Each point is a bin of answers, its bar a {level:g}% interval: how sure "
         f"{first['model']} was ({label}), and how often it was right. On the dashed line it knows "
-        f"how sure to be; below it is too sure. Expected calibration error ({BINS} bins of equal "
-        f"width, {counted(first['images'], 'test image')}): {percent(first['ece'])}; {beyond} the "
-        f"{percent(usual)} that perfectly calibrated answers would show by chance."
+        f"how sure to be; below it is too sure. Expected calibration error ({BINS} bins of "
+        f"equal width, {counted(first['images'], 'test image')}): {percent(first['error'])}; "
+        f"{beyond} the {percent(usual)} that perfectly calibrated answers would show by chance."
     )
 
 

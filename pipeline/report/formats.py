@@ -8,8 +8,8 @@ from typing import SupportsFloat
 from pipeline.statistics.written import MINUS, NOTHING, p_value, rho, signed
 
 __all__ = [
-    "MINUS", "NOTHING", "count", "interval", "megabytes", "milliseconds", "p_value", "percent",
-    "points", "rho", "seconds", "size",
+    "MINUS", "NOTHING", "count", "interval", "level", "megabytes", "milliseconds", "p_value",
+    "percent", "points", "rho", "seconds", "size",
 ]  # fmt: skip
 
 
@@ -44,6 +44,11 @@ def interval(low: SupportsFloat, high: SupportsFloat, *, in_points: bool = False
         return ""
     write = points if in_points else rho
     return " to ".join(map(write, ends))
+
+
+def level(confidence: float) -> str:
+    """0.95 as 95%: of an interval."""
+    return f"{100 * confidence:g}%"
 
 
 def size(parameters: float) -> str:

@@ -31,6 +31,7 @@ from pipeline.results.score_table import read_scores
 from pipeline.results.variant_table import variants_of
 from pipeline.statistics.analysis import columns_of
 from pipeline.statistics.evidence import ValSplit, gather_evidence
+from pipeline.statistics.target_checks import deciding
 from pipeline.statistics.unseen import asked_evidence
 from pipeline.study import metrics
 from pipeline.study.column import Column, column_name
@@ -171,6 +172,12 @@ class Inputs:
         Dimensions model, dataset and variant; variables value, ci_low and ci_high.
         """
         return scored_by(self.cube, self.metric)
+
+    @cached_property
+    def decides(self) -> str:
+        """The protocol by which a model is recommended; empty where none scored the target."""
+        target = set(self.target.datasets)
+        return deciding(p for p in self.headline if target & set(self.scored_datasets(p)))
 
     def _has_score(self, protocol: str, datasets: list[str]) -> NDArray[np.bool_]:
         """Shape (n_datasets, n_models)."""

@@ -108,6 +108,12 @@
     scores.querySelector("thead").replaceChildren(over, head);
   };
 
+  // What a model saw of a data set before it was tested there: a mark beside the score, in words below.
+  const MARKS = ["†", "‡", "§"];
+  const kinds = [...new Set(Object.values(table.seen).flatMap((of) => Object.values(of)))].sort();
+  const seenOn = (model, dataset) => (dataset && table.seen[model]?.[dataset.name]) ?? "";
+  const seenMark = (words) => element("sup", MARKS[kinds.indexOf(words)], { class: "seen", role: "img", "aria-label": words, title: words });
+
   const MOST = 200; // rows drawn before all are asked for: thousands make a slow page
   let all = false;
   const draw = () => {
@@ -116,12 +122,14 @@
       const values = rows.map((r) => c.value(r.cells)).filter((v) => v !== null);
       return values.reduce((a, b) => (lower() ? Math.min(a, b) : Math.max(a, b)), values[0]);
     });
-    const told = rows.some((row) => row.cells.some((cell) => cell && cell[1] !== null));
+    const intervals = rows.some((row) => row.cells.some((cell) => cell && cell[1] !== null));
     const drawn = all ? rows : rows.slice(0, MOST);
+    const marked = new Set();
     const body = drawn.map(({ model, cells }) => {
       const tr = element("tr");
       const name = element("div", model.name);
-      name.append(element("small", `${model.family} · ${model.backbone} · ${model.supervision.replace("_", "-")}`));
+      name.append(element("small", [model.family, model.backbone, model.supervision.replace("_", "-")]
+        .filter((word) => word !== "unknown").join(" · ")));
       tr.append(element("th", undefined, { scope: "row" }));
       tr.firstChild.append(name);
       columns.forEach((column, i) => {
@@ -130,8 +138,13 @@
         if (value === null) td.title = "not scored";
         if (value !== null && value === best[i]) td.classList.add("top");
         if (column.first) td.classList.add("first");
+        const seen = value === null ? "" : seenOn(model.name, column.dataset);
+        if (seen) {
+          td.append(seenMark(seen));
+          marked.add(seen);
+        }
         const cell = column.cell?.(cells);
-        if (cell && told) td.append(element("small", cell[1] === null ? "no interval" : `${write(cell[1])}–${write(cell[2])}`));
+        if (cell && intervals) td.append(element("small", cell[1] === null ? "no interval" : `${write(cell[1])}–${write(cell[2])}`));
         tr.append(td);
       });
       return tr;
@@ -147,6 +160,8 @@
     const hidden = rows.length - drawn.length;
     $("shown").textContent = `${rows.length} of ${table.models.length} models${hidden ? `, ${drawn.length} shown` : ""}`;
     $("scores-all").hidden = !hidden;
+    const told = kinds.filter((words) => marked.has(words)).map((words) => `${MARKS[kinds.indexOf(words)]} ${words}`);
+    $("scores-seen").textContent = told.length ? `What the model saw of the column’s data set: ${told.join("; ")}.` : "";
   };
 
   const options = (id, pairs) => $(id).append(...pairs.map(([value, text]) => element("option", text, { value })));
@@ -157,6 +172,7 @@
     const words = [...new Set(table.models.map((m) => m[field]))].sort();
     options(field, [["", "any"], ...words.map((w) => ["=" + w, w.replace("self_supervised", "self-supervised")])]);
   }
+  $("variant").value = table.first; // what the answer is by
   for (const id of ["variant", "metric", "family", "backbone", "supervision"]) $(id).addEventListener("change", draw);
   $("find").addEventListener("input", draw);
   $("scores-all").addEventListener("click", () => {
@@ -164,10 +180,10 @@
     draw();
   });
   $("scores-csv").addEventListener("click", () => {
-    const header = ["model", "family", "backbone", "method", "supervision", "variant", "metric", "dataset", "role", "value", "ci_low", "ci_high"];
+    const header = ["model", "family", "backbone", "method", "supervision", "variant", "metric", "dataset", "role", "seen", "value", "ci_low", "ci_high"];
     const rows = shown().flatMap(({ model, cells }) => table.datasets.map((d, i) => [
       model.name, model.family, model.backbone, model.method, model.supervision,
-      table.variants[$("variant").value].name, metric(), d.name, d.role, ...(cells[i] ?? [null, null, null])]));
+      table.variants[$("variant").value].name, metric(), d.name, d.role, seenOn(model.name, d), ...(cells[i] ?? [null, null, null])]));
     save("scores.csv", "text/csv", toCsv(header, rows));
   });
   options("role", [["", "all"], ...roles.map((r) => ["=" + r, roleWords[r].toLowerCase()])]);

@@ -110,8 +110,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = ("percent", "points", "rho", "count", "seconds", "p_value", "size", "megabytes",
-               "milliseconds")  # fmt: skip
+    filters = ("percent", "level", "points", "rho", "count", "seconds", "p_value", "size",
+               "megabytes", "milliseconds")  # fmt: skip
     for name in filters:
         environment.filters[name] = getattr(report_formats, name)
     environment.globals |= {

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from pipeline.report.formats import NOTHING, percent, rho
+from pipeline.report.formats import NOTHING, level, percent, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import Cell, Filled, Table, Tables, table_of, whole
-from pipeline.report.verdicts import listed
+from pipeline.report.verdicts import listed, rounded
 from pipeline.results.cube import metrics_used
 from pipeline.statistics.advice import scores_word
 from pipeline.statistics.averages import WAYS
@@ -73,21 +73,26 @@ def _settle(inputs: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for place, sentence in enumerate(to_settle_it({"power": found})):
         of = found.isel(question=place)
-        ends = [_many(of[name]) for name in ("needed_low", "needed_high")]
+        ends = [_many(_as_told(of[name])) for name in ("needed_low", "needed_high")]
         known = np.isfinite(of["needed_low"])
         rows.append(
             [
                 Cell(str(of["question"].item()).split("/")[0], sentence),
-                Cell(_many(of["now"])),
-                Cell(_many(of["needed"]), " to ".join(ends) if known else ""),
+                Cell(_many(float(of["now"]))),
+                Cell(_many(_as_told(of["needed"])), " to ".join(ends) if known else ""),
                 Cell(percent(float(of["power_now"])) if np.isfinite(of["power_now"]) else NOTHING),
             ]
         )
     return Filled(["Of what", "Now", "Needed for 80%", "Power now"], rows)
 
 
-def _many(value: xr.DataArray) -> str:
-    number = float(value)
+def _as_told(needed: xr.DataArray) -> float:
+    """What is needed, rounded as the sentence beside it rounds."""
+    number = float(needed)
+    return rounded(number) if np.isfinite(number) else number
+
+
+def _many(number: float) -> str:
     return whole(number) if np.isfinite(number) else "over 1,000,000" if number > 0 else NOTHING
 
 
@@ -201,7 +206,13 @@ def _new_target(inputs: Inputs, found: xr.Dataset) -> Filled:
                     Cell(percent(float(of["covered"])) if np.isfinite(of["covered"]) else NOTHING),
                 ]
             )  # fmt: skip
-    head = ["Predictor", "ρ", "95% for a new data set", "Clusters", "Own targets covered"]
+    head = [
+        "Predictor",
+        "ρ",
+        f"{level(inputs.study.correlation.confidence)} for a new data set",
+        "Clusters",
+        "Own targets covered",
+    ]
     return Filled(head, rows)
 
 

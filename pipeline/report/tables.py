@@ -32,9 +32,9 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
     dict
         models, datasets, variants, metrics (names), of_metrics (by name: in words, which direction
         is better, how it is written), cells[variant][metric][model][data set], each [value,
-        low, high] or None, and None for a model, or a metric, without any; and seen[model][data
-        set], what the model was trained on, in words, both by name and only where something is
-        known.
+        low, high] or None, and None for a model, or a metric, without any; first, the variant to
+        begin with; and seen[model][data set], what the model was trained on, in words, both by
+        name and only where something is known.
     """
     cube = inputs.all_scores.transpose("variant", "metric", "model", "dataset")
     stacked = np.stack([cube[n].values for n in ("value", "ci_low", "ci_high")], axis=-1)
@@ -59,8 +59,15 @@ def score_table(inputs: Inputs) -> dict[str, Any]:
         "metrics": [of_metrics[i] for i in order],
         "of_metrics": {of_metrics[i]: _metric(of_metrics[i]) for i in order},
         "cells": _cells(inputs, stacked[judges][:, order]),
+        "first": _first(inputs, names),
         "seen": _seen(inputs),
     }
+
+
+def _first(inputs: Inputs, names: list[str]) -> int:
+    """The place of the variant that the answer is by: what the table opens with."""
+    answers = inputs.headline.get(inputs.decides, "")
+    return names.index(answers) if answers in names else 0
 
 
 def _seen(inputs: Inputs) -> dict[str, dict[str, str]]:

@@ -9,6 +9,7 @@ import xarray as xr
 
 from pipeline.models.licence import recorded_licence, weights_source
 from pipeline.models.settings import Model
+from pipeline.report.choice import choose
 from pipeline.report.constraints import model_sizes
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import statistic
@@ -79,7 +80,8 @@ class Use:
     images : int
         Test images behind the scores.
     models : tuple of Offered
-        The best on the data set and those within chance of it, best first.
+        The best on the data set and those within chance of it: first the one that the first screen
+        recommends, then best first.
     tied : int
         How many these are, those that are left out included.
     not_taken : tuple of str
@@ -90,6 +92,8 @@ class Use:
         Of which classifiers can be taken, too.
     probabilities : bool
         Whether the head gives any.
+    recommended : str
+        The model that the first screen recommends; empty where that is of another data set.
     """
 
     withheld: str = ""
@@ -102,6 +106,7 @@ class Use:
     code: str = ""
     other_datasets: tuple[str, ...] = ()
     probabilities: bool = True
+    recommended: str = ""
 
 
 def section(inputs: Inputs) -> Use:
@@ -118,7 +123,10 @@ def section(inputs: Inputs) -> Use:
         )
     scored = inputs.scored.sel(dataset=dataset, variant=variant.full_name)
     scores = scored["value"]
+    chosen = choose(inputs)
+    recommended = chosen.picked if dataset in chosen.target.datasets else ""
     ordered = _best_first(inputs, protocol, dataset, _plain(scores))
+    ordered.sort(key=lambda name: name != recommended)
     able = [name for name in ordered if name in study.models and has_network(study.models[name])]
     if not able:
         return Use(f"Nothing to use: no model with a network here was scored on {dataset}.")
@@ -150,6 +158,7 @@ def section(inputs: Inputs) -> Use:
             if name != dataset and not entry.test_only
         ),
         probabilities=variant.head != "ridge",
+        recommended=recommended,
     )
 
 

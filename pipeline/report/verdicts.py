@@ -37,7 +37,7 @@ def standing(c: Contest) -> str:
         following, lead = c.others[0].model, f"{points(c.others[0].difference)} points behind"
         if others == 1:
             return f"It differs from the only other model {images}: {following}, {lead}."
-        return f"It differs from all {count(others)} others {images}; next is {following}, {lead}."
+        return f"It differs from {all_others(others)} {images}; next is {following}, {lead}."
     tied = f"Within chance of it {images}: {listed(c.near)}."
     if left:
         return (
@@ -87,6 +87,11 @@ def enough_images(c: Contest) -> str:
     if most <= c.images:
         return f"These {_images(c.images)} tell {what}."
     return f"About {count(rounded(most))} test images would tell {what}."
+
+
+def all_others(others: int) -> str:
+    """Two and more other models, in words."""
+    return "both others" if others == 2 else f"all {count(others)} others"
 
 
 def listed(names: Sequence[str]) -> str:

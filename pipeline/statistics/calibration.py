@@ -33,8 +33,8 @@ def calibration(evidence: Evidence) -> xr.Dataset:
     -------
     Dataset
         A row for each bin with images; variables dataset, model, variant, bin_low, bin_high,
-        n (images), confidence (their mean), accuracy, low, high, ece, ece_chance and images (of
-        all bins).
+        n (images), confidence (their mean), accuracy, low, high, error, error_by_chance and images
+        (of all bins).
     """
     sure = _sure(evidence)
     if isinstance(sure, str):
@@ -43,10 +43,10 @@ def calibration(evidence: Evidence) -> xr.Dataset:
     return listed(
         [row for one in sure for row in _bins(*one, confidence)],
         definition=f"mean confidence and accuracy in {BINS} bins of equal width, each (low, high]; "
-        "ece is the mean distance of the two, weighted by images; ece_chance what it would be on "
-        f"average, over {DRAWS} draws, if every confidence were the chance of being right",
+        "error is the mean distance of the two, weighted by images; error_by_chance what it would "
+        f"be on average, over {DRAWS} draws, if every confidence were the chance of being right",
         interval=f"{confidence:.0%} Wilson interval of a bin's accuracy",
-        source="Guo et al. 2017 (arXiv 1706.04599); Bröcker & Smith 2007 for ece_chance",
+        source="Guo et al. 2017 (arXiv 1706.04599); Bröcker & Smith 2007 for error_by_chance",
     )
 
 
@@ -70,8 +70,8 @@ def _bins(looked: Looked, variant: str, of: Floats, hits: Mask, level: float) ->
             "accuracy": right[at] / n[at],
             "low": low[at],
             "high": high[at],
-            "ece": ece,
-            "ece_chance": by_chance,
+            "error": ece,
+            "error_by_chance": by_chance,
             "images": len(of),
         }
 

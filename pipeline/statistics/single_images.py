@@ -152,14 +152,14 @@ class StoredImages(SingleImages):
 
     def said(self, variant: Variant, dataset: str) -> Said:
         """See `SingleImages`. Few-shot answers once a draw, so nothing of it is told here."""
+        protocol = find_protocol(variant.protocol)
+        if protocol is not None and protocol.drawn:  # outcomes of draws have other columns, too
+            return SingleImages.said(self, variant, dataset)
         study, n_test = self._study, len(self.labels(dataset, "val"))
         records = {m: self._current.record(variant.protocol, dataset, m) for m in study.models}
 
-        protocol = find_protocol(variant.protocol)
-        drawn = protocol is not None and protocol.drawn
-
         def read(record: Record | None) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
-            if record is None or drawn:  # outcomes of draws have other columns, too
+            if record is None:
                 return None
             return _answers(_of_variant(record, variant, "val"), n_test)
 

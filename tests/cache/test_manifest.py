@@ -24,7 +24,7 @@ def make(key=None, **changes):
         "columns": 3,
         "dtype": "float16",
         "chunk_rows": 256,
-        "digests": {"embedding/c/0/0": "a" * 64},
+        "digests": {f"embedding/c/{chunk}/0": "a" * 64 for chunk in range(3)},
         "remarks": ("stored in float32: “why”",),
     }
     return Manifest(**{**facts, **changes})
@@ -91,8 +91,10 @@ def test_cut_short_anywhere_is_refused(tmp_path):
             Manifest.read(path)
 
 
-def test_another_format_is_refused_for_what_it_is(tmp_path):
-    path = save(tmp_path, make(format=FORMAT + 1))
+@pytest.mark.parametrize("changes", [{}, {"digests": {}}, {"remarks": None}])
+def test_another_format_is_refused_for_what_it_is(tmp_path, changes):
+    """Also where its entries are no longer ours."""
+    path = save(tmp_path, make(format=FORMAT + 1, **changes))
     with pytest.raises(CellCorruptError) as caught:
         Manifest.read(path)
     assert caught.value.found == f"format {FORMAT + 1}"

@@ -48,7 +48,7 @@ def rows_of(model: str) -> pd.DataFrame:
 
 def test_all_models_learn_from_the_stored_images_and_from_no_others(few):
     said = few.run("fewshot").succeeded("0 cached, 2 computed")
-    assert "pets: 1 of 3 classes have too few train images for 6_shots (cow)" in said
+    assert "pets: 1 of 3 classes has too few train images for 6_shots (cow)" in said
     stored = pq.read_table(DRAWS).to_pandas()
     sizes = stored.groupby(["budget", "draw"]).size()
     assert set(sizes["1_shot"]) == {3}

@@ -38,6 +38,8 @@ def test_the_best_models_and_what_predicts(tmp_path):
     for statement in said:
         assert f"- {_text(statement)}" in text
         assert "6 models in common are too few" in statement
+    assert "cell is missing" not in text
+    assert "cells are missing" not in text
     assert "models with one have no mean" not in text
     assert "has no score" not in text
 

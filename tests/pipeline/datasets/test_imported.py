@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 from ruamel.yaml import YAML
 
+from pipeline.datasets.imported import DIGESTS
 from pipeline.project.paths import imported_path, name_path, provenance_path
 
 IMPORTED = {"architecture": "imported", "weights": "imported"}
@@ -227,6 +228,7 @@ def test_the_order_of_rows_and_the_names_of_models_cost_nothing(study, tmp_path)
     import_(study, shuffled(folder, tmp_path / "b")).succeeded()
     # Listed before the other, in another order, as an import of a former version kept it.
     import_(study, folder, "before").succeeded()
+    (imported_path("mine", "before") / DIGESTS).unlink()  # which kept no digests either
     for file in imported_path("mine", "before").iterdir():
         rows = file.read_bytes()
         if file.suffix == ".csv":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -15,6 +13,7 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
 from cache.cell import Cell
+from cache.seals import read_sealed_json
 from pipeline.embeddings import audit
 from pipeline.embeddings import missing as extraction
 from pipeline.embeddings.audit import IMAGES, audit_rows, compare, predict_others
@@ -94,7 +93,7 @@ def in_precision(project, precision="bfloat16", **models):
 
 
 def recorded(model="tiny") -> dict:
-    return json.loads(provenance_path("pets", model).read_text())
+    return read_sealed_json(provenance_path("pets", model))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -16,6 +16,7 @@ from projects import RESNET, VIT, draw, fill_folder
 from cache.cell import ROW_BYTES, Cell, CellAddress, chunk_name
 from cache.manifest import Manifest, root_group
 from cache.records import read_record
+from cache.seals import read_sealed_json
 from cache.verify import verify
 from pipeline.datasets.index import read_index
 from pipeline.embeddings.forward import Forward
@@ -194,14 +195,14 @@ def test_ten_more_images_cost_ten_forward_passes_a_model(study, passes):
 
 def test_a_clone_without_weights_takes_rows_and_keeps_what_is_recorded(study, passes, monkeypatch):
     """The card is made on loading; a clone has the cells and their record alone."""
-    facts = json.loads(provenance_path("pets", "tiny").read_text())
+    facts = read_sealed_json(provenance_path("pets", "tiny"))
     shutil.rmtree("data/cards")
     rename_a_folder(study)
     study.run("index", "pets").succeeded()
     done = study.shell("-X", "importtime", "-m", "stages.extract", "pets")
     done.succeeded("2 cached, 0 computed")
     assert "torch" not in [line.split("|")[-1].strip() for line in done.err.splitlines()]
-    after = json.loads(provenance_path("pets", "tiny").read_text())
+    after = read_sealed_json(provenance_path("pets", "tiny"))
     for name in set(facts) - {"splits"}:
         assert after[name] == facts[name], name
     for split, part in facts["splits"].items():

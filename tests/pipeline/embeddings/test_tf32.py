@@ -51,14 +51,14 @@ def test_a_network_runs_in_what_its_precision_says(
 ):
     """Also where someone has allowed TF32 since; what was set is set again."""
     seen = []
-    compute = forward.compute_features
+    compute = forward.features_of_pixels
 
     def noting(*given):
         seen.append(flags())
         return compute(*given)
 
     machine = this_machine()
-    monkeypatch.setattr(forward, "compute_features", noting)
+    monkeypatch.setattr(forward, "features_of_pixels", noting)
     monkeypatch.setattr(forward, "require_tf32", lambda device: None)
     devices.allow_tf32(allowed=True)
     run = forward.Forward(model, machine, precision)

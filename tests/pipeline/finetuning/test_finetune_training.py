@@ -12,9 +12,10 @@ import torch
 from finetune_cases import SMALL, ask, finetuned, furthest, prepare, same, same_outcome, weights
 
 from cache.errors import DiskFullError, ProbelineError
-from pipeline.finetuning import launching, state, training
+from pipeline.finetuning import launching, training
 from pipeline.finetuning.classifier import Classifier
 from pipeline.finetuning.divergence import DivergedError
+from pipeline.machine import training_state
 
 FULL = {**SMALL, "recipe": "modern", "drop_path": 0.1, "epochs": 4}
 KEPT = Path("kept/tiny/small")
@@ -140,7 +141,7 @@ def test_a_damaged_state_is_named(project):
 def test_a_disk_that_fills_up_keeps_the_last_state(project, monkeypatch):
     prepare(project)
     whole = finetuned(kept=Path("whole"))
-    real, writes = state.write_durably, []
+    real, writes = training_state.write_sealed, []
 
     def write(path, data):
         writes.append(path)
@@ -148,7 +149,7 @@ def test_a_disk_that_fills_up_keeps_the_last_state(project, monkeypatch):
             raise DiskFullError(str(path), "the disk is full")
         real(path, data)
 
-    monkeypatch.setattr(state, "write_durably", write)
+    monkeypatch.setattr(training_state, "write_sealed", write)
     monkeypatch.setattr(training, "SECONDS", 0)
     with pytest.raises(DiskFullError):
         finetuned()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from projects import VIT
 
+from cache.errors import CellCorruptError
 from pipeline.models.card import Card
 from pipeline.models.cards import make_card
 from pipeline.models.networks import LoadedModel, load_model
@@ -66,11 +67,20 @@ def test_the_card_of_a_loaded_model_says_what_its_bare_network_says(project):
     assert card.gmacs == network_size("tiny", TINY).gmacs > 0
 
 
+RECORD = {
+    "weights": "digest",
+    "transform": {},
+    "parameters": 7,
+    "dimension": 4,
+    "splits": {"train": {"images": 3, "seconds": 1.0, "remarks": []}},
+}
+"""What is recorded of a model, before there were multiply-adds and digests."""
+
+
 def recorded(**facts):
     path = provenance_path("pets", "tiny")
     path.parent.mkdir(parents=True, exist_ok=True)
-    splits = {"train": {"images": 3, "seconds": 1.0}}
-    path.write_text(json.dumps({"parameters": 7, "dimension": 4, "splits": splits, **facts}))
+    path.write_text(json.dumps({**RECORD, **facts}))
     return recorded_costs("pets", "tiny", TINY)
 
 
@@ -82,10 +92,16 @@ def test_costs_take_what_is_recorded_and_count_what_is_not(project, monkeypatch)
     assert recorded()["gmacs"] == counted  # remembered
 
 
+@pytest.mark.parametrize("odd", ["much", [1.5], True, 1e300])
+def test_odd_multiply_adds_are_refused_where_they_are_recorded(project, odd):
+    with pytest.raises(CellCorruptError, match="is damaged"):
+        recorded(gmacs=odd)
+
+
 def test_a_network_that_is_none_today_has_no_number(project):
     entry = Model(architecture="no_such_network", weights="random(0)")
     provenance_path("pets", "tiny").parent.mkdir(parents=True, exist_ok=True)
-    provenance_path("pets", "tiny").write_text('{"splits": {}}')
+    provenance_path("pets", "tiny").write_text(json.dumps(RECORD))
     assert np.isnan(recorded_costs("pets", "tiny", entry)["gmacs"])
 
 

@@ -13,7 +13,7 @@ CODE = """
 import sys
 from pipeline.models.lockfile import record
 for i in range(20):
-    record(f"{sys.argv[1]}_{i}", {"sha256": sys.argv[1] * 4, "bytes": i})
+    record(f"{sys.argv[1]}_{i}", {"sha256": sys.argv[1] * 4, "size": i})
 """
 
 
@@ -28,12 +28,12 @@ def test_no_record_of_four_processes_is_lost(tmp_path, monkeypatch):
 
 def test_what_is_known_is_not_written_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    record("net", {"sha256": "0", "bytes": 1})
+    record("net", {"sha256": "0", "size": 1})
     before = (tmp_path / "weights.lock.json").stat()
-    record("net", {"sha256": "0", "bytes": 1})
+    record("net", {"sha256": "0", "size": 1})
     assert (tmp_path / "weights.lock.json").stat() == before
-    record("net", {"sha256": "1", "bytes": 1})
-    assert locked("net") == {"sha256": "1", "bytes": 1}
+    record("net", {"sha256": "1", "size": 1})
+    assert locked("net") == {"sha256": "1", "size": 1}
 
 
 def test_a_damaged_lock_is_neither_read_nor_replaced(tmp_path, monkeypatch):

@@ -252,7 +252,7 @@ def test_presets_beyond_a_train_split_are_left_out_there_and_refused_if_none_is_
 
     train = len(read_index("pets").split("train"))
     project.run("knn").succeeded(
-        f"pets: no dino_k20, dino_k100, dino_k200: it has {train} train images"
+        f"pets: dino_k20, dino_k100, dino_k200 left out, as k is more than its {train} train images"
     )
     record = read_record(record_path("knn", "pets", "tiny"))
     assert {row["variant"] for row in record.scores} == {"dino_k10"}

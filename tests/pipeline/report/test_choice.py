@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import pipeline.report
 from pipeline.report.choice import (
     ALONE,
     CLEAR,
@@ -76,8 +79,9 @@ def test_a_clear_winner():
     assert accuracy(found, "top1") == (
         "91.9% (95%: 85.7 to 96.1) of 124 test images right, by a linear probe"
     )
+    assert accuracy(replace(found, level=0.9), "top1").startswith("91.9% (90%: 85.7 to 96.1)")
     assert verdict(found) == (
-        "Clear winner: all 2 others are behind it; the next, b, by 13.2 points."
+        "Clear winner: both others are behind it; the next, b, by 13.2 points."
     )
     assert instruction(found).startswith("Use it:")
     assert verdict(choice(contest({}, {"b": 0.3}))) == (
@@ -154,3 +158,14 @@ def test_weak_classes():
 def test_no_word_of_the_trade(made):
     said = " ".join(statements(choice(made), "top1"))
     assert not re.search(r"[ρΔτ]|\bp [=<]|protocol|predictor|nan", said)
+
+
+# Of single scores (`metrics.CONFIDENCE`), and quantiles: what the setting does not change.
+ALWAYS_95 = {"labels.html.j2", "methods.html.j2", "scores.html.j2", "remarks.py", "why.py"}
+
+
+def test_the_level_of_an_interval_is_never_written_by_hand():
+    report = Path(pipeline.report.__file__).parent
+    files = [path for path in report.iterdir() if path.suffix in (".py", ".j2")]
+    code = {path.name: re.sub(r'"""[\s\S]*?"""', "", path.read_text("utf-8")) for path in files}
+    assert {name for name, text in code.items() if "95%" in text} == ALWAYS_95

@@ -118,9 +118,9 @@ def test_scores_by_another_metric_are_not_taken_for_the_correlated_one():
     assert data["by"] == [["", "", "top-5 accuracy"]] * 2
 
 
-def test_scores_that_are_no_share_are_not_shown_as_one():
+def test_what_is_no_share_is_not_taken_for_the_correlated_metric():
     inputs = make_inputs()
-    inputs.cube["metric"] = ["recall_at_5_of_somebody"]
+    inputs.cube["metric"] = ["nll"]
     data = choices(inputs)
     assert {cell for rows in data["cells"] for row in rows for cell in row} == {None}
     assert data["alike"] == [[], []]

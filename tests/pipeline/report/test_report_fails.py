@@ -19,6 +19,8 @@ from projects import fill_folder
 from pipeline.datasets.index import read_index
 from pipeline.machine.netcdf import read_netcdf_groups, write_netcdf
 from pipeline.report import fails, pictures
+from pipeline.report import fails_words as words
+from pipeline.report.choice import TIE, Choice
 from pipeline.report.embed import embed, pack
 from pipeline.report.pictures import Pictures
 from pipeline.statistics.calibration import calibration, risk_coverage
@@ -26,6 +28,7 @@ from pipeline.statistics.class_errors import class_accuracy, confusions
 from pipeline.statistics.embedding_map import embedding_map
 from pipeline.statistics.wrong_images import shared_errors, wrong_images
 from pipeline.study.params import load_study
+from pipeline.study.target import Target
 
 STATISTICS = (class_accuracy, confusions, wrong_images, shared_errors, calibration, risk_coverage,
               embedding_map)  # fmt: skip
@@ -53,7 +56,9 @@ def inputs_of(made, tmp_path):
     )
     found = read_netcdf_groups(tmp_path / "s.nc")
     found.pop("")
-    return make_inputs(found, models=made.models, datasets=("in0", TARGET), variants=(VARIANT,))
+    inputs = make_inputs(found, models=made.models, datasets=("in0", TARGET), variants=(VARIANT,))
+    inputs.cube["n_test"] = ("dataset", [100.0] * 2)
+    return inputs
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +95,25 @@ def test_what_is_said_and_of_how_many(tmp_path):
     assert f"Its weakest class is {HOSTILE[0]}: 75.0% right" in text
     assert "2 of 8 test images are recognised by none of the 2 trained models." in text
     assert "With two classes they all say the same other one" in text
-    assert "2 of 2 wrong images: those of whose wrong class it is surest" in text
+    assert "All there are, first those of whose wrong class it is surest" in text
     assert "All 8 test images, as a places them" in text
     assert "Expected calibration error (15 bins of equal width, 8 test images)" in text
     assert "of all 8 25.0%" in text
+
+
+def test_the_weakest_class_is_one_that_the_first_screen_tells_of(tmp_path):
+    labels = np.repeat([0, 1, 2], [20, 20, 2])
+    said = np.where(np.arange(42) % 20 < np.array([0, 3, 1])[labels], (labels + 1) % 3, labels)
+    inputs = inputs_of(images((said,), labels, ("large", "weak", "tiny")), tmp_path)
+    assert "Its weakest class is weak: 85.0% right" in shown(inputs)
+
+
+def test_another_model_that_the_first_screen_recommends_is_named():
+    target = Target((TARGET,))
+    of = Choice(target, "linear", None, TIE, "b")
+    assert words.recommended(of, TARGET, "a").startswith(" The first screen recommends b;")
+    assert words.recommended(of, TARGET, "b") == ""
+    assert words.recommended(of, "another", "a") == ""
 
 
 def test_class_names_with_markup_are_text(usual):

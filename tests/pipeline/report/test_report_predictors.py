@@ -166,4 +166,4 @@ def said_of(inputs):
     answers = dataclasses.replace(
         answers_of(found), reference="linear probe on in0", targets="scores by other protocols"
     )
-    return partial("trusted", None, answers=answers)
+    return partial("trusted", None, answers=answers, inputs=inputs)

@@ -68,7 +68,7 @@ def test_of_many_models_the_farthest_are_drawn_and_all_counted(monkeypatch):
 
 def test_the_page_names_the_baseline_escaped():
     inputs = make_inputs({"transfer_residual": residual(), "effective_robustness": robustness()})
-    text = partial("robustness", section(inputs))
+    text = partial("robustness", section(inputs), inputs=inputs)
     assert "a and &lt;b&gt;" in text
     assert "2 of 5 residuals" in text
     assert "transferred probe" in text
@@ -80,6 +80,6 @@ def test_residuals_without_a_line_are_left_out():
         {"transfer_residual": empty, "effective_robustness": withheld("2 baseline models")}
     )
     assert figures(inputs) == {}
-    text = partial("robustness", section(inputs))
+    text = partial("robustness", section(inputs), inputs=inputs)
     assert "no line could be fitted" in text
     assert "Withheld: 2 baseline models." in text

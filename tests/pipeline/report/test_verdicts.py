@@ -51,7 +51,7 @@ def made(near=(), apart=(), *, at_most=0.02, images=124, margin=0.01, compared=T
         ("b", "cd", "Within chance of it on 124 test images: b. The other 2 models differ."),
         ("", "b", "It differs from the only other model on 124 test images: b, "
          "13.2 points behind."),
-        ("", "bc", "It differs from all 2 others on 124 test images; next is b, "
+        ("", "bc", "It differs from both others on 124 test images; next is b, "
          "13.2 points behind."),
     ],
 )  # fmt: skip

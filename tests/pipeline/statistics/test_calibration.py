@@ -40,7 +40,7 @@ def test_bins_are_those_of_scikit_learn():
     np.testing.assert_allclose([row["confidence"] for row in rows], sure, rtol=1e-6)
     weights = np.array([row["n"] for row in rows])
     assert weights.sum() == rows[0]["images"] == len(hits)
-    assert rows[0]["ece"] == pytest.approx((weights * np.abs(right - sure)).sum() / len(hits))
+    assert rows[0]["error"] == pytest.approx((weights * np.abs(right - sure)).sum() / len(hits))
     assert all(row["low"] <= row["accuracy"] <= row["high"] for row in rows)
 
 
@@ -52,7 +52,7 @@ def test_by_chance_is_what_calibrated_answers_show():
     assert np.mean(found) == pytest.approx(ece_by_chance(confidence), rel=0.1)
     evidence, *_ = sure_evidence(sharp=2.0)
     first = rows_of(calibration(evidence))[0]
-    assert first["ece"] > 2 * first["ece_chance"]
+    assert first["error"] > 2 * first["error_by_chance"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6))
