@@ -331,8 +331,11 @@ def readers() -> Iterator[Reader]:
 
     def origin(path: Path) -> object:
         provenance.provenance_path = lambda *_: path
-        found = recorded_costs("pets", "tiny"), provenance.copied_rows("pets", "tiny")
         study = load_study(Path("params.yaml"))
+        found = (
+            recorded_costs("pets", "tiny", study.models["tiny"]),
+            provenance.copied_rows("pets", "tiny"),
+        )
         card = provenance.recorded_card("pets", "tiny", study.models["tiny"])
         return found, card, provenance.recorded_audit("pets", "tiny")
 

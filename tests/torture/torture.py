@@ -60,9 +60,9 @@ def small() -> int:
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         study = Path(folder) / "study"
         sandbox.make_whole_study(study, quickly=True)
-        wrong = show(kills.in_study(study, 4))
-        wrong += show(flips.in_study(study, 6))
-        wrong += show(mutants.in_study(study, 12))
+        wrong = show(kills.in_study(study, 1))
+        wrong += show(flips.in_study(study, 3))
+        wrong += show(mutants.in_study(study, 6))
         os.chdir("/")
     return wrong
 
