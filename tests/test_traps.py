@@ -263,8 +263,8 @@ def test_no_setting_takes_a_string_for_a_flag_or_a_number(text):
     looked_at = 0
     for section in sections():
         for name, field in section.model_fields.items():
-            if takes_text(field.annotation):
-                continue
+            if takes_text(field.annotation) or (section.__name__, name) == ("Report", "target"):
+                continue  # of a target that is one data set, its name will do for a list
             with pytest.raises(ValidationError) as caught:
                 section.model_validate({name: text})
             looked_at += 1
