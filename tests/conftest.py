@@ -20,8 +20,8 @@ settings.register_profile("fixed", derandomize=True, deadline=None, max_examples
 settings.register_profile("exploring", deadline=None, max_examples=200, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-# A shell starts background jobs with Ctrl-C ignored, and so would be all that the tests start: those
-# that send SIGINT would wait for ever.
+# A shell starts background jobs with Ctrl-C ignored, and so would be all that the tests start:
+# those that send SIGINT would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

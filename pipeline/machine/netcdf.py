@@ -34,9 +34,9 @@ def write_netcdf(
     # By `to_netcdf` the file would be opened, and all of it visited, for each group anew.
     file = netCDF4.Dataset(path.name, "w", memory=_FIRST_BYTES)
     try:
-        dataset.dump_to_store(NetCDF4DataStore(file))
+        dataset.dump_to_store(_store(file))
         for name, group in (groups or {}).items():
-            group.dump_to_store(NetCDF4DataStore(file.createGroup(name)))
+            group.dump_to_store(_store(file.createGroup(name)))
     finally:
         whole = file.close()
     write_sealed(path, bytes(whole))
@@ -51,7 +51,7 @@ def read_netcdf(path: Path) -> xr.Dataset:
         When it is absent or damaged.
     """
     with _opened(path) as file:
-        return xr.open_dataset(NetCDF4DataStore(file)).load()
+        return xr.open_dataset(_store(file)).load()
 
 
 def read_netcdf_groups(path: Path) -> dict[str, xr.Dataset]:
@@ -65,10 +65,11 @@ def read_netcdf_groups(path: Path) -> dict[str, xr.Dataset]:
     # Faster than `open_groups`, which visits the whole file for each group.
     with _opened(path) as file:
         groups = {"": file} | {str(name): group for name, group in file.groups.items()}
-        return {
-            name: xr.open_dataset(NetCDF4DataStore(group)).load()
-            for name, group in groups.items()
-        }
+        return {name: xr.open_dataset(_store(group)).load() for name, group in groups.items()}
+
+
+def _store(group: netCDF4.Dataset) -> NetCDF4DataStore:
+    return NetCDF4DataStore(group)  # type: ignore[no-untyped-call]  # not annotated in xarray
 
 
 @contextlib.contextmanager
