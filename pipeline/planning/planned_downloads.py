@@ -76,9 +76,9 @@ def planned_downloads(
                 sizes[str(path)] = float(weight if recorded is None else recorded)
     absent = {}
     for name, dataset in study.datasets.items():
-        _, is_known, of = dataset.source.partition("known:")
-        if is_known and not _is_here(dataset.path):
-            absent[name] = [(f.file, f.gigabytes) for f in known_dataset(of).files]
+        if dataset.known_as is not None and not _is_here(dataset.path):
+            files_of = known_dataset(dataset.known_as).files
+            absent[name] = [(f.file, f.gigabytes) for f in files_of]
     files = {file for files in absent.values() for file in files}  # some share theirs
     return PlannedDownloads(
         len(sizes),

@@ -182,19 +182,3 @@ class Metric:
         if self.higher_is_better:
             return words
         return f"{sum(self.range):g} − {words}" if np.isfinite(self.range).all() else f"−{words}"
-
-
-def distinct(*metrics: Metric) -> tuple[Metric, ...]:
-    """The metrics, in this order.
-
-    Raises
-    ------
-    ValueError
-        When two have one name.
-    """
-    names = [metric.name for metric in metrics]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(
-            f"two metrics are called {twice[0]}: rename one in pipeline/study/metrics.py"
-        )
-    return metrics

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.study.metric import TRANSFERABILITY, Metric, Need, Predictions, distinct
+from pipeline.project.names import distinct
+from pipeline.study.metric import TRANSFERABILITY, Metric, Need, Predictions
 
 CONFIDENCE = 0.95
 BOOTSTRAP = 2_000

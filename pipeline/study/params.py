@@ -296,11 +296,6 @@ def _expected(detail: ErrorDetails) -> str:
         return (
             "random(SEED), pretrained, or the path of a .safetensors, .pth, .pt, .tar or .bin file"
         )
-    if detail["loc"][-1:] == ("source",) and detail["type"] == "string_pattern_mismatch":
-        return (
-            "webdataset, imported, folder, manifest, or builtin:NAME, known:NAME, "
-            "torchvision:NAME, hf:OWNER/NAME"
-        )
     if detail["type"] in ("too_short", "too_long"):
         short = detail["type"] == "too_short"
         bound = detail["ctx"]["min_length" if short else "max_length"]

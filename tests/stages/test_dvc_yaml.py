@@ -12,10 +12,11 @@ import pytest
 from projects import REPOSITORY
 from ruamel.yaml import YAML
 
+from pipeline.datasets import source_list
+from pipeline.project.later import Later
 from pipeline.project.paths import name_path, provenance_path
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
-from pipeline.study.protocol import Later
 from pipeline.study.schema import Study
 
 FLOORS = ("cache", "pipeline", "stages")
@@ -75,13 +76,15 @@ def imported_by(name: str) -> set[Path]:
     if protocol is not None:
         return closure(REPOSITORY / "stages/protocol.py", *named_by(protocol))
     seen = closure(REPOSITORY / "stages" / f"{name}.py")
+    if REPOSITORY / "pipeline/datasets/sources.py" in seen:  # which opens and lists all sources
+        seen = closure(*seen, *(f for source in source_list.SOURCES for f in named_by(source)))
     if REPOSITORY / "pipeline/study/records.py" in seen:  # keys of all protocols
         seen = closure(*seen, *(f for p in protocol_list.PROTOCOLS for f in named_by(p, *RUN)))
     return seen
 
 
-def named_by(protocol, *without: str) -> list[Path]:
-    fields = {n: value for n, value in vars(protocol).items() if n not in without}
+def named_by(thing, *without: str) -> list[Path]:
+    fields = {n: value for n, value in vars(thing).items() if n not in without}
     return [file_of(value.module) for value in fields.values() if isinstance(value, Later)]
 
 

@@ -40,7 +40,7 @@ def test_two_metrics_of_one_name_are_refused_when_they_are_imported():
     exec(compile(text, str(SOURCE), "exec"), {"__name__": "whole"})
     assert text.count('"top5"') == 1
     twice = text.replace('"top5"', '"top1"')
-    with pytest.raises(ValueError, match="two metrics are called top1"):
+    with pytest.raises(ValueError, match="Metric objects are called top1"):
         exec(compile(twice, str(SOURCE), "exec"), {"__name__": "twice"})
 
 
