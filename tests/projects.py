@@ -74,7 +74,7 @@ class Project:
             "linear": {"c": [0.1, 1.0], "normalization": ["none"], "max_iterations": 100},
             "fewshot": {},
             "transfer": {},
-            "predictors": {},
+            "transferability": {},
             "correlation": {},
             "report": {},
             "pretrain": {},

@@ -64,7 +64,7 @@ def make_study(models=6, inside=1, outside=2, variants=1, words=None, title="Rep
             "linear": {"c": [0.1, 1.0]},
             "fewshot": {},
             "transfer": {},
-            "predictors": {},
+            "transferability": {},
             "correlation": {},
             "report": {"title": title},
             "pretrain": {},

@@ -49,7 +49,7 @@ def finished(project, monkeypatch):
         },
         "fewshot": {"shots": [1, 2], "episodes": 3, "heads": ["prototypes"]},
         "transfer": {"sources": ["pets"]},
-        "predictors": {"names": ["rankme"]},
+        "transferability": {"names": ["rankme"]},
         "finetune": {
             "enabled": True,
             "models": ["m0"],

@@ -145,7 +145,7 @@ def test_dvc_has_its_stage_with_its_sections_and_passes_its_records_on(project, 
     assert set(protocol.sections) <= set(stage["params"])
     project.params |= {
         "linear": {"heads": ["sgd"]},
-        "predictors": {"names": ["alignment"]},
+        "transferability": {"names": ["alignment"]},
         "extraction": {"views": 2},
     }
     if protocol.views(Study.model_validate(project.params)):

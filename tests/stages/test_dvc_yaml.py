@@ -142,13 +142,14 @@ CARRIED = {
     "extraction": ("data/embeddings", "results/scores.nc"),
     "pretrain": ("data/checkpoints", "data/embeddings"),
     "neighbors": ("data/neighbors", "results/knn"),
-    **{p: (f"results/{p}",) for p in ("knn", "linear", "fewshot", "transfer", "predictors")},
+    **{p: (f"results/{p}",) for p in ("knn", "linear", "fewshot", "transfer")},
+    "transferability": ("results/predictors",),
 }
 """Sections whose changes reach a stage through files that it depends on."""
 
 ASKED_ONLY = {
     "neighbors": {"knn"},  # refuses a k beyond the train images before it searches
-    "fewshot": {"finetune", "predictors", "transfer"},  # whether these are asked for at all
+    "fewshot": {"finetune", "transferability", "transfer"},  # whether these are asked for at all
     "predictors": {"fewshot", "finetune", "transfer"},
 }
 """Sections that a stage reads, and that change nothing of what it writes."""
@@ -158,7 +159,7 @@ ASKED_ONLY = {
 def recorded(project, monkeypatch):
     """Runs a stage; gives the sections that it read."""
     project.params["fewshot"] = {"shots": [1], "episodes": 2, "episodes_above_five": 2}
-    project.params["predictors"] = {"names": ["rankme", "logme"]}
+    project.params["transferability"] = {"names": ["rankme", "logme"]}
     project.params["datasets"]["more"] = {**project.params["datasets"]["pets"]}
     project.params["transfer"] = {"sources": ["more"]}
     project.params["models"]["other"] = {**project.params["models"]["tiny"], "weights": "random(1)"}

@@ -34,7 +34,7 @@ def predicted(project):
         }
         for n in range(6)
     }  # fmt: skip
-    project.params["predictors"] = {"names": NAMES, "seed": 2}
+    project.params["transferability"] = {"names": NAMES, "seed": 2}
     project.prepare()
     project.run("predictors").succeeded("0 cached, 6 computed")
     return project
@@ -75,7 +75,7 @@ def test_only_its_own_settings_make_it_run_again(predicted):
     predicted.write()
     predicted.run("predictors").succeeded("6 cached, 0 computed")
     predicted.run("linear").succeeded("6 computed")
-    predicted.params["predictors"]["names"] = ["cdnv"]
+    predicted.params["transferability"]["names"] = ["cdnv"]
     predicted.write()
     predicted.run("predictors").succeeded("0 cached, 6 computed")
     predicted.run("linear").succeeded("6 cached, 0 computed")
@@ -137,11 +137,11 @@ def test_alignment_reads_two_cached_views(project):
     project.params["extraction"]["views"] = 2
     project.prepare()
     study = load_study()
-    asked = study.predictors.model_copy(update={"names": ["alignment", "cdnv"]})
+    asked = study.transferability.model_copy(update={"names": ["alignment", "cdnv"]})
     index = read_index("pets")
     train, val = open_cells(study, index, "tiny")
     task = Task("pets", "tiny", train, val, index.classes)
-    found = run_predictors(study.model_copy(update={"predictors": asked}), task).rows
+    found = run_predictors(study.model_copy(update={"transferability": asked}), task).rows
     views = [
         Cell.open(cell_address("pets", "tiny", f"train_view_{n}")).read().astype(np.float64)
         for n in (1, 2)
@@ -151,7 +151,7 @@ def test_alignment_reads_two_cached_views(project):
     assert found[1]["value"] == -found[0]["value"]
     few = study.model_copy(
         update={
-            "predictors": asked,
+            "transferability": asked,
             "extraction": study.extraction.model_copy(update={"views": 1}),
         }
     )

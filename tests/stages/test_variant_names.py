@@ -31,7 +31,7 @@ def awkward(project):
         "episodes": 2,
     }
     project.params["transfer"] = {"sources": ["my_knn_set", "cats_bnw"]}
-    project.params["predictors"] = {"names": ["rankme"]}
+    project.params["transferability"] = {"names": ["rankme"]}
     for name in project.params["datasets"]:
         project.prepare(name)
     for stage in ("neighbors", "knn", "linear", "fewshot", "transfer", "predictors"):

@@ -80,7 +80,7 @@ def test_a_metric_is_spelled_in_one_file():
 def test_keys_are_those_of_before_until_a_metric_is_added(project, monkeypatch):
     project.params["transfer"] = {"sources": ["pets"]}
     project.params["fewshot"] = {"shots": [1]}
-    project.params["predictors"] = {"names": ["rankme"]}
+    project.params["transferability"] = {"names": ["rankme"]}
     study = Study.model_validate(project.params)
     of = {"train": "a", "val": "b", "names": "c"}
 

@@ -22,7 +22,7 @@ neighbors: {}
 linear: {}
 fewshot: {}
 transfer: {}
-predictors: {}
+transferability: {}
 correlation: {}
 report: {}
 pretrain: {}
