@@ -2,8 +2,8 @@
 
 A predictor is a protocol's headline, or a transferability metric, on an in-domain data set; or a
 transferability metric on each target's own train split. A target is a protocol's headline on an
-out-of-domain data set. A mean over targets weighs protocols alike, within a protocol clusters of data sets
-alike, and within a cluster its data sets alike.
+out-of-domain data set. A mean over targets weighs protocols alike, within a protocol clusters of
+data sets alike, and within a cluster its data sets alike.
 """
 
 from __future__ import annotations
