@@ -25,7 +25,11 @@ NAMES = ["logme", "rankme", "h_score", "alpha_req", "cdnv", "nc1", "uniformity",
 
 
 @pytest.fixture
-def predicted(project):
+def predicted(project, kept_project):
+    return project.once(kept_project, lambda: build(project))
+
+
+def build(project) -> None:
     """Six models of five families with every predictor."""
     fill_folder(project.folder / "images", {"cat": 30, "dog": 30})
     project.params["models"] = {
@@ -37,7 +41,6 @@ def predicted(project):
     project.params["transferability"] = {"names": NAMES, "seed": 2}
     project.prepare()
     project.run("predictors").succeeded("0 cached, 6 computed")
-    return project
 
 
 def scores_of(model: str) -> dict[tuple[str, str], dict]:

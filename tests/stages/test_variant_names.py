@@ -13,7 +13,11 @@ from pipeline.study.params import load_study
 
 
 @pytest.fixture
-def awkward(project):
+def awkward(project, kept_project):
+    return project.once(kept_project, lambda: build(project))
+
+
+def build(project) -> None:
     """Three data sets with the same classes, whose names look like parts of variants'."""
     del project.params["datasets"]["pets"]
     for seed, name in enumerate(("my_knn_set", "cats_bnw", "x_5_shots")):
@@ -38,7 +42,6 @@ def awkward(project):
         project.run(stage).succeeded()
     project.run("collect").succeeded("0 cells missing")
     project.run("correlate").succeeded()
-    return project
 
 
 def test_labels_are_right_from_records_to_the_page(awkward):
