@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from inspect import getdoc
 
 from pipeline.results.score_table import SCORE_TABLE
+from pipeline.statistics.columns import COLUMNS
 from pipeline.statistics.registry import STATISTICS
 from pipeline.study.metrics import METRICS
 from pipeline.study.protocol_list import PROTOCOLS
@@ -65,12 +67,30 @@ def data_dictionary() -> str:
                 ((name, _first_line(made)) for name, made in STATISTICS.items()),
             ),
             "",
+            "### Columns of these tables",
+            "",
+            "Where a table's column means something else, the table's name goes before it.",
+            "",
+            *_table(
+                ("column", "meaning", "unit", "range"),
+                ((name, c.meaning, c.unit, _ends(c.range)) for name, c in COLUMNS.items()),
+            ),
+            "",
         ]
     )
 
 
 def _first_line(function: object) -> str:
     return (getdoc(function) or "").split("\n\n")[0]
+
+
+def _ends(ends: tuple[float, float]) -> str:
+    low, high = ends
+    if math.isinf(low) and math.isinf(high):
+        return ""
+    if math.isinf(low):
+        return f"up to {high:g}"
+    return f"from {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from known_columns import check_columns
 from made_finetuned import calls, train_nothing
 from projects import RESNET, VIT, fill_folder
 
@@ -74,6 +75,7 @@ def correlated(project, metric: str) -> dict[str, pd.DataFrame]:
     for stage in ("collect", "correlate"):
         project.run(stage).succeeded()
     groups = read_netcdf_groups(CORRELATION_NC)
+    check_columns({name: table for name, table in groups.items() if name in STATISTICS})
     return {n: t.to_dataframe() for n, t in groups.items() if n in STATISTICS and t.data_vars}
 
 
