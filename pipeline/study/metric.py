@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TRANSFERABILITY = ("value", "promise")
-"""What stands in the place of a metric's name where no image is predicted: the number of a cheap
-predictor, and the same with its sign turned so that more promises a better model."""
+"""What stands in the place of a metric's name where no image is predicted: the number of a
+transferability metric, and the same with its sign turned so that more promises a better model."""
 
 
 class Need(enum.Enum):

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from known_columns import check_columns
 from made_finetuned import calls, train_nothing
+from metric_contract import MetricContract
 from projects import RESNET, VIT, fill_folder
 
 from cache.records import read_record
@@ -30,6 +31,12 @@ TOY = Metric(
 )
 PROTOCOLS = ("knn", "linear", "fewshot", "transfer", "finetune")
 MODELS = [f"m{n}" for n in range(5)]
+
+
+class TestToy(MetricContract):
+    @pytest.fixture
+    def metric(self):
+        return TOY
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from made_cubes import make_cube
 from made_evidence import make_evidence
+from metric_contract import MetricContract
 from named_variants import variant_named
 from projects import REPOSITORY
 from pydantic import ValidationError
@@ -33,6 +34,12 @@ TOY = Metric("balanced_error", "balanced error", lambda p: 0.25, higher_is_bette
 @pytest.fixture
 def with_toy(monkeypatch):
     monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, TOY))
+
+
+class TestEach(MetricContract):
+    @pytest.fixture(params=[m for m in metrics.METRICS if not m.is_imported], ids=lambda m: m.name)
+    def metric(self, request):
+        return request.param
 
 
 def test_two_metrics_of_one_name_are_refused_when_they_are_imported():
