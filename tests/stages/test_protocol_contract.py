@@ -29,7 +29,9 @@ class TestLinear(ProtocolContract):
 
 class TestFewshot(ProtocolContract):
     protocol = FEWSHOT
-    settings: ClassVar = {"fewshot": {"shots": [1, 2], "episodes": 3, "heads": ["prototypes", "ridge"]}}
+    settings: ClassVar = {
+        "fewshot": {"shots": [1, 2], "episodes": 3, "heads": ["prototypes", "ridge"]}
+    }
 
 
 class TestTransfer(ProtocolContract):
