@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from pipeline.statistics.columns import column_of
+from pipeline.statistics.registry import column_of
 
 
 def check_columns(groups: Mapping[str, xr.Dataset]) -> None:

@@ -8,7 +8,7 @@ from inspect import getdoc
 
 from pipeline.results.score_table import SCORE_TABLE
 from pipeline.statistics.columns import COLUMNS
-from pipeline.statistics.registry import STATISTICS
+from pipeline.statistics.registry import STATISTICS, own_columns
 from pipeline.study.metrics import METRICS
 from pipeline.study.protocol_list import PROTOCOLS
 
@@ -17,6 +17,8 @@ _KINDS = {"text": "text", "number": "number", "whole": "whole number"}
 
 def data_dictionary() -> str:
     """The dictionary as Markdown; docs/results.md is this text."""
+    own = {f"{s}.{name}": column for s in STATISTICS for name, column in own_columns(s).items()}
+    columns = COLUMNS | own
     return "\n".join(
         [
             "# What is in results/",
@@ -69,11 +71,12 @@ def data_dictionary() -> str:
             "",
             "### Columns of these tables",
             "",
-            "Where a table's column means something else, the table's name goes before it.",
+            "Where a table's column means something else, the table's name goes before it. `X_low` "
+            "and `X_high` are the ends of the interval of X.",
             "",
             *_table(
                 ("column", "meaning", "unit", "range"),
-                ((name, c.meaning, c.unit, _ends(c.range)) for name, c in COLUMNS.items()),
+                ((name, c.meaning, c.unit, _ends(c.range)) for name, c in columns.items()),
             ),
             "",
         ]

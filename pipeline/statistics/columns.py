@@ -1,10 +1,13 @@
 """What the columns of the statistics' tables mean, in which unit, and between which ends.
 
-A column has one meaning wherever it stands; where a table's is another, its name goes before it.
+A column has one meaning wherever it stands. Where a table's is another, its name goes before it
+here, or the statistic's own module says it in a mapping of this name, as for new columns.
+``X_low`` and ``X_high`` are the ends of the interval of X, unless they are something else.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 INF = float("inf")
@@ -232,19 +235,11 @@ COLUMNS: dict[str, Column] = {
     "x": Column("place along the first direction", "", ANY),
     "y": Column("place along the second direction", "", ANY),
     # Ends of intervals
-    "adjusted_high": Column("upper end of the interval of adjusted", "as adjusted", ANY),
-    "adjusted_low": Column("lower end of the interval of adjusted", "as adjusted", ANY),
     "best_rank": Column("best place that chance allows", "place", PLACE),
     "cluster_high": Column("upper end of the interval over clusters", "as value", TWICE),
     "cluster_low": Column("lower end of the interval over clusters", "as value", TWICE),
     "drop_from": _text("accuracy that the drop is from"),
-    "drop_high": Column("upper end of the interval of drop", "share", DIFFERENCE),
-    "drop_low": Column("lower end of the interval of drop", "share", DIFFERENCE),
     "drop_over": _text("what the interval of drop is over"),
-    "fisher_high": Column("upper end of the interval of fisher", "ρ", DIFFERENCE),
-    "fisher_low": Column("lower end of the interval of fisher", "ρ", DIFFERENCE),
-    "gap_high": Column("upper end of the interval of gap", "as gap", ANY),
-    "gap_low": Column("lower end of the interval of gap", "as gap", ANY),
     "high": Column("upper end of the interval", "as what it is of", ANY),
     "highest": Column("highest over targets, or data sets", "ρ", DIFFERENCE),
     "joint_high": Column("upper end of an interval that holds for all at once", "as mean", ANY),
@@ -253,8 +248,6 @@ COLUMNS: dict[str, Column] = {
     "lowest": Column("lowest over targets, or data sets", "ρ", DIFFERENCE),
     "new_high": Column("upper end of an interval for new targets", "as mean", ANY),
     "new_low": Column("lower end of an interval for new targets", "as mean", ANY),
-    "share_high": Column("upper end of the interval of share", "share", ANY),
-    "share_low": Column("lower end of the interval of share", "share", ANY),
     "win_high": _share("upper end of the interval of win_rate"),
     "win_low": _share("lower end of the interval of win_rate"),
     "worst_rank": Column("worst place that chance allows", "place", PLACE),
@@ -349,12 +342,19 @@ COLUMNS: dict[str, Column] = {
 """By name; by ``TABLE.NAME`` where the table's column is another."""
 
 
-def column_of(statistic: str, name: str) -> Column:
-    """The column of that name in a table.
+def explained(name: str, *tables: Mapping[str, Column]) -> Column:
+    """What a column means, by the first table that has it; ``X_low`` is an end of X's interval.
 
     Raises
     ------
     KeyError
-        When nobody has said what it means.
+        When nobody has said it.
     """
-    return COLUMNS.get(f"{statistic}.{name}") or COLUMNS[name]
+    for table in (*tables, COLUMNS):
+        if name in table:
+            return table[name]
+    of, _, end = name.rpartition("_")
+    if end not in ("low", "high"):
+        raise KeyError(name)
+    which = {"low": "lower", "high": "upper"}[end]
+    return Column(f"{which} end of the interval of {of}", explained(of, *tables).unit)
