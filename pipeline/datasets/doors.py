@@ -34,6 +34,15 @@ def located(name: str, dataset: Dataset) -> tuple[Path | Remote, str]:
     return location(dataset.path, place), place
 
 
+def is_there(name: str, dataset: Dataset) -> bool:
+    """Whether its path leads somewhere: not where a variable is not set, or nothing lies there."""
+    try:
+        where, _ = located(name, dataset)
+    except ProbelineError:
+        return False
+    return isinstance(where, Remote) or where.exists()
+
+
 def open_path(name: str, dataset: Dataset, *, named: bool = False) -> Root:
     """The folder or archive that `path` names; see `open_root`."""
     where, place = located(name, dataset)

@@ -7,11 +7,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from cache.errors import ProbelineError
-from pipeline.datasets.doors import location
+from pipeline.datasets.doors import is_there
 from pipeline.datasets.index import Index
 from pipeline.datasets.index_checks import check_classes, check_expected, check_splits
 from pipeline.datasets.ledger import describe, in_order
-from pipeline.datasets.remote import Remote
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.source_list import source_of
 from pipeline.datasets.sources import Listed, dataset_root, list_source
@@ -51,7 +50,7 @@ def count_images(name: str, dataset: Dataset, index: Index | None) -> Counted:
     if not source.is_planned:
         return declared  # what a library has is known once it is converted
     try:
-        if dataset.known_as is not None and not _is_there(name, dataset):
+        if dataset.known_as is not None and not is_there(name, dataset):
             return declared  # a person has to prepare it; `plan` says so elsewhere
         if source.preview is not None:
             listed = Listed(source.preview(name, dataset))
@@ -83,12 +82,3 @@ def _declared(dataset: Dataset) -> Counted:
     train = 0 if dataset.test_only else said.train or math.nan
     how = "declared" if said.train or said.val else ""
     return Counted(train, said.val or math.nan, said.classes or math.nan, how)
-
-
-def _is_there(name: str, dataset: Dataset) -> bool:
-    assert dataset.path is not None  # the schema demands it
-    try:
-        where = location(dataset.path, f"params.yaml: datasets.{name}.path")
-        return isinstance(where, Remote) or where.exists()
-    except ProbelineError:  # its variable is not set
-        return False
