@@ -46,7 +46,7 @@ def samples_of_manifest(name: str, dataset: Dataset, root: Kept) -> Found:
     samples.attrs[NOTES] = (*table.notes, *table.merged_labels(dataset.columns.label), *remarks)
     cells = whole.columns[dataset.columns.path]
     filtered = [files.spellings(base, cells[row] or whole.row_name(row)) for row in left]
-    return Found(samples, filtered, lists={dataset.manifest} - {None})
+    return Found(samples, filtered, lists=[str(dataset.manifest)])
 
 
 class _Files:

@@ -121,7 +121,7 @@ def samples_of_shards(name: str, dataset: Dataset, root: Kept) -> Found:
                 remedy="write this shard again",
             )
     images = _images(name, dataset, samples)
-    facts = {key: _facts(dataset, root, sample) for key, sample in samples.items()}
+    facts = {key: _facts(dataset, shards, sample) for key, sample in samples.items()}
     _refuse(name, "no class", [key for key, (label, _) in facts.items() if label is None])
     labels = _named(name, shards.beside(CLASS_NAMES), [label or "" for label, _ in facts.values()])
     refuse_two_spellings(labels, f"data set {name}")
