@@ -15,7 +15,6 @@ import os
 import runpy
 import select
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -74,7 +73,6 @@ def serve(address: str) -> None:
     for module in IMPORTED:
         with contextlib.suppress(ImportError):
             import_module(module)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
     listener.listen(16)
@@ -88,11 +86,13 @@ def serve(address: str) -> None:
             listener.close()
             answer(connection)
         connection.close()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
 
 
 def answer(connection: socket.socket) -> None:
     """Run what is asked for in a child, and say how it ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, streams, _, _ = socket.recv_fds(connection, 1, 3)
     (size,) = struct.unpack("=Q", connection.recv(8, socket.MSG_WAITALL))
     arguments, cwd, environment = json.loads(connection.recv(size, socket.MSG_WAITALL))
