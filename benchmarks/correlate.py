@@ -6,11 +6,11 @@
     python benchmarks/correlate.py imported FOLDER [--models 1500] [--datasets 8]
 
 `make` writes a study with a record for every cell (some 4 GB, minutes), as the stages before would:
-kNN, linear probe, few-shot, transfer, cheap predictors, and imported fine-tuning scores. `run`
-times stage `correlate` there as a process of its own, its interpreter's start included, with its
-peak memory. `parts` times each statistic; beside them: the same coefficients and the jackknife in a
-loop of SciPy's calls over pairs of columns, timed on some pairs. `imported` times the stages on a
-table of foreign scores alone.
+kNN, linear probe, few-shot, transfer, transferability metrics, and imported fine-tuning scores.
+`run` times stage `correlate` there as a process of its own, its interpreter's start included, with
+its peak memory. `parts` times each statistic; beside them: the same coefficients and the jackknife
+in a loop of SciPy's calls over pairs of columns, timed on some pairs. `imported` times the stages
+on a table of foreign scores alone.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from trust_coverage import spearman
 
 from pipeline.statistics.fisher_z import rho_limit, z_of
 from pipeline.statistics.new_target import predicted
-from pipeline.statistics.power import LOST, Pilot, needed
+from pipeline.statistics.pilots import LOST, Pilot
+from pipeline.statistics.t_power import needed
 
 Floats = NDArray[np.float64]
 

@@ -38,7 +38,7 @@ def main(dataset: str | None) -> None:
         write_imported_cells(study, index, name)
     to_run = [name for name in missing if name not in imported]
     absent: dict[str, ProbelineError] = {}
-    if to_run and study.datasets[dataset].source == "imported":
+    if to_run and not study.datasets[dataset].has_images:
         raise ProbelineError(
             f"data set {dataset}",
             "has imported embeddings only, no images to run a model on",

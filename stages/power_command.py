@@ -39,7 +39,8 @@ def power(difference: float, wanted: float, targets: int | None) -> None:
     from pipeline.results.cube import to_cube
     from pipeline.results.gathering import gather
     from pipeline.statistics.evidence import gather_evidence
-    from pipeline.statistics.power import questions, settling
+    from pipeline.statistics.pilots import questions
+    from pipeline.statistics.power_words import settling
 
     study = load_study()
     scores, _ = gather(study)

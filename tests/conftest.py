@@ -78,6 +78,12 @@ def kept_study(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("kept") / "finished"
 
 
+@pytest.fixture(scope="module")
+def kept_project(tmp_path_factory) -> Path:
+    """Where the first test of a module leaves its project for the others; see `Project.once`."""
+    return tmp_path_factory.mktemp("kept") / "project"
+
+
 @pytest.fixture(scope="session")
 def taken_project(tmp_path_factory) -> Project:
     """A small finished study; whoever changes something in it puts it back."""

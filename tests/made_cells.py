@@ -54,7 +54,7 @@ def make_study(neighbors, knn) -> Study:
             "linear": {},
             "fewshot": {},
             "transfer": {},
-            "predictors": {},
+            "transferability": {},
             "correlation": {},
             "report": {},
             "pretrain": {},

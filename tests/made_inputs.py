@@ -98,7 +98,7 @@ def make_inputs(
             "linear": {},
             "fewshot": {},
             "transfer": {},
-            "predictors": {},
+            "transferability": {},
             "correlation": {},
             "report": {},
             "pretrain": {},

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,7 @@ class Project:
             "linear": {"c": [0.1, 1.0], "normalization": ["none"], "max_iterations": 100},
             "fewshot": {},
             "transfer": {},
-            "predictors": {},
+            "transferability": {},
             "correlation": {},
             "report": {},
             "pretrain": {},
@@ -124,6 +126,25 @@ class Project:
         self.write()
         self.run("index", dataset).succeeded()
         self.run("extract", dataset).succeeded()
+
+    def once(self, kept: Path, build: Callable[[], object]) -> Project:
+        """The project as `build` leaves it: built for one test, copied for those that follow.
+
+        Parameters
+        ----------
+        kept : Path
+            Where it is kept, e.g. the fixture `kept_project`.
+        build : callable
+        """
+        if kept.exists():
+            for path in self.folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.copytree(kept, self.folder, dirs_exist_ok=True)
+            self.params = YAML(typ="safe").load(self.folder / "params.yaml")
+        else:
+            build()
+            shutil.copytree(self.folder, kept)
+        return self
 
     def left_overs(self) -> list[str]:
         """Half-written things below data/ and results/."""

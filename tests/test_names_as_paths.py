@@ -59,14 +59,18 @@ def test_usable_names_are_kept(name):
 
 
 @pytest.fixture
-def embeddings(project):
+def embeddings(project, kept_project):
     """A folder as `cache export` writes it, and folders of value where a bad name would lead."""
     folder = project.folder
-    (folder / "emb").mkdir()
-    for split in ("train", "val"):
-        np.save(folder / "emb" / f"{split}.npy", np.eye(4, dtype=np.float32))
-        (folder / "emb" / f"{split}.csv").write_text("class\na\na\nb\nb\n")
-    project.prepare()
+
+    def build() -> None:
+        (folder / "emb").mkdir()
+        for split in ("train", "val"):
+            np.save(folder / "emb" / f"{split}.npy", np.eye(4, dtype=np.float32))
+            (folder / "emb" / f"{split}.csv").write_text("class\na\na\nb\nb\n")
+        project.prepare()
+
+    project.once(kept_project, build)
     (folder.parent / "holiday").mkdir()
     (folder.parent / "holiday" / "photo.jpg").write_bytes(b"irreplaceable")
     return project

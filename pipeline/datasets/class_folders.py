@@ -6,14 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-import pandas as pd
-
 from cache.errors import ProbelineError
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.labels import clean_label
 from pipeline.datasets.ledger import Ledger, describe, other_suffix
-from pipeline.datasets.roots import Entry, Listing
-from pipeline.datasets.samples import sample_table
+from pipeline.datasets.roots import Entry, Kept, Listing
+from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset, Split
 from pipeline.project.paths import SPLITS
 
@@ -24,7 +22,7 @@ _ALSO: Mapping[str, Split] = {
 """Further words of folders, beside those of `splits` by default."""
 
 
-def samples_of_folders(name: str, dataset: Dataset, listing: Listing) -> pd.DataFrame:
+def samples_of_folders(name: str, dataset: Dataset, root: Kept) -> Found:
     """One folder per class, below train/ and val/ or at the top.
 
     Raises
@@ -33,6 +31,7 @@ def samples_of_folders(name: str, dataset: Dataset, listing: Listing) -> pd.Data
         When the folders hold no images, or it is not clear which are splits and which are
         classes, or a class folder holds no image.
     """
+    listing = root.listing()
     images = [e for e in listing.entries if PurePosixPath(e.path).suffix.lower() in SUFFIXES]
     if not images:
         raise _no_images(name, dataset, listing)
@@ -44,7 +43,8 @@ def samples_of_folders(name: str, dataset: Dataset, listing: Listing) -> pd.Data
     levels = _levels(name, dataset, [p[depth:-1] for p in parts])
     folders = ["/".join(p[depth:-1][:levels]) for p in parts]
     _refuse_empty_classes(name, listing, images, splits, set(folders))
-    return sample_table(images, folders, [splits[p[0]] if splits else None for p in parts])
+    split = [splits[p[0]] if splits else None for p in parts]
+    return Found(sample_table(images, folders, split))
 
 
 def _no_images(name: str, dataset: Dataset, listing: Listing) -> ProbelineError:

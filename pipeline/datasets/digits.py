@@ -13,10 +13,16 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from cache.errors import ProbelineError
+from pipeline.datasets.doors import open_root
 from pipeline.datasets.picture_tar import write_pictures
+from pipeline.datasets.roots import Entry, Root
+from pipeline.datasets.samples import sample_table
+from pipeline.datasets.settings import Dataset
 from pipeline.project.paths import RAW
 
 SIDE = 32
@@ -131,6 +137,36 @@ def write_tar(name: str) -> Path:
     pairs = enumerate(zip(images, labels, strict=True))
     write_pictures(path, ((f"{label}/{n:04d}.png", pixels) for n, (pixels, label) in pairs))
     return path
+
+
+def open_digits(name: str, dataset: Dataset) -> Root:
+    """The tar file of the built-in data set that an entry names, made if absent.
+
+    Raises
+    ------
+    ProbelineError
+        When there is no such data set.
+    """
+    builtin = dataset.source_name
+    if builtin not in SHIFTS:
+        raise ProbelineError(
+            f"params.yaml: datasets.{name}.source",
+            "there is no such built-in data set",
+            expected=f"one of {', '.join(SHIFTS)}",
+            found=builtin,
+            remedy="choose one of these, or use `source: folder` with your own images",
+        )
+    return open_root(write_tar(builtin), f"params.yaml: datasets.{name}.path")
+
+
+def digits_to_come(name: str, dataset: Dataset) -> pd.DataFrame:
+    """Their labels, without making the images."""
+    from sklearn.datasets import load_digits
+
+    kept = ONLY.get(dataset.source_name, range(10))
+    labels = [str(label) for label in load_digits().target if label in kept]
+    entries = [Entry(str(number), 0, 0) for number in range(len(labels))]
+    return sample_table(entries, labels, [None] * len(labels))
 
 
 def _enlarge(image: NDArray[np.float64]) -> NDArray[np.float64]:

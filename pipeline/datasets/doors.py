@@ -9,6 +9,7 @@ from cache.errors import ProbelineError
 from pipeline.datasets.blobs import Blob, LocalBlob
 from pipeline.datasets.remote import Remote, RemoteBlob, RemoteFolder, remote
 from pipeline.datasets.roots import Folder, Root, Tar
+from pipeline.datasets.settings import Dataset
 from pipeline.datasets.zips import Zip
 from pipeline.machine.environment import expand_path, expand_text
 
@@ -24,6 +25,28 @@ def location(text: str, place: str) -> Path | Remote:
         When a variable is not set, or the address is of no kind that is read.
     """
     return remote(expand_text(text, place), place) or expand_path(text, place)
+
+
+def located(name: str, dataset: Dataset) -> tuple[Path | Remote, str]:
+    """Where a data set's `path` leads, and the place in params.yaml that says so."""
+    place = f"params.yaml: datasets.{name}.path"
+    assert dataset.path is not None  # the schema demands it of all sources that have one
+    return location(dataset.path, place), place
+
+
+def is_there(name: str, dataset: Dataset) -> bool:
+    """Whether its path leads somewhere: not where a variable is not set, or nothing lies there."""
+    try:
+        where, _ = located(name, dataset)
+    except ProbelineError:
+        return False
+    return isinstance(where, Remote) or where.exists()
+
+
+def open_path(name: str, dataset: Dataset, *, named: bool = False) -> Root:
+    """The folder or archive that `path` names; see `open_root`."""
+    where, place = located(name, dataset)
+    return open_root(where, place, dataset.leave_out, named)
 
 
 def open_root(

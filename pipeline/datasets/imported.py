@@ -36,7 +36,8 @@ from pipeline.datasets.embedding_files import (
     read_samples,
 )
 from pipeline.datasets.index import Index, former_index, read_index
-from pipeline.datasets.settings import Split
+from pipeline.datasets.samples import Found
+from pipeline.datasets.settings import Dataset, Split
 from pipeline.datasets.tables import counted, refuse_two_spellings
 from pipeline.models.card import Card
 from pipeline.project.foreign_files import explain_reading
@@ -236,15 +237,10 @@ def require_as_imported(folder: Path) -> None:
             require_digest(path, str(digest), remedy=_IMPORT)
 
 
-def imported_samples(dataset: str) -> pd.DataFrame:
+def samples_of_imported(dataset: str, entry: Dataset, root: None = None) -> Found:
     """The samples of a data set that has no images, as the first of its models lists them.
 
-    `differing` compares all others with them, before their cells are made.
-
-    Returns
-    -------
-    DataFrame
-        Columns path (the id), offset, bytes, class, split, group, as for images.
+    `differing` compares all others with them, before their cells are made. Their paths are ids.
     """
     folders = _folders(dataset)
     if not folders:
@@ -261,7 +257,7 @@ def imported_samples(dataset: str) -> pd.DataFrame:
         columns = {"path": rows.ids, "class": rows.classes, "split": split, "group": rows.groups}
         tables.append(pd.DataFrame(columns).astype({"group": object}))
     samples = pd.concat(tables, ignore_index=True)
-    return samples.assign(offset=0, bytes=0)
+    return Found(samples.assign(offset=0, bytes=0))
 
 
 def _folders(dataset: str) -> list[Path]:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from pipeline.datasets.grey import GreyScale
-from pipeline.datasets.imported import imported_samples
 from pipeline.datasets.index import Index, index_rows
 from pipeline.datasets.index_checks import (
     check_classes,
@@ -35,7 +34,7 @@ from pipeline.datasets.reading import (
     why_skipped,
 )
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.sources import Listed, dataset_root, list_source
+from pipeline.datasets.sources import dataset_root, list_source
 from pipeline.datasets.splits import with_splits
 
 
@@ -61,10 +60,9 @@ def build_index(
         images that is not declared, or with some and declared, a single class, an empty split,
         empty or unreadable files.
     """
-    imported = dataset.source == "imported"
-    root = None if imported else dataset_root(name, dataset)
+    root = dataset_root(name, dataset) if dataset.has_images else None
     state = None if root is None else root.state()
-    listed = Listed(imported_samples(name)) if root is None else list_source(name, dataset, root)
+    listed = list_source(name, dataset, root)
     samples = listed.samples
     if samples["split"].notna().all() and dataset.limit_per_class is None:
         classes = _checked_classes(name, dataset, samples)  # before hours may go into reading
@@ -76,7 +74,7 @@ def build_index(
     skipped: dict[str, str] = {}
     grey = None
     samples["sha256"] = ""
-    if imported and former is not None:
+    if root is None and former is not None:
         samples = _as_before(samples, former)
     if root is not None:
         facts = read_images(name, samples, root)

@@ -8,11 +8,17 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
+if TYPE_CHECKING:
+    from pipeline.datasets.settings import Dataset
+
 _FILE = Path(__file__).parent / "known_datasets.yaml"
+PACKED = "cifar100"
+"""The layout of two files of raw pixels, which are made a tar file of images once."""
+
 _ENTRY = ("role", "shift", "cluster", "expected", "missing_classes", "pad", "test_only")
 
 
@@ -141,6 +147,12 @@ def known_dataset(name: str) -> KnownDataset:
         tuple(_file(file) for file in said["files"]),
         said.get("by_hand", ""),
     )
+
+
+def is_read_in_place(dataset: Dataset) -> bool:
+    """Whether the images are files that lie where `path` says."""
+    assert dataset.known_as is not None
+    return known_dataset(dataset.known_as).layout != PACKED
 
 
 def _file(said: Mapping[str, Any]) -> KnownFile:

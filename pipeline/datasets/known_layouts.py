@@ -19,9 +19,15 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from cache.errors import ProbelineError
+from pipeline.datasets.cifar import write_cifar_tar
+from pipeline.datasets.doors import open_path, open_root
 from pipeline.datasets.images import SUFFIXES
-from pipeline.datasets.roots import Entry, Root
-from pipeline.datasets.samples import sample_table
+from pipeline.datasets.known import PACKED, known_dataset
+from pipeline.datasets.roots import Entry, Kept, Root
+from pipeline.datasets.samples import Found, sample_table
+from pipeline.datasets.settings import Dataset
+from pipeline.machine.environment import expand_path
+from pipeline.project.paths import RAW
 
 _INAT_SUBSETS = Path(__file__).parent / "inat_subsets.yaml"
 
@@ -222,6 +228,23 @@ def read_layout(name: str, arguments: Mapping[str, Any], root: Root) -> pd.DataF
     """
     files = {entry.path: entry for entry in root.entries()}
     return LAYOUTS[name](root, files, **arguments)
+
+
+def open_known(name: str, dataset: Dataset) -> Root:
+    """What holds the images of a data set ``known:NAME``."""
+    assert dataset.known_as is not None
+    if known_dataset(dataset.known_as).layout != PACKED:
+        return open_path(name, dataset)
+    place = f"params.yaml: datasets.{name}.path"
+    folder = expand_path(str(dataset.path), place)
+    return open_root(write_cifar_tar(folder, RAW / f"{dataset.known_as}.tar"), place)
+
+
+def samples_of_known(name: str, dataset: Dataset, root: Kept) -> Found:
+    """All samples of a data set ``known:NAME``; see `read_layout`."""
+    assert dataset.known_as is not None
+    known = known_dataset(dataset.known_as)
+    return Found(read_layout(known.layout, known.arguments, root))
 
 
 def _text(root: Root, files: Files, path: str) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import inspect
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,8 +16,12 @@ from PIL import Image
 
 from cache.errors import ProbelineError
 from cache.fingerprint import fingerprint
+from pipeline.datasets.doors import open_root
 from pipeline.datasets.images import SUFFIXES
-from pipeline.datasets.picture_tar import png, write_collection
+from pipeline.datasets.manifests import samples_of_manifest
+from pipeline.datasets.picture_tar import INDEX, LEFT, png, write_collection
+from pipeline.datasets.roots import Kept, Root
+from pipeline.datasets.samples import Found
 from pipeline.datasets.settings import Dataset, Split
 from pipeline.datasets.tables import as_text, counted
 from pipeline.machine.environment import expand_path
@@ -27,17 +33,43 @@ Parts = Mapping[Split | None, Sequence[Any]]
 """The library's own objects for each split; None where it has no splits."""
 
 
+_Make = Callable[[str, Dataset, str, dict[str, int]], Iterable[tuple[str | None, str, str, bytes]]]
+"""From the data set's name, its entry, the library's name and what is left: split, class, image."""
+
+_AS_CONVERTED = Dataset.model_validate(
+    {
+        "source": "manifest",
+        "path": "converted",
+        "role": "in_domain",
+        "manifest": INDEX,
+        "splits": {split: [split] for split in SPLITS},
+    }
+)
+"""How the tar files are read that are made here."""
+
 _UNPICKLED = "LSUN"
 """Read by torchvision from a pickle that lies in the data set's own folder, unchecked: not here."""
 
 
-def library_tar(name: str, dataset: Dataset) -> Path:
-    """The tar file of a data set with source ``torchvision:NAME`` or ``hf:NAME``, made if absent.
+def open_torchvision(name: str, dataset: Dataset) -> Root:
+    """The tar file of a data set ``torchvision:NAME``; see `_library_root`."""
+    return _library_root(name, dataset, "torchvision", _from_torchvision)
 
-    Parameters
-    ----------
-    name : str
-    dataset : Dataset
+
+def open_hugging_face(name: str, dataset: Dataset) -> Root:
+    """The tar file of a data set ``hf:NAME``; see `_library_root`."""
+    return _library_root(name, dataset, "hf", _from_hugging_face)
+
+
+def samples_of_library(name: str, dataset: Dataset, root: Kept) -> Found:
+    """As the tar file itself lists them, and the images of the splits that were left."""
+    found = samples_of_manifest(name, _AS_CONVERTED, root)
+    left = [json.loads(root.read(entry)) for entry in root.entries() if entry.path == LEFT]
+    return replace(found, lists={INDEX, LEFT}, other_splits=dict(*left))
+
+
+def _library_root(name: str, dataset: Dataset, library: str, make: _Make) -> Root:
+    """The tar file of a library's data set, made if absent.
 
     Raises
     ------
@@ -45,11 +77,11 @@ def library_tar(name: str, dataset: Dataset) -> Path:
         When the library has no such data set, finds no files, or gives no image and class for each
         sample.
     """
-    library, _, of = dataset.source.partition(":")
+    of = dataset.source_name
     if dataset.columns.group is not None:
         raise ProbelineError(
             f"params.yaml: datasets.{name}.columns.group",
-            f"groups of a data set of {dataset.source.partition(':')[0]} are not read",
+            f"groups of a data set of {library} are not read",
             found=dataset.columns.group,
             remedy="leave `group` out; or write a manifest, which can have such a column",
         )
@@ -57,10 +89,9 @@ def library_tar(name: str, dataset: Dataset) -> Path:
     words = "".join(c if c.isalnum() else "_" for c in of)
     target = RAW / f"{library}_{words}_{fingerprint([dataset.source, *own])[:12]}.tar"
     if not target.exists():
-        make = {"torchvision": _from_torchvision, "hf": _from_hugging_face}[library]
         left: dict[str, int] = {}
         write_collection(target, make(name, dataset, of, left), left)
-    return target
+    return open_root(target, f"params.yaml: datasets.{name}.path")
 
 
 def _from_torchvision(

@@ -6,29 +6,24 @@ import posixpath
 from collections.abc import Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 
-import pandas as pd
-
 from cache.errors import ProbelineError
-from pipeline.datasets.doors import location
+from pipeline.datasets.doors import location, open_path
 from pipeline.datasets.labels import shown
 from pipeline.datasets.remote import Remote, RemoteFolder
-from pipeline.datasets.roots import Entry, Folder, Root
-from pipeline.datasets.samples import sample_table
+from pipeline.datasets.roots import Entry, Folder, Kept, Root
+from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.tables import NOTES, Table, counted, like, read_table
 from pipeline.project.paths import SPLITS
 
 
-def samples_of_manifest(
-    name: str, dataset: Dataset, root: Root
-) -> tuple[pd.DataFrame, list[list[str]]]:
-    """A table with a row per image, paths relative to the table's own folder.
+def open_named(name: str, dataset: Dataset) -> Root:
+    """What holds the images; of a web server, too, as the table names them."""
+    return open_path(name, dataset, named=True)
 
-    Returns
-    -------
-    samples : DataFrame
-    filtered : list of list of str
-        Of each row that a filter leaves out, how its path below the root may be spelled.
+
+def samples_of_manifest(name: str, dataset: Dataset, root: Kept) -> Found:
+    """A table with a row per image, paths relative to the table's own folder.
 
     Raises
     ------
@@ -50,7 +45,8 @@ def samples_of_manifest(
     )
     samples.attrs[NOTES] = (*table.notes, *table.merged_labels(dataset.columns.label), *remarks)
     cells = whole.columns[dataset.columns.path]
-    return samples, [files.spellings(base, cells[row] or whole.row_name(row)) for row in left]
+    filtered = [files.spellings(base, cells[row] or whole.row_name(row)) for row in left]
+    return Found(samples, filtered, lists=[str(dataset.manifest)])
 
 
 class _Files:
@@ -60,11 +56,11 @@ class _Files:
     however many files lie there, and may name hidden ones.
     """
 
-    def __init__(self, root: Root) -> None:
-        self.root = root
+    def __init__(self, kept: Kept) -> None:
+        self.root = root = kept.root
         self._of_archive: dict[str, Entry] | None = None
         if not isinstance(root, Folder) and not _is_unlisted(root):
-            self._of_archive = {entry.path: entry for entry in root.entries()}
+            self._of_archive = {entry.path: entry for entry in kept.entries()}
 
     def find(self, path: str) -> Entry | None:
         """The file at a normalised path; None where there is none, or it leads out of the root."""

@@ -16,7 +16,6 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,9 +23,9 @@ from cache.errors import ProbelineError
 from pipeline.datasets.blobs import Blob, OfProcess
 from pipeline.datasets.ledger import LEFT_OUT, Ledger
 from pipeline.datasets.manifests import filtered_rows, splits_of_column
-from pipeline.datasets.parts import Parts
-from pipeline.datasets.roots import UNKNOWN, Entry, Listing, whole
-from pipeline.datasets.samples import sample_table
+from pipeline.datasets.parts import Parts, parts_of
+from pipeline.datasets.roots import UNKNOWN, Entry, Kept, Listing, whole
+from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import splits_of_files
 from pipeline.datasets.tables import (
@@ -200,22 +199,21 @@ class _Reader:
         return self._groups[blob, group][row - starts[group]].as_py()
 
 
-def samples_of_parquet(
-    name: str, dataset: Dataset, root: ParquetImages
-) -> tuple[pd.DataFrame, list[list[str]]]:
-    """A row for each row of all files that passes the filters.
+def open_parquet_images(name: str, dataset: Dataset) -> ParquetImages:
+    """All Parquet files that `path` names."""
+    return ParquetImages(name, dataset, parts_of(name, dataset, ".parquet"))
 
-    Returns
-    -------
-    samples : DataFrame
-    filtered : list of list of str
-        Of each row that a filter leaves out, its path.
+
+def samples_of_parquet(name: str, dataset: Dataset, kept: Kept) -> Found:
+    """A row for each row of all files that passes the filters.
 
     Raises
     ------
     ProbelineError
         When a column is missing, a row has no class, or it is not clear what is what.
     """
+    root = kept.root
+    assert isinstance(root, ParquetImages)
     columns, tables = dataset.columns, []
     label = ""
     for file in root.blobs:
@@ -234,15 +232,15 @@ def samples_of_parquet(
     table, left, remarks = filtered_rows(name, dataset, whole_table)
     entries = root.entries()
     gone = set(left)
-    kept = [entry for row, entry in enumerate(entries) if row not in gone]
+    here = [entry for row, entry in enumerate(entries) if row not in gone]
     samples = sample_table(
-        kept,
+        here,
         table.labels(label),
-        _splits(name, dataset, root, table, kept),
+        _splits(name, dataset, root, table, here),
         table.groups(columns.group) if columns.group else None,
     )
     samples.attrs[NOTES] = (*table.notes, *table.merged_labels(label), *remarks)
-    return samples, [[entries[row].path] for row in left]
+    return Found(samples, [[entries[row].path] for row in left])
 
 
 def _these(names: Sequence[str]) -> Choose:

@@ -8,8 +8,10 @@ from pathlib import Path, PurePosixPath
 
 from cache.errors import ProbelineError
 from pipeline.datasets.blobs import Blob, LocalBlob
+from pipeline.datasets.doors import located
 from pipeline.datasets.remote import Remote, RemoteBlob
 from pipeline.datasets.roots import is_named
+from pipeline.datasets.settings import Dataset
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,12 @@ class Parts:
             return self.where.read_if_there(name)
         file = self.where / name
         return file.read_bytes() if file.is_file() else None
+
+
+def parts_of(name: str, dataset: Dataset, suffix: str) -> Parts:
+    """The files of a data set, each of which holds many images; see `find_parts`."""
+    where, place = located(name, dataset)
+    return find_parts(where, suffix, place, dataset.leave_out)
 
 
 def find_parts(

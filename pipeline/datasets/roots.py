@@ -368,7 +368,7 @@ class Kept:
     """
 
     def __init__(self, root: Root) -> None:
-        self._root, self._listing = root, root.listing()
+        self.root, self._listing = root, root.listing()
 
     def listing(self) -> Listing:
         """As it was when this was made."""
@@ -380,11 +380,11 @@ class Kept:
 
     def read(self, entry: Entry) -> bytes:
         """A file's content."""
-        return self._root.read(entry)
+        return self.root.read(entry)
 
     def state(self) -> Hashable:
         """See `Root`."""
-        return self._root.state()
+        return self.root.state()
 
 
 @contextlib.contextmanager

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.datasets.roots import Entry
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source finds in its root.
+
+    Attributes
+    ----------
+    table : DataFrame
+        See `sample_table`.
+    filtered : sequence of sequence of str
+        Of each row that a filter leaves out, how its path below the root may be spelled.
+    lists : collection of str
+        Files of the root that say what is in it.
+    other_splits : mapping of str to int
+        Images of splits that are neither train nor val.
+    """
+
+    table: pd.DataFrame
+    filtered: Sequence[Sequence[str]] = ()
+    lists: Collection[str] = ()
+    other_splits: Mapping[str, int] = field(default_factory=dict)
 
 
 def sample_table(

@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.datasets import source_list
 from pipeline.datasets.known import known_dataset
-from pipeline.project.section import Section, Seed
+from pipeline.project.section import Section, Seed, one_of
 
 Split = Literal["train", "val"]
 
@@ -20,6 +21,13 @@ def _both_splits(words: dict[Split, list[str]]) -> dict[Split, list[str]]:
     if shared := set(words["train"]) & set(words["val"]):
         raise ValueError(f"words that name one split only (in both: {', '.join(sorted(shared))})")
     return words
+
+
+def _a_source(text: str) -> str:
+    if source_list.find_source(text) is None:
+        legal = [source.words for source in source_list.SOURCES]
+        raise ValueError(one_of(text, legal, "a data source"))
+    return text
 
 
 Pattern = Annotated[str, Field(min_length=1)]
@@ -62,10 +70,7 @@ class MissingClasses(Section):
 class Dataset(Section):
     """Labelled images with a train and a val split; one that is `test_only` has val alone."""
 
-    source: str = Field(
-        pattern=r"^(folder|manifest|webdataset|parquet|imported|builtin:[a-z0-9_]+|known:[a-z0-9_]+"
-        r"|torchvision:[A-Za-z0-9_]+|hf:[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?)$"
-    )
+    source: Annotated[str, AfterValidator(_a_source)]
     role: Literal["in_domain", "out_of_domain"]
     path: str | None = None
     manifest: str | None = None
@@ -105,26 +110,30 @@ class Dataset(Section):
     @property
     def known_as(self) -> str | None:
         """The known data set that it is; None for all others."""
-        return self.source.removeprefix("known:") if self.source.startswith("known:") else None
+        return self.source_name if self.source.startswith("known:") else None
 
     @property
-    def is_of_library(self) -> bool:
-        """Whether torchvision or Hugging Face's `datasets` reads it."""
-        return self.source.startswith(("torchvision:", "hf:"))
+    def source_name(self) -> str:
+        """What follows the colon in `source`; "" without one."""
+        return self.source.partition(":")[2]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are images, and not embeddings alone."""
+        return source_list.source_of(self).open is not None
 
     @model_validator(mode="after")
     def _sources_have_what_they_need(self) -> Self:
-        without_path = ("imported", "builtin", "hf")
-        if self.source.partition(":")[0] not in without_path and not self.path:
-            raise ValueError(f"a data set with `source: {self.source}` needs `path`")
-        if self.test_only and self.source == "imported":
-            raise ValueError("no `test_only` with `source: imported`, which has both splits")
+        source = source_list.source_of(self)
+        for key in source.needs:
+            if not getattr(self, key):
+                raise ValueError(f"a data set with `source: {self.source}` needs `{key}`")
+        if self.test_only and not self.has_images:
+            raise ValueError(f"no `test_only` with `source: {self.source}`, which has both splits")
         if self.test_only and self.missing_classes.train:
             raise ValueError("no `missing_classes.train` with `test_only`, where all classes are")
-        if self.filter and self.source not in ("manifest", "parquet"):
+        if self.filter and not source.filters:
             raise ValueError(f"no `filter` with `source: {self.source}`, which has no such columns")
-        if self.limit_per_class is not None and self.source == "imported":
-            raise ValueError("no `limit_per_class` with `source: imported`: import fewer rows")
-        if self.source == "manifest" and not self.manifest:
-            raise ValueError("a data set with `source: manifest` needs `manifest`, a CSV file")
+        if self.limit_per_class is not None and not self.has_images:
+            raise ValueError(f"no `limit_per_class` with `source: {self.source}`: import less")
         return self

@@ -13,15 +13,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
 from pathlib import PurePosixPath
 
-import pandas as pd
-
 from cache.errors import ProbelineError
 from pipeline.datasets.images import SUFFIXES
 from pipeline.datasets.labels import clean_label
 from pipeline.datasets.ledger import LEFT_OUT, Ledger
-from pipeline.datasets.parts import Parts
-from pipeline.datasets.roots import Entry, Listing, Tar, explain_reading, whole
-from pipeline.datasets.samples import sample_table
+from pipeline.datasets.parts import Parts, parts_of
+from pipeline.datasets.roots import Entry, Kept, Listing, Tar, explain_reading, whole
+from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.tables import as_text, counted, refuse_two_spellings
 from pipeline.project.foreign_files import explain_reading as explain_foreign
@@ -85,7 +83,12 @@ def shard_of(path: str) -> str:
     return path[: path.index(".tar/") + len(".tar")]
 
 
-def samples_of_shards(name: str, dataset: Dataset, root: Shards) -> pd.DataFrame:
+def open_shards(name: str, dataset: Dataset) -> Shards:
+    """All shards that `path` names."""
+    return Shards(parts_of(name, dataset, ".tar"), dataset.leave_out)
+
+
+def samples_of_shards(name: str, dataset: Dataset, root: Kept) -> Found:
     """A row for each sample: its image, and the class that its .cls or .json member says.
 
     Parameters
@@ -95,13 +98,16 @@ def samples_of_shards(name: str, dataset: Dataset, root: Shards) -> pd.DataFrame
         `columns.label` and `columns.group` are keys of .json members, `columns.path` is the member
         that is the image (``jpg``), where there are several; `splits` has the words of
         shards' names that tell train from val (``train-0001.tar``, ``val/0001.tar``).
-    root : Shards
+    root : Kept
+        Of `Shards`.
 
     Raises
     ------
     ProbelineError
         When a sample has no image or no class, or some shards say their split and others do not.
     """
+    shards = root.root
+    assert isinstance(shards, Shards)
     samples: dict[str, _Sample] = {}
     for entry in root.entries():
         folder, _, file = entry.path.rpartition("/")
@@ -115,17 +121,18 @@ def samples_of_shards(name: str, dataset: Dataset, root: Shards) -> pd.DataFrame
                 remedy="write this shard again",
             )
     images = _images(name, dataset, samples)
-    facts = {key: _facts(dataset, root, sample) for key, sample in samples.items()}
+    facts = {key: _facts(dataset, shards, sample) for key, sample in samples.items()}
     _refuse(name, "no class", [key for key, (label, _) in facts.items() if label is None])
-    labels = _named(name, root.beside(CLASS_NAMES), [label or "" for label, _ in facts.values()])
+    labels = _named(name, shards.beside(CLASS_NAMES), [label or "" for label, _ in facts.values()])
     refuse_two_spellings(labels, f"data set {name}")
     split = splits_of_files(name, dataset, sorted({shard_of(key) for key in samples}))
-    return sample_table(
+    table = sample_table(
         images,
         labels,
         [split[shard_of(key)] for key in samples],
         [group for _, group in facts.values()],
     )
+    return Found(table)
 
 
 def _images(name: str, dataset: Dataset, samples: Mapping[str, _Sample]) -> list[Entry]:

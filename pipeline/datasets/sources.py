@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import pandas as pd
 
 from cache.errors import ProbelineError
-from pipeline.datasets import digits
-from pipeline.datasets.cifar import write_cifar_tar
-from pipeline.datasets.class_folders import samples_of_folders
-from pipeline.datasets.doors import location, open_root
 from pipeline.datasets.images import HEIF_SUFFIXES, NEEDS_HEIF, SUFFIXES, can_read_heif
-from pipeline.datasets.known import known_dataset
-from pipeline.datasets.known_layouts import read_layout
 from pipeline.datasets.labels import clean_label
 from pipeline.datasets.ledger import (
     FILTERED,
@@ -28,64 +21,25 @@ from pipeline.datasets.ledger import (
     PassedOver,
     other_suffix,
 )
-from pipeline.datasets.library_sets import library_tar
-from pipeline.datasets.manifests import samples_of_manifest
-from pipeline.datasets.parquet_images import ParquetImages, samples_of_parquet
-from pipeline.datasets.parts import find_parts
-from pipeline.datasets.picture_tar import INDEX, LEFT
 from pipeline.datasets.roots import Entry, Kept, Listing, Root
+from pipeline.datasets.samples import Found
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.shards import Shards, samples_of_shards
+from pipeline.datasets.source import Source
+from pipeline.datasets.source_list import source_of
 from pipeline.datasets.tables import NOTES
-from pipeline.machine.environment import expand_path
-from pipeline.project.paths import RAW, SPLITS
-
-_AS_CONVERTED = Dataset.model_validate(
-    {
-        "source": "manifest",
-        "path": "converted",
-        "role": "in_domain",
-        "manifest": INDEX,
-        "splits": {split: [split] for split in SPLITS},
-    }
-)
-"""How the tar files are read that were made of a library's data set."""
 
 
 def dataset_root(name: str, dataset: Dataset) -> Root:
-    """The folder or tar file with the data set's images; a built-in one is made if absent.
+    """What holds the data set's images (a folder, an archive); what is made of others is made once.
 
     Raises
     ------
     ProbelineError
         When it does not exist.
     """
-    place = f"params.yaml: datasets.{name}.path"
-    if dataset.source.startswith("builtin:"):
-        builtin = dataset.source.removeprefix("builtin:")
-        if builtin not in digits.SHIFTS:
-            raise ProbelineError(
-                f"params.yaml: datasets.{name}.source",
-                "there is no such built-in data set",
-                expected=f"one of {', '.join(digits.SHIFTS)}",
-                found=builtin,
-                remedy="choose one of these, or use `source: folder` with your own images",
-            )
-        return open_root(digits.write_tar(builtin), place)
-    if dataset.is_of_library:
-        return open_root(library_tar(name, dataset), place)
-    assert dataset.path is not None  # the schema demands it
-    if dataset.source == "webdataset":
-        found = find_parts(location(dataset.path, place), ".tar", place, dataset.leave_out)
-        return Shards(found, dataset.leave_out)
-    if dataset.source == "parquet":
-        found = find_parts(location(dataset.path, place), ".parquet", place, dataset.leave_out)
-        return ParquetImages(name, dataset, found)
-    if dataset.known_as is not None and known_dataset(dataset.known_as).layout == "cifar100":
-        folder = expand_path(dataset.path, place)
-        return open_root(write_cifar_tar(folder, RAW / f"{dataset.known_as}.tar"), place)
-    where, named = location(dataset.path, place), dataset.source == "manifest"
-    return open_root(where, place, dataset.leave_out, named)
+    source = source_of(dataset)
+    assert source.open is not None  # nobody asks for images where there are none
+    return source.open(name, dataset)
 
 
 @dataclass(frozen=True)
@@ -109,37 +63,35 @@ class Listed:
     remarks: tuple[str, ...] = ()
 
 
-def list_source(name: str, dataset: Dataset, root: Root) -> Listed:
+def list_source(name: str, dataset: Dataset, root: Root | None) -> Listed:
     """All samples of a data set, and what is passed over.
+
+    Parameters
+    ----------
+    name : str
+    dataset : Dataset
+    root : Root or None
+        None where there are no images.
 
     Raises
     ------
     ProbelineError
         When the source does not hold a usable data set.
     """
+    source = source_of(dataset)
+    if root is None:
+        return Listed(source.samples(name, dataset, None).table)
     kept = Kept(root)
     _refuse_unreadable(name, dataset, kept.listing())
-    if dataset.source not in ("manifest", "parquet"):  # whose paths are text
+    if not source.paths_are_text:
         _check_names(name, kept.entries())
-    filtered: list[list[str]] = []
-    if dataset.source == "manifest":
-        samples, filtered = samples_of_manifest(name, dataset, root)  # which may name hidden files
-    elif dataset.is_of_library:
-        samples, _ = samples_of_manifest(name, _AS_CONVERTED, kept)
-    elif isinstance(root, ParquetImages):
-        samples, filtered = samples_of_parquet(name, dataset, root)
-    elif isinstance(root, Shards):
-        samples = samples_of_shards(name, dataset, root)
-    elif dataset.known_as is not None:
-        known = known_dataset(dataset.known_as)
-        samples = read_layout(known.layout, known.arguments, kept)
-    else:
-        samples = samples_of_folders(name, dataset, kept.listing())
+    found = source.samples(name, dataset, kept)
+    samples = found.table
     _refuse_heif(name, samples["path"].tolist())
     notes: tuple[str, ...] = samples.attrs.get(NOTES, ())
     samples["class"], remarks = clean_classes(samples["class"], f"data set {name}")
     samples = samples.sort_values("path", kind="stable").reset_index(drop=True)
-    passed = _passed_over(dataset, root, kept.listing(), samples["path"], filtered)
+    passed = _passed_over(source, kept.listing(), samples["path"], found)
     return Listed(samples, passed, (*notes, *remarks))
 
 
@@ -160,29 +112,23 @@ def clean_classes(names: pd.Series, where: str) -> tuple[pd.Series, tuple[str, .
 
 
 def _passed_over(
-    dataset: Dataset,
-    root: Root,
-    listing: Listing,
-    samples: Iterable[str],
-    filtered: Sequence[Sequence[str]],
+    source: Source, listing: Listing, samples: Iterable[str], found: Found
 ) -> tuple[PassedOver, ...]:
     """What is listed and no sample, beside what listing itself passes over."""
     passed = Ledger()
     passed.add_all(listing.ledger)
-    passed.add_paths(FILTERED, (spelled[0] for spelled in filtered))
-    if isinstance(root, Shards | ParquetImages):  # whose other members belong to samples
+    passed.add_paths(FILTERED, (spelled[0] for spelled in found.filtered))
+    if source.suffix:  # other members belong to samples
         return passed.passed_over()
-    known = {*samples, *(path for spelled in filtered for path in spelled)}
-    own = {INDEX, LEFT} if dataset.is_of_library else {dataset.manifest}
+    for split, images in found.other_splits.items():
+        passed.add(OTHER_SPLIT, split, images)
+    known = {*samples, *found.lists, *(path for spelled in found.filtered for path in spelled)}
     for entry in listing.entries:
-        if dataset.is_of_library and entry.path == LEFT:
-            for split, images in json.loads(root.read(entry)).items():
-                passed.add(OTHER_SPLIT, split, images)
-        if entry.path in known or entry.path in own:
+        if entry.path in known:
             continue
         if PurePosixPath(entry.path).suffix.lower() in SUFFIXES:
             passed.add(UNLISTED, entry.path)
-        elif dataset.known_as is None:  # whose lists and tables lie beside the images
+        elif not source.is_selective:  # whose lists and tables lie beside the images
             passed.add(other_suffix(entry.path), entry.path)
     return passed.passed_over()
 

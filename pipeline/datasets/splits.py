@@ -26,6 +26,7 @@ from pipeline.datasets.index import Index
 from pipeline.datasets.ledger import LIMITED, Ledger, PassedOver
 from pipeline.datasets.samples import missing_groups, stratified_split
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.source_list import source_of
 
 RULE = "digest-1"
 """Names the rule below, in the index."""
@@ -79,8 +80,7 @@ def with_splits(samples: pd.DataFrame, dataset: Dataset, former: Index | None = 
     }
     kept = former is not None and _is_kept(former, settings)
     known = _known_splits(samples, former) if kept and former is not None else None
-    # The shifts of built-in digits share splits and draws: there, the path says which digit it is.
-    by = "path" if dataset.source.startswith("builtin:") else "sha256"
+    by = source_of(dataset).split_by
     what = samples[by]
     if samples["split"].isna().all():
         samples = samples.assign(

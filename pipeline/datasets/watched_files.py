@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cache.errors import ProbelineError
-from pipeline.datasets.doors import location
+from pipeline.datasets.doors import located
 from pipeline.datasets.images import SUFFIXES
-from pipeline.datasets.known import known_dataset
 from pipeline.datasets.remote import Remote
 from pipeline.datasets.roots import unwanted
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.source_list import source_of
 from pipeline.machine.environment import expand_path
-
-CONTAINERS = {"webdataset": ".tar", "parquet": ".parquet"}
-"""Sources whose files each hold many images, and how these are called."""
 
 
 @dataclass(frozen=True)
@@ -71,21 +68,20 @@ def watched_files(name: str, dataset: Dataset) -> Watched | None:
     Built-in data sets are made here, those of libraries are converted once, and of imported
     embeddings `cache import` keeps a copy.
     """
-    layout = known_dataset(dataset.known_as).layout if dataset.known_as else ""
-    if dataset.path is None or dataset.is_of_library or layout == "cifar100":
+    source = source_of(dataset)
+    if dataset.path is None or not source.is_watched(dataset):
         return None
-    place = f"params.yaml: datasets.{name}.path"
-    path = location(dataset.path, place)
+    path, place = located(name, dataset)
     if isinstance(path, Remote):
         return None
-    if dataset.source in CONTAINERS:
+    if source.suffix:
         folder, only = (path, "") if path.is_dir() else (path.parent, path.name)
-        kept = tuple(dataset.leave_out) if dataset.source == "parquet" else ()
-        return Watched(folder, frozenset([CONTAINERS[dataset.source]]), only, leave_out=kept)
+        left = tuple(dataset.leave_out)
+        return Watched(folder, frozenset([source.suffix]), only, leave_out=left)
     if path.suffix in (".tar", ".zip") and not path.is_dir():
         return Watched(path.parent, frozenset([path.suffix]), path.name)
     manifest = ""
-    if dataset.source == "manifest" and dataset.manifest is not None:
+    if "manifest" in source.needs and dataset.manifest is not None:
         manifest = dataset.manifest
         if not (path / manifest).is_file():
             manifest = os.path.relpath(expand_path(manifest, place), path)

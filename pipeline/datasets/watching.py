@@ -22,8 +22,8 @@ from cache.errors import ProbelineError, printable
 from cache.files import sha256_file, write_durably
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.source_list import source_of
 from pipeline.datasets.watched_files import (
-    CONTAINERS,
     Watched,
     list_folders,
     state_of,
@@ -244,7 +244,7 @@ def _new_files(
 
 def _unlisted(watched: Watched, known: Container[str], dataset: Dataset) -> Iterator[str]:
     """Files that are not in the index, where it names every file that counts."""
-    if watched.manifest or dataset.limit_per_class is not None or dataset.known_as is not None:
+    if watched.manifest or dataset.limit_per_class is not None or source_of(dataset).is_selective:
         return
     for listed in list_folders(watched):
         yield from (path for path in listed.files if path not in known)
@@ -266,7 +266,7 @@ def _files_in(file: pq.ParquetFile, folders: Collection[str]) -> States:
 
 def _of_index(index: Index, dataset: Dataset, watched: Watched) -> States:
     """What an index alone says: no time, and of a container not even the size."""
-    if watched.only or dataset.source in CONTAINERS:
+    if watched.only or source_of(dataset).suffix:
         return {}
     columns = (index.rows[name].to_pylist() for name in ("path", "bytes"))
     files: States = {path: (size, None) for path, size in zip(*columns, strict=True)}

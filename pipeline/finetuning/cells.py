@@ -74,7 +74,7 @@ def _no_network(entry: Model) -> str:
 
 def _no_images(entry: Dataset) -> str:
     """Why there is nothing to train on; empty where there is."""
-    if entry.source == "imported":
+    if not entry.has_images:
         return "of imported embeddings there are no images"
     return "it has test images only" if entry.test_only else ""
 

@@ -1,24 +1,17 @@
-"""Checkpoint files: read safely, mapped exactly. Nothing in them is ever executed."""
+"""What a checkpoint file holds, mapped exactly onto an architecture."""
 
 from __future__ import annotations
 
 import difflib
 import itertools
-import os
-import pickle
-import re
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cache.errors import ProbelineError
-from pipeline.models import inert_pickle
-from pipeline.models.checkpoint_faults import is_safetensors, shard_of_several, why_unreadable
-from pipeline.models.inert_pickle import Inert, inert_within
+from pipeline.models.checkpoint_files import CheckpointError, python_objects
+from pipeline.models.inert_pickle import Inert
 from pipeline.models.settings import Checkpoint
 from pipeline.models.state_faults import (
     no_weights,
@@ -30,113 +23,6 @@ from pipeline.models.state_faults import (
 )
 
 StateDict = dict[str, torch.Tensor]
-
-
-class CheckpointError(ProbelineError, ValueError):
-    """A checkpoint that can't be read, or does not fit its architecture."""
-
-
-def read_checkpoint(path: Path, place: str) -> Mapping[str, Any]:
-    """Read a .safetensors file, or a pickle file without executing anything in it.
-
-    Whatever is no tensor, array of numbers or plain container is an `Inert`.
-
-    Raises
-    ------
-    CheckpointError
-        When the file is absent, cut short, or asks for the operating system.
-    """
-    if not path.is_file():
-        raise CheckpointError(
-            place,
-            "there is no such checkpoint",
-            found=str(path.absolute()),
-            remedy="correct `weights`, or put the file there",
-        )
-    if part := shard_of_several(path):
-        raise CheckpointError(
-            place,
-            f"is part {part[0]} of {part[1]} of a checkpoint: the other parts' weights are missing",
-            found=path.name,
-            remedy="join the parts (save one state_dict of all of them), and name that file",
-        )
-    loaded = _read(path, place)
-    if not isinstance(loaded, Mapping):
-        raise CheckpointError(
-            place,
-            "is not a checkpoint",
-            expected="a dictionary of tensors",
-            found=type(loaded).__name__,
-            remedy="save the model's state_dict",
-        )
-    return loaded
-
-
-def _read(path: Path, place: str) -> Any:
-    """What the file holds, by its content: some files of safetensors are called .bin."""
-    try:
-        if is_safetensors(path):
-            from safetensors.torch import load_file
-
-            return load_file(path)
-    except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
-        raise _unreadable(path, place, error) from None
-    return _unpickled(path, place)
-
-
-def require_plain(checkpoint: Mapping[str, Any], place: str) -> None:
-    """Refuse a file that holds more than tensors and plain containers, wherever in it.
-
-    Raises
-    ------
-    CheckpointError
-        Names what it holds besides.
-    """
-    if (found := inert_within(checkpoint)) is not None:
-        raise _objects(place, f"{found[1]}, at {found[0]}")
-
-
-def _unpickled(path: Path, place: str) -> Any:
-    """What a pickle file holds, by PyTorch's own safe reader; where that gives up, by ours.
-
-    PyTorch's refuses a file for a logger's history or an argparse.Namespace beside the weights.
-    """
-    try:
-        # An open file: of a path, PyTorch believes the ending.
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of newer protocols of pickle, which ours reads
-            return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # PyTorch's own words recommend to load the file unsafely.
-        refused = re.search(r"GLOBAL (\S+)", str(error))
-    except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
-        raise _unreadable(path, place, error) from None
-    try:
-        return _read_inertly(path)
-    except Exception as error:  # noqa: BLE001  whatever a damaged file makes of the stack
-        asked = re.search(r"GLOBAL (\S+)", str(error)) or refused
-        if asked:
-            raise _objects(place, asked[1]) from None
-        raise _unreadable(path, place, ValueError("its bytes are no pickle")) from None
-
-
-def _read_inertly(path: Path) -> Any:
-    """What a pickle file holds, everything but numbers and plain containers as `Inert`.
-
-    PyTorch takes another unpickler only while nobody forces its own upon it; ours runs even less.
-    TorchScript and tar files, for which PyTorch has readers that run or unpack them, do not come
-    this far: its safe reader gave them up for good.
-    """
-    forced = os.environ.pop("TORCH_FORCE_WEIGHTS_ONLY_LOAD", None)
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of classes whose source an old file carries along
-            return torch.load(
-                file, map_location="cpu", weights_only=False, pickle_module=inert_pickle
-            )
-    finally:
-        if forced is not None:
-            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = forced
 
 
 def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) -> StateDict:
@@ -167,7 +53,7 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
         if any(name.startswith(prefix) for prefix in rules.drop):
             continue
         if isinstance(value, Inert) and "." in name:  # named as only a network's tensors are
-            raise _objects(place, f"{value.origin}, at {key}")
+            raise python_objects(place, f"{value.origin}, at {key}")
         if not isinstance(value, torch.Tensor):
             continue  # epochs, arguments and the like
         if what := no_weights(str(key), value):
@@ -241,7 +127,7 @@ def _enter(checkpoint: Mapping[str, Any], entry: str, place: str) -> Mapping[str
             )
         node = node[part]
     if isinstance(node, Inert):
-        raise _objects(f"{place}: entry", f"{node.origin}, at {entry}")
+        raise python_objects(f"{place}: entry", f"{node.origin}, at {entry}")
     if not isinstance(node, Mapping):
         raise CheckpointError(
             f"{place}: entry",
@@ -423,22 +309,6 @@ def _remedy(
         "correct `architecture` or `arguments`; or declare the difference with "
         f"checkpoint.strip_prefix, .rename, .drop or .missing{hint}"
     )
-
-
-def _objects(place: str, found: str) -> CheckpointError:
-    return CheckpointError(
-        place,
-        "holds Python objects that could run code when loaded; they were not loaded",
-        expected="tensors, numbers, text, lists and dictionaries where the weights are",
-        found=found,
-        remedy="name the dictionary of tensors with `checkpoint.entry`; or convert the file, where "
-        "you trust its origin, to .safetensors",
-    )
-
-
-def _unreadable(path: Path, place: str, error: Exception) -> CheckpointError:
-    problem, found, remedy = why_unreadable(path, error)
-    return CheckpointError(place, problem, found=found, remedy=remedy)
 
 
 def _some(keys: Any) -> str:

@@ -5,7 +5,7 @@ not decide whether they can be read, and must not run either. So no name of the 
 imported: a few are looked up in a list of what rebuilds numbers, every other one becomes a class
 that holds nothing and does nothing, whatever is called, appended or set on it.
 
-`torch.load` takes this module as its `pickle_module`; see `pipeline.models.checkpoints`.
+`torch.load` takes this module as its `pickle_module`; see `pipeline.models.checkpoint_files`.
 """
 
 from __future__ import annotations

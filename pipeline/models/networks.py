@@ -14,7 +14,8 @@ from torch import nn
 
 from cache.errors import ProbelineError
 from pipeline.models import hub, torch_hub
-from pipeline.models.checkpoints import in_order, load_exactly, read_checkpoint, state_dict_of
+from pipeline.models.checkpoint_files import read_checkpoint
+from pipeline.models.checkpoints import in_order, load_exactly, state_dict_of
 from pipeline.models.constructors import constructor_of, no_constructor
 from pipeline.models.features import compute_features
 from pipeline.models.pretrained import (

@@ -24,7 +24,7 @@ from cache.errors import ProbelineError
 from pipeline.fetching.downloads import Content, download
 from pipeline.models import hub
 from pipeline.models.arguments import ways_to_weights
-from pipeline.models.checkpoints import CheckpointError, read_checkpoint, require_plain
+from pipeline.models.checkpoint_files import CheckpointError, read_checkpoint, require_plain
 from pipeline.models.lockfile import locked, record
 from pipeline.models.settings import pretrained_name
 from pipeline.project.paths import WEIGHTS

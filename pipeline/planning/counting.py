@@ -6,18 +6,13 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-import pandas as pd
-
 from cache.errors import ProbelineError
-from pipeline.datasets.digits import ONLY
-from pipeline.datasets.doors import location
+from pipeline.datasets.doors import is_there
 from pipeline.datasets.index import Index
 from pipeline.datasets.index_checks import check_classes, check_expected, check_splits
 from pipeline.datasets.ledger import describe, in_order
-from pipeline.datasets.remote import Remote
-from pipeline.datasets.roots import Entry
-from pipeline.datasets.samples import sample_table
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.source_list import source_of
 from pipeline.datasets.sources import Listed, dataset_root, list_source
 from pipeline.datasets.splits import with_splits
 
@@ -51,15 +46,16 @@ def count_images(name: str, dataset: Dataset, index: Index | None) -> Counted:
         counts = Counter(index.rows["split"].to_pylist())
         return Counted(counts["train"], counts["val"], len(index.classes), "indexed")
     declared = _declared(dataset)
-    if dataset.source == "imported" or dataset.is_of_library:
+    source = source_of(dataset)
+    if not source.is_planned:
         return declared  # what a library has is known once it is converted
     try:
-        if dataset.known_as is not None and not _is_there(name, dataset):
+        if dataset.known_as is not None and not is_there(name, dataset):
             return declared  # a person has to prepare it; `plan` says so elsewhere
-        builtin = dataset.source.startswith("builtin:")
-        listed = Listed(_digits(dataset.source)) if builtin else list_source(
-            name, dataset, dataset_root(name, dataset)
-        )  # fmt: skip
+        if source.preview is not None:
+            listed = Listed(source.preview(name, dataset))
+        else:
+            listed = list_source(name, dataset, dataset_root(name, dataset))
         # By paths, as no digest is known before images are read: about as many of each split.
         divided = with_splits(listed.samples.assign(sha256=listed.samples["path"]), dataset)
         samples = divided.samples
@@ -76,7 +72,7 @@ def count_images(name: str, dataset: Dataset, index: Index | None) -> Counted:
         counts["train"],
         counts["val"],
         len(classes),
-        "built in" if builtin else "listed",
+        "built in" if source.preview is not None else "listed",
         said=(*filter(None, [left]), *listed.remarks),
     )
 
@@ -86,22 +82,3 @@ def _declared(dataset: Dataset) -> Counted:
     train = 0 if dataset.test_only else said.train or math.nan
     how = "declared" if said.train or said.val else ""
     return Counted(train, said.val or math.nan, said.classes or math.nan, how)
-
-
-def _is_there(name: str, dataset: Dataset) -> bool:
-    assert dataset.path is not None  # the schema demands it
-    try:
-        where = location(dataset.path, f"params.yaml: datasets.{name}.path")
-        return isinstance(where, Remote) or where.exists()
-    except ProbelineError:  # its variable is not set
-        return False
-
-
-def _digits(source: str) -> pd.DataFrame:
-    """A built-in data set: its labels, without making the images."""
-    from sklearn.datasets import load_digits
-
-    kept = ONLY.get(source.removeprefix("builtin:"), range(10))
-    labels = [str(label) for label in load_digits().target if label in kept]
-    entries = [Entry(str(number), 0, 0) for number in range(len(labels))]
-    return sample_table(entries, labels, [None] * len(labels))

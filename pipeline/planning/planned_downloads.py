@@ -6,10 +6,8 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from cache.errors import ProbelineError
-from pipeline.datasets.doors import location
+from pipeline.datasets.doors import is_there
 from pipeline.datasets.known import known_dataset
-from pipeline.datasets.remote import Remote
 from pipeline.machine.environment import expand_path
 from pipeline.models.lockfile import locked
 from pipeline.models.zoo import known_parameters
@@ -76,9 +74,9 @@ def planned_downloads(
                 sizes[str(path)] = float(weight if recorded is None else recorded)
     absent = {}
     for name, dataset in study.datasets.items():
-        _, is_known, of = dataset.source.partition("known:")
-        if is_known and not _is_here(dataset.path):
-            absent[name] = [(f.file, f.gigabytes) for f in known_dataset(of).files]
+        if dataset.known_as is not None and not is_there(name, dataset):
+            files_of = known_dataset(dataset.known_as).files
+            absent[name] = [(f.file, f.gigabytes) for f in files_of]
     files = {file for files in absent.values() for file in files}  # some share theirs
     return PlannedDownloads(
         len(sizes),
@@ -88,11 +86,3 @@ def planned_downloads(
         tuple(absent),
         1e9 * math.fsum(gigabytes for _, gigabytes in files),
     )
-
-
-def _is_here(path: str | None) -> bool:
-    try:
-        where = None if path is None else location(path, "")
-        return isinstance(where, Remote) or (where is not None and where.exists())
-    except ProbelineError:  # its variable is not set
-        return False

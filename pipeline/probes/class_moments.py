@@ -17,7 +17,7 @@ Parts = Callable[[], Iterable[NDArray[np.floating]]]
 
 @dataclass(frozen=True)
 class ClassMoments:
-    """What the cheap predictors need to know of n labelled rows; all in float64.
+    """What the transferability metrics need to know of n labelled rows; all in float64.
 
     Attributes
     ----------

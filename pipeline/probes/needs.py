@@ -156,7 +156,7 @@ def knn_need(study: Study, shape: Shape) -> Need:
 
 
 def predictors_need(study: Study, shape: Shape) -> Need:
-    """Of the cheap predictors: d x d, and their subsamples.
+    """Of the transferability metrics: d x d, and their subsamples.
 
     What is read in parts (features and two views, stored and widened: 12 bytes a value) is no more
     than all there is, so that a small cell needs no process of its own.

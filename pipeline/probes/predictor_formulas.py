@@ -1,4 +1,4 @@
-"""Formulas of the cheap predictors: spectra, class scatter, evidence, spread on the sphere."""
+"""Formulas of the transferability metrics: spectra, class scatter, evidence, uniformity."""
 
 from __future__ import annotations
 

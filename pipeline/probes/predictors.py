@@ -1,4 +1,4 @@
-"""Cheap predictors of a model's worth, from the cached train split alone; no probe is trained.
+"""Transferability metrics, from the cached train split alone; no probe is trained.
 
 Every predictor is a number whose sign is declared, or undefined with a reason. Second moments are
 summed in float64 over chunks of rows; what can't use all rows uses a seeded subsample. So memory
@@ -147,9 +147,9 @@ def run_predictors(study: Study, task: Task) -> Scored:
     splits = [s for s in needed_splits(study, study.models[task.model]) if "_view_" in s][:VIEWS]
     store = task.train.address.store
     views = [Cell.open(CellAddress(store, split)) for split in splits]
-    data = Data.of_cells(task.train, views, study.predictors.seed)
+    data = Data.of_cells(task.train, views, study.transferability.seed)
     rows = []
-    for name in study.predictors.names:
+    for name in study.transferability.names:
         start = time.perf_counter()
         prediction = PREDICTORS[name](data)
         rows += _rows(name, prediction, data, time.perf_counter() - start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Protocol, TypeVar
 
 from cache.errors import ProbelineError
 
@@ -12,6 +13,29 @@ NAME = r"[A-Za-z0-9_]{1,100}"
 NAME_PATTERN = re.compile(NAME, re.ASCII)
 
 EXPECTED = "letters, digits and `_`, at most 100"
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Thing = TypeVar("Thing", bound=_Named)
+
+
+def distinct(*things: Thing) -> tuple[Thing, ...]:
+    """The objects of one list (metrics, protocols, data sources), in its order.
+
+    Raises
+    ------
+    ValueError
+        When two have one name.
+    """
+    names = [thing.name for thing in things]
+    if twice := [name for name in names if names.count(name) > 1]:
+        kind = type(things[0]).__name__
+        raise ValueError(f"two of the list of {kind} objects are called {twice[0]}: rename one")
+    return things
 
 
 def checked_name(name: str, what: str, how: str = "rename it, e.g. to") -> str:

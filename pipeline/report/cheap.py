@@ -1,4 +1,4 @@
-"""The report's figure of cheap predictors: correlations, raw and given the backbone."""
+"""The report's figure of transferability metrics: correlations, raw and given the backbone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Cheap(stated.Shown):
 
 
 def figures(inputs: Inputs) -> stated.Drawn:
-    """Spearman's ρ of each cheap predictor with the scores on the same data set."""
+    """Spearman's ρ of each transferability metric with the scores on the same data set."""
     found = _rows(inputs)
     return {} if isinstance(found, str) else {"cheap_predictors": (_figure(found), found)}
 
@@ -73,10 +73,11 @@ def _rows(inputs: Inputs) -> stated.Rows | str:
 
 
 def _nothing(named: int) -> str:
-    """Why there is no row, by how many cheap predictors have scores."""
+    """Why there is no row, by how many transferability metrics have scores."""
     if not named:
-        return "Nothing to show: no cheap predictor was computed or imported."
-    which = "the cheap predictor" if named == 1 else f"each of the {named} cheap predictors"
+        return "Nothing to show: no transferability metric was computed or imported."
+    one = "transferability metric"
+    which = f"the {one}" if named == 1 else f"each of the {named} {one}s"
     return (
         f"Nothing to show: {which} shares fewer than {MIN_MODELS} models with every protocol's "
         "scores on the same data set, or does not vary."

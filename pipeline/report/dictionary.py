@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from inspect import getdoc
 
 from pipeline.results.score_table import SCORE_TABLE
-from pipeline.statistics.registry import STATISTICS
+from pipeline.statistics.columns import COLUMNS
+from pipeline.statistics.registry import STATISTICS, own_columns
 from pipeline.study.metrics import METRICS
 from pipeline.study.protocol_list import PROTOCOLS
 
@@ -15,6 +17,8 @@ _KINDS = {"text": "text", "number": "number", "whole": "whole number"}
 
 def data_dictionary() -> str:
     """The dictionary as Markdown; docs/results.md is this text."""
+    own = {f"{s}.{name}": column for s in STATISTICS for name, column in own_columns(s).items()}
+    columns = COLUMNS | own
     return "\n".join(
         [
             "# What is in results/",
@@ -65,12 +69,31 @@ def data_dictionary() -> str:
                 ((name, _first_line(made)) for name, made in STATISTICS.items()),
             ),
             "",
+            "### Columns of these tables",
+            "",
+            "Where a table's column means something else, the table's name goes before it. `X_low` "
+            "and `X_high` are the ends of the interval of X.",
+            "",
+            *_table(
+                ("column", "meaning", "unit", "range"),
+                ((name, c.meaning, c.unit, _ends(c.range)) for name, c in columns.items()),
+            ),
+            "",
         ]
     )
 
 
 def _first_line(function: object) -> str:
     return (getdoc(function) or "").split("\n\n")[0]
+
+
+def _ends(ends: tuple[float, float]) -> str:
+    low, high = ends
+    if math.isinf(low) and math.isinf(high):
+        return ""
+    if math.isinf(low):
+        return f"up to {high:g}"
+    return f"from {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -14,7 +14,7 @@ SHOWS = {
     "scatter_": "A point for each model: its score on the data set chosen for x against that on "
     "the one chosen for y.",
     "fidelity_cost": "A point for each predictor: how well it orders the models against its cost.",
-    "cheap_predictors": "A point for each cheap predictor: its correlation with the scores.",
+    "cheap_predictors": "A point for each transferability metric: its correlation with the scores.",
     "enough_labels": "Points lost by the model that is chosen with so many labels a class.",
     "enough_images": "Points lost by the model that is chosen with so many test images.",
     "cka_map": "A row and a column for each model: the darker a cell, the more alike the two place "

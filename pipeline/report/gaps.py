@@ -167,7 +167,7 @@ def missing_cells(inputs: Inputs) -> Gap:
 
 
 def undefined_predictors(inputs: Inputs) -> list[Gap]:
-    """Cheap predictors that were computed and have no value; nothing to say without any."""
+    """Transferability metrics that were computed and have no value; nothing to say without any."""
     rows = inputs.scores
     if "protocol" not in rows:
         return []
@@ -181,7 +181,7 @@ def undefined_predictors(inputs: Inputs) -> list[Gap]:
     ]
     return [
         Gap(
-            "Cheap predictors without a value",
+            "Transferability metrics without a value",
             "They were computed and are undefined for these models: they count as missing, and "
             "what is said of such a predictor is of the other models.",
             tuple(places),

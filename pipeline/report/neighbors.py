@@ -198,7 +198,7 @@ def choose(nearest: Sequence[NDArray[np.bool_]], count: int, seed: int = 0) -> N
 def _images(study: Study, name: str, space: Space, gaps: list[str]) -> list[_Images]:
     """A data set with its images and neighbours; none where they are absent, and the reason."""
     entry = study.datasets[name]
-    if entry.source == "imported":
+    if not entry.has_images:
         gaps.append(f"{name}: only embeddings were imported, no images")
         return []
     if entry.test_only:

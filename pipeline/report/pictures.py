@@ -136,7 +136,7 @@ class Pictures:
 
     def _opened(self, name: str) -> tuple[Index, Root] | str:
         entry = self.study.datasets.get(name)
-        if entry is None or entry.source == "imported":
+        if entry is None or not entry.has_images:
             return f"{name}: only embeddings or scores were imported, no images"
         try:
             return read_index(name), dataset_root(name, entry)

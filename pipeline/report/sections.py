@@ -60,7 +60,7 @@ SECTIONS: tuple[Section, ...] = (
             scatter.section, scatter.figures, group="Trust"),
     Section("tradeoff", "Fidelity against cost", "tradeoff.html.j2",
             tradeoff.section, tradeoff.figures, group="Trust"),
-    Section("cheap", "Cheap predictors", "cheap.html.j2", cheap.section, cheap.figures,
+    Section("cheap", "Transferability metrics", "cheap.html.j2", cheap.section, cheap.figures,
             group="Trust"),
     Section("fails", "Where it fails", "fails.html.j2", fails.section, fails.figures, "long",
             group="Data"),

@@ -275,7 +275,7 @@ def metrics_used(cube: xr.Dataset, metric: str) -> xr.DataArray:
     Returns
     -------
     DataArray
-        Dimensions variant and dataset; "" where there is no score, and for cheap predictors.
+        Dimensions variant and dataset; "" where there is no score, and for transferability metrics.
     """
     names = [str(name) for name in cube["metric"].values if str(name) not in TRANSFERABILITY]
     known = {of.name: place for place, of in enumerate(metrics.METRICS) if of.is_share}
@@ -331,7 +331,7 @@ def _by(cube: xr.Dataset, metric: str) -> xr.Dataset:
 
 
 def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
-    """What ranks the models by each variant: its metric, or of a cheap predictor its promise.
+    """What ranks the models by each variant: its metric, or of a transferability metric its promise.
 
     Higher is better; of an error e it is 1 - e. See `metrics_used` for what lacks the metric.
 

@@ -21,8 +21,8 @@ _PAIR = ("coefficient", "predictor", "target")
 def analyse(cube: xr.Dataset, settings: Correlation) -> xr.Dataset:
     """Correlate every (variant, data set) with every other, over models.
 
-    Cheap predictors take part by their promise; it is no accuracy, so the correlation of logits
-    is withheld where one is part of the pair.
+    Transferability metrics take part by their promise; it is no accuracy, so the correlation of
+    logits is withheld where one is part of the pair.
 
     Parameters
     ----------

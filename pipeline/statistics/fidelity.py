@@ -287,7 +287,7 @@ class Fidelity:
 
 @remembered
 def fidelity(evidence: Evidence) -> Fidelity | str:
-    """Of every protocol's headline and every cheap predictor, or why there is none."""
+    """Of every protocol's headline and every transferability metric, or why there is none."""
     found = predictions(evidence, trusted_predictors(evidence))
     return found if isinstance(found, str) else measure_fidelity(evidence, found)
 

@@ -20,8 +20,8 @@ Floats = NDArray[np.float64]
 _DEFINITION = (
     "fidelity: mean Spearman ρ with the targets. seconds: measured, of the predictor itself on one "
     "model (mean over models), embeddings given. forward_passes: images that one model embeds for "
-    "it: train and test, of a cheap predictor train only. pareto_…: 1 where no other predictor is "
-    "at least as good in both and better in one"
+    "it: train and test, of a transferability metric train only. pareto_…: 1 where no other "
+    "predictor is at least as good in both and better in one"
 )
 
 

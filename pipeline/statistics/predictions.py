@@ -1,9 +1,9 @@
 """Which score columns predict which: predictors inside, targets outside the models' domain.
 
-A predictor is a protocol's headline, or a cheap predictor, on an in-domain data set; or a cheap
-predictor on each target's own train split. A target is a protocol's headline on an out-of-domain
-data set. A mean over targets weighs protocols alike, within a protocol clusters of data sets
-alike, and within a cluster its data sets alike.
+A predictor is a protocol's headline, or a transferability metric, on an in-domain data set; or a
+transferability metric on each target's own train split. A target is a protocol's headline on an
+out-of-domain data set. A mean over targets weighs protocols alike, within a protocol clusters of
+data sets alike, and within a cluster its data sets alike.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Predictions:
     scores : ndarray of shape (n_models, n_columns)
         NaN where missing.
     n_test : ndarray of shape (n_columns,)
-        Test images behind each column; NaN for cheap predictors, which are no accuracies.
+        Test images behind each column; NaN for transferability metrics, which are no accuracies.
     predictors : tuple of Column
         On in-domain data sets, or on `pipeline.study.column.EACH_TARGET`.
     targets : tuple of Column
@@ -184,7 +184,7 @@ def mean_of_known(values: Floats) -> Floats:
 
 
 def trusted_predictors(evidence: Evidence) -> list[Column]:
-    """Every protocol's headline and cheap predictor inside the domain, and on each target."""
+    """Every protocol's headline inside the domain; transferability metrics there and on targets."""
     variants = evidence.variants
     headline = [variants[name] for name in evidence.headline.values()]
     cheap = [variants[name] for name in cheap_predictors(evidence.cube)]

@@ -7,6 +7,7 @@ is one table as well: `results/statistics/NAME.csv`. Its attributes say what was
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 
 import xarray as xr
@@ -18,6 +19,7 @@ from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.calibration import calibration, risk_coverage
 from pipeline.statistics.choosing import choosing
 from pipeline.statistics.class_errors import class_accuracy, confusions
+from pipeline.statistics.columns import COLUMNS, Column, explained
 from pipeline.statistics.comparison import comparison
 from pipeline.statistics.complexity_gap import complexity_gap
 from pipeline.statistics.disattenuation import disattenuated_pearson, reliability
@@ -105,6 +107,24 @@ STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "group_neighbors": group_neighbors,
 }
 """In the order in which the report speaks of them."""
+
+
+def own_columns(name: str) -> dict[str, Column]:
+    """Columns that mean what only this statistic's module says: its `COLUMNS`."""
+    found: dict[str, Column] = getattr(sys.modules[STATISTICS[name].__module__], "COLUMNS", {})
+    return found
+
+
+def column_of(name: str, column: str) -> Column:
+    """What a column of a statistic's table means.
+
+    Raises
+    ------
+    KeyError
+        When nobody has said it.
+    """
+    shared = {column: COLUMNS[key]} if (key := f"{name}.{column}") in COLUMNS else {}
+    return explained(column, own_columns(name), shared)
 
 
 def compute_statistics(evidence: Evidence) -> dict[str, xr.Dataset]:

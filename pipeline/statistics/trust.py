@@ -57,7 +57,8 @@ def trust(evidence: Evidence) -> xr.Dataset:
             f"target has fewer than {MIN_FAMILIES} families. new_low and new_high, of Spearman, "
             "for new targets: percentiles over redrawn families and clusters of data sets",
             "withheld": f"intervals below {MIN_GROUPS} models, and for new targets below "
-            f"{MIN_CLUSTERS} clusters; pearson_logit of cheap predictors, which are no accuracies",
+            f"{MIN_CLUSTERS} clusters; pearson_logit of transferability metrics, which are no "
+            "accuracies",
             "headline_targets": found.found.headline_set,
         },
     )

@@ -59,7 +59,7 @@ def within_backbones(evidence: Evidence) -> xr.Dataset:
 
 
 def predictors_given_backbone(evidence: Evidence) -> xr.Dataset:
-    """Cheap predictors of a train split against the headline scores on the same data set.
+    """Transferability metrics of a train split against the headline scores on the same data set.
 
     Returns
     -------
@@ -89,8 +89,8 @@ def predictors_given_backbone(evidence: Evidence) -> xr.Dataset:
             "protocol": list(evidence.headline),
         },
         "families",
-        definition="Spearman's ρ of a cheap predictor's promise with scores on the same data set, "
-        "over all models and given the backbone",
+        definition="Spearman's ρ of a transferability metric's promise with scores on the same "
+        "data set, over all models and given the backbone",
         interval=f"{evidence.settings.confidence:.0%} delete-one-family jackknife, atanh scale; "
         f"withheld below {MIN_GROUPS} families",
     )

@@ -41,7 +41,7 @@ class Column:
 
     @property
     def words(self) -> str:
-        """The protocol, of which a column is the headline; of cheap predictors their name."""
+        """The protocol, whose headline a column is; of transferability metrics their name."""
         return protocol_label(self.protocol) if classifies(self.protocol) else self.variant.label
 
     @property

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section, Seed
 from pipeline.study.budget import Budget, budgets
-from pipeline.study.protocol import Later, Protocol
+from pipeline.study.protocol import Protocol
 from pipeline.study.variant import Variant
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.project import names
+from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section, Seed
 from pipeline.study.budget import Budget
-from pipeline.study.protocol import Later, Protocol
+from pipeline.study.protocol import Protocol
 from pipeline.study.variant import Variant
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section, spelled
-from pipeline.study.protocol import Later, Protocol
+from pipeline.study.protocol import Protocol
 from pipeline.study.variant import Variant
 from pipeline.study.words import number_of
 

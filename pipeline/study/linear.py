@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
+from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section, Seed
-from pipeline.study.protocol import Later, Protocol
+from pipeline.study.protocol import Protocol
 from pipeline.study.variant import Variant
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TRANSFERABILITY = ("value", "promise")
-"""What stands in the place of a metric's name where no image is predicted: the number of a cheap
-predictor, and the same with its sign turned so that more promises a better model."""
+"""What stands in the place of a metric's name where no image is predicted: the number of a
+transferability metric, and the same with its sign turned so that more promises a better model."""
 
 
 class Need(enum.Enum):
@@ -182,19 +182,3 @@ class Metric:
         if self.higher_is_better:
             return words
         return f"{sum(self.range):g} − {words}" if np.isfinite(self.range).all() else f"−{words}"
-
-
-def distinct(*metrics: Metric) -> tuple[Metric, ...]:
-    """The metrics, in this order.
-
-    Raises
-    ------
-    ValueError
-        When two have one name.
-    """
-    names = [metric.name for metric in metrics]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(
-            f"two metrics are called {twice[0]}: rename one in pipeline/study/metrics.py"
-        )
-    return metrics

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.study.metric import TRANSFERABILITY, Metric, Need, Predictions, distinct
+from pipeline.project.names import distinct
+from pipeline.study.metric import TRANSFERABILITY, Metric, Need, Predictions
 
 CONFIDENCE = 0.95
 BOOTSTRAP = 2_000
@@ -206,7 +207,7 @@ def metric_named(name: str) -> Metric:
 
 
 def direction(name: str) -> int:
-    """1 where higher is better, 0 where lower is, -1 where that depends on the cheap predictor."""
+    """1 where higher is better, 0 where lower is, -1 where the transferability metric decides."""
     turned = dict(zip(TRANSFERABILITY, (-1, 1), strict=True))
     return turned[name] if name in turned else int(metric_named(name).higher_is_better)
 

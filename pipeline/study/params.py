@@ -30,6 +30,10 @@ _DEEPEST = 50
 """Of a study: far beyond any, and far within memory and Python's stack."""
 
 
+_UNKNOWN = "extra_forbidden"
+"""Pydantic's word for a key that is none of ours."""
+
+
 class StudyError(ProbelineError, ValueError):
     """One or more faults of params.yaml, each with its place."""
 
@@ -62,7 +66,10 @@ def parse_study(text: str, path: Path = PARAMS) -> Study:
     try:
         return Study.model_validate(_Plain(path).of(document))
     except ValidationError as error:
-        faults = _merged([_explain(detail, document, path) for detail in error.errors()])
+        details = error.errors()
+        renamed = {(*d["loc"][:-1], new_key(d["loc"])) for d in details if d["type"] == _UNKNOWN}
+        wrong = [d for d in details if d["type"] != "missing" or d["loc"] not in renamed]
+        faults = _merged([_explain(detail, document, path) for detail in wrong])
         raised = StudyError(str(path), f"{len(faults)} faults")
         raised.faults = faults
         raise raised from None
@@ -229,11 +236,11 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
     for part in location if between else ():
         found = found[part]
     name = str(location[-1]) if location else ""
-    if kind == "extra_forbidden" and (new := new_key(location)):
+    if kind == _UNKNOWN and (new := new_key(location)):
         return ProbelineError(
             place, "has another name now", expected=f"`{new}`", found=name, remedy=UPGRADE
         )
-    if kind == "extra_forbidden":
+    if kind == _UNKNOWN:
         legal = _legal_keys(location[:-1])
         near = difflib.get_close_matches(name, legal, n=1, cutoff=0.5)
         return ProbelineError(
@@ -295,11 +302,6 @@ def _expected(detail: ErrorDetails) -> str:
     if detail["loc"][-1:] == ("weights",) and detail["type"] == "string_pattern_mismatch":
         return (
             "random(SEED), pretrained, or the path of a .safetensors, .pth, .pt, .tar or .bin file"
-        )
-    if detail["loc"][-1:] == ("source",) and detail["type"] == "string_pattern_mismatch":
-        return (
-            "webdataset, imported, folder, manifest, or builtin:NAME, known:NAME, "
-            "torchvision:NAME, hf:OWNER/NAME"
         )
     if detail["type"] in ("too_short", "too_long"):
         short = detail["type"] == "too_short"

@@ -1,11 +1,15 @@
-"""Numbers of the train embeddings that predict scores without a probe."""
+"""Transferability metrics: numbers of the train embeddings that predict scores without a probe.
+
+Records, and the stage that makes them, have always called the protocol ``predictors``.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section, Seed
-from pipeline.study.protocol import Later, Protocol
+from pipeline.study.protocol import Protocol
 from pipeline.study.variant import Variant
 
 if TYPE_CHECKING:
@@ -13,7 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "predictors"
 
-Predictor = Literal[
+Name = Literal[
     "rankme",
     "alpha_req",
     "h_score",
@@ -27,25 +31,25 @@ Predictor = Literal[
 ]
 
 
-class Predictors(Section):
-    """Numbers of the train embeddings that predict scores without a probe."""
+class Transferability(Section):
+    """Which transferability metrics are computed."""
 
-    names: Annotated[list[Predictor], Distinct] = []
+    names: Annotated[list[Name], Distinct] = []
     seed: Seed = 0
 
 
 def _views(study: Study) -> int:
-    return min(2, study.extraction.views) if "alignment" in study.predictors.names else 0
+    return min(2, study.extraction.views) if "alignment" in study.transferability.names else 0
 
 
 PREDICTORS = Protocol(
     name=NAME,
-    label="cheap predictor",
-    sections=(NAME,),
+    label="transferability metric",
+    sections=("transferability",),
     sentence=lambda study: "Numbers computed from the train embeddings and their labels alone.",
-    variants=lambda study: [Variant(protocol=NAME, called=n) for n in study.predictors.names],
+    variants=lambda study: [Variant(protocol=NAME, called=n) for n in study.transferability.names],
     run=Later("pipeline.probes.predictors", "score_all"),
-    is_wanted=lambda study: bool(study.predictors.names),
+    is_wanted=lambda study: bool(study.transferability.names),
     views=_views,
     classifies=False,
     names={

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a study's schema is made of the protocols' sections
@@ -17,23 +16,6 @@ if TYPE_CHECKING:  # a study's schema is made of the protocols' sections
 
 Say = Callable[[str], None]
 """Prints a line of a stage."""
-
-
-@dataclass(frozen=True)
-class Later:
-    """A function whose module is imported when it is called: `status` must not import SciPy."""
-
-    module: str
-    function: str
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Call the function itself."""
-        return self.resolve()(*arguments)
-
-    def resolve(self) -> Callable[..., Any]:
-        """The function itself."""
-        found: Callable[..., Any] = getattr(import_module(self.module), self.function)
-        return found
 
 
 def _has_train_images(study: Study, dataset: str, model: str) -> bool:
@@ -110,20 +92,3 @@ class Protocol:
     def heading(self) -> str:
         """The label at the beginning of a line: ``Linear probe``, but ``kNN``."""
         return self.label.capitalize() if self.label.islower() else self.label
-
-
-def distinct(*protocols: Protocol) -> tuple[Protocol, ...]:
-    """The protocols, in order.
-
-    Raises
-    ------
-    ValueError
-        When two have one name.
-    """
-    names = [protocol.name for protocol in protocols]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(
-            f"protocols of one name: {', '.join(twice)} (pipeline/study/protocol_list.py)"
-        )
-    return protocols

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
+from pipeline.project.names import distinct
 from pipeline.project.section import Section
 from pipeline.study.fewshot import FEWSHOT, Fewshot
 from pipeline.study.finetune import FINETUNE, Finetune
 from pipeline.study.knn import KNN, Knn
 from pipeline.study.linear import LINEAR, Linear
-from pipeline.study.predictors import PREDICTORS, Predictors
-from pipeline.study.protocol import Protocol, distinct
+from pipeline.study.predictors import PREDICTORS, Transferability
+from pipeline.study.protocol import Protocol
 from pipeline.study.transfer import TRANSFER, Transfer
 from pipeline.study.variant import Variant
 
@@ -28,7 +31,7 @@ class ProtocolSections(Section):
     linear: Linear
     fewshot: Fewshot
     transfer: Transfer
-    predictors: Predictors
+    transferability: Transferability = Field(serialization_alias="predictors")
     finetune: Finetune
 
 

@@ -43,7 +43,10 @@ def is_asked(study: Study, protocol: str, dataset: str, model: str) -> bool:
 
 def settings_of(study: Study, protocol: str) -> dict[str, Any]:
     """The settings that a protocol's numbers depend on."""
-    return {name: getattr(study, name).to_key() for name in protocol_named(protocol).sections}
+    return {
+        Study.model_fields[name].serialization_alias or name: getattr(study, name).to_key()
+        for name in protocol_named(protocol).sections
+    }
 
 
 def record_key(

@@ -15,6 +15,7 @@ RENAMED_KEYS: Mapping[tuple[str, ...], str] = {
     ("fewshot", "draws_above_five"): "episodes_above_five",
     ("fewshot", "class_counts"): "ways",
     ("models", "*", "kind"): "objective",
+    ("predictors",): "transferability",
 }
 """Keys by where they stand, with their new names; ``*`` stands for any name or number."""
 

@@ -169,9 +169,7 @@ class Study(ProtocolSections):
 
     @model_validator(mode="after")
     def _pretraining_has_its_data(self) -> Self:
-        with_images = [
-            n for n, d in self.datasets.items() if d.source != "imported" and not d.test_only
-        ]
+        with_images = [n for n, d in self.datasets.items() if d.has_images and not d.test_only]
         for name, entry in self.pretrain.items():
             if entry.dataset not in with_images:
                 raise _elsewhere(

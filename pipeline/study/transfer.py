@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
+from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section
 from pipeline.study.knn import PRESETS, knn_variants
 from pipeline.study.linear import closed_form, linear_variants, views_read
-from pipeline.study.protocol import Later, Protocol
+from pipeline.study.protocol import Protocol
 from pipeline.study.variant import Variant
 
 if TYPE_CHECKING:

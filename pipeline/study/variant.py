@@ -28,7 +28,8 @@ class Variant:
     ----------
     protocol : str
     called : str
-        The name, where someone chose it: a fine-tuning run, a cheap predictor, an imported score.
+        The name, where someone chose it: of a fine-tuning run, a transferability metric, an
+        imported score.
     said : str
         The label, where an imported file gives one.
     head : str

@@ -18,12 +18,11 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from cache.errors import ProbelineError
-from pipeline.datasets.images import DECODER, BadImageError, decode, decode_opened
+from pipeline.datasets.images import BadImageError
 from pipeline.machine.devices import IMAGES_AT_ONCE, PIXELS_AT_ONCE, float32_by
 from pipeline.models.arguments import ways_to_weights
 from pipeline.models.constructors import constructor_of
 from pipeline.models.running import digest_weights, features_of_pixels, laid_out, of_channels
-from pipeline.models.transforms import Geometry, Pad, squared
 from pipeline.taken.folder import (
     HEAD_FILE,
     MADE_FOR,
@@ -33,14 +32,8 @@ from pipeline.taken.folder import (
     read_verified,
 )
 from pipeline.taken.heads import TakenHead, head_from
+from pipeline.taken.recipe import Picture, Pixel, Recipe, not_as_written
 from pipeline.taken.risk import Step, threshold_for
-
-_LARGEST_INPUT = 4096
-
-Picture = str | os.PathLike[str] | bytes | Image.Image
-"""What can be predicted: a path, a file's content, or an image that Pillow has opened."""
-
-Pixel = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -63,88 +56,6 @@ class Prediction:
     label: str
     probability: float
     answered: bool = True
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """From a file to a feature: everything of it that head.json says.
-
-    Attributes
-    ----------
-    geometry : Geometry
-    mean, std : tuple of float
-    pad : bool or "crop"
-    white : float or None
-        See `pipeline.datasets.images.decode`.
-    feature, precision : str
-    stored_as : str
-        What features were rounded to in the cache, ``float16`` or ``float32``: so are these.
-    """
-
-    geometry: Geometry
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    pad: Pad
-    white: float | None
-    feature: str
-    precision: str
-    stored_as: str
-
-    @classmethod
-    def of(cls, facts: Mapping[str, Any], place: str) -> Recipe:
-        """Read it from head.json.
-
-        Raises
-        ------
-        ProbelineError
-            When something is missing or not what a transform may have.
-        """
-        try:
-            said = facts["transform"]
-            geometry = Geometry(
-                int(said["size"]), float(said["crop"]), said["interpolation"], said["mode"]
-            )
-            recipe = cls(
-                geometry,
-                tuple(float(value) for value in said["mean"]),
-                tuple(float(value) for value in said["std"]),
-                said["pad"],
-                None if said["white"] is None else float(said["white"]),
-                facts["feature"],
-                facts["precision"],
-                facts["stored_as"],
-            )
-            if said["decoder"] != DECODER:
-                raise ValueError(f"images decoded by rules {said['decoder']}, these are {DECODER}")
-            known = (
-                0 < geometry.size <= _LARGEST_INPUT
-                and 0 < geometry.crop <= 1
-                and len(recipe.mean) == len(recipe.std) == 3
-                and recipe.pad in (False, True, "crop")
-                and recipe.precision in ("float32", "tf32", "bfloat16", "float16")
-                and recipe.stored_as in ("float16", "float32")
-            )
-            if not known:
-                raise ValueError("a transform that no study has")
-            geometry.apply(Image.new("RGB", (2, 2)))
-        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise _odd(place, f"{type(error).__name__}: {str(error)[:200]}") from None
-        return recipe
-
-    def pixels(self, picture: Picture, name: str) -> Pixel:
-        """What the network sees of an image: ndarray of shape (size, size, 3).
-
-        Raises
-        ------
-        BadImageError
-            When it can't be read or decoded; names it.
-        """
-        if isinstance(picture, Image.Image):
-            image = decode_opened(picture, name, self.white)
-        else:
-            data = picture if isinstance(picture, bytes) else _content(Path(picture), name)
-            image = decode(data, name, self.white)
-        return self.geometry.apply(squared(image, self.pad))
 
 
 class Classifier:
@@ -309,7 +220,7 @@ def load(
         arguments = dict(facts["arguments"])
         kind = dict(facts["head"])
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise _odd(place, f"{type(error).__name__}: {str(error)[:200]}") from None
+        raise not_as_written(place, f"{type(error).__name__}: {str(error)[:200]}") from None
     recipe = Recipe.of(facts, place)
     head = head_from(kind, _arrays(folder, facts), len(classes), str(folder / TENSORS_FILE))
     backbone = _network(facts["architecture"], arguments, place)
@@ -335,7 +246,7 @@ def _arrays(folder: Path, facts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
             fitted_on = (file.metadata() or {}).get(MADE_FOR)
         arrays: dict[str, NDArray[Any]] = load_file(path)
     except Exception as error:  # noqa: BLE001 - whatever a foreign file makes of its reader
-        raise _odd(str(path), f"{type(error).__name__}: {str(error)[:200]}") from None
+        raise not_as_written(str(path), f"{type(error).__name__}: {str(error)[:200]}") from None
     if fitted_on != made_for(facts):
         raise ProbelineError(
             str(path),
@@ -349,7 +260,7 @@ def _arrays(folder: Path, facts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
 
 def _network(architecture: str, arguments: dict[str, Any], place: str) -> nn.Module:
     if ways := ways_to_weights(arguments):
-        raise _odd(place, f"arguments.{ways[0]}, a way to other weights")
+        raise not_as_written(place, f"arguments.{ways[0]}, a way to other weights")
     build = constructor_of(architecture, place)
     try:
         return build(num_classes=0, **arguments)
@@ -407,23 +318,3 @@ def _batches(images: Iterable[Picture], size: int) -> Iterator[list[tuple[str, P
             batch = []
     if batch:
         yield batch
-
-
-def _content(path: Path, name: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadImageError(
-            name,
-            "there is no such image" if not path.exists() else "can't be read",
-            found=error.strerror or str(error),
-        ) from None
-
-
-def _odd(place: str, found: str) -> ProbelineError:
-    return ProbelineError(
-        place,
-        "is not what `probeline take` writes",
-        found=found,
-        remedy="take the classifier again",
-    )

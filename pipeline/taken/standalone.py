@@ -32,6 +32,7 @@ _MODULES = (
     "pipeline.taken.folder",
     "pipeline.taken.heads",
     "pipeline.taken.risk",
+    "pipeline.taken.recipe",
     "pipeline.taken.classifier",
     "pipeline.taken.answering",
 )

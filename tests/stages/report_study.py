@@ -1,6 +1,9 @@
 """A small study with made-up outcomes, stored as the stages before `report` would."""
 
+import contextlib
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -25,6 +28,7 @@ from pipeline.project.paths import (
 from pipeline.results.cube import to_cube
 from pipeline.results.gathering import gather
 from pipeline.results.score_table import to_csv
+from pipeline.statistics import registry
 from pipeline.statistics.analysis import analyse
 from pipeline.statistics.evidence import gather_evidence
 from pipeline.statistics.registry import compute_statistics
@@ -64,7 +68,7 @@ def make_study(models=6, inside=1, outside=2, variants=1, words=None, title="Rep
             "linear": {"c": [0.1, 1.0]},
             "fewshot": {},
             "transfer": {},
-            "predictors": {},
+            "transferability": {},
             "correlation": {},
             "report": {"title": title},
             "pretrain": {},
@@ -82,6 +86,23 @@ def store(
     them, which takes longer than all the rest.
     """
     PARAMS.write_text(json.dumps(study.model_dump()), encoding="utf-8")
+    said = (missing, constant, images, remarks, details, statistics)
+    key = json.dumps([study.model_dump(exclude={"report"}), said, list(registry.STATISTICS)])
+    if key not in _STORED:
+        with tempfile.TemporaryDirectory() as made, contextlib.chdir(made):
+            _make(study, *said)
+            found = (path for path in Path().rglob("*") if path.is_file())
+            _STORED[key] = {path: path.read_bytes() for path in found}
+    for path, data in _STORED[key].items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+_STORED: dict[str, dict[Path, bytes]] = {}
+"""Files by path below the current folder, by what was asked for: statistics take seconds."""
+
+
+def _make(study, missing, constant, images, remarks, details, statistics):
     variants = {
         "knn": [f"k{k}_euclidean_distance_none" for k in study.knn.k],
         "linear": ["logistic_none"],

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from known_columns import check_columns
 from made_finetuned import calls, train_nothing
+from metric_contract import MetricContract
 from projects import RESNET, VIT, fill_folder
 
 from cache.records import read_record
@@ -31,6 +33,12 @@ PROTOCOLS = ("knn", "linear", "fewshot", "transfer", "finetune")
 MODELS = [f"m{n}" for n in range(5)]
 
 
+class TestToy(MetricContract):
+    @pytest.fixture
+    def metric(self):
+        return TOY
+
+
 @pytest.fixture
 def finished(project, monkeypatch):
     """Five models on two data sets, scored by every protocol; fine-tuning only counts."""
@@ -49,7 +57,7 @@ def finished(project, monkeypatch):
         },
         "fewshot": {"shots": [1, 2], "episodes": 3, "heads": ["prototypes"]},
         "transfer": {"sources": ["pets"]},
-        "predictors": {"names": ["rankme"]},
+        "transferability": {"names": ["rankme"]},
         "finetune": {
             "enabled": True,
             "models": ["m0"],
@@ -74,6 +82,7 @@ def correlated(project, metric: str) -> dict[str, pd.DataFrame]:
     for stage in ("collect", "correlate"):
         project.run(stage).succeeded()
     groups = read_netcdf_groups(CORRELATION_NC)
+    check_columns({name: table for name, table in groups.items() if name in STATISTICS})
     return {n: t.to_dataframe() for n, t in groups.items() if n in STATISTICS and t.data_vars}
 
 

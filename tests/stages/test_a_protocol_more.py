@@ -17,9 +17,10 @@ from ruamel.yaml import YAML
 from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups
 from pipeline.probes.protocol import Scored, Task, judged, read_features, run_protocol
 from pipeline.probes.scoring import make_outcome
+from pipeline.project.names import distinct
 from pipeline.report.words import set_word
 from pipeline.study import protocol_list
-from pipeline.study.protocol import Protocol, Say, distinct
+from pipeline.study.protocol import Protocol, Say
 from pipeline.study.records import RECORD_FORMAT, record_key
 from pipeline.study.schema import Study
 from pipeline.study.variant import Variant
@@ -125,9 +126,7 @@ def test_a_set_of_its_targets_has_its_words(with_toy):
 
 
 def test_two_of_one_name_are_refused():
-    with pytest.raises(
-        ValueError, match=r"one name: class_means \(pipeline/study/protocol_list.py\)"
-    ):
+    with pytest.raises(ValueError, match="Protocol objects are called class_means: rename one"):
         distinct(TOY, *protocol_list.PROTOCOLS, TOY)
 
 
@@ -146,7 +145,7 @@ def test_dvc_has_its_stage_with_its_sections_and_passes_its_records_on(project, 
     assert set(protocol.sections) <= set(stage["params"])
     project.params |= {
         "linear": {"heads": ["sgd"]},
-        "predictors": {"names": ["alignment"]},
+        "transferability": {"names": ["alignment"]},
         "extraction": {"views": 2},
     }
     if protocol.views(Study.model_validate(project.params)):

@@ -1,9 +1,17 @@
 """docs/results.md says of every column what it means."""
 
-from projects import REPOSITORY
+import re
 
+from known_columns import check_columns
+from projects import REPOSITORY
+from report_study import make_study, store
+
+from pipeline.machine.netcdf import read_netcdf_groups
+from pipeline.project.paths import CORRELATION_NC
 from pipeline.report.dictionary import data_dictionary
-from pipeline.results.score_table import COLUMNS, SCORE_TABLE
+from pipeline.results.score_table import COLUMNS as OF_SCORES
+from pipeline.results.score_table import SCORE_TABLE
+from pipeline.statistics.columns import COLUMNS
 from pipeline.statistics.registry import STATISTICS
 from pipeline.study.metrics import METRICS
 
@@ -14,9 +22,30 @@ def test_the_file_is_what_the_objects_say(project):
     assert project.run("cli", "scores", "dictionary").succeeded() == text
 
 
+def test_columns_of_statistics_are_explained_and_lie_where_it_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store(make_study(models=6, outside=2))
+    groups = read_netcdf_groups(CORRELATION_NC)
+    assert len([name for name, table in groups.items() if table.data_vars]) > 20
+    check_columns({name: table for name, table in groups.items() if name in STATISTICS})
+
+
+def test_no_column_is_explained_that_there_is_not():
+    folder = REPOSITORY / "pipeline/statistics"
+    files = [path for path in folder.glob("*.py") if path.name != "columns.py"]
+    words = set(re.findall(r"\w+", "\n".join(path.read_text(encoding="utf-8") for path in files)))
+    made = re.compile(r"_(low|high|[123])$|^(pareto|relative)_")  # by every name of a list
+    names = {name.rpartition(".")[2] for name in COLUMNS}
+    assert not {n for n in names if n not in words and made.sub("", n) not in words}
+    assert not {n.partition(".")[0] for n in COLUMNS if "." in n} - set(STATISTICS)
+    for column in COLUMNS.values():
+        assert column.meaning
+        assert column.range[0] < column.range[1]
+
+
 def test_everything_is_in_it_and_explained():
     rows = [line.split(" | ") for line in data_dictionary().splitlines() if line.startswith("| ")]
     named = {row[0].removeprefix("| ") for row in rows}
-    assert {*COLUMNS, *STATISTICS, *(metric.name for metric in METRICS)} <= named
+    assert {*OF_SCORES, *STATISTICS, *(metric.name for metric in METRICS)} <= named
     assert all(column.meaning for column in SCORE_TABLE)
     assert all(row[-1].strip(" |") for row in rows if row[0].removeprefix("| ") in STATISTICS)

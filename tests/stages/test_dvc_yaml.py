@@ -12,10 +12,11 @@ import pytest
 from projects import REPOSITORY
 from ruamel.yaml import YAML
 
+from pipeline.datasets import source_list
+from pipeline.project.later import Later
 from pipeline.project.paths import name_path, provenance_path
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
-from pipeline.study.protocol import Later
 from pipeline.study.schema import Study
 
 FLOORS = ("cache", "pipeline", "stages")
@@ -75,13 +76,15 @@ def imported_by(name: str) -> set[Path]:
     if protocol is not None:
         return closure(REPOSITORY / "stages/protocol.py", *named_by(protocol))
     seen = closure(REPOSITORY / "stages" / f"{name}.py")
+    if REPOSITORY / "pipeline/datasets/sources.py" in seen:  # which opens and lists all sources
+        seen = closure(*seen, *(f for source in source_list.SOURCES for f in named_by(source)))
     if REPOSITORY / "pipeline/study/records.py" in seen:  # keys of all protocols
         seen = closure(*seen, *(f for p in protocol_list.PROTOCOLS for f in named_by(p, *RUN)))
     return seen
 
 
-def named_by(protocol, *without: str) -> list[Path]:
-    fields = {n: value for n, value in vars(protocol).items() if n not in without}
+def named_by(thing, *without: str) -> list[Path]:
+    fields = {n: value for n, value in vars(thing).items() if n not in without}
     return [file_of(value.module) for value in fields.values() if isinstance(value, Later)]
 
 
@@ -139,13 +142,14 @@ CARRIED = {
     "extraction": ("data/embeddings", "results/scores.nc"),
     "pretrain": ("data/checkpoints", "data/embeddings"),
     "neighbors": ("data/neighbors", "results/knn"),
-    **{p: (f"results/{p}",) for p in ("knn", "linear", "fewshot", "transfer", "predictors")},
+    **{p: (f"results/{p}",) for p in ("knn", "linear", "fewshot", "transfer")},
+    "transferability": ("results/predictors",),
 }
 """Sections whose changes reach a stage through files that it depends on."""
 
 ASKED_ONLY = {
     "neighbors": {"knn"},  # refuses a k beyond the train images before it searches
-    "fewshot": {"finetune", "predictors", "transfer"},  # whether these are asked for at all
+    "fewshot": {"finetune", "transferability", "transfer"},  # whether these are asked for at all
     "predictors": {"fewshot", "finetune", "transfer"},
 }
 """Sections that a stage reads, and that change nothing of what it writes."""
@@ -155,7 +159,7 @@ ASKED_ONLY = {
 def recorded(project, monkeypatch):
     """Runs a stage; gives the sections that it read."""
     project.params["fewshot"] = {"shots": [1], "episodes": 2, "episodes_above_five": 2}
-    project.params["predictors"] = {"names": ["rankme", "logme"]}
+    project.params["transferability"] = {"names": ["rankme", "logme"]}
     project.params["datasets"]["more"] = {**project.params["datasets"]["pets"]}
     project.params["transfer"] = {"sources": ["more"]}
     project.params["models"]["other"] = {**project.params["models"]["tiny"], "weights": "random(1)"}

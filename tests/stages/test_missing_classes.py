@@ -38,7 +38,8 @@ def faulty(project):
         "ways": [3],
     }
     project.params["transfer"] = {"sources": ["pets"]}
-    project.params["predictors"] = {"names": ["rankme", "logme", "h_score", "nc1", "label_cka"]}
+    names = ["rankme", "logme", "h_score", "nc1", "label_cka"]
+    project.params["transferability"] = {"names": names}
     project.write()
     return project
 

@@ -25,7 +25,11 @@ NAMES = ["logme", "rankme", "h_score", "alpha_req", "cdnv", "nc1", "uniformity",
 
 
 @pytest.fixture
-def predicted(project):
+def predicted(project, kept_project):
+    return project.once(kept_project, lambda: build(project))
+
+
+def build(project) -> None:
     """Six models of five families with every predictor."""
     fill_folder(project.folder / "images", {"cat": 30, "dog": 30})
     project.params["models"] = {
@@ -34,10 +38,9 @@ def predicted(project):
         }
         for n in range(6)
     }  # fmt: skip
-    project.params["predictors"] = {"names": NAMES, "seed": 2}
+    project.params["transferability"] = {"names": NAMES, "seed": 2}
     project.prepare()
     project.run("predictors").succeeded("0 cached, 6 computed")
-    return project
 
 
 def scores_of(model: str) -> dict[tuple[str, str], dict]:
@@ -75,7 +78,7 @@ def test_only_its_own_settings_make_it_run_again(predicted):
     predicted.write()
     predicted.run("predictors").succeeded("6 cached, 0 computed")
     predicted.run("linear").succeeded("6 computed")
-    predicted.params["predictors"]["names"] = ["cdnv"]
+    predicted.params["transferability"]["names"] = ["cdnv"]
     predicted.write()
     predicted.run("predictors").succeeded("0 cached, 6 computed")
     predicted.run("linear").succeeded("6 cached, 0 computed")
@@ -137,11 +140,11 @@ def test_alignment_reads_two_cached_views(project):
     project.params["extraction"]["views"] = 2
     project.prepare()
     study = load_study()
-    asked = study.predictors.model_copy(update={"names": ["alignment", "cdnv"]})
+    asked = study.transferability.model_copy(update={"names": ["alignment", "cdnv"]})
     index = read_index("pets")
     train, val = open_cells(study, index, "tiny")
     task = Task("pets", "tiny", train, val, index.classes)
-    found = run_predictors(study.model_copy(update={"predictors": asked}), task).rows
+    found = run_predictors(study.model_copy(update={"transferability": asked}), task).rows
     views = [
         Cell.open(cell_address("pets", "tiny", f"train_view_{n}")).read().astype(np.float64)
         for n in (1, 2)
@@ -151,7 +154,7 @@ def test_alignment_reads_two_cached_views(project):
     assert found[1]["value"] == -found[0]["value"]
     few = study.model_copy(
         update={
-            "predictors": asked,
+            "transferability": asked,
             "extraction": study.extraction.model_copy(update={"views": 1}),
         }
     )

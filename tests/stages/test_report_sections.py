@@ -19,6 +19,7 @@ from pipeline.report import page, sections
 from pipeline.report.panels import Cell, Table, Tables, as_it_is
 from pipeline.report.section import GROUPS, Section
 from pipeline.statistics import registry
+from pipeline.statistics.columns import Column
 from stages.correlate import main as correlate
 from stages.report import main as report
 
@@ -184,6 +185,9 @@ def test_what_others_add_has_its_part(monkeypatch):
     assert ("fails", "Where it fails") in links_of(markup)
 
 
+COLUMNS = {"spread": Column("standard deviation over models", "share")}
+
+
 def spread(evidence):
     """A statistic that somebody adds: one function of the evidence, one tidy table."""
     scores = evidence.cube["value"].sel(metric="top1", drop=True)
@@ -203,6 +207,9 @@ def test_a_statistic_and_its_section_are_a_module_and_two_lines(monkeypatch):
     check_contents(markup)
     assert ("spread", "Spread of scores") in links_of(markup)
     stored = pd.read_csv("results/statistics/spread.csv")
+    assert {registry.column_of("spread", name).unit for name in ("spread", "models")} == {
+        "share", "models"
+    }  # fmt: skip
     row = stored[(stored["dataset"] == "in0") & stored["variant"].str.startswith("linear")]
     assert np.isfinite(row["spread"]).all()
     words = words_of(markup)

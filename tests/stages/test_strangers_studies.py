@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from hostile_names import HOSTILE
@@ -87,16 +84,7 @@ def test_dvc_runs_nothing_of_such_a_study(scratch, project, surroundings):
     """The real DVC, with each way to start a stage; then the way that does not check first."""
 
     def dvc(*command: str) -> subprocess.CompletedProcess[str]:
-        tools = Path(sys.executable).parent
-        return subprocess.run(
-            [sys.executable, "-m", "dvc", *command],
-            cwd=scratch.folder,
-            env={**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        return scratch.ran("python", "-m", "dvc", *command)
 
     for rows in (["git", "add", "--all"], [*GIT, "commit", "--quiet", "-m", "all"]):
         scratch.do(*rows)

@@ -51,7 +51,7 @@ def shifted(project):
     }
     project.params["neighbors"]["normalization"] = ["none", "zscore"]
     project.params["fewshot"] = {"shots": [2], "heads": ["prototypes"], "episodes": 2}
-    project.params["predictors"] = {"names": ["rankme"]}
+    project.params["transferability"] = {"names": ["rankme"]}
     project.params["transfer"] = {"sources": ["imagenet"]}
     project.write()
     return project

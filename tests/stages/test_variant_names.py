@@ -13,7 +13,11 @@ from pipeline.study.params import load_study
 
 
 @pytest.fixture
-def awkward(project):
+def awkward(project, kept_project):
+    return project.once(kept_project, lambda: build(project))
+
+
+def build(project) -> None:
     """Three data sets with the same classes, whose names look like parts of variants'."""
     del project.params["datasets"]["pets"]
     for seed, name in enumerate(("my_knn_set", "cats_bnw", "x_5_shots")):
@@ -31,14 +35,13 @@ def awkward(project):
         "episodes": 2,
     }
     project.params["transfer"] = {"sources": ["my_knn_set", "cats_bnw"]}
-    project.params["predictors"] = {"names": ["rankme"]}
+    project.params["transferability"] = {"names": ["rankme"]}
     for name in project.params["datasets"]:
         project.prepare(name)
     for stage in ("neighbors", "knn", "linear", "fewshot", "transfer", "predictors"):
         project.run(stage).succeeded()
     project.run("collect").succeeded("0 cells missing")
     project.run("correlate").succeeded()
-    return project
 
 
 def test_labels_are_right_from_records_to_the_page(awkward):

@@ -157,7 +157,7 @@ def kinds() -> Iterator[Kind]:
     from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups
     from pipeline.machine.training_state import load_state
     from pipeline.models.cards import checkpoint_digest, find_card
-    from pipeline.models.checkpoints import read_checkpoint
+    from pipeline.models.checkpoint_files import read_checkpoint
     from pipeline.models.weights import provide_weights
     from pipeline.pretraining.entries import pretrain_status
     from pipeline.project.paths import CORRELATION_NC, SCORES_CSV, SIMILARITY_NC, cell_address

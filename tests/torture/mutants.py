@@ -268,7 +268,8 @@ def readers() -> Iterator[Reader]:
     from pipeline.embeddings import provenance
     from pipeline.fetching.archives import unpack
     from pipeline.models import hub, lockfile, pretrained
-    from pipeline.models.checkpoints import read_checkpoint, state_dict_of
+    from pipeline.models.checkpoint_files import read_checkpoint
+    from pipeline.models.checkpoints import state_dict_of
     from pipeline.models.settings import Checkpoint, Model
     from pipeline.models.weights import locked_digest
     from pipeline.pretraining import entries

@@ -163,7 +163,7 @@ STUDY = {
     "linear": {"c": [0.1, 1.0], "normalization": ["none"], "max_iterations": 50},
     "fewshot": {"episodes": 2, "shots": [1]},
     "transfer": {},
-    "predictors": {"names": ["rankme"]},
+    "transferability": {"names": ["rankme"]},
     "correlation": {},
     "report": {},
     "pretrain": {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tarfile
 import unicodedata
 from pathlib import Path
 
 import pytest
 from projects import draw, fill_folder
+from source_contract import SourceContract
 
 from cache.errors import ProbelineError
 from pipeline.datasets.settings import Dataset
@@ -191,3 +194,32 @@ def test_loose_images_beside_splits(tmp_path):
 def test_half_of_the_words_is_refused():
     with pytest.raises(ValueError, match="none for both"):
         Dataset(source="folder", path=".", role="in_domain", splits={"train": [], "val": ["x"]})
+
+
+def write_images(folder: Path, images) -> None:
+    """``SPLIT/CLASS/NUMBER.png``."""
+    for image in images:
+        path = folder / (image.split or "") / image.label / f"{image.number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image.data)
+
+
+class TestFolder(SourceContract):
+    def write(self, folder, images):
+        write_images(folder, images)
+        return {"source": "folder", "path": str(folder)}
+
+
+class TestTar(SourceContract):
+    def write(self, folder, images):
+        write_images(folder / "in", images)
+        with tarfile.open(folder / "images.tar", "w") as archive:
+            archive.add(folder / "in", ".")
+        return {"source": "folder", "path": str(folder / "images.tar")}
+
+
+class TestZip(SourceContract):
+    def write(self, folder, images):
+        write_images(folder / "in", images)
+        shutil.make_archive(str(folder / "images"), "zip", folder / "in")
+        return {"source": "folder", "path": str(folder / "images.zip")}

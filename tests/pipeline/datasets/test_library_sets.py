@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from projects import draw, fill_folder
+from source_contract import SourceContract
 
 from pipeline.datasets.roots import Tar
 
@@ -286,3 +287,26 @@ def test_a_picture_of_more_than_eight_bits_keeps_them(values):
     assert suffix == ".tif"
     with Image.open(io.BytesIO(data)) as image:
         np.testing.assert_array_equal(np.asarray(image), values.reshape(1, -1))
+
+
+class TestTorchvision(SourceContract):
+    """EuroSAT, which has no splits, and Food101, which has."""
+
+    def write(self, folder, images):
+        if images[0].split is None:
+            place, source = folder / "eurosat" / "2750", "torchvision:EuroSAT"
+        else:
+            place, source = folder / "food-101" / "images", "torchvision:Food101"
+            meta = folder / "food-101" / "meta"
+            meta.mkdir(parents=True, exist_ok=True)
+            for split, said in (("train", "train"), ("val", "test")):
+                listed: dict[str, list[str]] = {"cat": [], "dog": []}
+                for image in (i for i in images if i.split == split):
+                    listed[image.label].append(f"{image.label}/{image.number}")
+                (meta / f"{said}.json").write_text(json.dumps(listed))
+        suffix = ".png" if images[0].split is None else ".jpg"  # the content says what it is
+        for image in images:
+            path = place / image.label / f"{image.number}{suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(image.data)
+        return {"source": source, "path": str(folder)}

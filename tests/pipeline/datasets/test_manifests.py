@@ -7,6 +7,7 @@ import tracemalloc
 import pandas as pd
 import pytest
 from projects import fill_folder
+from source_contract import SourceContract
 
 from cache.errors import ProbelineError
 from pipeline.datasets.indexing import build_index
@@ -266,3 +267,13 @@ def test_a_long_table_takes_memory_in_proportion_and_no_more(rows):
     tracemalloc.stop()
     assert len(found) == rows
     assert kept < 150 * rows  # the notes, which nobody asked for, are not kept
+
+
+class TestManifest(SourceContract):
+    def write(self, folder, images):
+        rows = [(f"{i.number}.png", i.label, i.split) for i in images]
+        table = pd.DataFrame(rows, columns=["path", "label", "split"]).dropna(axis="columns")
+        table.to_csv(folder / "list.csv", index=False)
+        for image in images:
+            (folder / f"{image.number}.png").write_bytes(image.data)
+        return {"source": "manifest", "path": str(folder), "manifest": "list.csv"}

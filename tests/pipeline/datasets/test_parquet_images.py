@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from projects import draw, fill_folder
+from source_contract import SourceContract
 
 from cache.errors import ProbelineError
 from pipeline.datasets.index import read_index
@@ -218,3 +219,16 @@ def test_a_file_that_changes_while_it_is_read_is_refused(shards, monkeypatch):
 
     monkeypatch.setattr(parquet_images.ParquetImages, "read", changing)
     assert "has changed while it was read" in refused()
+
+
+class TestParquet(SourceContract):
+    def write(self, folder, images):
+        for split in {image.split for image in images}:
+            rows = [image for image in images if image.split == split]
+            shard(
+                folder / f"{split or 'all'}-00000.parquet",
+                [struct(row.data) for row in rows],
+                [NAMES.index(row.label) for row in rows],
+                names=NAMES,
+            )
+        return {"source": "parquet", "path": str(folder)}

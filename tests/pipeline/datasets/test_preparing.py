@@ -95,7 +95,7 @@ def offered(server, monkeypatch) -> Callable[[str, dict[str, bytes]], KnownDatas
         for module in (
             "pipeline.datasets.settings",
             "stages.datasets_commands",
-            "pipeline.datasets.sources",
+            "pipeline.datasets.known_layouts",
         ):
             monkeypatch.setattr(f"{module}.known_dataset", lambda _: made)
         return made

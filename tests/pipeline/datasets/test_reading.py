@@ -49,7 +49,7 @@ def test_each_file_is_read_once_and_facts_are_in_order(many, monkeypatch, at_onc
             read[entry.path] += 1
             return super().read(entry)
 
-    monkeypatch.setattr("pipeline.datasets.sources.open_root", lambda path, *_: Counted(path))
+    monkeypatch.setattr("pipeline.datasets.doors.open_root", lambda path, *_: Counted(path))
     monkeypatch.setattr(reading, "_AT_ONCE", at_once)
     index = build_index("pets", dataset())
     assert set(read.values()) == {1}

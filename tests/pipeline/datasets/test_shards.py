@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from projects import draw
+from source_contract import SourceContract
 
 from cache.errors import ProbelineError
 from pipeline.datasets.parts import find_parts
@@ -233,3 +234,14 @@ def test_names_of_classes_that_would_merge_or_are_no_text(one, project):
     (project.folder / "classnames.txt").write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n\r\n")
     one(cls).succeeded()
     assert set(table()["class"]) == {"cat", "dog"}
+
+
+class TestShards(SourceContract):
+    def write(self, folder, images):
+        for split in {image.split for image in images}:
+            members: dict[str, bytes] = {}
+            for image in (i for i in images if i.split == split):
+                name = f"{image.number:06d}"
+                members |= {f"{name}.png": image.data, f"{name}.cls": image.label.encode()}
+            shard(folder / f"{split or 'all'}-0000.tar", members)
+        return {"source": "webdataset", "path": str(folder)}

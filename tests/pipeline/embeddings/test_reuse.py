@@ -40,18 +40,21 @@ def passes(monkeypatch):
 
 
 @pytest.fixture
-def study(project, monkeypatch, passes):
+def study(project, kept_project, monkeypatch, passes):
     """Forty-eight images through two networks, in chunks of eight rows; stored in float32, as the
     columns of untrained networks are too narrow for float16."""
     monkeypatch.setattr("cache.writer.MIN_CHUNK_ROWS", 8)
     monkeypatch.setenv("PROBELINE_BATCH_SIZE", "4")
-    fill_folder(project.folder / "images", {"cat": 16, "dog": 16, "emu": 16})
-    project.params["models"] = {**MODELS}
-    project.params["extraction"]["storage"] = "float32"
-    project.prepare()
-    assert sum(passes) == 2 * 48
-    passes.clear()
-    return project
+
+    def build() -> None:
+        fill_folder(project.folder / "images", {"cat": 16, "dog": 16, "emu": 16})
+        project.params["models"] = {**MODELS}
+        project.params["extraction"]["storage"] = "float32"
+        project.prepare()
+        assert sum(passes) == 2 * 48
+        passes.clear()
+
+    return project.once(kept_project, build)
 
 
 def extract(project, dataset: str = "pets") -> str:

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.models.cards import loading_part
-from pipeline.models.checkpoints import CheckpointError, in_order, state_dict_of
+from pipeline.models.checkpoint_files import CheckpointError
+from pipeline.models.checkpoints import in_order, state_dict_of
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Checkpoint, Model
 

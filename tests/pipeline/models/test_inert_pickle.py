@@ -22,7 +22,8 @@ import torch
 from projects import VIT
 
 from cache.errors import ProbelineError
-from pipeline.models.checkpoints import CheckpointError, read_checkpoint, state_dict_of
+from pipeline.models.checkpoint_files import CheckpointError, read_checkpoint
+from pipeline.models.checkpoints import state_dict_of
 from pipeline.models.inert_pickle import Inert, Unpickler, inert_within
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Checkpoint, Model

@@ -12,7 +12,7 @@ from projects import REPOSITORY
 
 from cache.errors import ProbelineError
 from pipeline.datasets.known import corpora, known_names, with_contents
-from pipeline.models.checkpoints import CheckpointError
+from pipeline.models.checkpoint_files import CheckpointError
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model

@@ -1,4 +1,4 @@
-"""Cheap predictors against direct computations from their papers' formulas."""
+"""Transferability metrics against direct computations from their papers' formulas."""
 
 from __future__ import annotations
 

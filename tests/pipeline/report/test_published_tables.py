@@ -190,7 +190,7 @@ def cube_of(shared_data, profile, *patterns):
     tables = shared_data / "tables"
     paths = [path for pattern in patterns for path in sorted(tables.glob(pattern))]
     scores = read_published(paths, PROFILES[profile]).scores
-    names = ["extraction", "neighbors", "linear", "fewshot", "transfer", "predictors"]
+    names = ["extraction", "neighbors", "linear", "fewshot", "transfer", "transferability"]
     sections = {name: {} for name in (*names, "correlation", "report", "pretrain", "finetune")}
     study = Study.model_validate({"datasets": {}, "models": {}, "knn": {"k": [1]}, **sections})
     return to_cube(study, scores)

@@ -1,4 +1,4 @@
-"""Cheap predictors: all data sets without intervals, or one with them."""
+"""Transferability metrics: all data sets without intervals, or one with them."""
 
 from __future__ import annotations
 
@@ -57,4 +57,5 @@ def test_a_study_without_cheap_predictors_says_so():
         assert figures(inputs) == {}
         text = partial("cheap", section(inputs))
         assert "data-figure" not in text
-        assert "too few models" in text or "each of the 3 cheap predictors shares fewer" in text
+        few = "each of the 3 transferability metrics shares fewer"
+        assert "too few models" in text or few in text

@@ -21,7 +21,11 @@ from pipeline.study.params import load_study
 
 
 @pytest.fixture
-def scored(project):
+def scored(project, kept_project):
+    return project.once(kept_project, lambda: build(project))
+
+
+def build(project) -> None:
     """Six models of five families on one data set, scored by both protocols."""
     project.params["models"] = {
         f"m{n}": {
@@ -34,7 +38,6 @@ def scored(project):
         project.run(stage).succeeded("0 cached, 6 computed")
     project.run("collect").succeeded("0 cells missing")
     project.run("correlate").succeeded("over 6 models")
-    return project
 
 
 def test_tables_cubes_and_statistics_agree_and_are_deterministic(scored):

@@ -34,7 +34,7 @@ HEADER = "model,dataset,protocol,metric,value"
 
 def empty_study() -> Study:
     """One that names nothing, for scores alone."""
-    names = ["extraction", "neighbors", "linear", "fewshot", "transfer", "predictors"]
+    names = ["extraction", "neighbors", "linear", "fewshot", "transfer", "transferability"]
     sections = {name: {} for name in (*names, "correlation", "report", "pretrain", "finetune")}
     return Study.model_validate({"datasets": {}, "models": {}, "knn": {"k": [1]}, **sections})
 

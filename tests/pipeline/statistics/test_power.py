@@ -10,17 +10,10 @@ from made_cubes import make_cube
 from made_evidence import make_evidence
 from scipy import stats
 
-from pipeline.statistics.power import (
-    Pilot,
-    needed,
-    pilot_of,
-    power,
-    power_curves,
-    power_of,
-    questions,
-    settling,
-    to_settle_it,
-)
+from pipeline.statistics.pilots import Pilot, pilot_of, questions
+from pipeline.statistics.power import power, power_curves
+from pipeline.statistics.power_words import settling, to_settle_it
+from pipeline.statistics.t_power import needed, power_of
 
 
 @pytest.mark.parametrize(

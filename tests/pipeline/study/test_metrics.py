@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from made_cubes import make_cube
 from made_evidence import make_evidence
+from metric_contract import MetricContract
 from named_variants import variant_named
 from projects import REPOSITORY
 from pydantic import ValidationError
@@ -35,12 +36,18 @@ def with_toy(monkeypatch):
     monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, TOY))
 
 
+class TestEach(MetricContract):
+    @pytest.fixture(params=[m for m in metrics.METRICS if not m.is_imported], ids=lambda m: m.name)
+    def metric(self, request):
+        return request.param
+
+
 def test_two_metrics_of_one_name_are_refused_when_they_are_imported():
     text = SOURCE.read_text(encoding="utf-8")
     exec(compile(text, str(SOURCE), "exec"), {"__name__": "whole"})
     assert text.count('"top5"') == 1
     twice = text.replace('"top5"', '"top1"')
-    with pytest.raises(ValueError, match="two metrics are called top1"):
+    with pytest.raises(ValueError, match="Metric objects are called top1"):
         exec(compile(twice, str(SOURCE), "exec"), {"__name__": "twice"})
 
 
@@ -80,7 +87,7 @@ def test_a_metric_is_spelled_in_one_file():
 def test_keys_are_those_of_before_until_a_metric_is_added(project, monkeypatch):
     project.params["transfer"] = {"sources": ["pets"]}
     project.params["fewshot"] = {"shots": [1]}
-    project.params["predictors"] = {"names": ["rankme"]}
+    project.params["transferability"] = {"names": ["rankme"]}
     study = Study.model_validate(project.params)
     of = {"train": "a", "val": "b", "names": "c"}
 

@@ -22,7 +22,7 @@ neighbors: {}
 linear: {}
 fewshot: {}
 transfer: {}
-predictors: {}
+transferability: {}
 correlation: {}
 report: {}
 pretrain: {}
@@ -147,7 +147,7 @@ FAULTS = {
     ),
     "no path": (", path: images", "", "datasets.pets", "needs `path`"),
     "no manifest": ("source: folder", "source: manifest", "datasets.pets", "needs `manifest`"),
-    "bad source": ("source: folder", "source: zip", "pets.source", "folder, manifest, or builtin"),
+    "bad source": ("source: folder", "source: zip", "pets.source", "folder, manifest, webdataset"),
     "bad weights": ("random(0)", "best", "models.tiny.weights", "random(SEED), pretrained"),
     "negative seed": ("random(0)", "random(-1)", "models.tiny.weights", "random(SEED)"),
     "huge seed": ("random(0)", f"random({'9' * 30})", "models.tiny.weights", "random(SEED)"),

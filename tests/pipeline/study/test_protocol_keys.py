@@ -39,7 +39,7 @@ def study(project) -> Study:
             "coarse": {d: {"x": ["cat"], "y": ["dog"]} for d in ("pets", "others")},
         },
         "transfer": {"sources": ["pets", "others"]},
-        "predictors": {"names": ["rankme", "alignment"]},
+        "transferability": {"names": ["rankme", "alignment"]},
         "finetune": {"enabled": True, "runs": {
             "few": {"recipe": "modern", "shots": 5, "epochs": 3, "warmup_epochs": 1},
             "full": {"recipe": "sgd"},

@@ -23,7 +23,7 @@ CONSTANTS = [name for name in vars(tuning) if name.isupper()]
 @pytest.fixture
 def study(project) -> Study:
     project.params["linear"] = {"heads": ["sgd"]}
-    project.params["predictors"] = {"names": ["alignment"]}
+    project.params["transferability"] = {"names": ["alignment"]}
     project.params["extraction"] = {"views": 3}
     return Study.model_validate(project.params)
 

@@ -35,6 +35,7 @@ NEW = (
     ("draws:", "episodes:"),
     ('"draws_above_five"', '"episodes_above_five"'),
     ("class_counts", "ways"),
+    ("predictors:", "transferability:"),
 )
 
 
@@ -46,6 +47,7 @@ NEW = (
         ("params.yaml:11: fewshot.draws:", "draws", "episodes"),
         ("params.yaml:11: fewshot.class_counts", "class_counts", "ways"),
         ("params.yaml:10: knn.presets.0", "study", "paper"),
+        ("params.yaml:14: predictors", "predictors", "transferability"),
     ],
 )
 def test_an_old_word_is_an_error_that_names_the_new_one(place, old, new):
@@ -56,6 +58,7 @@ def test_an_old_word_is_an_error_that_names_the_new_one(place, old, new):
     assert "has another name now" in said
     assert f"`{new}`" in said
     assert "probeline upgrade" in said
+    assert len(caught.value.faults) == len(NEW)  # none says that the new word is absent
 
 
 def test_upgrade_changes_the_words_and_nothing_else(tmp_path):
@@ -99,6 +102,7 @@ def test_keys_of_records_keep_the_former_spelling():
             "tuned": False,
         },
     }
+    assert settings_of(study, "predictors") == {"predictors": {"names": [], "seed": 0}}
     few = settings_of(study, "fewshot")["fewshot"]
     assert (few["draws"], few["draws_above_five"], few["class_counts"]) == (3, 2, [2])
     assert not {"episodes", "ways"} & set(few)

@@ -70,7 +70,7 @@ def studies(draw):
             "coarse": {names[0]: {"a": ["x"], "b": ["y"]}} if shots and draw(st.booleans()) else {},
         },
         "transfer": {"sources": draw(some(names))},
-        "predictors": {"names": draw(some(("rankme", "logme", "alignment")))},
+        "transferability": {"names": draw(some(("rankme", "logme", "alignment")))},
         "correlation": {},
         "report": {},
         "pretrain": {},
