@@ -31,7 +31,7 @@ from cache.fingerprint import canonical_json, differences
 from cache.journal import read_entries
 from cache.lock import Lock, Mutex
 from cache.removal import empty
-from cache.writer import CellWriter, read_layout
+from cache.writer import CellWriter, chunk_rows_for, read_layout
 
 MUTEX = ".shards.lock.partial"
 """In a data set's folder."""
@@ -47,6 +47,34 @@ def clear_mutex(folder: Path) -> None:
     if (folder / MUTEX).exists():
         with contextlib.suppress(CellLockedError):
             Lock(folder / MUTEX, str(folder)).release()
+
+
+def is_all_claimed(address: CellAddress) -> bool:
+    """Whether other processes have done, or are at, every chunk of a cell that is being built.
+
+    A glance, for who would have to load a network first; the claims themselves decide.
+    """
+    partial = address.partial
+    layout = read_layout(partial)
+    if layout is None or "shape" not in layout:
+        return False
+    rows, columns = layout["shape"]
+    left = set(range(-(-rows // chunk_rows_for(rows, columns))))
+    for path in partial.glob("journal*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):
+            done = read_entries(path)[0]
+            left -= {e["chunk"] for e in done if e.get("dtype") == layout["dtype"]}
+    return all(_is_claimed(partial / "claims" / str(chunk)) for chunk in left)
+
+
+def _is_claimed(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        Lock(path, str(path)).release()
+    except CellLockedError:
+        return True
+    return False
 
 
 class SharedCellWriter(CellWriter):

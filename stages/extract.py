@@ -10,7 +10,7 @@ import click
 
 from cache.errors import ProbelineError
 from cache.removal import clear_beside
-from cache.shared_writer import clear_mutex, mutex_of
+from cache.shared_writer import clear_mutex, is_all_claimed, mutex_of
 from pipeline.datasets.former_cells import seal_former_cells
 from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import cell_status, needed_splits
@@ -59,6 +59,8 @@ def _extract(study: Study, dataset: str, turn: Turn | None) -> None:
     mutex = mutex_of(EMBEDDINGS / dataset)
     with nullcontext() if turn is None else mutex.held():  # the first shard begins for all
         to_run, absent = _begin(study, index, stage, tally, sharing=turn is not None)
+    if turn is not None and not turn.patient:
+        to_run = [name for name in to_run if not _is_in_other_hands(study, index, name)]
     chunks = 0
     if to_run:
         # Only now: a stage that has nothing to do must not spend seconds on importing torch.
@@ -121,6 +123,14 @@ def _begin(
         raise together(absent, "can't be fetched, and the study has no others")
     _warn(stage, absent)
     return [name for name in to_run if name not in absent], absent
+
+
+def _is_in_other_hands(study: Study, index: Index, model: str) -> bool:
+    """Whether other shards are at all that a model misses: its network is not even loaded."""
+    splits = needed_splits(study, study.models[model], test_only="train" not in index.split_names)
+    cells = [cell_address(index.name, model, split) for split in splits]
+    begun = [cell for cell in cells if cell.partial.is_dir() or not cell.path.is_dir()]
+    return bool(begun) and all(is_all_claimed(cell) for cell in begun)
 
 
 def _clear_left_overs(study: Study, index: Index, absent: Mapping[str, ProbelineError]) -> None:

@@ -7,9 +7,9 @@ from functools import partial
 import click
 
 from cache.errors import ProbelineError
+from pipeline.machine.shards import Shard, until_done
 from pipeline.project.paths import RESULTS
 from pipeline.project.section import one_of
-from pipeline.machine.shards import Shard, until_done
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
 from stages._run import Tally, explain_errors, keep_folder, say

@@ -168,7 +168,7 @@ def run_on_cluster(
             calls = {
                 client.submit(
                     _on_worker, work, each[0], crew.said, pure=False,
-                    resources={crew.said.token: each[2]},
+                    resources=crew.said.resources(each[2], 1),
                 ): each
                 for each in jobs
             }  # fmt: skip
@@ -179,6 +179,24 @@ def run_on_cluster(
                     for call in [c for c, (*_, size) in calls.items() if size > crew.memory]:
                         call.cancel()
                         yield partial(_too_large, *calls.pop(call)[1:], crew.memory)
+        finally:
+            crew.close()
+
+
+def worker_memory() -> int:
+    """Bytes that a job may take on the largest worker of the cluster.
+
+    Raises
+    ------
+    ProbelineError
+        See `run_on_cluster`.
+    """
+    address = os.environ[VARIABLE]
+    with _client(address) as client:
+        crew = Crew(client, address)
+        try:
+            crew.wait()
+            return crew.memory
         finally:
             crew.close()
 

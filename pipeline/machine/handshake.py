@@ -48,17 +48,24 @@ class Hello:
     code : str
         See `code_digest`.
     versions : mapping of str to str
+    gpu : str
+        What asks for a GPU, in words; empty where nothing does.
     """
 
     folder: str
     token: str
     code: str
     versions: Mapping[str, str]
+    gpu: str = ""
 
     @property
     def path(self) -> Path:
         """Of the file, from the project's folder."""
         return PLACE / self.token
+
+    def resources(self, memory: int, gpus: int) -> dict[str, int]:
+        """Of an accepted worker; or what a job takes of them."""
+        return {self.token: memory} | ({f"{self.token}-gpu": gpus} if self.gpu else {})
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ class Answer:
 
 def hello() -> Hello:
     """The client's; its token is written."""
-    said = Hello(str(Path.cwd()), uuid.uuid4().hex, code_digest(), versions())
+    said = Hello(str(Path.cwd()), uuid.uuid4().hex, code_digest(), versions(), _wish_for_gpu())
     PLACE.mkdir(parents=True, exist_ok=True)
     said.path.write_text(said.token)
     return said
@@ -111,6 +118,22 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "none"
     return found
+
+
+def _wish_for_gpu() -> str:
+    backend, device = (os.environ.get(f"PROBELINE_{n}", "").strip() for n in ("BACKEND", "DEVICE"))
+    if backend == "cuml":
+        return "PROBELINE_BACKEND=cuml"
+    return f"PROBELINE_DEVICE={device}" if device.startswith("cuda") else ""
+
+
+def gpus() -> int:
+    """NVIDIA GPUs that this process may use, found without a library of theirs."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    here = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    if visible is None:
+        return here
+    return min(here, len([name for name in visible.split(",") if name.strip() not in ("", "-1")]))
 
 
 def is_here(said: Hello) -> bool:
@@ -140,11 +163,13 @@ async def greet(said: Hello, dask_worker: Any) -> Answer:
     if other:
         pairs = ", ".join(f"{name} {own.get(name)} for {said.versions[name]}" for name in other)
         faults.append(f"has other versions: {pairs}")
+    if said.gpu and not gpus():
+        faults.append(f"has no GPU, which the client asks for ({said.gpu})")
     if faults:
         return Answer(name, tuple(faults))
     memory = memory_budget()
     limit = dask_worker.memory_manager.memory_limit
     if limit and not os.environ.get("PROBELINE_MEMORY"):
         memory = min(memory, int(_HELD * limit))
-    await dask_worker.set_resources(**{said.token: memory})
+    await dask_worker.set_resources(**said.resources(memory, gpus()))
     return Answer(name, (), reply, memory)

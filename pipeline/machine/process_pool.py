@@ -74,6 +74,15 @@ def process_count(jobs: int) -> int:
     return max(1, min(jobs, cpu_count()))
 
 
+def job_memory() -> int:
+    """Bytes that one job may take: of this machine, or of the cluster's largest worker."""
+    if os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        from pipeline.machine.cluster import worker_memory
+
+        return worker_memory()
+    return memory_budget()
+
+
 def run_jobs(
     function: Callable[[J, Report], None],
     jobs: Sequence[J],

@@ -20,8 +20,8 @@ from pipeline.embeddings.cells import open_all_cells
 from pipeline.embeddings.unavailable import unavailable
 from pipeline.heads.normalization import Features
 from pipeline.machine.failures import all_in_one
-from pipeline.machine.memory import VARIABLE, in_units, memory_budget
-from pipeline.machine.process_pool import Cost, Report, process_count, run_jobs
+from pipeline.machine.memory import VARIABLE, in_units
+from pipeline.machine.process_pool import Cost, Report, job_memory, process_count, run_jobs
 from pipeline.machine.progress import Progress
 from pipeline.machine.shards import claimed, is_free, is_to_make
 from pipeline.probes.needs import PROCESS, Need, Shape
@@ -222,7 +222,7 @@ def _allowed(
 ) -> tuple[list[_Pending], list[Cost]]:
     """Tasks that the memory suffices for, streamed where they must be; others are refused."""
     allowed, costs = [], []
-    budget = memory_budget() if pending else 0
+    budget = job_memory() if pending else 0
     for key, path, task in pending:
         asked = need(task)
         name = f"{protocol} of {task.model} on {task.dataset}"

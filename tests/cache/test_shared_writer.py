@@ -12,7 +12,13 @@ import pytest
 from cache.cell import Cell, CellAddress
 from cache.errors import CellLockedError, ProbelineError
 from cache.lock import Lock, Mutex
-from cache.shared_writer import MUTEX, SharedCellWriter, clear_mutex, mutex_of
+from cache.shared_writer import (
+    MUTEX,
+    SharedCellWriter,
+    clear_mutex,
+    is_all_claimed,
+    mutex_of,
+)
 from cache.verify import verify
 
 SHAPE = (3000, 24)  # 12 chunks
@@ -150,6 +156,17 @@ def test_what_one_claims_or_has_done_the_other_does_not(pair, values):
     assert not pair.second.claim(3)
     assert 3 not in pair.second.missing
     assert (pair.first.own, pair.second.own) == (1, 0)
+
+
+def test_at_a_glance_all_is_claimed_when_it_is_done_or_somebody_is_at_it(pair, values, lab):
+    assert not is_all_claimed(lab.address())  # nobody has begun
+    for chunk in range(CHUNKS - 1):
+        write(pair.first, chunk, values)
+    assert not is_all_claimed(pair.address)
+    assert pair.first.claim(CHUNKS - 1)
+    assert is_all_claimed(pair.address)
+    pair.first.close()
+    assert not is_all_claimed(pair.address)
 
 
 def test_claims_of_who_leaves_are_free(pair):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import threading
@@ -143,6 +145,16 @@ def test_a_lone_extraction_beside_shards_is_refused_and_the_other_way_round(pets
 def test_what_names_no_shard_is_refused_by_every_stage(project, text, command):
     project.run(*command, "--shard", text).refused("names no shard", text)
     assert project.left_overs() == []
+
+
+def test_a_file_system_without_locks_is_said_at_once(project, monkeypatch):
+    project.run("index", "pets")
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    project.run("extract", "--shard", "1/2").refused("file system without locks", "another disk")
 
 
 def test_rows_that_are_held_are_copied_by_shards_too(pets, monkeypatch):
