@@ -96,6 +96,8 @@ class Lock:
 
     def is_last(self) -> bool:
         """Whether no other process shares it. Only for who leaves: the lock may be lost by this."""
+        if self._handle < 0:  # it has left
+            return False
         if self.shared:
             try:
                 _flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB, self.path)
