@@ -97,13 +97,19 @@ def until_done(run: Callable[[], tuple[int, int]]) -> tuple[int, int]:
     cached, computed : int
         Of the first call.
     """
+    _taken.clear()
     found = run()
     left = found[1] if this_shard() else 0
     while left:
-        if (still := run()[1]) == left:  # nothing was free to be taken
+        if not _taken:
             time.sleep(LOOK_SECONDS)
-        left = still
+        _taken.clear()
+        left = run()[1]
     return found
+
+
+_taken: list[Path] = []
+"""What was free in a run: if nothing was, others are at all that is left."""
 
 
 def is_free(path: Path) -> bool:
@@ -114,6 +120,7 @@ def is_free(path: Path) -> bool:
         Lock(_claim(path), str(path)).release()
     except CellLockedError:
         return False
+    _taken.append(path)
     return True
 
 

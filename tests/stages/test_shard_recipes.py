@@ -1,7 +1,7 @@
 """The manual's recipes for several GPUs and for Slurm, run as they are printed there.
 
 `srun` and `dvc` are played by scripts; `python` is itself where a recipe extracts, and else only
-noted: what the other stages do as shards, tests/pipeline/embeddings/test_shards.py says.
+noted: what the other stages do as shards, tests/pipeline/embeddings/test_sharded_extraction.py says.
 """
 
 from __future__ import annotations

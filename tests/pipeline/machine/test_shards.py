@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache.errors import ProbelineError
+from cache.lock import Lock
 from pipeline.machine import shards
 from pipeline.machine.shards import Shard, claimed, is_free, this_shard, until_done
 
@@ -66,15 +67,25 @@ def test_a_record_is_claimed_by_one_and_free_again(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_shard_stays_until_all_records_are_there(monkeypatch):
-    left, waits = [5, 3, 3, 1, 0], []
+def test_a_shard_stays_until_all_records_are_there(tmp_path, monkeypatch):
+    waits = []
     monkeypatch.setattr(shards.time, "sleep", waits.append)
+    records = [tmp_path / name for name in "abc"]
+    other = Lock(tmp_path / ".c.lock.partial", "another shard")
+
+    def run():
+        if len(waits) == 2:
+            other.release()  # killed
+        missing = [path for path in records if not path.exists()]
+        for path in missing:
+            if is_free(path):
+                path.touch()
+        return 3 - len(missing), len(missing)
+
     monkeypatch.setenv("PROBELINE_SHARD", "1/2")
-    told = iter(left)
-    assert until_done(lambda: (10, next(told))) == (10, 5)
-    assert list(told) == []
-    assert waits == [shards.LOOK_SECONDS]  # where others had all that was left
+    assert until_done(run) == (0, 3)
+    assert waits == [shards.LOOK_SECONDS] * 2  # where others had all that was left
+    assert all(path.exists() for path in records)
     monkeypatch.delenv("PROBELINE_SHARD")
-    told = iter(left)
-    assert until_done(lambda: (10, next(told))) == (10, 5)
-    assert next(told) == 3  # alone, once
+    records[0].unlink()
+    assert until_done(run) == (2, 1)  # alone, once
