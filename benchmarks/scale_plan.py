@@ -22,14 +22,15 @@ import numpy as np
 
 from cache.writer import chunk_rows_for
 from pipeline.machine.shards import Shard
+from pipeline.models.settings import Model
 from pipeline.models.zoo import known_columns
 from pipeline.planning.stage_times import in_words
 from pipeline.probes.needs import Need, Shape, fewshot_need, linear_need, transfer_need
 from pipeline.study.params import parse_study
 from pipeline.study.schema import Study
 
-GMACS = {"resnet50": 4.11, "vit_base_patch16_224": 17.58, "vit_base_patch16_224.mae": 17.58}
-"""Billions of multiply-adds an image of 224 px, as timm states them."""
+GMACS = {"resnet50": 4.11, "base_patch16_224": 17.58}
+"""Billions of multiply-adds an image of 224 px, by the end of an architecture's name; timm's."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,20 @@ def main() -> None:
     _print_waiting(study)
 
 
+def gmacs(entry: Model) -> float:
+    """Of a model of the zoo.
+
+    Raises
+    ------
+    KeyError
+        For other models: `GMACS` lists those of the paper.
+    """
+    for ending, count in GMACS.items():
+        if entry.architecture.endswith(ending):
+            return count
+    raise KeyError(entry.architecture)
+
+
 def images_of(study: Study) -> dict[str, tuple[int, int]]:
     """Train and val images that data sets declare."""
     found = {}
@@ -156,9 +171,8 @@ def seconds_an_image(study: Study, machine: Machine) -> float:
     """On one of the machine's GPUs, or its share of the cores where decoding takes longer."""
     forward = 0.0
     for entry in study.models.values():
-        gmacs = GMACS[entry.architecture]
         rate = machine.convolutions if "resnet" in entry.architecture else machine.products
-        forward += gmacs * 1e9 / rate
+        forward += gmacs(entry) * 1e9 / rate
     decode = machine.gpus / machine.images
     return max(forward, decode) if machine.gpus and machine.memory > 64e9 else forward + decode
 
@@ -231,7 +245,7 @@ def one_network_each(study: Study, gpus: int, machine: Machine) -> float:
     burden = [0.0] * gpus
     for entry in study.models.values():
         rate = machine.convolutions if "resnet" in entry.architecture else machine.products
-        burden[burden.index(min(burden))] += GMACS[entry.architecture] / rate
+        burden[burden.index(min(burden))] += gmacs(entry) / rate
     return 1 - sum(burden) / gpus / max(burden)
 
 
@@ -254,7 +268,7 @@ def probe_needs(study: Study) -> Iterator[tuple[str, Need]]:
 
 def _print_machines(study: Study) -> None:
     images = sum(map(sum, images_of(study).values()))
-    passes = sum(GMACS[entry.architecture] for entry in study.models.values())
+    passes = sum(gmacs(entry) for entry in study.models.values())
     stored = sum(2 * (s.train + s.val) * s.columns for s in shapes_of(study).values())
     needs = list(probe_needs(study))
     print(f"{len(study.models)} models, {len(study.datasets)} data sets, {images:,} images")
@@ -274,10 +288,14 @@ def _print_machines(study: Study) -> None:
     rows["all of these"] = [sum(column) for column in zip(*rows.values(), strict=True)]
     for name, row in rows.items():
         print(f"| {name} | " + " | ".join(in_words(seconds) for seconds in row) + " |")
-    held = max(need.held for _, need in needs)
-    least = max(need.least() for _, need in needs)
-    print(f"\nmemory of the largest cell: {held / 1e9:,.0f} GB with its features in memory,")
-    print(f"{least / 1e9:,.0f} GB where they are read in parts")
+    for name, wanted in (
+        ("cells whose features are read in parts", lambda n, m: n.least() <= m < n.held),
+        ("cells refused for want of memory", lambda n, m: n.least() > m),
+    ):
+        counts = [sum(wanted(need, each.memory) for _, need in needs) for each in MACHINES]
+        print(f"| {name} | " + " | ".join(f"{n} of {len(needs)}" for n in counts) + " |")
+    largest = max(needs, key=lambda each: each[1].held)
+    print(f"\nmemory of the largest cell ({largest[0]}): {largest[1].held / 1e9:,.0f} GB")
 
 
 def _print_waiting(study: Study) -> None:
