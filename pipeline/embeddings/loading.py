@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -71,8 +71,8 @@ class BatchLoader:
         self._geometries, self._workers = geometries, workers
         self._by_digest = seeds == "digest"
 
-    def batches(self, wanted: Sequence[Rows]) -> Iterator[tuple[Rows, Batch]]:
-        """The batches of these rows, in order.
+    def batches(self, wanted: Iterable[Rows]) -> Iterator[tuple[Rows, Batch]]:
+        """The batches of these rows, in order; `wanted` is asked for each as late as possible.
 
         Raises
         ------

@@ -74,6 +74,15 @@ def process_count(jobs: int) -> int:
     return max(1, min(jobs, cpu_count()))
 
 
+def job_memory() -> int:
+    """Bytes that one job may take: of this machine, or of the cluster's largest worker."""
+    if os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        from pipeline.machine.cluster import worker_memory
+
+        return worker_memory()
+    return memory_budget()
+
+
 def run_jobs(
     function: Callable[[J, Report], None],
     jobs: Sequence[J],
@@ -82,6 +91,7 @@ def run_jobs(
     *,
     costs: Sequence[Cost] = (),
     cluster: bool = True,
+    is_done: Callable[[J], bool] | None = None,
 ) -> list[ProbelineError]:
     """Call `function` once for each job, whatever becomes of the others.
 
@@ -97,8 +107,10 @@ def run_jobs(
     costs : sequence of Cost, optional
         Of each job.
     cluster : bool
-        With ``DASK_SCHEDULER_ADDRESS`` set, the jobs go to that cluster, whose workers must see
-        the project's folder under the same path.
+        With ``DASK_SCHEDULER_ADDRESS`` set, the jobs go to that cluster's workers in the project's
+        folder, see `pipeline.machine.cluster`.
+    is_done : callable, optional
+        Whether a job's result lies here; asked of what the cluster says it has done.
 
     Returns
     -------
@@ -108,7 +120,8 @@ def run_jobs(
     priced = list(zip(jobs, costs or [Cost()] * len(jobs), strict=True))
     priced.sort(key=lambda job: (-job[1].work, -job[1].size))
     failed = []
-    with progress, closing(_started(function, priced, workers, progress, cluster)) as results:
+    started = _started(function, priced, workers, progress, cluster, is_done)
+    with progress, closing(started) as results:
         for result in results:
             try:
                 result()
@@ -123,9 +136,13 @@ def _started(
     workers: int,
     progress: Progress,
     cluster: bool,
+    is_done: Callable[[Any], bool] | None,
 ) -> _Results:
     if priced and cluster and os.environ.get("DASK_SCHEDULER_ADDRESS"):
-        return _on_cluster(function, [job for job, _ in priced], progress)
+        from pipeline.machine.cluster import run_on_cluster
+
+        named = [(job, cost.name, cost.size) for job, cost in priced]
+        return run_on_cluster(partial(_work, function), named, is_done, progress)
     if workers > 1 or any(cost.size > APART for _, cost in priced):
         return _in_processes(function, _shares(priced, workers), workers, progress)
     here = [_Job(job, cost, cpu_count()) for job, cost in priced]
@@ -256,33 +273,7 @@ def _in_process(function: Callable[[Any, Report], None], job: _Job) -> None:
     _call(function, job, lambda count, words: _reports.put((count, words)))
 
 
-def _on_cluster(
-    function: Callable[[J, Report], None], jobs: Sequence[J], progress: Progress
-) -> _Results:
-    from distributed import Client, as_completed
-
-    address = os.environ["DASK_SCHEDULER_ADDRESS"]
-    try:
-        client = Client(address)
-    except (OSError, ValueError, ImportError) as error:
-        raise ProbelineError(
-            "environment variable DASK_SCHEDULER_ADDRESS",
-            "no Dask scheduler answers there",
-            expected="e.g. tcp://host:8786",
-            found=f"{address} ({error})",
-            remedy="start the scheduler, or unset the variable to use this machine",
-        ) from None
-    with client:
-        calls = [client.submit(_on_worker, function, job, pure=False) for job in jobs]
-        for call in as_completed(calls):
-            yield partial(_take, call, progress)
-
-
-def _take(call: Any, progress: Progress) -> None:
-    progress.advance(call.result())
-
-
-def _on_worker(function: Callable[[J, Report], None], job: J) -> int:
+def _work(function: Callable[[J, Report], None], job: J) -> int:
     """Do a job on a worker of the cluster; how much it reported, all in one."""
     counts: list[int] = []
     _call(function, _Job(job, Cost(), 1), lambda count, words: counts.append(count))

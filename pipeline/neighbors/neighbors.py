@@ -29,6 +29,7 @@ from pipeline.machine.failures import all_in_one
 from pipeline.machine.memory import free_memory, memory_budget
 from pipeline.machine.process_pool import Cost, Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
+from pipeline.machine.shards import claimed, is_free, is_to_make
 from pipeline.neighbors.banks import Bank, CellBank
 from pipeline.neighbors.leave_one_out import stratified
 from pipeline.neighbors.library_search import OFFERED, nearest_by
@@ -111,13 +112,15 @@ def compute_neighbors(study: Study) -> tuple[int, int]:
         backend = choose_backend(OFFERED)
         # Features are streamed: no cell's size bounds how many searches run at once.
         workers = process_count(len(pending))
+        free = [job for job in pending if is_free(job[1])]
         search = partial(_search, backend, int(FREE_SHARE * _free_memory(backend)) // workers)
         failed = run_jobs(
             search,
-            pending,
+            free,
             workers,
             Progress("neighbors", len(pending), "cells"),
-            costs=[_cost(path, train, val) for _, path, train, val in pending],
+            costs=[_cost(path, train, val) for _, path, train, val in free],
+            is_done=lambda job: is_current_record(job[1], job[0]),
         )
         if failed:
             raise all_in_one("neighbors", failed, len(pending), "searches")
@@ -188,8 +191,11 @@ def read_neighbors(
 def _search(
     backend: str, share: int, job: tuple[dict[str, Any], Path, Cell, Cell], report: Report
 ) -> None:
-    search_cell(backend, share, *job)
-    report(1, "")
+    key, path, *_ = job
+    with claimed(path) as mine:
+        if mine and is_to_make(path, key):
+            search_cell(backend, share, *job)
+            report(1, "")
 
 
 def search_cell(

@@ -20,9 +20,10 @@ from pipeline.embeddings.cells import open_all_cells
 from pipeline.embeddings.unavailable import unavailable
 from pipeline.heads.normalization import Features
 from pipeline.machine.failures import all_in_one
-from pipeline.machine.memory import VARIABLE, in_units, memory_budget
-from pipeline.machine.process_pool import Cost, Report, process_count, run_jobs
+from pipeline.machine.memory import VARIABLE, in_units
+from pipeline.machine.process_pool import Cost, Report, job_memory, process_count, run_jobs
 from pipeline.machine.progress import Progress
+from pipeline.machine.shards import claimed, is_free, is_to_make
 from pipeline.probes.needs import PROCESS, Need, Shape
 from pipeline.probes.scoring import Outcome, outcome_table, score_rows
 from pipeline.project.paths import record_path
@@ -173,14 +174,15 @@ def run_protocol(
                 failed.append(error)
     refused = len(failed)
     allowed, costs = _allowed(protocol, pending, need or _features_need, failed)
-    batches = _batches(allowed, by_model=by_model)
+    batches = [b for b in _batches(allowed, by_model=by_model) if is_free(_claim(b, by_model))]
     by_task = {id(task): cost for (*_, task), cost in zip(allowed, costs, strict=True)}
     failed += run_jobs(
-        partial(_score_cells, protocol, probe),
+        partial(_score_unclaimed, protocol, probe, by_model),
         batches,
         process_count(len(batches)),
         Progress(protocol, len(allowed), "cells"),
         costs=[_together([by_task[id(task)] for *_, task in batch]) for batch in batches],
+        is_done=_are_there,
     )
     if failed:
         raise all_in_one(protocol, failed, len(pending) + refused, "cells")
@@ -220,7 +222,7 @@ def _allowed(
 ) -> tuple[list[_Pending], list[Cost]]:
     """Tasks that the memory suffices for, streamed where they must be; others are refused."""
     allowed, costs = [], []
-    budget = memory_budget() if pending else 0
+    budget = job_memory() if pending else 0
     for key, path, task in pending:
         asked = need(task)
         name = f"{protocol} of {task.model} on {task.dataset}"
@@ -308,6 +310,22 @@ def _batches(pending: list[_Pending], *, by_model: bool) -> list[list[_Pending]]
     return list(batches.values())
 
 
+def _claim(batch: list[_Pending], by_model: bool) -> Path:
+    """What shards claim: a record, or all of a model, for what is kept from one to the next."""
+    path = batch[0][1]
+    return path.parents[1] / path.name if by_model else path
+
+
+def _score_unclaimed(
+    protocol: str, probe: Probe, by_model: bool, batch: list[_Pending], report: Report
+) -> None:
+    """As `_score_cells`, where no other shard is at it or has done it."""
+    with claimed(_claim(batch, by_model)) as mine:
+        left = [each for each in batch if mine and is_to_make(each[1], each[0])]
+        if left:
+            _score_cells(protocol, probe, left, report)
+
+
 def _score_cells(protocol: str, probe: Probe, batch: list[_Pending], report: Report) -> None:
     """Run a probe on one cell after the other and store each record; one stops no other."""
     failed = []
@@ -327,6 +345,10 @@ def _score_cells(protocol: str, probe: Probe, batch: list[_Pending], report: Rep
         report(1, "")
     if failed:
         raise all_in_one(protocol, failed, len(batch), "cells")
+
+
+def _are_there(batch: list[_Pending]) -> bool:
+    return all(is_current_record(path, key) for key, path, _ in batch)
 
 
 def _at(error: ProbelineError, cell: str) -> ProbelineError:

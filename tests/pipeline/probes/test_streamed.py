@@ -93,7 +93,7 @@ def task_named(model: str):
     ],
 )
 def test_a_cell_is_held_or_streamed_or_refused(monkeypatch, need, outcome):
-    monkeypatch.setattr(protocol, "memory_budget", lambda: 10)
+    monkeypatch.setattr(protocol, "job_memory", lambda: 10)
     monkeypatch.setattr(protocol, "replace", lambda task, streamed: (task.model, streamed))
     failed: list = []
     pending = [({}, None, task_named("m")), ({}, None, task_named("small"))]
