@@ -1,7 +1,8 @@
 """The manual's recipes for several GPUs and for Slurm, run as they are printed there.
 
 `srun` and `dvc` are played by scripts; `python` is itself where a recipe extracts, and else only
-noted: what the other stages do as shards, tests/pipeline/embeddings/test_sharded_extraction.py says.
+noted: what the other stages do as shards stands in
+tests/pipeline/embeddings/test_sharded_extraction.py.
 """
 
 from __future__ import annotations
