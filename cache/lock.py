@@ -25,7 +25,10 @@ POLL_SECONDS = 0.2
 """Between two looks at a lock that is waited for."""
 
 PATIENCE = 86_400.0
-"""Seconds for which a `Mutex` is waited for; its live owner is named meanwhile."""
+"""Seconds for which a `Mutex` is waited for."""
+
+SILENT = 60.0
+"""Of these, until its live owner is named."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +51,8 @@ class Lock:
         named in a logged warning.
     shared : bool
         Whether others may share it; who wants it for himself is refused meanwhile.
+    silent : float
+        Seconds to wait before an owner is named.
 
     Raises
     ------
@@ -55,16 +60,25 @@ class Lock:
         When a live process holds it, and still does after `wait`; names that process.
     """
 
-    def __init__(self, path: Path, place: str, wait: float = 0.0, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        place: str,
+        wait: float = 0.0,
+        *,
+        shared: bool = False,
+        silent: float = 0.0,
+    ) -> None:
         self.path, self.shared, self._place = path, shared, place
         how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         self._handle, owner = _take(path, how)
-        end, named = time.monotonic() + wait, ""
+        start, named = time.monotonic(), ""
         while self._handle < 0:
-            left = end - time.monotonic()
+            waited = time.monotonic() - start
+            left = wait - waited
             if left <= 0:
                 raise _refusal(place, owner, wait)
-            if owner != named:
+            if owner != named and waited >= silent:
                 _log.warning(
                     "%s: waiting up to %.0f s for %s, which is writing it", place, left, owner
                 )
@@ -170,7 +184,7 @@ class Mutex:
         """
         with self._threads:
             if not self._depth:
-                self._lock = Lock(self._path, self._place, PATIENCE)
+                self._lock = Lock(self._path, self._place, PATIENCE, silent=SILENT)
             self._depth += 1
             try:
                 yield

@@ -37,7 +37,6 @@ class TestFewshot(ProtocolContract):
 class TestTransfer(ProtocolContract):
     protocol = TRANSFER
     settings: ClassVar = {"transfer": {"sources": ["pets"]}}
-    cells = 2
 
 
 class TestTransferability(ProtocolContract):
