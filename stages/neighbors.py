@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from pipeline.neighbors.neighbors import compute_neighbors
 from pipeline.probes.knn_variants import left_out
 from pipeline.project.paths import NEIGHBORS
 from pipeline.study.params import load_study
-from stages._run import Tally, explain_errors, keep_folder
+from stages._run import Tally, explain_errors, keep_folder, say
 
 
 @click.command(help=__doc__)
@@ -19,7 +21,7 @@ def main() -> None:
     study = load_study()
     keep_folder(NEIGHBORS)
     list(left_out(study))  # refuses what the votes could not use
-    tally.cached, tally.computed = compute_neighbors(study)
+    tally.cached, tally.computed = compute_neighbors(study, partial(say, "neighbors"))
     tally.close()
 
 

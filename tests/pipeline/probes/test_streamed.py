@@ -60,8 +60,8 @@ def test_linear_probes_find_the_same_in_parts(here):
     x, y = clouds(1, n=400)
     train = make_cell("train", x, y)
     task = Task("clouds", "made", train, make_cell("val", *clouds(2, n=90)), tuple("abcd"))
-    held = run_linear(study, "numpy", task)
-    read = run_linear(study, "numpy", replace(task, streamed=True))
+    held = run_linear(study, task)
+    read = run_linear(study, replace(task, streamed=True))
     assert numbers(read) == pytest.approx(numbers(held), rel=1e-6, abs=1e-9)
     columns = ["predicted", "rank"]
     assert read.outcomes.select(columns) == held.outcomes.select(columns)
