@@ -46,7 +46,7 @@ def upload(pixels: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
 @cache
 def _copies(device: torch.device) -> Any:
     """The stream of a GPU on which batches are copied."""
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class Uploaded:
@@ -100,7 +100,7 @@ class Clock:
     def _mark(self) -> Any:
         if self._device.type != "cuda":
             return time.perf_counter()
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record(torch.cuda.current_stream(self._device))
         return event
 

@@ -49,7 +49,8 @@ class Samples:
     def __init__(self, features: Any, like: Array) -> None:
         self.xp = xp = namespace(like)
         self.features, self.device, self.shape = features, like.device, tuple(features.shape)
-        self.slabs = list(slabs(*self.shape, size=slab_size(like)))
+        n, d = self.shape
+        self.slabs = list(slabs(n, d, size=slab_size(like)))
         total = xp.zeros(self.shape[1], dtype=xp.float64, device=self.device)
         for rows in self.slabs:
             total += xp.sum(self.read(rows), 0, dtype=xp.float64)

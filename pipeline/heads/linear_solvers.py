@@ -88,8 +88,8 @@ class LogisticSolver:
     @cached_property
     def _axes(self) -> Any:
         xp = namespace(self._like)
-        size = slab_size(self._like)
-        pieces = (self.train[rows] for rows in slabs(*self.train.shape, size=size))
+        n, d = self.train.shape
+        pieces = (self.train[rows] for rows in slabs(n, d, size=slab_size(self._like)))
         device = self._like.device
         if not all(bool(xp.isfinite(xp.asarray(rows, device=device)).all()) for rows in pieces):
             return None  # the path explains it

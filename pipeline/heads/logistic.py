@@ -169,7 +169,8 @@ def decision(fit: Fit, features: Array) -> Array:
 
 def log_probabilities(fit: Fit, features: Array) -> Float64:
     """Log class probabilities of shape (n_samples, n_classes), float64."""
-    return in_numpy(_log_softmax(decision(fit, features)))
+    found: Float64 = in_numpy(_log_softmax(decision(fit, features)))
+    return found
 
 
 def judge(
@@ -202,7 +203,8 @@ def classes_to_fit(features: Rows, labels: Array, n_classes: int) -> NDArray[np.
         NaN or infinity in the features, or labels of fewer than two classes.
     """
     xp = namespace(labels)
-    pieces = slabs(*features.shape, size=slab_size(labels))
+    n, d = features.shape
+    pieces = slabs(n, d, size=slab_size(labels))
     read = (xp.asarray(features[rows], device=labels.device) for rows in pieces)
     if not all(bool(xp.isfinite(values).all()) for values in read):
         raise ProbelineError(

@@ -396,7 +396,8 @@ def _together(groups: NDArray[np.str_]) -> list[NDArray[np.intp]]:
 
 def _check(features: Rows, labels: Labels, penalties: Sequence[float], like: Array) -> None:
     xp = namespace(like)
-    pieces = slabs(*features.shape, size=slab_size(like))
+    n, d = features.shape
+    pieces = slabs(n, d, size=slab_size(like))
     read = (xp.asarray(features[rows], device=like.device) for rows in pieces)
     if not all(bool(xp.isfinite(values).all()) for values in read):
         raise ProbelineError(

@@ -67,7 +67,7 @@ def slab_size(like: Any) -> int:
     if not is_placed(like) or like.device.type != "cuda":
         return SLAB
     # By what the device has, not by what is free: the same fit has the same sums each time.
-    most = sys.modules["torch"].cuda.get_device_properties(like.device).total_memory
+    most = int(sys.modules["torch"].cuda.get_device_properties(like.device).total_memory)
     return max(SLAB, min(DEVICE_SLAB, most // 512))  # some dozen arrays of 8 bytes a value
 
 
@@ -182,13 +182,14 @@ def placed(features: Rows, like: Any) -> Rows:
         return features
     torch = sys.modules["torch"]
     if isinstance(features, np.ndarray):
-        found: Rows = torch.asarray(np.ascontiguousarray(features), device=like.device)
-        return found
+        whole_there: Rows = torch.asarray(np.ascontiguousarray(features), device=like.device)
+        return whole_there
     dtype = torch.float64 if np.dtype(features.dtype) == np.float64 else torch.float32
-    found = torch.empty(features.shape, dtype=dtype, device=like.device)
+    found: Any = torch.empty(features.shape, dtype=dtype, device=like.device)
     for rows in slabs(*features.shape):
         found[rows] = torch.asarray(features[rows], device=like.device)
-    return found
+    there: Rows = found
+    return there
 
 
 def taken(features: Rows, rows: NDArray[np.int64]) -> Rows:
