@@ -24,17 +24,8 @@ from pipeline.machine.environment import requested_device
 
 VARIABLE = "PROBELINE_BACKEND"
 
-OFFERED: Mapping[str, tuple[str, ...]] = {
-    "neighbors": ("numpy", "torch", "sklearn", "cuml"),
-    "linear": ("numpy", "torch", "sklearn", "cuml"),
-    "transfer": ("numpy", "torch", "sklearn", "cuml"),
-    "fewshot": ("numpy", "torch"),
-    "predictors": ("numpy", "torch"),
-}
-"""By stage; the first is what ``auto`` takes on a CPU. Other stages have nothing to choose: kNN
-votes on what ``neighbors`` has found, and maps of similarity are of 1,024 images."""
-
-BACKENDS = tuple(dict.fromkeys(name for names in OFFERED.values() for name in names))
+BACKENDS = ("numpy", "torch", "sklearn", "cuml")
+"""In the order of preference; ``numpy`` and ``torch`` run our own code."""
 
 ON_GPU = ("torch", "cuml")
 """Backends that compute on a GPU where there is one; cuML does nowhere else."""
@@ -57,16 +48,18 @@ class Choice:
     stage : str
     asked : str
         A backend, or ``auto``.
+    offered : tuple of str
+        What the stage can compute with; the first is what ``auto`` takes on a CPU.
     """
 
     stage: str
     asked: str
+    offered: tuple[str, ...] = BACKENDS[:1]
 
     @cached_property
     def gpus(self) -> tuple[str, ...]:
         """Devices that the stage may compute on; looking for them may import torch."""
-        offered = OFFERED.get(self.stage, ())
-        able = self.asked in ON_GPU or (self.asked == "auto" and "torch" in offered)
+        able = self.asked in ON_GPU or (self.asked == "auto" and "torch" in self.offered)
         return cuda_devices() if able else ()
 
     def of(self, work: float, fits: int = 1) -> str:
@@ -74,7 +67,7 @@ class Choice:
         if self.asked != "auto":
             return self.asked
         gains = work >= WORTH and work / max(1, fits) >= WORTH_A_FIT
-        return "torch" if gains and self.gpus else OFFERED.get(self.stage, ("numpy",))[0]
+        return "torch" if gains and self.gpus else self.offered[0]
 
     def is_on_gpu(self, backend: str) -> bool:
         """Whether a cell of this backend computes on a GPU."""
@@ -89,8 +82,14 @@ class Choice:
         return f"{what}: {'; '.join(parts)}"
 
 
-def choose_backend(stage: str) -> Choice:
+def choose_backend(stage: str, offered: Mapping[str, tuple[str, ...]]) -> Choice:
     """What ``PROBELINE_BACKEND`` asks of a stage.
+
+    Parameters
+    ----------
+    stage : str
+    offered : mapping of str to tuple of str
+        What each stage can compute with that has a choice; others take our own code.
 
     Raises
     ------
@@ -98,21 +97,21 @@ def choose_backend(stage: str) -> Choice:
         When the variable names no backend, no stage, one that the stage does not have, or a
         library that can't compute here. Nothing is ever replaced silently.
     """
-    asked = _asked()
+    asked = _asked(offered)
     name = asked.get(stage, asked.get("", "auto"))
-    if stage not in OFFERED:
+    if stage not in offered:
         return Choice(stage, "auto")
-    if name != "auto" and name not in OFFERED[stage]:
-        others = [other for other, names in OFFERED.items() if name in names]
+    if name != "auto" and name not in offered[stage]:
+        others = [other for other, names in offered.items() if name in names]
         raise ProbelineError(
             f"environment variable {VARIABLE}",
             f"{stage} does not compute with {name}",
-            expected=", ".join(("auto", *OFFERED[stage])),
+            expected=", ".join(("auto", *offered[stage])),
             found=os.environ[VARIABLE],
             remedy=f"name the stages that do: {VARIABLE}="
             + ",".join(f"{other}:{name}" for other in others),
         )
-    choice = Choice(stage, name)
+    choice = Choice(stage, name, offered[stage])
     if name == "cuml":
         _require_cuml(choice)
     return choice
@@ -180,7 +179,7 @@ def device_name(backend: str) -> str:
     return this_machine().name
 
 
-def _asked() -> dict[str, str]:
+def _asked(offered: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Backends by stage; under "" that of all stages which are not named."""
     place, text = f"environment variable {VARIABLE}", os.environ.get(VARIABLE, "").strip()
     found: dict[str, str] = {}
@@ -199,21 +198,22 @@ def _asked() -> dict[str, str]:
                 place,
                 f"names {stage or 'a backend of all stages'} twice",
                 found=text,
-                remedy=f"name each stage once: {VARIABLE}=linear:torch,neighbors:numpy",
+                remedy=f"name each stage once: {VARIABLE}="
+                + ",".join(f"{name}:auto" for name in list(offered)[:2]),
             )
-        if stage and stage not in OFFERED:
+        if stage and stage not in offered:
             raise ProbelineError(
                 place,
                 f"{stage} is no stage that has a choice of backends",
-                expected=", ".join(OFFERED),
+                expected=", ".join(offered),
                 found=text,
                 remedy="name one of these; kNN votes on what the stage neighbors has searched",
             )
-        if stage and name != "auto" and name not in OFFERED[stage]:
+        if stage and name != "auto" and name not in offered[stage]:
             raise ProbelineError(
                 place,
                 f"{stage} does not compute with {name}",
-                expected=", ".join(("auto", *OFFERED[stage])),
+                expected=", ".join(("auto", *offered[stage])),
                 found=text,
                 remedy=f"leave {part.strip()} out to use the stage's own",
             )

@@ -36,6 +36,7 @@ from pipeline.neighbors.search import Neighbors
 from pipeline.project.paths import neighbors_path
 from pipeline.study.neighbors import Neighbors as Settings
 from pipeline.study.protocol import Say
+from pipeline.study.protocol_list import backends_offered
 from pipeline.study.schema import Study
 
 FORMAT = 1
@@ -103,7 +104,7 @@ def compute_neighbors(study: Study, say: Say = lambda _: None) -> tuple[int, int
         When a cell is not what the study asks for, the memory does not suffice, or the backend
         can't do it: all such cells together, once the others are done. Files that are made stay.
     """
-    choice = choose_backend("neighbors")
+    choice = choose_backend("neighbors", backends_offered())
     pending = []
     total = 0
     for dataset, entry in study.datasets.items():
@@ -218,7 +219,7 @@ def search_cell(
     Parameters
     ----------
     backend : str
-        See `pipeline.machine.backends.OFFERED`.
+        See `pipeline.machine.backends.BACKENDS`.
     share : int
         Bytes of memory that the search may take.
     key : dict

@@ -36,7 +36,7 @@ from pipeline.probes.needs import PROCESS, Need, Shape
 from pipeline.probes.scoring import Outcome, outcome_table, score_rows
 from pipeline.project.paths import record_path
 from pipeline.study.protocol import Say
-from pipeline.study.protocol_list import protocol_named
+from pipeline.study.protocol_list import backends_offered, protocol_named
 from pipeline.study.records import is_asked, record_key
 from pipeline.study.schema import Study
 
@@ -165,7 +165,7 @@ def run_protocol(
         When a cell is not what the study asks for, can't be scored, or needs more memory than
         there is: all such cells together, once the others are done. Records that are made stay.
     """
-    choice = choose_backend(protocol)
+    choice = choose_backend(protocol, backends_offered())
     pending: list[_Pending] = []
     failed: list[ProbelineError] = []
     total = 0

@@ -21,6 +21,7 @@ from pipeline.machine.backends import CUML_ELEMENTS, choose_backend
 from pipeline.neighbors.banks import ArrayBank
 from pipeline.neighbors.library_search import nearest_by
 from pipeline.study.linear import Linear
+from pipeline.study.protocol_list import backends_offered
 
 BACKENDS = ("numpy", "torch", "sklearn", "cuml")
 
@@ -55,14 +56,14 @@ def test_it_is_chosen_where_there_is_a_gpu(stub, monkeypatch):
     monkeypatch.setenv("PROBELINE_BACKEND", "linear:cuml")
     monkeypatch.setenv("PROBELINE_DEVICE", "cpu")
     with pytest.raises(ProbelineError, match="no CUDA device"):
-        choose_backend("linear")
+        choose_backend("linear", backends_offered())
     monkeypatch.delenv("PROBELINE_DEVICE")
     simulate(monkeypatch, 2)
-    choice = choose_backend("linear")
+    choice = choose_backend("linear", backends_offered())
     assert (choice.of(1.0), choice.gpus, choice.is_on_gpu("cuml")) == (
         "cuml", ("cuda:0", "cuda:1"), True,
     )  # fmt: skip
-    assert choose_backend("neighbors").of(1.0) == "numpy"
+    assert choose_backend("neighbors", backends_offered()).of(1.0) == "numpy"
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -14,16 +14,21 @@ from simulated_gpus import NAME, simulate
 from cache.errors import ProbelineError
 from pipeline.machine import backends
 from pipeline.machine.backends import (
-    OFFERED,
     WORTH,
     WORTH_A_FIT,
     Choice,
-    choose_backend,
     computing_on,
     cuda_devices,
     device_name,
     require_cuml_size,
 )
+from pipeline.study.protocol_list import backends_offered
+
+OFFERED = backends_offered()
+
+
+def choose_backend(stage: str) -> Choice:
+    return backends.choose_backend(stage, OFFERED)
 
 
 @pytest.fixture
@@ -154,7 +159,8 @@ def test_a_job_computes_on_its_device_for_as_long_as_it_takes(gpus, monkeypatch)
 def test_without_a_driver_nobody_imports_torch():
     code = (
         "import sys; from pipeline.machine import backends as b; b._has_driver = lambda: False\n"
-        "assert b.choose_backend('linear').of(1e18) == 'numpy'; assert 'torch' not in sys.modules"
+        "choice = b.choose_backend('x', {'x': ('numpy', 'torch')})\n"
+        "assert choice.of(1e18) == 'numpy'; assert 'torch' not in sys.modules"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PROBELINE_")}
     subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, env=environment, check=True)
@@ -162,5 +168,5 @@ def test_without_a_driver_nobody_imports_torch():
 
 def test_every_stage_that_chooses_is_one_of_dvc_yamls():
     text = (REPOSITORY / "dvc.yaml").read_text()
-    assert all(f"\n  {stage}:" in text for stage in backends.OFFERED)
-    assert Choice("knn", "auto").of(1.0) == "numpy"
+    assert all(f"\n  {stage}:" in text for stage in OFFERED)
+    assert {name for names in OFFERED.values() for name in names} == set(backends.BACKENDS)

@@ -15,6 +15,7 @@ from projects import RESNET, VIT
 from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import open_cells
 from pipeline.heads import slabs
+from pipeline.machine.backends import Choice
 from pipeline.probes import protocol
 from pipeline.probes.fewshot import run_fewshot
 from pipeline.probes.linear import run_linear
@@ -94,13 +95,19 @@ def task_named(model: str):
 )
 def test_a_cell_is_held_or_streamed_or_refused(monkeypatch, need, outcome):
     monkeypatch.setattr(protocol, "memory_budget", lambda: 10)
-    monkeypatch.setattr(protocol, "replace", lambda task, streamed: (task.model, streamed))
+    monkeypatch.setattr(
+        protocol, "replace", lambda task, **new: SimpleNamespace(**{**vars(task), **new})
+    )
     failed: list = []
     pending = [({}, None, task_named("m")), ({}, None, task_named("small"))]
     allowed, costs = _allowed(
-        "linear", pending, lambda t: need if t.model == "m" else Need(1, 1, 9.0), failed
+        "linear",
+        pending,
+        lambda t: need if t.model == "m" else Need(1, 1, 9.0),
+        Choice("linear", "numpy"),
+        failed,
     )
-    tasks = [task for *_, task in allowed]
+    tasks = [(task.model, task.streamed) for *_, task in allowed]
     assert tasks[-1] == ("small", False)
     if outcome == "refused":
         assert len(allowed) == 1
