@@ -11,7 +11,7 @@ from pipeline.neighbors.neighbors import compute_neighbors
 from pipeline.probes.knn_variants import left_out
 from pipeline.project.paths import NEIGHBORS
 from pipeline.study.params import load_study
-from stages._run import Tally, explain_errors, keep_folder
+from stages._run import Tally, explain_errors, keep_folder, say
 from stages.of_shards import as_shard, shard_option
 
 
@@ -29,7 +29,9 @@ def _search() -> None:
     study = load_study()
     keep_folder(NEIGHBORS)
     list(left_out(study))  # refuses what the votes could not use
-    tally.cached, tally.computed = until_done(partial(compute_neighbors, study))
+    tally.cached, tally.computed = until_done(
+        partial(compute_neighbors, study, partial(say, "neighbors"))
+    )
     tally.close()
 
 

@@ -24,9 +24,10 @@ from pipeline.datasets.former_cells import digests_of
 from pipeline.datasets.index import Index
 from pipeline.datasets.roots import Root
 from pipeline.embeddings.cells import samples_of
-from pipeline.embeddings.forward import Forward
+from pipeline.embeddings.forward import Forward, Started, finish
 from pipeline.embeddings.loading import Batch, BatchLoader, Pixels
 from pipeline.embeddings.reuse import candidates, held_cells
+from pipeline.embeddings.uploads import Uploaded, memory_for
 from pipeline.machine.devices import Machine
 from pipeline.machine.environment import wait_seconds
 from pipeline.machine.progress import Progress
@@ -228,6 +229,7 @@ def _one_pass(index: Index, split: str, root: Root, writers: Writers, machine: M
         pad=index.pad,
         seeds=index.seeds,
         white=index.white,
+        memory=memory_for(machine.devices),
     )
     for writer in writers:
         writer.begin_pass()
@@ -350,25 +352,40 @@ class _Assembler:
         self.cell.write(chunk, values, part.seconds, copied=copied, rounded=rounded)
 
 
-_Features = tuple[_Assembler, NDArray[np.int64], NDArray[np.float32], float]
-"""For whom, which rows, of shape (n_rows, n_features), and the seconds that it took."""
+@dataclass(frozen=True)
+class _Pass:
+    """One network's forward pass on the rows of a batch that some of its jobs miss."""
+
+    assemblers: Sequence[_Assembler]
+    masks: Sequence[NDArray[np.bool_]]
+    started: Started
+
+    @classmethod
+    def start(
+        cls, assemblers: Sequence[_Assembler], rows: NDArray[np.int64], batch: Uploaded
+    ) -> _Pass:
+        masks = [assembler.needs(rows) for assembler in assemblers]
+        images = batch.images(assemblers[0].job.pixels, np.logical_or.reduce(masks))
+        kinds = dict.fromkeys(a.job.model.feature for a in assemblers)
+        return cls(assemblers, masks, assemblers[0].job.forward.start(images, list(kinds)))
+
+    def shared(
+        self, rows: NDArray[np.int64], features: Mapping[str, NDArray[np.float32]]
+    ) -> Iterator[tuple[_Assembler, NDArray[np.int64], NDArray[np.float32], float]]:
+        """Each job, its rows, their features and its share of the seconds, after the wait."""
+        seen = np.logical_or.reduce(self.masks)
+        seconds = self.started.clock.seconds() / len(self.assemblers)
+        for assembler, mask in zip(self.assemblers, self.masks, strict=True):
+            yield assembler, rows[mask], features[assembler.job.model.feature][mask[seen]], seconds
 
 
-def _run(
-    forward: Forward, assemblers: Sequence[_Assembler], rows: NDArray[np.int64], pixels: Batch
-) -> list[_Features]:
-    """One forward pass; for each job that takes a feature of it: the values and its seconds."""
-    masks = [assembler.needs(rows) for assembler in assemblers]
-    seen = np.logical_or.reduce(masks)
-    images = pixels[assemblers[0].job.pixels]
-    before = forward.seconds
-    kinds = dict.fromkeys(a.job.model.feature for a in assemblers)
-    features = forward(images if seen.all() else images[seen], list(kinds))
-    seconds = (forward.seconds - before) / len(assemblers)
-    return [
-        (a, rows[mask], features[a.job.model.feature][mask[seen]], seconds)
-        for a, mask in zip(assemblers, masks, strict=True)
-    ]
+@dataclass(frozen=True)
+class _Begun:
+    """A batch that devices compute: its passes by device."""
+
+    rows: NDArray[np.int64]
+    pixels: Batch
+    passes: list[list[_Pass]]
 
 
 class Writers:
@@ -390,6 +407,7 @@ class Writers:
         devices = {job.forward.device for job in jobs}
         self._devices = ThreadPoolExecutor(max(1, len(devices)), "device")
         self._pending: list[Future[None]] = []
+        self._begun: _Begun | None = None
         self._paths = samples["path"].tolist()
         self._assemblers: list[_Assembler] = []
         asked: dict[str, Any] = {
@@ -461,20 +479,35 @@ class Writers:
         for forward in sharing:
             by_device.setdefault(forward.device, []).append(forward)
 
-        def on_device(forwards: list[Forward]) -> list[_Features]:
-            return [done for f in forwards for done in _run(f, sharing[f], rows, pixels)]
+        def on_device(forwards: list[Forward]) -> list[_Pass]:
+            batch = Uploaded(pixels, forwards[0].device)
+            return [_Pass.start(sharing[forward], rows, batch) for forward in forwards]
 
         # Devices work side by side, the networks of one device in turn. A single device works in
         # this thread: PyTorch keeps its own threads for each thread that calls it.
         run = map if len(by_device) == 1 else self._devices.map
-        for features in run(on_device, by_device.values()):
-            for assembler, own, values, seconds in features:
-                finite = np.isfinite(values).all(axis=1)
-                if not finite.all():
-                    row = int(own[np.argmin(finite)])
-                    seen = pixels[assembler.job.pixels][np.searchsorted(rows, row)]
-                    raise self._not_finite(assembler.job, row, seen)
-                assembler.take(own, values, seconds)
+        begun = _Begun(rows, pixels, list(run(on_device, by_device.values())))
+        self._finish()  # the batch before: a GPU has the next one by now
+        self._begun = begun
+        if all(device.type != "cuda" for device in by_device):
+            self._finish()
+
+    def _finish(self) -> None:
+        """Take what the devices have computed of the last batch."""
+        begun, self._begun = self._begun, None
+        if begun is None:
+            return
+        for passes in begun.passes:
+            found = finish([each.started for each in passes])
+            for each, features in zip(passes, found, strict=True):
+                for assembler, own, values, seconds in each.shared(begun.rows, features):
+                    finite = np.isfinite(values).all(axis=1)
+                    if not finite.all():
+                        row = int(own[np.argmin(finite)])
+                        of_job = begun.pixels[assembler.job.pixels]
+                        seen = of_job[np.searchsorted(begun.rows, row)]
+                        raise self._not_finite(assembler.job, row, seen)
+                    assembler.take(own, values, seconds)
 
     def _not_finite(self, job: Job, row: int, pixels: NDArray[np.uint8]) -> NonFiniteError:
         image = self._paths[row]
@@ -488,7 +521,8 @@ class Writers:
         )
 
     def wait(self) -> None:
-        """Until every submitted chunk is on disk; raises what a write raised."""
+        """Until all is computed and every chunk on disk; raises what a write raised."""
+        self._finish()
         while self._pending:
             self._pending.pop(0).result()
 

@@ -20,8 +20,6 @@ from pipeline.probes.shots import Draw
 from pipeline.study.fewshot import FEWSHOT
 from pipeline.study.variant import Variant
 
-BACKEND = "numpy"
-
 
 @dataclass(frozen=True)
 class Episodes:
@@ -163,7 +161,7 @@ def _judge(
             _noted(scores, truth, own, largest),
             truth,
             seconds=0.0,
-            backend=BACKEND,
+            backend="",
             are_probabilities=False,
         )
         predicted[at], rank[at] = part.labels[outcome.predicted], outcome.rank

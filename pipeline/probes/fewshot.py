@@ -41,6 +41,7 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
         FEWSHOT.name,
         partial(run_fewshot, study),
         lambda task: fewshot_need(study, shape_of(task)),
+        say=say,
     )
 
 
@@ -74,7 +75,7 @@ def run_fewshot(study: Study, task: Task) -> Scored:
     drawn = np.unique(np.concatenate([draw.rows for draw in draws]))
     among_drawn = [replace(draw, rows=np.searchsorted(drawn, draw.rows)) for draw in draws]
     episodes = run_episodes(
-        _classifiers(settings),
+        _classifiers(settings, task.backend),
         among_drawn,
         read_rows(task.train, drawn),
         labels[drawn],
@@ -87,7 +88,9 @@ def run_fewshot(study: Study, task: Task) -> Scored:
     rows = [
         row
         for each in episodes
-        for row in episode_rows(each, val_labels, task.classes, task.groups, seed=settings.seed)
+        for row in episode_rows(
+            each, val_labels, task.classes, task.groups, seed=settings.seed, backend=task.backend
+        )
     ]
     return Scored(rows, episode_table(episodes))
 
@@ -158,10 +161,10 @@ def _draw_table(draws: list[Draw], index: Index) -> pa.Table:
     )
 
 
-def _classifiers(settings: Fewshot) -> dict[str, Classifier]:
+def _classifiers(settings: Fewshot, backend: str) -> dict[str, Classifier]:
     known = {
-        "prototypes": prototypes,
-        "ridge": ridge_over(FEWSHOT_PENALTIES),
-        "logistic": logistic_over(FEWSHOT_CS, settings.seed),
+        "prototypes": prototypes,  # a mean and one product: no device gains by it
+        "ridge": ridge_over(FEWSHOT_PENALTIES, backend),
+        "logistic": logistic_over(FEWSHOT_CS, settings.seed, backend),
     }
     return {head: known[head] for head in settings.heads}

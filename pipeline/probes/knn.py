@@ -127,7 +127,7 @@ def fixed_outcomes(
                 verdicts[voting_of(variant)],
                 each,
                 stored.backend,
-                details or {},
+                {**(details or {}), "device": stored.device},
                 voting_of(variant).k,
             )
     return [outcomes[variant.name] for variant in asked]

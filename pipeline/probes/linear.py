@@ -11,9 +11,7 @@ import numpy as np
 
 from pipeline.heads.inner_splits import Groups
 from pipeline.heads.linear_heads import FittedHead, Labels, fit_head
-from pipeline.heads.linear_solvers import OFFERED
 from pipeline.heads.slabs import Rows, whole
-from pipeline.machine.backends import choose_backend
 from pipeline.probes.needs import linear_need
 from pipeline.probes.protocol import Scored, Task, judged, run_protocol, shape_of
 from pipeline.probes.reading import rows_of
@@ -23,18 +21,18 @@ from pipeline.study.protocol import Say
 from pipeline.study.schema import Study
 
 
-def score_all(study: Study, _: Say) -> tuple[int, int]:
+def score_all(study: Study, say: Say) -> tuple[int, int]:
     """Score what the study misses."""
-    backend = choose_backend(OFFERED)
     return run_protocol(
         study,
         LINEAR.name,
-        partial(run_linear, study, backend),
-        lambda task: linear_need(study, backend, shape_of(task)),
+        partial(run_linear, study),
+        lambda task: linear_need(study, task.backend, shape_of(task)),
+        say=say,
     )
 
 
-def run_linear(study: Study, backend: str, task: Task) -> Scored:
+def run_linear(study: Study, task: Task) -> Scored:
     """Judge every variant on the val split; the first is the protocol's headline.
 
     Variants are ``logistic_none``, ``ridge_zscore``, … for each head and normalization, and those
@@ -43,16 +41,16 @@ def run_linear(study: Study, backend: str, task: Task) -> Scored:
     Parameters
     ----------
     study : Study
-    backend : {"numpy", "torch", "sklearn", "cuml"}
-        Of logistic regression and ridge; heads trained by gradient descent need torch.
     task : Task
+        Its backend is that of logistic regression and ridge; heads trained by gradient descent
+        need torch.
     """
     train = rows_of(task.train, streamed=task.streamed)
     val, labels = rows_of(task.val, streamed=task.streamed), task.train.labels().astype(np.int64)
     val_labels = task.val.labels()
     heads = fit_all_heads(
         study,
-        backend,
+        task.backend,
         task.dataset,
         task.model,
         train,

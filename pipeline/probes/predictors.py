@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cache.cell import Cell, CellAddress
 from pipeline.embeddings.cells import needed_splits
+from pipeline.heads.linear_solvers import computed_like
 from pipeline.probes.class_moments import ClassMoments, Parts, class_moments, parts_of
 from pipeline.probes.needs import predictors_need
 from pipeline.probes.predictor_formulas import (
@@ -49,13 +50,14 @@ VIEWS = 2
 """Of those cached, that alignment reads."""
 
 
-def score_all(study: Study, _: Say) -> tuple[int, int]:
+def score_all(study: Study, say: Say) -> tuple[int, int]:
     """Compute what the study misses."""
     return run_protocol(
         study,
         NAME,
         partial(run_predictors, study),
         lambda task: predictors_need(study, shape_of(task)),
+        say=say,
     )
 
 
@@ -100,6 +102,8 @@ class Data:
         As `parts`, of each augmented view of the same images.
     seed : int
         Of the subsamples.
+    backend : {"numpy", "torch"}
+        That sums up the moments.
     """
 
     labels: NDArray[np.integer]
@@ -107,6 +111,7 @@ class Data:
     take: Callable[[NDArray[np.int64]], Floats]
     views: Sequence[Parts] = ()
     seed: int = 0
+    backend: str = "numpy"
 
     @classmethod
     def of_arrays(
@@ -121,17 +126,24 @@ class Data:
         return cls(labels, parts_of(features), features.__getitem__, held, seed)
 
     @classmethod
-    def of_cells(cls, train: Cell, views: Sequence[Cell], seed: int) -> Data:
+    def of_cells(
+        cls, train: Cell, views: Sequence[Cell], seed: int, backend: str = "numpy"
+    ) -> Data:
         """Of a train split and its augmented views, as they are cached."""
         held = [partial(read_parts, view) for view in views]
         return cls(
-            train.labels(), partial(read_parts, train), partial(read_rows, train), held, seed
+            train.labels(),
+            partial(read_parts, train),
+            partial(read_rows, train),
+            held,
+            seed,
+            backend,
         )
 
     @cached_property
     def moments(self) -> ClassMoments:
         """First and second moments by class; computed for the first predictor that asks."""
-        return class_moments(self.parts, self.labels)
+        return class_moments(self.parts, self.labels, computed_like(self.backend))
 
     def subsample(self, limit: int) -> Floats:
         """At most so many rows of the features, a seeded draw."""
@@ -147,7 +159,7 @@ def run_predictors(study: Study, task: Task) -> Scored:
     splits = [s for s in needed_splits(study, study.models[task.model]) if "_view_" in s][:VIEWS]
     store = task.train.address.store
     views = [Cell.open(CellAddress(store, split)) for split in splits]
-    data = Data.of_cells(task.train, views, study.transferability.seed)
+    data = Data.of_cells(task.train, views, study.transferability.seed, task.backend)
     rows = []
     for name in study.transferability.names:
         start = time.perf_counter()
@@ -256,7 +268,7 @@ def _rows(name: str, found: Prediction, data: Data, seconds: float) -> list[dict
             "n_test": 0,
             "seed": data.seed,
             "seconds": round(seconds, 4),
-            "backend": "numpy",
+            "backend": data.backend,
             "details": details,
         }
         for metric, value in zip(TRANSFERABILITY, (found.value, found.promise), strict=True)

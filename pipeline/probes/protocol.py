@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -19,6 +20,14 @@ from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import open_all_cells
 from pipeline.embeddings.unavailable import unavailable
 from pipeline.heads.normalization import Features
+from pipeline.machine.backends import (
+    ON_GPU,
+    Choice,
+    choose_backend,
+    computing_on,
+    device_name,
+)
+from pipeline.machine.device_memory import first_that_fits
 from pipeline.machine.failures import all_in_one
 from pipeline.machine.memory import VARIABLE, in_units
 from pipeline.machine.process_pool import Cost, Report, job_memory, process_count, run_jobs
@@ -27,7 +36,8 @@ from pipeline.machine.shards import claimed, is_free, is_to_make
 from pipeline.probes.needs import PROCESS, Need, Shape
 from pipeline.probes.scoring import Outcome, outcome_table, score_rows
 from pipeline.project.paths import record_path
-from pipeline.study.protocol_list import protocol_named
+from pipeline.study.protocol import Say
+from pipeline.study.protocol_list import backends_offered, protocol_named
 from pipeline.study.records import is_asked, record_key
 from pipeline.study.schema import Study
 
@@ -72,6 +82,10 @@ class Task:
         By data set; for transfer only.
     streamed : bool
         Whether features are to be read in parts each time, as there is no room for all.
+    backend : str
+        What computes it; see `pipeline.machine.backends`.
+    instead : Task or None
+        How it is computed where the device's memory does not hold it.
     """
 
     dataset: str
@@ -83,6 +97,8 @@ class Task:
     train_groups: NDArray[np.str_] | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
     streamed: bool = False
+    backend: str = "numpy"
+    instead: Task | None = None
 
     @property
     def train(self) -> Cell:
@@ -121,6 +137,7 @@ def run_protocol(
     need: Callable[[Task], Need] | None = None,
     *,
     by_model: bool = False,
+    say: Say | None = None,
 ) -> tuple[int, int]:
     """Score every cell of the study.
 
@@ -135,6 +152,8 @@ def run_protocol(
     by_model : bool
         One process takes all data sets of a model, in order: for a probe that keeps something
         from one to the next. Else every cell may go to another process.
+    say : callable, optional
+        Told what computes the cells, where the protocol has a choice.
 
     Returns
     -------
@@ -147,6 +166,7 @@ def run_protocol(
         When a cell is not what the study asks for, can't be scored, or needs more memory than
         there is: all such cells together, once the others are done. Records that are made stay.
     """
+    choice = choose_backend(protocol, backends_offered())
     pending: list[_Pending] = []
     failed: list[ProbelineError] = []
     total = 0
@@ -173,7 +193,9 @@ def run_protocol(
             except ProbelineError as error:
                 failed.append(error)
     refused = len(failed)
-    allowed, costs = _allowed(protocol, pending, need or _features_need, failed)
+    allowed, costs = _allowed(protocol, pending, need or _features_need, choice, failed)
+    if allowed and say is not None:
+        say(choice.told([task.backend for *_, task in allowed], "cells"))
     batches = [b for b in _batches(allowed, by_model=by_model) if is_free(_claim(b, by_model))]
     by_task = {id(task): cost for (*_, task), cost in zip(allowed, costs, strict=True)}
     failed += run_jobs(
@@ -183,6 +205,7 @@ def run_protocol(
         Progress(protocol, len(allowed), "cells"),
         costs=[_together([by_task[id(task)] for *_, task in batch]) for batch in batches],
         is_done=_are_there,
+        gpus=choice.gpus if allowed else (),
     )
     if failed:
         raise all_in_one(protocol, failed, len(pending) + refused, "cells")
@@ -218,6 +241,7 @@ def _allowed(
     protocol: str,
     pending: Sequence[_Pending],
     need: Callable[[Task], Need],
+    choice: Choice,
     failed: list[ProbelineError],
 ) -> tuple[list[_Pending], list[Cost]]:
     """Tasks that the memory suffices for, streamed where they must be; others are refused."""
@@ -225,15 +249,29 @@ def _allowed(
     budget = job_memory() if pending else 0
     for key, path, task in pending:
         asked = need(task)
+        task = replace(task, backend=choice.of(asked.work, asked.fits))
+        asked = need(task)  # by that backend
         name = f"{protocol} of {task.model} on {task.dataset}"
         if asked.least() > budget:
             failed.append(_too_large(name, asked, budget))
             continue
         streamed = asked.held > budget
         size = asked.least() if streamed else asked.held
-        allowed.append((key, path, replace(task, streamed=streamed)))
-        costs.append(Cost(name, size, asked.work))
+        task = replace(task, streamed=streamed)
+        on_gpu = choice.is_on_gpu(task.backend)
+        if on_gpu:
+            task = replace(task, instead=_instead(task, asked, choice))
+        allowed.append((key, path, task))
+        costs.append(Cost(name, size, asked.work, on_gpu))
     return allowed, costs
+
+
+def _instead(task: Task, asked: Need, choice: Choice) -> Task | None:
+    """In parts, which are read again and again; else on the CPU, unless a GPU was asked for."""
+    on_cpu = replace(task, backend="numpy") if choice.asked == "auto" else None
+    if task.streamed or asked.streamed is None:
+        return on_cpu
+    return replace(task, streamed=True, instead=on_cpu)
 
 
 def _too_large(name: str, asked: Need, budget: int) -> ProbelineError:
@@ -252,7 +290,12 @@ def _together(costs: Sequence[Cost]) -> Cost:
     """Of what one process does one after the other."""
     largest = max(costs, key=lambda cost: cost.size)
     more = f" and {len(costs) - 1} more" if len(costs) > 1 else ""
-    return Cost(largest.name + more, largest.size, sum(cost.work for cost in costs))
+    return Cost(
+        largest.name + more,
+        largest.size,
+        sum(cost.work for cost in costs),
+        any(cost.on_gpu for cost in costs),
+    )
 
 
 def _sources(study: Study, protocol: str, dataset: str) -> list[str]:
@@ -331,7 +374,7 @@ def _score_cells(protocol: str, probe: Probe, batch: list[_Pending], report: Rep
     failed = []
     for key, path, task in batch:
         try:
-            scored = probe(task)
+            scored = _probed(protocol, probe, task)
         except ProbelineError as error:
             failed.append(_at(error, f"{task.model} on {task.dataset}"))
             continue
@@ -349,6 +392,28 @@ def _score_cells(protocol: str, probe: Probe, batch: list[_Pending], report: Rep
 
 def _are_there(batch: list[_Pending]) -> bool:
     return all(is_current_record(path, key) for key, path, _ in batch)
+
+
+def _probed(protocol: str, probe: Probe, task: Task) -> Scored:
+    """What a probe finds, as its task asks, or as the device's memory allows; rows say on what."""
+    what = f"{protocol} of {task.model} on {task.dataset}"
+    ways = [task]
+    while ways[-1].instead is not None:
+        ways.append(ways[-1].instead)
+
+    def attempt(way: Task) -> Scored:
+        # So do heads that torch trains: no process but a GPU's own computes there.
+        with computing_on("" if way.backend in ON_GPU else "cpu"):
+            scored = probe(way)
+            for row in scored.rows:
+                row["details"].setdefault("device", device_name(row["backend"]))
+        return scored
+
+    def moved(number: int) -> None:
+        where = "in parts" if ways[number].backend == task.backend else "on the CPU"
+        print(f"{what}: the device's memory does not hold it; computed {where}", file=sys.stderr)
+
+    return first_that_fits([partial(attempt, way) for way in ways], what, moved)
 
 
 def _at(error: ProbelineError, cell: str) -> ProbelineError:

@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 from pipeline.datasets.index import read_index
 from pipeline.datasets.shared_classes import SharedClasses
 from pipeline.heads.linear_heads import FittedHead
-from pipeline.heads.linear_solvers import OFFERED
 from pipeline.heads.slabs import Part, Rows
-from pipeline.machine.backends import choose_backend
 from pipeline.neighbors.banks import CellBank
 from pipeline.neighbors.preparation import Space
 from pipeline.probes.held_out_groups import hold_out_groups
@@ -49,8 +47,8 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
     """Score what the study misses; say first which classes data sets share."""
     for line in describe_pairs(study, {name: read_index(name) for name in study.datasets}):
         say(line)
-    probe = Transfer(study, choose_backend(OFFERED))
-    return run_protocol(study, TRANSFER.name, probe, probe.need, by_model=True)
+    probe = Transfer(study)
+    return run_protocol(study, TRANSFER.name, probe, probe.need, by_model=True, say=say)
 
 
 class Transfer:
@@ -62,21 +60,19 @@ class Transfer:
     Parameters
     ----------
     study : Study
-    backend : {"numpy", "torch", "sklearn", "cuml"}
-        Of kNN, logistic regression and ridge.
     """
 
-    def __init__(self, study: Study, backend: str = "numpy") -> None:
-        self._study, self._backend = study, backend
+    def __init__(self, study: Study) -> None:
+        self._study = study
         self._variants = transferred_knn(study)
-        self._model, self._streamed = "", False
+        self._model, self._streamed, self._backend = "", False, "numpy"
         self._heads: dict[str, list[FittedHead]] = {}
 
     def __call__(self, task: Task) -> Scored:
         """Judge every source's probes on the val split of the task's data set."""
         if task.model != self._model:
             self._model, self._heads = task.model, {}
-        self._streamed = task.streamed
+        self._streamed, self._backend = task.streamed, task.backend
         parts: list[Judged] = []
         for name, source in task.sources.items():
             test = _Test.of(task, name, source)
@@ -93,7 +89,7 @@ class Transfer:
             replace(shape_of(task), train=source.train.manifest.rows, classes=len(source.classes))
             for source in task.sources.values()
         ]
-        return transfer_need(self._study, self._backend, shape_of(task), sources)
+        return transfer_need(self._study, task.backend, shape_of(task), sources)
 
     def _by_neighbors(self, test: _Test) -> Iterator[Judged]:
         train = test.source.train

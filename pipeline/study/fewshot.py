@@ -97,6 +97,7 @@ FEWSHOT = Protocol(
     sentence=_sentence,
     variants=_variants,
     run=Later("pipeline.probes.fewshot", "score_all"),
+    backends=("numpy", "torch"),
     is_wanted=lambda study: bool(study.fewshot.shots or study.fewshot.fractions),
     settings=_settings,
     rules=Later("pipeline.heads.tuning", "fewshot_rules"),

@@ -121,6 +121,7 @@ LINEAR = Protocol(
     sentence=_sentence,
     variants=linear_variants,
     run=Later("pipeline.probes.linear", "score_all"),
+    backends=("numpy", "torch", "sklearn", "cuml"),
     rules=Later("pipeline.heads.tuning", "head_rules"),
     views=views_read,
 )

@@ -49,6 +49,7 @@ PREDICTORS = Protocol(
     sentence=lambda study: "Numbers computed from the train embeddings and their labels alone.",
     variants=lambda study: [Variant(protocol=NAME, called=n) for n in study.transferability.names],
     run=Later("pipeline.probes.predictors", "score_all"),
+    backends=("numpy", "torch"),
     is_wanted=lambda study: bool(study.transferability.names),
     views=_views,
     classifies=False,

@@ -40,6 +40,8 @@ class Protocol:
         All that the study can make, the headline first.
     run : callable
         Scores what the study misses; gives the numbers of records found and made.
+    backends : tuple of str
+        What can compute it (`pipeline.machine.backends`); the first is taken on a CPU.
     finish : callable
         What its stage does at the end, even if the study does not ask for the protocol.
     is_wanted : callable
@@ -74,6 +76,7 @@ class Protocol:
     sentence: Callable[[Study], str]
     variants: Callable[[Study], Iterable[Variant]]
     run: Callable[[Study, Say], tuple[int, int]]
+    backends: tuple[str, ...] = ("numpy",)
     finish: Callable[[Study], None] = lambda study: None
     is_wanted: Callable[[Study], bool] = lambda study: True
     is_asked: Callable[[Study, str, str], bool] = _has_train_images

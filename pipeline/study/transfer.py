@@ -69,6 +69,7 @@ TRANSFER = Protocol(
     sentence=_sentence,
     variants=_variants,
     run=Later("pipeline.probes.transfer", "score_all"),
+    backends=("numpy", "torch", "sklearn", "cuml"),
     is_wanted=lambda study: bool(study.transfer.sources),
     is_asked=lambda study, dataset, model: True,  # on data sets without train images nothing else
     rules=Later("pipeline.heads.tuning", "head_rules"),
