@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.files import explain_disk_errors, fsync_directory, not_through_links
+from cache.fingerprint import load_json
 
 
 class Journal:
@@ -72,7 +73,7 @@ class Journal:
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
+        entry = load_json(line)
     except ValueError:
         return None
     whole = line.endswith(b"\n") and isinstance(entry, dict) and "check" in entry
