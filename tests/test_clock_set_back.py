@@ -62,7 +62,7 @@ def test_a_chunk_damaged_long_before_its_description_is_named_by_whoever_reads_i
     put_back(chunk, (0, 0))
     with pytest.raises(CellCorruptError):
         Cell.open(address).read()
-    extracted.run("neighbors").refused("is damaged")
+    extracted.run("neighbors").refused("other bytes than were written")
     extracted.run("cli", "cache", "verify", "--repair").succeeded("1 cells mended")
 
 

@@ -166,15 +166,29 @@ def look(
         watched = watched_files(name, dataset)
         if watched is None or not watched.root.is_dir():
             return None
-        remembered = _open(name, watched)
-        if remembered is None:
-            of_index = _of_index(read_index(name) if index is None else index, dataset, watched)
-            found = Look(name, of=len(of_index))
-            if _check(found, watched, of_index, until) and not watched.only:
-                found.new = sorted(_unlisted(watched, of_index, dataset))
+        if (found := _by_what_was_seen(name, watched, until)) is not None:
             return found
+        of_index = _of_index(read_index(name) if index is None else index, dataset, watched)
+        found = Look(name, of=len(of_index))
+        if _check(found, watched, of_index, until) and not watched.only:
+            found.new = sorted(_unlisted(watched, of_index, dataset))
+        return found
     except ProbelineError:
         return None
+
+
+def _by_what_was_seen(name: str, watched: Watched, until: float) -> Look | None:
+    """The look, if it is known what was there; what is damaged is as good as not known."""
+    remembered = _open(name, watched)
+    if remembered is None:
+        return None
+    try:
+        return _compared(name, watched, remembered, until)
+    except Exception:  # noqa: BLE001 - a copied folder holds whatever it holds
+        return None
+
+
+def _compared(name: str, watched: Watched, remembered: pq.ParquetFile, until: float) -> Look:
     with remembered as file:
         found = Look(name, of=file.metadata.num_rows)
         folders = _facts(file)["folders"]

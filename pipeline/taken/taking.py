@@ -142,15 +142,17 @@ def _building(out: Path) -> Iterator[Path]:
     name = out.name if len(os.fsencode(out.name)) < 200 else fingerprint(out.name)[:32]
     beside = out.with_name(f".{name}.partial")
     building = beside / "taken"
-    with Lock(beside / "lock", str(out)), explain_disk_errors(out):
-        try:
-            shutil.rmtree(building, ignore_errors=True)
-            building.mkdir()
-            yield building
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-    with contextlib.suppress(OSError):  # another process begins the same
-        beside.rmdir()
+    try:
+        with Lock(beside / "lock", str(out)), explain_disk_errors(out):
+            try:
+                shutil.rmtree(building, ignore_errors=True)
+                building.mkdir()
+                yield building
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+    finally:
+        with contextlib.suppress(OSError):  # another process begins the same
+            beside.rmdir()
 
 
 def _outcome(record: Record, variant: Variant) -> Outcome:

@@ -57,6 +57,9 @@ def template(base: Path) -> Path:
     os.environ |= {
         "HOME": str(base), "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(base / "site"),
     }  # fmt: skip
+    for module in ("cli.parser", "repo.reproduce", "repo.push", "repo.pull", "stage.run",
+                   "repo.init", "stage.cache", "cachemgr", "data_cloud"):  # fmt: skip
+        importlib.import_module(f"dvc.{module}")
     for words in (
         "init --no-scm --quiet", "config --quiet core.check_update false",
         f"cache dir --quiet {shlex.quote(str(base / 'cache'))}",
