@@ -19,7 +19,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE)]
 
-KINDS = {"kills": 1, "flips": 60, "mutants": 790, "rounds": 50}
+KINDS = {"kills": 3, "flips": 60, "mutants": 790, "rounds": 50}
 """Each with its tries: times `kills.TRIES`, at a kind of file, of a reader."""
 
 
