@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.files import explain_disk_errors, fsync_directory, not_through_links
+from cache.fingerprint import load_json
 
 
 class Journal:
@@ -87,7 +88,7 @@ def line_of(entry: dict[str, Any]) -> bytes:
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
+        entry = load_json(line)
     except ValueError:
         return None
     whole = line.endswith(b"\n") and isinstance(entry, dict) and "check" in entry

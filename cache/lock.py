@@ -20,6 +20,7 @@ from typing import Self
 
 from cache.errors import CellLockedError, ProbelineError
 from cache.files import explain_disk_errors, not_through_links
+from cache.fingerprint import load_json
 
 POLL_SECONDS = 0.2
 """Between two looks at a lock that is waited for."""
@@ -280,7 +281,7 @@ def _identity() -> bytes:
 
 def _describe(text: bytes) -> str:
     try:
-        owner = json.loads(text)
+        owner = load_json(text)
         return f"process {owner['process']} on {owner['host']}, started {owner['started']}"
     except (ValueError, KeyError, TypeError):
         return "a process that has not yet written its name"

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from cache.errors import CellCorruptError
 from cache.files import sha256_bytes, write_durably
-from cache.fingerprint import fingerprint, parse_json
+from cache.fingerprint import fingerprint, load_json, parse_json
 
 _KEY, _SCORES, _CHECK = b"probeline.key", b"probeline.scores", b"probeline.sha256"
 
@@ -158,7 +158,7 @@ def read_record(path: Path) -> Record | None:
         expected = _check(metadata, schema)
         if metadata.get(_CHECK, expected) != expected:  # absent from records of the first days
             raise ValueError("key, scores or columns other than were written")
-        return Record(path, parse_json(metadata[_KEY]), json.loads(metadata[_SCORES]))
+        return Record(path, parse_json(metadata[_KEY]), load_json(metadata[_SCORES]))
 
 
 def _values(group: pq.RowGroupMetaData, name: str) -> tuple[str, str] | None:

@@ -16,7 +16,6 @@ chunk's file is. Whatever happens in between, the next run starts at the first c
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,7 +37,7 @@ from cache.files import (
     sha256_file,
     write_durably,
 )
-from cache.fingerprint import canonical_json
+from cache.fingerprint import canonical_json, load_json
 from cache.journal import Journal, line_of, read_entries
 from cache.lock import Lock, exclusively
 from cache.manifest import FORMAT, READABLE, Manifest, root_group
@@ -444,7 +443,7 @@ class CellWriter:
             digests[name] = sha256_bytes(data)
             write_durably(self._cell / name, data)
             if name.endswith("/zarr.json"):
-                members[name.removesuffix("/zarr.json")] = json.loads(data)
+                members[name.removesuffix("/zarr.json")] = load_json(data)
         for path in self._cell.rglob("*"):
             if path.is_dir():
                 fsync_directory(path)
@@ -482,7 +481,7 @@ class CellWriter:
 def read_layout(partial: Path) -> dict[str, Any] | None:
     """What a cell that is being built will be; None where no usable description lies."""
     try:
-        layout = json.loads((partial / "layout.json").read_bytes())
+        layout = load_json((partial / "layout.json").read_bytes())
         usable = layout["dtype"] in ("float16", "float32") and isinstance(layout["remarks"], list)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

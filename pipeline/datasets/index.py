@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from cache.fingerprint import fingerprint
+from cache.fingerprint import fingerprint, load_json
 from cache.seals import check_of
 from pipeline.datasets.grey import GreyScale
 from pipeline.datasets.ledger import PassedOver, describe
@@ -259,7 +259,7 @@ def read_index(name: str) -> Index:
         expected = _check(said, table)
         if table.schema.metadata.get(_CHECK, expected) != expected:
             raise ValueError("bytes other than were written")
-        facts: dict[str, Any] = json.loads(said)
+        facts: dict[str, Any] = load_json(said)
         _refuse_odd(facts, table)
         return Index(
             name,

@@ -9,13 +9,13 @@ import` reads it again.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
+from cache.seals import read_sealed_json
 from pipeline.project.paths import provenance_path
 from pipeline.results.current import Current
 from pipeline.results.foreign_file import REQUIRED
@@ -75,7 +75,7 @@ def export_scores(study: Study, path: Path) -> pd.DataFrame:
 
 def _weights(dataset: str, model: str) -> str:
     try:
-        facts = json.loads(provenance_path(dataset, model).read_bytes())
-    except (FileNotFoundError, ValueError):
+        facts = read_sealed_json(provenance_path(dataset, model))
+    except FileNotFoundError:
         return ""
-    return str(facts.get("weights", "")) if isinstance(facts, dict) else ""
+    return str(facts.get("weights", ""))
