@@ -36,6 +36,8 @@ FONT, SMALL = 12, 8
 NARROWEST = 100
 """Pixels of a figure's inside."""
 
+_SIZE = re.compile(r'(<svg[^>]*?) width="([0-9.]+)" height="([0-9.]+)"')
+
 _POINTS = {"mm": 72 / 25.4, "cm": 72 / 2.54, "in": 72.0, "pt": 1.0}
 
 
@@ -150,11 +152,10 @@ def fitted(spec: dict[str, Any], points: float) -> tuple[dict[str, Any], float]:
 
 def size_of(spec: dict[str, Any]) -> tuple[float, float]:
     """Width and height in pixels, axes and legends included."""
-    drawn = str(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]))
-    found = re.search(r'<svg[^>]* viewBox="0 0 ([0-9.]+) ([0-9.]+)"', drawn)
+    found = _SIZE.search(str(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])))
     if found is None:
         raise AssertionError("an SVG without a size")
-    return float(found[1]), float(found[2])
+    return float(found[2]), float(found[3])
 
 
 def standalone(figure: Figure) -> dict[str, Any]:
@@ -169,14 +170,21 @@ def standalone(figure: Figure) -> dict[str, Any]:
 
 def draw(spec: dict[str, Any], kind: Kind, scale: float = 1.0) -> bytes:
     """A specification as the bytes of a file, a pixel a point; links in it are not followed."""
-    if kind == "pdf":
-        return bytes(vl_convert.vegalite_to_pdf(spec, scale=scale, allowed_base_urls=[]))
     if kind == "png":
         return bytes(vl_convert.vegalite_to_png(spec, scale=scale, ppi=DOTS, allowed_base_urls=[]))
     drawn = str(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]))
-    if scale != 1.0:
-        ends = (f'{name}="{size * scale:.4g}pt"' for name, size in
-                zip(("width", "height"), size_of(spec), strict=True))  # fmt: skip
-        drawn = re.sub(r'<svg([^>]*?) width="[^"]*" height="[^"]*"', rf"<svg\1 {' '.join(ends)}",
-                       drawn, count=1)  # fmt: skip
-    return drawn.encode()
+    if kind == "pdf":
+        return bytes(vl_convert.svg_to_pdf(_sized(drawn, scale)))
+    return (_sized(drawn, scale, "pt") if scale != 1.0 else drawn).encode()
+
+
+def _sized(drawn: str, scale: float, unit: str = "") -> str:
+    """An SVG of another size; what is in it grows with it."""
+    return _SIZE.sub(
+        lambda of: (
+            f'{of[1]} width="{float(of[2]) * scale:.6g}{unit}" '
+            f'height="{float(of[3]) * scale:.6g}{unit}"'
+        ),
+        drawn,
+        count=1,
+    )

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from report_study import make_study, store
 
-from pipeline.report.figure_files import draw, standalone
+from cache.errors import ProbelineError
+from pipeline.report.figure_files import draw, points_of, standalone
 from pipeline.report.figures import Figure, report_figures
 from pipeline.report.inputs import load_inputs
 
@@ -68,9 +69,9 @@ def test_a_figure_for_a_column_of_a_paper(reported):
 
 
 @pytest.mark.parametrize("width", ["84", "0mm", "-3cm", "84 km", "1e9pt"])
-def test_a_width_that_is_none_is_refused(reported, width):
-    reported.run("cli", "figures", f"--width={width}", "--out", "drawn").refused("84mm")
-    assert not Path("drawn").exists()
+def test_a_width_that_is_none_is_refused(width):
+    with pytest.raises(ProbelineError, match="is no width of a figure"):
+        points_of(width)
 
 
 def test_tables_for_papers(reported):
