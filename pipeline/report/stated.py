@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import altair as alt
 import numpy as np
@@ -12,6 +12,7 @@ import xarray as xr
 
 from pipeline.report.inputs import Inputs
 
+Named = TypeVar("Named")
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
 
@@ -76,6 +77,26 @@ def statistic(inputs: Inputs, name: str) -> xr.Dataset | str:
 def all_withheld(*reasons: str) -> str:
     """Why none of a section's parts is there, each reason once; empty where any is there."""
     return " ".join(dict.fromkeys(reasons)) if all(reasons) else ""
+
+
+def by_reason(reasons: Iterable[tuple[str, Named]]) -> list[tuple[str, list[Named]]]:
+    """Each reason once, with all that it is the reason of, in the order in which they come."""
+    found: dict[str, list[Named]] = {}
+    for reason, named in reasons:
+        found.setdefault(reason, []).append(named)
+    return list(found.items())
+
+
+def answer_first(inputs: Inputs, rows: Rows) -> Rows:
+    """Rows by the protocol that decides first, and of each protocol those on the target.
+
+    Figures and their selects open with their first row: with what the answer is about.
+    """
+    decides, target = inputs.decides, inputs.target.datasets
+    return sorted(
+        rows,
+        key=lambda row: (row.get("protocol", decides) != decides, row["dataset"] not in target),
+    )
 
 
 def rows_of(table: xr.Dataset, needed: str, fields: Sequence[str] = ()) -> Rows:
@@ -145,6 +166,13 @@ def rho_text(field: str) -> str:
     return (
         f"({size} >= 0.9995 && {size} < 1 ? ({field} > 0 ? '> 0.999' : '< −0.999') : "
         f"format({field}, {size} >= 0.995 && {size} < 1 ? '.3f' : '.2f'))"
+    )
+
+
+def ink(field: str) -> Any:
+    """Colour of a number on the heat maps' colours: at least 4.5 to 1 on every one of them."""
+    return alt.condition(
+        f"{field} > 0.8 || {field} < -0.9", alt.value("#ffffff"), alt.value("#000000")
     )
 
 

@@ -9,6 +9,7 @@ import` reads it again.
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -40,12 +41,7 @@ def exported(study: Study) -> pd.DataFrame:
         raise ProbelineError("results", "there are no scores yet", remedy="run `dvc repro`")
     current = Current(study)
     trained = {name: "; ".join(m.trained_on or ()) for name, m in study.models.items()}
-    images = {
-        name: hashlib.sha256(
-            "\n".join(sorted(current.index(name).digests("val"))).encode()
-        ).hexdigest()
-        for name in study.datasets
-    }
+    images = {name: current.index(name).images_digest("val") for name in study.datasets}
     table = scores.assign(
         trained_on=scores["model"].map(lambda name: trained.get(name, "")),
         weights_sha256=[

@@ -16,7 +16,7 @@ from cache.errors import ProbelineError
 from cache.records import Record
 from pipeline.datasets.index import Index
 from pipeline.machine.environment import cpu_count
-from pipeline.results.baseline import declared_baseline
+from pipeline.results.baseline import check_pivots, declared_baseline
 from pipeline.results.cube import headline_variants, seen_in
 from pipeline.results.current import Current
 from pipeline.results.score_table import MODEL_WORDS
@@ -213,6 +213,8 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
     margin = study.report.margin / 100
     models = [str(name) for name in cube["model"].values]
     words = {word: [str(said) for said in cube[word].values] for word in MODEL_WORDS}
+    datasets = [str(name) for name in cube["dataset"].values]
+    check_pivots(study.correlation.pivot, models, datasets)
     return Evidence(
         cube, study.correlation, tests, read_hits, read_draws,
         untrained=untrained, margin=margin, seen=seen_in(cube),
