@@ -17,7 +17,7 @@ from pipeline.study.knn import KNN, Knn
 from pipeline.study.linear import LINEAR, Linear
 from pipeline.study.neighbors import BACKENDS
 from pipeline.study.predictors import PREDICTORS, Transferability
-from pipeline.study.protocol import Protocol, distinct
+from pipeline.study.protocol import Protocol
 from pipeline.study.transfer import TRANSFER, Transfer
 from pipeline.study.variant import Variant
 

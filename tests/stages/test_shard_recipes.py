@@ -69,9 +69,7 @@ def follow(project, monkeypatch):
 def test_eight_gpus(follow):
     first, *shards, last = follow(RECIPES[0])
     assert (first, last) == ("dvc repro index pretrain", "dvc repro")
-    assert sorted(shards) == [
-        f"{n - 1}|16|-m stages.extract --shard {n}/8" for n in range(1, 9)
-    ]
+    assert sorted(shards) == [f"{n - 1}|16|-m stages.extract --shard {n}/8" for n in range(1, 9)]
 
 
 def test_the_sbatch_script(follow, project):
