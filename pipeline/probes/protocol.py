@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 
 from cache.cell import Cell
 from cache.errors import NonFiniteError, ProbelineError
-from cache.records import is_current_record, write_record
 from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import open_all_cells
 from pipeline.embeddings.unavailable import unavailable
@@ -23,12 +21,15 @@ from pipeline.machine.failures import all_in_one
 from pipeline.machine.memory import VARIABLE, in_units, memory_budget
 from pipeline.machine.process_pool import Cost, Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
+from pipeline.probes.cell_record import CellRecord
 from pipeline.probes.needs import PROCESS, Need, Shape
 from pipeline.probes.scoring import Outcome, outcome_table, score_rows
-from pipeline.project.paths import record_path
+from pipeline.study.protocol import Protocol, Say
 from pipeline.study.protocol_list import protocol_named
 from pipeline.study.records import is_asked, record_key
 from pipeline.study.schema import Study
+from pipeline.study.variant import Variant
+from pipeline.study.words import number_of
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Task:
         By data set; for transfer only.
     streamed : bool
         Whether features are to be read in parts each time, as there is no room for all.
+    variants : tuple of Variant, or None
+        What is to be computed; None: all that the study asks for.
     """
 
     dataset: str
@@ -82,6 +85,11 @@ class Task:
     train_groups: NDArray[np.str_] | None = None
     sources: Mapping[str, Source] = field(default_factory=dict)
     streamed: bool = False
+    variants: tuple[Variant, ...] | None = None
+
+    def wanted(self, study: Study, protocol: Protocol) -> list[Variant]:
+        """The variants that are to be computed, in the study's order."""
+        return list(protocol.variants(study) if self.variants is None else self.variants)
 
     @property
     def train(self) -> Cell:
@@ -109,8 +117,12 @@ class Scored:
 
 Probe = Callable[[Task], Scored]
 
-_Pending = tuple[dict[str, Any], Path, Task]
-"""A record's key and place, and what it is made from."""
+
+_Pending = tuple[CellRecord, Task]
+"""A record that is to be made, and from what; the task's variants are those that are missing."""
+
+_LOOK_UP = Need(PROCESS, PROCESS, 1.0)
+"""Of a record of which everything is known."""
 
 
 def run_protocol(
@@ -120,8 +132,12 @@ def run_protocol(
     need: Callable[[Task], Need] | None = None,
     *,
     by_model: bool = False,
+    say: Say | None = None,
 ) -> tuple[int, int]:
     """Score every cell of the study.
+
+    What a record of other settings holds of variants that are still asked for is taken over: only
+    the others are computed.
 
     Parameters
     ----------
@@ -134,11 +150,13 @@ def run_protocol(
     by_model : bool
         One process takes all data sets of a model, in order: for a probe that keeps something
         from one to the next. Else every cell may go to another process.
+    say : callable, optional
+        Told how many variants were known.
 
     Returns
     -------
     cached, computed : int
-        Records found current, and records made.
+        Records of which everything was known, and of which something was computed.
 
     Raises
     ------
@@ -148,7 +166,8 @@ def run_protocol(
     """
     pending: list[_Pending] = []
     failed: list[ProbelineError] = []
-    total = 0
+    total = variants = new = computed = 0
+    asked = tuple(protocol_named(protocol).variants(study))
     indexes = {dataset: read_index(dataset) for dataset in study.datasets}
     for model in study.models:
         cells = cache(lambda dataset, model=model: open_all_cells(study, indexes[dataset], model))
@@ -165,26 +184,32 @@ def run_protocol(
             total += 1
             try:
                 key = record_key(study, protocol, dataset, fingerprints)
-                path = record_path(protocol, dataset, model)
-                if not is_current_record(path, key):
+                record = CellRecord(protocol, dataset, model, key, asked)
+                if not record.is_current():
                     task = _task(index, model, cells, indexes, key.get("sources", ()))
-                    pending.append((key, path, task))
+                    known = record.look_up()
+                    variants, new = variants + len(known.order), new + len(known.missing)
+                    computed += bool(known.missing)
+                    pending.append((record, replace(task, variants=known.missing)))
             except ProbelineError as error:
                 failed.append(error)
     refused = len(failed)
+    if say is not None and new < variants:
+        many = number_of(len(pending), "cell")
+        say(f"{number_of(new, 'variant')} of {variants:,} to compute, in {many}; others are kept")
     allowed, costs = _allowed(protocol, pending, need or _features_need, failed)
     batches = _batches(allowed, by_model=by_model)
-    by_task = {id(task): cost for (*_, task), cost in zip(allowed, costs, strict=True)}
+    by_task = {id(task): cost for (_, task), cost in zip(allowed, costs, strict=True)}
     failed += run_jobs(
         partial(_score_cells, protocol, probe),
         batches,
         process_count(len(batches)),
         Progress(protocol, len(allowed), "cells"),
-        costs=[_together([by_task[id(task)] for *_, task in batch]) for batch in batches],
+        costs=[_together([by_task[id(task)] for _, task in batch]) for batch in batches],
     )
     if failed:
         raise all_in_one(protocol, failed, len(pending) + refused, "cells")
-    return total - len(pending), len(pending)
+    return total - computed, computed
 
 
 def _task(
@@ -221,15 +246,15 @@ def _allowed(
     """Tasks that the memory suffices for, streamed where they must be; others are refused."""
     allowed, costs = [], []
     budget = memory_budget() if pending else 0
-    for key, path, task in pending:
-        asked = need(task)
+    for record, task in pending:
+        asked = _LOOK_UP if task.variants == () else need(task)
         name = f"{protocol} of {task.model} on {task.dataset}"
         if asked.least() > budget:
             failed.append(_too_large(name, asked, budget))
             continue
         streamed = asked.held > budget
         size = asked.least() if streamed else asked.held
-        allowed.append((key, path, replace(task, streamed=streamed)))
+        allowed.append((record, replace(task, streamed=streamed)))
         costs.append(Cost(name, size, asked.work))
     return allowed, costs
 
@@ -311,22 +336,22 @@ def _batches(pending: list[_Pending], *, by_model: bool) -> list[list[_Pending]]
 def _score_cells(protocol: str, probe: Probe, batch: list[_Pending], report: Report) -> None:
     """Run a probe on one cell after the other and store each record; one stops no other."""
     failed = []
-    for key, path, task in batch:
+    for record, task in batch:
         try:
-            scored = probe(task)
+            record.make(partial(_computed, probe, task), task.val.manifest.rows)
         except ProbelineError as error:
             failed.append(_at(error, f"{task.model} on {task.dataset}"))
             continue
-        write_record(
-            path,
-            key=key,
-            scores=scored.rows,
-            outcomes=scored.outcomes,
-            group_rows=task.val.manifest.rows,
-        )
         report(1, "")
     if failed:
         raise all_in_one(protocol, failed, len(batch), "cells")
+
+
+def _computed(
+    probe: Probe, task: Task, variants: tuple[Variant, ...]
+) -> tuple[list[dict[str, Any]], pa.Table]:
+    scored = probe(replace(task, variants=variants))
+    return scored.rows, scored.outcomes
 
 
 def _at(error: ProbelineError, cell: str) -> ProbelineError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pipeline.study.schema import Study
 
 NAME = "fewshot"
+
+FEW = 5
+"""Up to this many images of a class, a score depends much on which: more draws are taken."""
 
 Coarse = dict[str, Annotated[list[str], Field(min_length=1)]]
 """Classes of a data set by the coarser class that they are merged into."""
@@ -73,6 +76,16 @@ def _settings(study: Study, dataset: str) -> dict[str, Any]:
     return {NAME: asked.to_key() | {"coarse": asked.coarse.get(dataset, {})}}
 
 
+def _counts(key: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    """A draw depends on the seed and its number; how many there are, on a class's images."""
+    asked, budget = key["settings"][NAME], variant.budget
+    few = budget is not None and budget.shots is not None and budget.shots <= FEW
+    names = ["seed", "draws", *(["draws_above_five"] * (not few)), *(["coarse"] * variant.coarse)]
+    # A name has six digits of a fraction: another fraction of that name is another variant.
+    same = [share for share in asked["fractions"] if budget is not None and share == budget.share]
+    return {"settings": {"fractions": same, **{name: asked[name] for name in names}}}
+
+
 def _sentence(study: Study) -> str:
     asked = study.fewshot
     words = (
@@ -98,6 +111,7 @@ FEWSHOT = Protocol(
     run=Later("pipeline.probes.fewshot", "score_all"),
     is_wanted=lambda study: bool(study.fewshot.shots or study.fewshot.fractions),
     settings=_settings,
+    counts=_counts,
     rules=Later("pipeline.heads.tuning", "fewshot_rules"),
     drawn=True,
 )

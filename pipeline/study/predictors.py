@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline.project.section import Distinct, Section, Seed
 from pipeline.study.protocol import Later, Protocol
@@ -34,8 +35,16 @@ class Predictors(Section):
     seed: Seed = 0
 
 
+_OF_VIEWS = "alignment"
+
+
 def _views(study: Study) -> int:
-    return min(2, study.extraction.views) if "alignment" in study.predictors.names else 0
+    return min(2, study.extraction.views) if _OF_VIEWS in study.predictors.names else 0
+
+
+def _counts(key: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    views = {"views": key.get("views")} if variant.called == _OF_VIEWS else {}
+    return {"settings": {"seed": key["settings"][NAME]["seed"]}, **views}
 
 
 PREDICTORS = Protocol(
@@ -44,6 +53,7 @@ PREDICTORS = Protocol(
     sections=(NAME,),
     sentence=lambda study: "Numbers computed from the train embeddings and their labels alone.",
     variants=lambda study: [Variant(protocol=NAME, called=n) for n in study.predictors.names],
+    counts=_counts,
     run=Later("pipeline.probes.predictors", "score_all"),
     is_wanted=lambda study: bool(study.predictors.names),
     views=_views,

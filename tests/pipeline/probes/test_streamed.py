@@ -80,7 +80,7 @@ def test_transferred_probes_find_the_same_in_parts(here):
 
 
 def task_named(model: str):
-    return SimpleNamespace(model=model, dataset="d", streamed=False)
+    return SimpleNamespace(model=model, dataset="d", streamed=False, variants=None)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_a_cell_is_held_or_streamed_or_refused(monkeypatch, need, outcome):
     monkeypatch.setattr(protocol, "memory_budget", lambda: 10)
     monkeypatch.setattr(protocol, "replace", lambda task, streamed: (task.model, streamed))
     failed: list = []
-    pending = [({}, None, task_named("m")), ({}, None, task_named("small"))]
+    pending = [(None, task_named("m")), (None, task_named("small"))]
     allowed, costs = _allowed(
         "linear", pending, lambda t: need if t.model == "m" else Need(1, 1, 9.0), failed
     )
-    tasks = [task for *_, task in allowed]
+    tasks = [task for _, task in allowed]
     assert tasks[-1] == ("small", False)
     if outcome == "refused":
         assert len(allowed) == 1
