@@ -1,7 +1,7 @@
 """Records that others have replaced, kept as they were: what they hold may be asked for again.
 
 They lie beside each other in one folder for each record, named by their keys. Such a file is never
-written again: it is put there whole, read, and removed. So a run that is killed at any moment, or
+written to: it is put there whole, read, and removed. So a run that is killed at any moment, or
 another that does the same beside it, leaves nothing half done: a file more, or one less.
 """
 
@@ -36,8 +36,7 @@ def put_aside(path: Path, folder: Path) -> None:
     if record is None:
         return
     kept = former_path(folder, record.key)
-    if kept.exists():
-        return
+    kept.unlink(missing_ok=True)  # it came back from there: from now on it is the latest
     folder.mkdir(parents=True, exist_ok=True)
     try:
         if path.is_symlink():  # DVC's, into its cache, which may be emptied
@@ -67,7 +66,6 @@ def put_back(key: Mapping[str, Any], path: Path, folder: Path) -> bool:
         return False
     put_aside(path, folder)
     write_durably(path, data)
-    kept.unlink(missing_ok=True)
     return True
 
 

@@ -167,7 +167,7 @@ def prune(*, yes: bool) -> None:
             forget_oldest(folder, 0)
         for address in surplus:
             remove_cell(address)
-        click.echo(f"{cells} deleted{records}, {total:,.1f} MB freed in the working folder")
+        click.echo(f"{cells}{records} deleted, {total:,.1f} MB freed in the working folder")
 
 
 def _remove_what_was_made_of(gone: Iterable[CellAddress], stay: Iterable[CellAddress]) -> None:

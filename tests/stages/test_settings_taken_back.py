@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 
@@ -17,16 +18,28 @@ from pipeline.project.paths import FORMER, former_folder, record_path
 KNN = ("knn", "pets", "tiny")
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Where the first test leaves its study for the others."""
+    return tmp_path_factory.mktemp("scored") / "study"
+
+
 @pytest.fixture
-def scored(project):
+def scored(project, kept):
     project.params["knn"] = {"k": [3], "tuned": True}
     project.params["linear"] |= {"heads": ["ridge", "logistic"]}
     project.params["fewshot"] = {"shots": [1, 2], "episodes": 2, "heads": ["ridge"]}
     project.params["predictors"] = {"names": ["rankme"]}
+    if kept.exists():
+        project.write()
+        for folder in ("data", "results", "images"):
+            shutil.copytree(kept / folder, project.folder / folder, dirs_exist_ok=True)
+        return project
     project.prepare()
     project.run("neighbors").succeeded()
     for protocol in ("knn", "linear", "fewshot", "predictors"):
         project.run(protocol).succeeded("0 cached, 1 computed")
+    shutil.copytree(project.folder, kept)
     return project
 
 
@@ -143,7 +156,7 @@ def test_what_is_kept_is_listed_and_pruned_and_no_current_result_with_it(scored)
     for command in (("status",), ("cache", "list")):
         scored.run("cli", *command).succeeded("1 record of former settings", "cache prune")
     scored.run("cli", "cache", "prune", "--yes").succeeded(
-        "every cell is named", "0 cells and 1 former record"
+        "every cell is named", "0 cells and 1 former record deleted"
     )
     assert not list(FORMER.rglob("*.parquet"))
     assert scored.files("results") == results

@@ -150,6 +150,8 @@ def _targets() -> Iterator[Target]:
     yield "extract pets, damaged", ("extract", "pets"), _flip
     yield "extract pets, relabelled", ("extract", "pets"), _relabel
     yield "cache prune", ("cli", "cache", "prune", "--yes"), _drop
+    yield "protocol knn, another k", ("protocol", "knn"), _another_k
+    yield "protocol knn, taken back", ("protocol", "knn"), _former_k
     yield "scores import", ("cli", "scores", "import", "theirs.csv"), _theirs
     yield "use", ("cli", "use", "other.yaml"), _other
 
@@ -169,6 +171,14 @@ def _relabel(work: Path) -> None:
 
 def _drop(work: Path) -> None:
     _edit(work, lambda study: study["models"].pop("net"))
+
+
+def _another_k(work: Path) -> None:
+    _edit(work, lambda study: study["knn"]["k"].append(2))
+
+
+def _former_k(work: Path) -> None:
+    _edit(work, lambda study: study["knn"]["k"].remove(2))
 
 
 def _theirs(work: Path) -> None:
