@@ -160,11 +160,12 @@ def prune(*, yes: bool) -> None:
         return
     total = sum(size_of(a) for a in surplus) / 1e6 + size_in_mb(former)
     cells = number_of(len(surplus), "cell")
-    records = f" and {number_of(len(former), 'former record')}" if former else ""
+    records = f" and {number_of(len(former), 'former result')}" if former else ""
     if yes or click.confirm(f"delete {cells}{records}, {total:,.1f} MB?"):
         _remove_what_was_made_of(surplus, [a for a in there if a in roles])
-        for folder in {path.parent for path in former}:
-            forget_oldest(folder, 0)
+        for path in former:
+            path.unlink(missing_ok=True)
+            forget_oldest(path.parent, 0)
         for address in surplus:
             remove_cell(address)
         click.echo(f"{cells}{records} deleted, {total:,.1f} MB freed in the working folder")

@@ -72,7 +72,9 @@ def is_plain(dataset: xr.Dataset) -> bool:
     variables = {str(name): variable for name, variable in dataset.variables.items()}
     return (
         0 not in dataset.sizes.values()
-        and all(isinstance(value, str | int | float | np.number) for value in dataset.attrs.values())
+        and all(
+            isinstance(value, str | int | float | np.number) for value in dataset.attrs.values()
+        )
         and all(_is_plain(name, variable) for name, variable in variables.items())
         and not any(" " in name or name in ("coordinates", "_FillValue") for name in variables)
     )
@@ -172,7 +174,7 @@ def _values(item: h5py.Dataset, attributes: dict[str, Any]) -> Any:
     """Float64, whole numbers and texts; None of all else, and of what is stored in another form."""
     more = attributes.keys() - _STRUCTURE - {"coordinates"}
     if h5py.check_string_dtype(item.dtype) is not None:
-        return None if more else np.asarray(item.asstr()[()], np.str_)
+        return None if more else np.asarray(item.asstr()[()], object).astype(np.str_)
     if item.dtype == np.float64:
         fill = attributes.get("_FillValue")
         if more <= {"_FillValue"} and (fill is None or np.isnan(fill).all()):

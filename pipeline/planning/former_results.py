@@ -11,8 +11,8 @@ from pipeline.study.words import number_of
 
 
 def former_results() -> list[Path]:
-    """The files of all former records, sorted."""
-    return sorted(FORMER.glob("*/*/*.parquet"))
+    """The files of all former records and tables, sorted."""
+    return sorted([*FORMER.glob("*/*/*.parquet"), *FORMER.glob("*/*.nc")])
 
 
 def size_in_mb(paths: Sequence[Path]) -> float:
@@ -28,8 +28,8 @@ def describe(found: Sequence[Path]) -> str:
     """In one line; "" of nothing."""
     if not found:
         return ""
-    many = number_of(len(found), "record")
+    many = number_of(len(found), "file")
     return (
-        f"{many} of former settings, {size_in_mb(found):,.1f} MB in {FORMER}/: what is asked for "
+        f"{many} of results of former settings, {size_in_mb(found):,.1f} MB in {FORMER}/: what is asked for "
         "again comes from there; `probeline cache prune` deletes them"
     )

@@ -154,9 +154,9 @@ def test_what_is_kept_is_listed_and_pruned_and_no_current_result_with_it(scored)
     scored.run("knn").succeeded()
     results = scored.files("results")
     for command in (("status",), ("cache", "list")):
-        scored.run("cli", *command).succeeded("1 record of former settings", "cache prune")
+        scored.run("cli", *command).succeeded("1 file of results of former settings", "cache prune")
     scored.run("cli", "cache", "prune", "--yes").succeeded(
-        "every cell is named", "0 cells and 1 former record deleted"
+        "every cell is named", "0 cells and 1 former result deleted"
     )
     assert not list(FORMER.rglob("*.parquet"))
     assert scored.files("results") == results
