@@ -20,8 +20,8 @@ from pipeline.report.inputs import Inputs
 from pipeline.results.cube import read_cube
 from pipeline.statistics.analysis import analyse
 from pipeline.statistics.evidence import gather_evidence
-from pipeline.statistics.plots import plot_tables
 from pipeline.statistics.kept import kept_statistics
+from pipeline.statistics.plots import plot_tables
 from pipeline.statistics.registry import tidy
 from pipeline.statistics.unseen import asked_evidence
 from pipeline.study.params import load_study

@@ -1,8 +1,8 @@
 """Groups of a netCDF file that hold nothing but numbers and texts, read and written by h5py alone.
 
 xarray and h5netcdf handle any netCDF file, and look for compression, chunks, calendars, scales and
-the dimensions of all groups at each variable: 5 ms, which is 3 s for the statistics of a study, once
-to write and once to read. These tables need none of it. The files are the same to whoever reads them.
+the dimensions of all groups at each variable: 5 ms, which is 3 s for the statistics of a study,
+once to write and once to read. These tables need none of it. Whoever reads them sees no difference.
 """
 
 from __future__ import annotations
@@ -97,7 +97,6 @@ def write_plain(group: h5py.Group, dataset: xr.Dataset, first: int) -> int:
         The next number.
     """
     numbers = {str(name): first + place for place, name in enumerate(dataset.sizes)}
-    named, everywhere = _coordinates(dataset)
     made = {
         str(name): _created(group, str(name), variable.values)
         for name, variable in dataset.variables.items()
@@ -119,12 +118,9 @@ def write_plain(group: h5py.Group, dataset: xr.Dataset, first: int) -> int:
                 item.dims[axis].attach_scale(group[dimension])
         if item.dtype == np.float64:
             item.attrs["_FillValue"] = np.array([np.nan])
-        if named.get(name):
-            item.attrs["coordinates"] = " ".join(named[name])
     for name, value in dataset.attrs.items():
         group.attrs[str(name)] = value if isinstance(value, str) else np.atleast_1d(value)
-    if everywhere:
-        group.attrs["coordinates"] = " ".join(everywhere)
+    _name_coordinates(group, made, dataset)
     return first + len(numbers)
 
 
@@ -143,14 +139,19 @@ def _created(group: h5py.Group, name: str, values: Any) -> h5py.Dataset:
     return group.create_dataset(name, data=values)
 
 
-def _coordinates(dataset: xr.Dataset) -> tuple[dict[str, list[str]], list[str]]:
-    """Which coordinates each variable names, and those that none names."""
-    more = {str(n): set(c.dims) for n, c in dataset.coords.items() if n not in dataset.sizes}
-    named = {
-        str(name): sorted(n for n, dims in more.items() if dims <= set(of.dims))
-        for name, of in dataset.data_vars.items()
-    }
-    return named, sorted(set(more) - {n for names in named.values() for n in names})
+def _name_coordinates(
+    group: h5py.Group, made: Mapping[str, h5py.Dataset], dataset: xr.Dataset
+) -> None:
+    """Variables name the coordinates along them, the group those that no variable names."""
+    left = {str(n): set(c.dims) for n, c in dataset.coords.items() if n not in dataset.sizes}
+    alone = set(left)
+    for name, variable in dataset.data_vars.items():
+        named = sorted(n for n, dims in left.items() if dims <= set(variable.dims))
+        alone -= set(named)
+        if named:
+            made[str(name)].attrs["coordinates"] = " ".join(named)
+    if alone:
+        group.attrs["coordinates"] = " ".join(sorted(alone))
 
 
 def _told(value: Any) -> Any:

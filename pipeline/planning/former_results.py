@@ -30,6 +30,6 @@ def describe(found: Sequence[Path]) -> str:
         return ""
     many = number_of(len(found), "file")
     return (
-        f"{many} of results of former settings, {size_in_mb(found):,.1f} MB in {FORMER}/: what is asked for "
-        "again comes from there; `probeline cache prune` deletes them"
+        f"{many} of results of former settings, {size_in_mb(found):,.1f} MB in {FORMER}/: what is "
+        "asked for again comes from there; `probeline cache prune` deletes them"
     )
