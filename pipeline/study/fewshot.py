@@ -64,10 +64,11 @@ def _variants(study: Study) -> Iterator[Variant]:
         for head in asked.heads
     ]
     yield from every
-    for variant in every[: len(asked.heads)]:
-        yield from (replace(variant, ways=count) for count in asked.ways)
-        if asked.coarse:
-            yield replace(variant, coarse=True)
+    first = every[: len(asked.heads)]
+    for count in asked.ways:
+        yield from (replace(variant, ways=count) for variant in first)
+    if asked.coarse:
+        yield from (replace(variant, coarse=True) for variant in first)
 
 
 def _settings(study: Study, dataset: str) -> dict[str, Any]:
