@@ -234,6 +234,8 @@ def kinds() -> Iterator[Kind]:
     yield Kind("scores.nc", "results/scores.nc", read_cube)
     yield Kind("scores.csv", "results/scores.csv", scores)
     yield Kind("correlation.nc", str(CORRELATION_NC), lambda: read_netcdf_groups(CORRELATION_NC))
+    tables = "data/former/tables/*.nc"
+    yield Kind("kept tables", tables, lambda: read_netcdf_groups(next(iter(Path().glob(tables)))))
     yield Kind("similarity.nc", str(SIMILARITY_NC), lambda: read_netcdf(SIMILARITY_NC))
     yield Kind("fetched weights", "data/weights/*.safetensors", lambda: weights(_fetched()))
     yield Kind("weights.lock.json", "weights.lock.json", lambda: weights(_fetched()))
