@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -73,3 +74,21 @@ def test_simulated_shards_wait_for_the_last_block():
     """Three blocks of equal size for two shards: one shard is idle for one of four turns."""
     found = simulate([[[100, 100, 100]]], 2, 1.0, 0.0)
     assert (found.seconds, found.idle) == (200, 0.25)
+
+
+def test_loop(tmp_path):
+    """On a pipeline of one stage: what DVC ran, what it restored, and what each took."""
+    code = "print('knn: 2 cached, 1 computed, 0.1 s'); open('out', 'w').write(open('dep').read())"
+    said = f'"{code}"'
+    stage = {"cmd": f"python -c {said}", "params": ["knn"], "deps": ["dep"], "outs": ["out"]}
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "dvc.yaml").write_text(json.dumps({"stages": {"knn": stage}}))
+    (study / "params.yaml").write_text("knn: {k: []}\n")
+    (study / "dep").write_text("1")
+    init = [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"]
+    subprocess.run(init, cwd=study, check=True, capture_output=True)
+    found = tiny("loop", str(study), "--as-it-is")
+    assert found.count("| DVC itself |") == found.count("| **all** |") == 3
+    assert found.count("| knn, from DVC's run cache |") == 1
+    assert found.count("| knn | ") == 1

@@ -62,16 +62,18 @@ def _prepare(settings: Fewshot, index: Index, say: Say) -> None:
 
 
 def run_fewshot(study: Study, task: Task) -> Scored:
-    """Every head on every draw of a task's train split, tested on all of val.
+    """The task's heads on every draw of its train split, tested on all of val.
 
-    Variants are budgets (shots, then shares) in the order of the settings, each with the heads in
-    theirs; then the further problems, of the first budget. Of the train cell only drawn rows are
-    held.
+    A study's variants are budgets (shots, then shares) in the order of the settings, each with the
+    heads in theirs; then the further problems, of the first budget. Of the train cell only drawn
+    rows are held.
     """
     settings = study.fewshot
     labels, val_labels = task.train.labels(), task.val.labels()
     names = read_index(task.dataset).draw_names("train")
-    draws = draws_of(settings, labels, len(task.classes), names)
+    wanted = task.wanted(study, FEWSHOT)
+    asked = {variant.budget for variant in wanted}
+    draws = [d for d in draws_of(settings, labels, len(task.classes), names) if d.budget in asked]
     drawn = np.unique(np.concatenate([draw.rows for draw in draws]))
     among_drawn = [replace(draw, rows=np.searchsorted(drawn, draw.rows)) for draw in draws]
     episodes = run_episodes(
@@ -84,6 +86,7 @@ def run_fewshot(study: Study, task: Task) -> Scored:
         len(task.classes),
         None if task.train_groups is None else task.train_groups[drawn],
         problems_of(settings, task.dataset, task.classes),
+        wanted,
     )
     rows = [
         row

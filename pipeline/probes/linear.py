@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -16,9 +16,10 @@ from pipeline.probes.needs import linear_need
 from pipeline.probes.protocol import Scored, Task, judged, run_protocol, shape_of
 from pipeline.probes.reading import rows_of
 from pipeline.probes.scoring import Outcome, make_outcome
-from pipeline.study.linear import LINEAR
+from pipeline.study.linear import LINEAR, closed_form
 from pipeline.study.protocol import Say
 from pipeline.study.schema import Study
+from pipeline.study.variant import Variant
 
 
 def score_all(study: Study, say: Say) -> tuple[int, int]:
@@ -33,7 +34,7 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
 
 
 def run_linear(study: Study, task: Task) -> Scored:
-    """Judge every variant on the val split; the first is the protocol's headline.
+    """Judge the task's variants on the val split; a study's first is the protocol's headline.
 
     Variants are ``logistic_none``, ``ridge_zscore``, … for each head and normalization, and those
     of `pipeline.probes.sgd` for the heads trained by gradient descent.
@@ -57,6 +58,7 @@ def run_linear(study: Study, task: Task) -> Scored:
         labels,
         len(task.classes),
         task.train_groups,
+        task.wanted(study, LINEAR),
     )
     return judged(task, [_judge(head, val, val_labels) for head in heads])
 
@@ -70,8 +72,9 @@ def fit_all_heads(
     labels: Labels,
     n_classes: int,
     groups: Groups | None,
+    wanted: Collection[Variant],
 ) -> Iterator[FittedHead]:
-    """Every head that a study asks for, fitted on one train split.
+    """Heads that a study asks for, fitted on one train split.
 
     Parameters
     ----------
@@ -85,19 +88,22 @@ def fit_all_heads(
     labels : ndarray of shape (n_train,)
     n_classes : int
     groups : ndarray of shape (n_train,) of str, or None
+    wanted : collection of Variant
+        Of the linear protocol, those that are needed.
     """
     settings = study.linear
     for name in settings.heads:
         if name in ("logistic", "ridge"):
             for normalization in settings.normalization:
-                yield fit_head(
-                    name, normalization, train, labels, n_classes, settings, backend, groups
-                )
-        else:
+                if closed_form(name, normalization) in wanted:
+                    yield fit_head(
+                        name, normalization, train, labels, n_classes, settings, backend, groups
+                    )
+        elif views := {variant.views for variant in wanted if variant.head == name}:
             from pipeline.probes.sgd import fit_gradient_heads  # imports torch
 
             yield from fit_gradient_heads(
-                study, dataset, model, name, whole(train), labels, n_classes, groups
+                study, dataset, model, name, whole(train), labels, n_classes, groups, views
             )
 
 

@@ -41,6 +41,7 @@ from pipeline.probes.similarity import label_cka
 from pipeline.study.metric import TRANSFERABILITY
 from pipeline.study.predictors import NAME
 from pipeline.study.protocol import Say
+from pipeline.study.protocol_list import protocol_named
 from pipeline.study.schema import Study
 from pipeline.study.words import number_of
 
@@ -151,7 +152,7 @@ class Data:
 
 
 def run_predictors(study: Study, task: Task) -> Scored:
-    """Every predictor that the study names, of a task's train split.
+    """The task's predictors, of its train split.
 
     Two rows each, ``value`` and ``promise``: None where undefined, with the reason in the details.
     No image is judged. What several predictors share is in the seconds of the first.
@@ -161,7 +162,7 @@ def run_predictors(study: Study, task: Task) -> Scored:
     views = [Cell.open(CellAddress(store, split)) for split in splits]
     data = Data.of_cells(task.train, views, study.transferability.seed, task.backend)
     rows = []
-    for name in study.transferability.names:
+    for name in (variant.called for variant in task.wanted(study, protocol_named(NAME))):
         start = time.perf_counter()
         prediction = PREDICTORS[name](data)
         rows += _rows(name, prediction, data, time.perf_counter() - start)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import altair as alt
 import numpy as np
 import xarray as xr
 
 from pipeline.report.inputs import Inputs
+
+if TYPE_CHECKING:
+    import altair as alt  # 0.3 s that stage `correlate`, which draws nothing, need not pay
 
 Named = TypeVar("Named")
 Spec = dict[str, Any]
@@ -150,6 +152,8 @@ def mean_first(datasets: Iterable[Any]) -> list[str]:
 
 def legend(**options: Any) -> alt.Legend:
     """A legend below the figure; on a phone its entries stand below each other."""
+    import altair as alt
+
     return alt.Legend(
         orient="bottom",
         title=None,
@@ -178,6 +182,8 @@ def ink(field: str) -> Any:
 
 def zero_line(axis: str) -> alt.Chart:
     """A dashed line where `axis` (``x`` or ``y``) is 0; it has data of its own, and so is one."""
+    import altair as alt
+
     line = alt.Chart(alt.sequence(0, 1)).mark_rule(color="#8a8a8a", strokeDash=[4, 3])
     placed: alt.Chart = line.encode(**{axis: alt.datum(0)})
     return placed

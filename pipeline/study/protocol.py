@@ -54,6 +54,10 @@ class Protocol:
         What of its sections counts on one data set; None: all.
     rules : callable
         What its numbers depend on beside the settings.
+    counts : callable, optional
+        Of a record's key, what one variant depends on among its settings, sources and views, so
+        that it is computed once whatever becomes of the others; None where the cell does not have
+        that variant. Without it, every variant depends on all. See `pipeline.study.variant_keys`.
     sources : callable, optional
         Data sets that it is trained on, other than the one tested on; None: that one.
     views : callable
@@ -83,6 +87,7 @@ class Protocol:
     not_run: Callable[[Study], list[str]] = lambda study: []
     settings: Callable[[Study, str], dict[str, Any]] | None = None
     rules: Callable[[], dict[str, Any]] = dict
+    counts: Callable[[Mapping[str, Any], Variant], dict[str, Any] | None] | None = None
     sources: Callable[[Study, str], list[str]] | None = None
     views: Callable[[Study], int] = lambda study: 0
     key: Callable[[Study, Index, str], dict[str, Any]] | None = None

@@ -236,6 +236,8 @@ def targets() -> Iterator[Target]:
     yield Target("neighbors, anew", ("neighbors",), _forget_neighbors)
     yield Target("extract pets, relabelled", ("extract", "pets"), _relabel)
     yield Target("cache prune", ("cli", "cache", "prune", "--yes"), _drop)
+    yield Target("protocol knn, another k", ("protocol", "knn"), _another_k)
+    yield Target("protocol knn, taken back", ("protocol", "knn"), _former_k)
     yield Target("scores import", ("cli", "scores", "import", "theirs.csv"), _theirs)
     yield Target("collect, with theirs", ("collect",))
     yield Target("scores remove", ("cli", "scores", "remove", "theirs"))
@@ -263,6 +265,14 @@ def _relabel(work: Path) -> None:
 
 def _drop(work: Path) -> None:
     _edit(work, lambda study: study["models"].pop("net"))
+
+
+def _another_k(work: Path) -> None:
+    _edit(work, lambda study: study["knn"]["k"].append(2))
+
+
+def _former_k(work: Path) -> None:
+    _edit(work, lambda study: study["knn"]["k"].remove(2))
 
 
 def _theirs(work: Path) -> None:

@@ -81,7 +81,7 @@ def test_transferred_probes_find_the_same_in_parts(here):
 
 
 def task_named(model: str):
-    return SimpleNamespace(model=model, dataset="d", streamed=False)
+    return SimpleNamespace(model=model, dataset="d", streamed=False, variants=None)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_cell_is_held_or_streamed_or_refused(monkeypatch, need, outcome):
         protocol, "replace", lambda task, **new: SimpleNamespace(**{**vars(task), **new})
     )
     failed: list = []
-    pending = [({}, None, task_named("m")), ({}, None, task_named("small"))]
+    pending = [(None, task_named("m")), (None, task_named("small"))]
     allowed, costs = _allowed(
         "linear",
         pending,
@@ -107,7 +107,7 @@ def test_a_cell_is_held_or_streamed_or_refused(monkeypatch, need, outcome):
         Choice("linear", "numpy"),
         failed,
     )
-    tasks = [(task.model, task.streamed) for *_, task in allowed]
+    tasks = [(task.model, task.streamed) for _, task in allowed]
     assert tasks[-1] == ("small", False)
     if outcome == "refused":
         assert len(allowed) == 1
