@@ -29,7 +29,7 @@ def scored(project, kept):
     project.params["knn"] = {"k": [3], "tuned": True}
     project.params["linear"] |= {"heads": ["ridge", "logistic"]}
     project.params["fewshot"] = {"shots": [1, 2], "episodes": 2, "heads": ["ridge"]}
-    project.params["predictors"] = {"names": ["rankme"]}
+    project.params["transferability"] = {"names": ["rankme"]}
     if kept.exists():
         project.write()
         for folder in ("data", "results", "images"):
