@@ -180,9 +180,12 @@ def float32():
         )(px, ["pooled"])["pooled"]
         gpu = Forward(m, mach)
         found[arch] = row_error(gpu(px, ["pooled"])["pooled"], cpu)
-        torch.backends.cudnn.allow_tf32 = False
-        found[arch + " tf32 off"] = row_error(gpu(px, ["pooled"])["pooled"], cpu)
-        torch.backends.cudnn.allow_tf32 = True
+        # Whatever others allow, each precision is its own: `Forward` sets it for each pass.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+        found[arch + " tf32 allowed by others"] = row_error(gpu(px, ["pooled"])["pooled"], cpu)
+        if DEV == "cuda":
+            tf32 = Forward(m, mach, "tf32")
+            found[arch + " as tf32"] = row_error(tf32(px, ["pooled"])["pooled"], cpu)
         a = gpu(px, ["pooled"])["pooled"]
         b = gpu(px, ["pooled"])["pooled"]
         found[arch + " twice equal"] = bool((a == b).all())
@@ -193,10 +196,12 @@ def float32():
             ]
         )
         found[arch + " half batches"] = row_error(c, a)
+    exact = max(v for k, v in found.items() if " " not in k or k.endswith("others"))
+    rounded = min([v for k, v in found.items() if k.endswith("as tf32")], default=1.0)
     return (
-        max(v for k, v in found.items() if " " not in k) < 1e-5,
+        exact < 1e-5 and rounded > 10 * exact,
         found,
-        "< 1e-5 of the row's norm as the product sets it; expected to FAIL at about 5e-4 today",
+        "float32 < 1e-5 of the row's norm, whatever is allowed; tf32 is another precision (~5e-4)",
     )
 
 
@@ -281,8 +286,8 @@ def out_of_memory():
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     return (
-        row_error(got, want) < 1e-5 and f._largest < 256,
-        {"largest": f._largest, "error": row_error(got, want)},
+        row_error(got, want) < 1e-5 and f._at_once.size < 256,
+        {"largest": f._at_once.size, "error": row_error(got, want)},
         "smaller batches, same rows",
     )
 
@@ -453,7 +458,7 @@ def stages():
     ):
         found[a[0]] = stage(
             *a,
-            PROBELINE_BACKEND="torch" if a[0] in ("stages.neighbors", "stages.linear") else "auto",
+            PROBELINE_BACKEND="neighbors:torch,linear:torch,predictors:torch",
         )
         if found[a[0]][0]:
             break

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -85,10 +86,24 @@ def explain_disk_errors(path: Path) -> Iterator[None]:
             raise ProbelineError(
                 str(path),
                 "may not be written",
-                found=error.strerror or "",
+                found=f"{error.strerror}{whose(path)}",
                 remedy="make the folder writable for this user",
             ) from error
         raise
+
+
+def whose(path: str | os.PathLike[str]) -> str:
+    """Of a file, or else of the folder that it is in: ", it belongs to NAME"; "" if that is us."""
+    for place in (Path(path), *Path(path).parents):
+        with contextlib.suppress(OSError):
+            owner = place.lstat().st_uid
+            if owner == os.geteuid():
+                return ""
+            name = str(owner)
+            with contextlib.suppress(KeyError):  # a container may know no such user
+                name = pwd.getpwuid(owner).pw_name
+            return f", {'it' if place == Path(path) else place} belongs to {name}"
+    return ""
 
 
 def not_through_links(path: str | os.PathLike[str], flags: int) -> int:
@@ -121,6 +136,15 @@ def write_durably(path: Path, data: bytes | memoryview) -> None:
     """
     with whole_file(path) as file:
         file.write(data)
+
+
+def write_if_allowed(path: Path, data: bytes) -> None:
+    """As `write_durably`; nothing where that fails. Of what is only remembered, to save time.
+
+    A project that may only be read (a colleague's, an archive's) is looked at all the same.
+    """
+    with contextlib.suppress(ProbelineError):
+        write_durably(path, data)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from cache.files import sha256_bytes
 
@@ -25,20 +26,33 @@ def canonical_json(value: object) -> str:
 
 
 def parse_json(data: bytes) -> Any:
-    """JSON without NaN and infinity, which have no fingerprint.
+    """JSON without what has no fingerprint: NaN, infinity, halves of surrogate pairs.
 
     Raises
     ------
     ValueError
         When it is none, or nested beyond Python's stack.
     """
+    value = load_json(data, parse_constant=_refuse, parse_float=_finite)
+    if b"\\ud" in data.lower():
+        canonical_json(value).encode()
+    return value
+
+
+def load_json(data: bytes | str, **options: Any) -> Any:
+    """`json.loads`; whose ValueError is also what it raises of brackets beyond Python's stack."""
     try:
-        return json.loads(data, parse_constant=_refuse)
+        return json.loads(data, **options)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def _refuse(constant: str) -> None:
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
+def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant}, which is no number")
 
 

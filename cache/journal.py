@@ -1,4 +1,7 @@
-"""An append-only list of what has been committed; it survives a torn last line."""
+"""An append-only list of what has been committed; it survives a torn last line.
+
+One process appends to one file: what several hosts append to one file may be lost.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cache.files import explain_disk_errors, fsync_directory, not_through_links
+from cache.fingerprint import load_json
 
 
 class Journal:
@@ -28,18 +32,11 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.entries: list[dict[str, Any]] = []
         with explain_disk_errors(path):
             # Unbuffered: after a failed write nothing is left over that a later one could repeat.
             self._handle = not_through_links(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             fsync_directory(path.parent)
-        self._end = 0
-        for line in path.read_bytes().splitlines(keepends=True):
-            entry = _parse(line)
-            if entry is None:
-                break
-            self.entries.append(entry)
-            self._end += len(line)
+        self.entries, self._end = read_entries(path)
         os.ftruncate(self._handle, self._end)
 
     def append(self, entry: dict[str, Any]) -> None:
@@ -50,7 +47,7 @@ class Journal:
         DiskFullError
             When the disk is full. The torn line is cut off.
         """
-        line = json.dumps({**entry, "check": _check(entry)}).encode() + b"\n"
+        line = line_of(entry)
         with explain_disk_errors(self.path):
             try:
                 rest = memoryview(line)
@@ -70,9 +67,28 @@ class Journal:
             self._handle = -1
 
 
+def read_entries(path: Path, start: int = 0) -> tuple[list[dict[str, Any]], int]:
+    """The whole lines of a journal from a place on, and where the last of them ends."""
+    entries = []
+    with path.open("rb") as file:
+        file.seek(start)
+        for line in file.read().splitlines(keepends=True):
+            entry = _parse(line)
+            if entry is None:
+                break
+            entries.append(entry)
+            start += len(line)
+    return entries, start
+
+
+def line_of(entry: dict[str, Any]) -> bytes:
+    """A journal's line."""
+    return json.dumps({**entry, "check": _check(entry)}).encode() + b"\n"
+
+
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        entry = json.loads(line)
+        entry = load_json(line)
     except ValueError:
         return None
     whole = line.endswith(b"\n") and isinstance(entry, dict) and "check" in entry

@@ -1,4 +1,4 @@
-"""One writer per cell: an advisory lock that dies with its owner."""
+"""Advisory locks that die with their owner: one writer, or several who share a cell's folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import json
 import logging
 import os
 import socket
+import threading
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,19 +20,27 @@ from typing import Self
 
 from cache.errors import CellLockedError, ProbelineError
 from cache.files import explain_disk_errors, not_through_links
+from cache.fingerprint import load_json
 
 POLL_SECONDS = 0.2
 """Between two looks at a lock that is waited for."""
+
+PATIENCE = 86_400.0
+"""Seconds for which a `Mutex` is waited for."""
+
+SILENT = 60.0
+"""Of these, until its live owner is named."""
 
 _log = logging.getLogger(__name__)
 
 
 class Lock:
-    """Exclusive lock on a file, held until `release` or the end of the process.
+    """Lock on a file, held until `release` or the end of the process.
 
-    ``flock`` is given back by the kernel when its owner dies, by ``kill -9`` too, so a dead
-    owner's lock needs no guess about its age. The file's text (host, process, start of that
-    process) only names the owner to whoever waits or is refused.
+    ``flock`` is given back by the kernel when its owner dies, by ``kill -9`` too (on a shared file
+    system by its server, when the owner's host is gone), so a dead owner's lock needs no guess
+    about its age, and no host's clock. The file's text (host, process, start of that process)
+    names the owner to whoever waits or is refused.
 
     Parameters
     ----------
@@ -40,6 +50,10 @@ class Lock:
     wait : float
         Seconds to wait for a live owner; 0 refuses at once. Each owner that is waited for is
         named in a logged warning.
+    shared : bool
+        Whether others may share it; who wants it for himself is refused meanwhile.
+    silent : float
+        Seconds to wait before an owner is named.
 
     Raises
     ------
@@ -47,36 +61,88 @@ class Lock:
         When a live process holds it, and still does after `wait`; names that process.
     """
 
-    def __init__(self, path: Path, place: str, wait: float = 0.0) -> None:
-        self.path = path
-        self._handle, owner = _take(path)
-        end, named = time.monotonic() + wait, ""
+    def __init__(
+        self,
+        path: Path,
+        place: str,
+        wait: float = 0.0,
+        *,
+        shared: bool = False,
+        silent: float = 0.0,
+    ) -> None:
+        self.path, self.shared, self._place = path, shared, place
+        how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        self._handle, owner = _take(path, how)
+        start, named = time.monotonic(), ""
         while self._handle < 0:
-            left = end - time.monotonic()
+            waited = time.monotonic() - start
+            left = wait - waited
             if left <= 0:
                 raise _refusal(place, owner, wait)
-            if owner != named:
+            if owner != named and waited >= silent:
                 _log.warning(
                     "%s: waiting up to %.0f s for %s, which is writing it", place, left, owner
                 )
                 named = owner
             time.sleep(min(POLL_SECONDS, left))
-            self._handle, owner = _take(path)
+            self._handle, owner = _take(path, how)
+        self._text = _identity()
         try:
             with explain_disk_errors(path):
                 os.ftruncate(self._handle, 0)
-                os.pwrite(self._handle, _identity(), 0)
+                os.pwrite(self._handle, self._text, 0)
         except BaseException:
             self.release()  # nobody else could: the caller gets no lock to release
             raise
 
+    def share(self) -> None:
+        """Let others share what this process had for itself.
+
+        Raises
+        ------
+        CellLockedError
+            When a process that wants it for itself was quicker.
+        """
+        try:
+            _flock(self._handle, fcntl.LOCK_SH | fcntl.LOCK_NB, self.path)
+        except BlockingIOError:
+            raise _refusal(self._place, _describe(os.pread(self._handle, 4096, 0)), 0.0) from None
+        self.shared = True
+
+    def is_last(self) -> bool:
+        """Whether no other process shares it. Only for who leaves: the lock may be lost by this."""
+        if self._handle < 0:  # it has left
+            return False
+        if self.shared:
+            try:
+                _flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB, self.path)
+            except BlockingIOError:
+                return False
+            self.shared = False
+        return True
+
+    def require_mine(self) -> None:
+        """Refuse a lock that another process has, too: it wrote its name over ours.
+
+        Some shared file systems keep locks to the host that took them, without an error.
+
+        Raises
+        ------
+        ProbelineError
+        """
+        with contextlib.suppress(FileNotFoundError):
+            found = self.path.read_bytes()
+            if found not in (self._text, b""):
+                raise _of_one_host(self.path, _describe(found))
+
     def release(self) -> None:
-        """Remove the lock file and let the next process in."""
+        """Let the next process in; the last one removes the file."""
         if self._handle >= 0:
             try:
                 with contextlib.suppress(FileNotFoundError):
                     # Ours may be gone and another's in its place, if somebody emptied the folder.
-                    if os.path.samestat(os.fstat(self._handle), os.stat(self.path)):
+                    is_there = os.path.samestat(os.fstat(self._handle), os.stat(self.path))
+                    if is_there and self.is_last():
                         self.path.unlink()
             finally:
                 os.close(self._handle)
@@ -94,9 +160,54 @@ class Lock:
         self.release()
 
 
+class Mutex:
+    """A lock that processes take in turn, each for a moment; a thread may take it twice.
+
+    Parameters
+    ----------
+    path : Path
+    place : str
+        What is locked, for messages.
+    """
+
+    def __init__(self, path: Path, place: str) -> None:
+        self._path, self._place = path, place
+        self._threads, self._depth = threading.RLock(), 0
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Wait for it, however long that takes, and hold it.
+
+        Raises
+        ------
+        ProbelineError
+            When the file system's locks hold for one host only.
+        """
+        with self._threads:
+            if not self._depth:
+                self._lock = Lock(self._path, self._place, PATIENCE, silent=SILENT)
+            self._depth += 1
+            try:
+                yield
+                if self._depth == 1:
+                    self._lock.require_mine()
+            finally:
+                self._depth -= 1
+                if not self._depth:
+                    self._lock.release()
+
+    def require_mine(self) -> None:
+        """See `Lock.require_mine`."""
+        self._lock.require_mine()
+
+
 @contextlib.contextmanager
 def exclusively(folder: Path) -> Iterator[None]:
-    """Wait for, and hold, the right to change a folder's list of names for a moment."""
+    """Wait for, and hold, the right to change a folder's list of names for a moment.
+
+    Of this host's processes: a shared file system's locks are for files only. Those of several
+    hosts that change one folder hold a `Mutex`, too.
+    """
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         _flock(handle, fcntl.LOCK_EX, folder)
@@ -133,12 +244,12 @@ def _open(path: Path) -> int:
     raise AssertionError("unreachable")
 
 
-def _take(path: Path) -> tuple[int, str]:
+def _take(path: Path, how: int) -> tuple[int, str]:
     """A handle that holds the lock on the file; or -1, and who holds it."""
     while True:
         handle = _open(path)
         try:
-            _flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
+            _flock(handle, how | fcntl.LOCK_NB, path)
         except BlockingIOError:
             owner = _describe(os.read(handle, 4096))
             os.close(handle)
@@ -163,16 +274,27 @@ def _identity() -> bytes:
         "host": socket.gethostname(),
         "process": os.getpid(),
         "started": started.isoformat(timespec="seconds"),
+        "lock": uuid.uuid4().hex,  # two containers may have one name, and few processes
     }
     return json.dumps(owner).encode()
 
 
 def _describe(text: bytes) -> str:
     try:
-        owner = json.loads(text)
+        owner = load_json(text)
         return f"process {owner['process']} on {owner['host']}, started {owner['started']}"
     except (ValueError, KeyError, TypeError):
         return "a process that has not yet written its name"
+
+
+def _of_one_host(path: Path, other: str) -> ProbelineError:
+    return ProbelineError(
+        str(path),
+        "is locked by two processes at once: this file system's locks hold for one host only",
+        expected="locks that all hosts see (NFS without nolock and local_lock, Lustre with flock)",
+        found=other,
+        remedy="mount it so, or run all shards on one host; what was committed is kept",
+    )
 
 
 def _refusal(place: str, owner: str, waited: float) -> CellLockedError:

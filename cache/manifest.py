@@ -11,7 +11,7 @@ from typing import Any
 
 from cache.errors import CellCorruptError
 from cache.files import sha256_bytes
-from cache.fingerprint import fingerprint, parse_json
+from cache.fingerprint import fingerprint, load_json, parse_json
 
 FORMAT = 2
 """Version of the cell's layout on disk. Of 2, rows may have digests (`Cell.digests`)."""
@@ -164,7 +164,7 @@ def root_group(store: Path, building: Mapping[str, Path] | None = None) -> bytes
                 groups[path.parent.name] = path.parent
     members: dict[str, Any] = {}
     for name, path in sorted(groups.items()):
-        group = json.loads((path / "zarr.json").read_bytes())
+        group = load_json((path / "zarr.json").read_bytes())
         inside = group.pop("consolidated_metadata")["metadata"]
         members[name] = group
         members |= {f"{name}/{array}": metadata for array, metadata in inside.items()}

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 
 from cache.errors import CellCorruptError
 from cache.files import sha256_bytes, write_durably
-from cache.fingerprint import fingerprint, parse_json
+from cache.fingerprint import fingerprint, load_json, parse_json
 
 _KEY, _SCORES, _CHECK = b"probeline.key", b"probeline.scores", b"probeline.sha256"
+_ASKED = b"probeline.asked"
 
 MIN_GROUP = 8_192
 """Rows."""
@@ -38,11 +39,14 @@ class Record:
         Everything that the outcome depends on.
     scores : list of dict
         One row per variant and metric.
+    asked : frozenset of str
+        Variants that were asked for: those of `scores`, and those that gave none.
     """
 
     path: Path
     key: Mapping[str, Any]
     scores: list[dict[str, Any]]
+    asked: frozenset[str] = frozenset()
 
     def outcomes(self) -> pa.Table:
         """The outcome of every test image and variant.
@@ -97,6 +101,7 @@ def write_record(
     scores: list[dict[str, Any]],
     outcomes: pa.Table,
     group_rows: int = 0,
+    asked: Sequence[str] = (),
 ) -> None:
     """Write a record durably; a reader finds all of it or the former one.
 
@@ -112,8 +117,12 @@ def write_record(
     group_rows : int
         Rows that are read together, e.g. those of a variant. Fewer than `MIN_GROUP` are no groups
         of their own: the file would consist of headers.
+    asked : sequence of str
+        Variants that were asked for, where some may have given nothing.
     """
     metadata = {_KEY: json.dumps(key).encode(), _SCORES: json.dumps(scores).encode()}
+    if asked:
+        metadata[_ASKED] = json.dumps(asked).encode()
     metadata[_CHECK] = _check(metadata, outcomes.schema)
     buffer = io.BytesIO()
     table = outcomes.replace_schema_metadata(metadata)
@@ -158,7 +167,10 @@ def read_record(path: Path) -> Record | None:
         expected = _check(metadata, schema)
         if metadata.get(_CHECK, expected) != expected:  # absent from records of the first days
             raise ValueError("key, scores or columns other than were written")
-        return Record(path, parse_json(metadata[_KEY]), json.loads(metadata[_SCORES]))
+        scores = load_json(metadata[_SCORES])
+        asked = load_json(metadata.get(_ASKED, b"[]"))
+        scored = {row["variant"] for row in scores if "variant" in row}
+        return Record(path, parse_json(metadata[_KEY]), scores, frozenset(scored.union(asked)))
 
 
 def _values(group: pq.RowGroupMetaData, name: str) -> tuple[str, str] | None:
@@ -182,7 +194,8 @@ def is_current_record(path: Path, key: Mapping[str, Any]) -> bool:
 def _check(metadata: Mapping[bytes, bytes], schema: pa.Schema) -> bytes:
     """What the pages' checksums do not cover; those guard the outcomes."""
     columns = schema.to_string(show_field_metadata=False, show_schema_metadata=False)
-    parts = (metadata[_KEY], metadata[_SCORES], columns.encode())
+    asked = [metadata[_ASKED]] if _ASKED in metadata else []
+    parts = (metadata[_KEY], metadata[_SCORES], columns.encode(), *asked)
     return sha256_bytes(b"\n".join(parts)).encode()
 
 

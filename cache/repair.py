@@ -6,7 +6,6 @@ been killed there. The next extraction resumes it like any other.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
@@ -19,7 +18,7 @@ import numpy as np
 from cache.cell import Cell, CellAddress, chunk_name
 from cache.errors import CellCorruptError, CellMissingError, ProbelineError
 from cache.files import explain_disk_errors, fsync_directory, sha256_file, write_durably
-from cache.fingerprint import canonical_json
+from cache.fingerprint import canonical_json, load_json
 from cache.journal import Journal
 from cache.lock import Lock, exclusively
 from cache.manifest import Manifest, root_group
@@ -82,7 +81,7 @@ def reopen(address: CellAddress, beside: Mapping[str, bytes] | None = None) -> i
 def is_being_mended(address: CellAddress) -> bool:
     """Whether a repair took a cell from its place, and was stopped before it put it back."""
     try:
-        layout = json.loads((address.partial / "layout.json").read_bytes())
+        layout = load_json((address.partial / "layout.json").read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(layout, dict) and bool(layout.get("mended")) and not address.path.exists()
@@ -153,7 +152,7 @@ def restore_description(address: CellAddress) -> None:
     except (CellCorruptError, FileNotFoundError):
         pass
     try:
-        root = json.loads((address.store / "zarr.json").read_bytes())
+        root = load_json((address.store / "zarr.json").read_bytes())
         copies = root["consolidated_metadata"]["metadata"]
         attributes = dict(copies[address.split]["attributes"]["probeline"])
         own = attributes.pop("self")

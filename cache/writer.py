@@ -5,7 +5,8 @@ While it is built, a cell lies in ``<model>.<split>.partial/``:
 - ``lock``           who builds it
 - ``layout.json``    what it will be: key, shape, dtype
 - ``plan.npz``       which rows come from which whole cell, if some do (`cache.rows`)
-- ``journal.jsonl``  a line per committed chunk: digest, column moments, rows copied from where
+- ``journal.jsonl``  a line per committed chunk: digest, column moments, rows copied from where;
+                     of several processes (`cache.shared_writer`), each has one of its own
 - ``cell/``          the Zarr group itself
 
 A chunk counts as committed when its journal line is on disk, which is written only after the
@@ -15,10 +16,9 @@ chunk's file is. Whatever happens in between, the next run starts at the first c
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from pathlib import Path
 from types import TracebackType
@@ -37,8 +37,8 @@ from cache.files import (
     sha256_file,
     write_durably,
 )
-from cache.fingerprint import canonical_json
-from cache.journal import Journal
+from cache.fingerprint import canonical_json, load_json
+from cache.journal import Journal, line_of, read_entries
 from cache.lock import Lock, exclusively
 from cache.manifest import FORMAT, READABLE, Manifest, root_group
 from cache.precision import Moments, columns_drowned_in_float16, overflows_float16
@@ -85,6 +85,11 @@ class CellWriter:
     digests : ndarray of shape (n_samples, ROW_BYTES), optional
         What each row is made of: by these, other cells find the rows that they can copy.
 
+    Attributes
+    ----------
+    own : int
+        Chunks that this object has written.
+
     Raises
     ------
     CellLockedError
@@ -118,7 +123,8 @@ class CellWriter:
         self.chunk_rows = chunk_rows_for(self.rows, columns)
         self.chunks = -(-self.rows // self.chunk_rows)
         self._ids, self._labels, self.digests = ids, labels, digests
-        self._lock = Lock(address.partial / "lock", str(address), wait)
+        self.own = 0
+        self._lock = self._enter(wait)
         try:
             self.finished = is_current(address, key)
             """Whether another process finished this very cell before we had the lock."""
@@ -156,6 +162,18 @@ class CellWriter:
         """Rows of the committed chunks that were computed, by former runs too."""
         rows = sum(int(entry["rows"]) for entry in self._done.values())
         return rows - sum(self.copied.values())
+
+    def refresh(self) -> None:
+        """See what other processes have done: nothing, as this one has the cell for itself."""
+
+    def claim(self, chunk: int) -> bool:
+        """Whether this process may compute a missing chunk; it then writes it, or closes."""
+        return True
+
+    @contextlib.contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """While it is held, no other process joins, plans, turns to float32, or seals."""
+        yield
 
     @property
     def dtype(self) -> str:
@@ -213,6 +231,7 @@ class CellWriter:
             "chunk": chunk,
             "rows": len(values),
             "sha256": sha256_bytes(data),
+            "dtype": self.dtype,
             "seconds": seconds,
             "moments": Moments.of(values).encode(),
         }
@@ -220,6 +239,7 @@ class CellWriter:
             entry["copied"] = dict(copied)
         self._journal.append(entry)
         self._done[chunk] = entry
+        self.own += 1
 
     def chunk_of(self, row: int) -> int:
         """The chunk that holds a row."""
@@ -248,7 +268,8 @@ class CellWriter:
         if self.missing:
             raise ValueError(f"{self.address}: chunks {self.missing} are missing")
         if self._layout["dtype"] == "float16":
-            moments = [Moments.decode(e["rows"], e["moments"]) for e in self._done.values()]
+            done = [self._done[chunk] for chunk in range(self.chunks)]
+            moments = [Moments.decode(e["rows"], e["moments"]) for e in done]
             drowned = columns_drowned_in_float16(reduce(Moments.merge, moments))
             if drowned:
                 self._restart_in_float32(
@@ -280,6 +301,14 @@ class CellWriter:
     ) -> None:
         self.close()
 
+    _alone = True
+    """Whether no other process is at the cell now."""
+
+    _journal_name = "journal.jsonl"
+
+    def _enter(self, wait: float) -> Lock:
+        return Lock(self.address.partial / "lock", str(self.address), wait)
+
     @property
     def _itemsize(self) -> int:
         return 2 if self._layout["dtype"] == "float16" else 4
@@ -295,7 +324,8 @@ class CellWriter:
         if self.finished:
             manifest = Cell.open(self.address).manifest
             self._layout = {"remarks": list(manifest.remarks), "dtype": manifest.dtype}
-            empty(self.address.partial)
+            if self._alone:
+                empty(self.address.partial)
             return
         fresh = {
             "format": FORMAT,
@@ -304,7 +334,7 @@ class CellWriter:
             "dtype": dtype,
             "remarks": [],
         }
-        found = _read_layout(self.address.partial / "layout.json")
+        found = read_layout(self.address.partial)
         # dtype and remarks may rightly differ: a fallback to float32 is remembered.
         asked = ("key", "shape")
         if (
@@ -317,14 +347,35 @@ class CellWriter:
             self._start(fresh)
             return
         self._layout = found
-        self._journal = Journal(self.address.partial / "journal.jsonl")
-        for entry in self._journal.entries:
-            if not self._is_usable(entry):
-                continue
-            chunk = self._cell / chunk_name(entry["chunk"])
-            # A power loss can leave a journal line whose chunk is cut short: believe the digest.
-            if chunk.is_file() and sha256_file(chunk) == entry["sha256"]:
-                self._done[entry["chunk"]] = entry
+        if self._alone:
+            self._take_over()
+        self._journal = Journal(self.address.partial / self._journal_name)
+        self._believe(self._journal.entries)
+
+    def _take_over(self) -> None:
+        """Make one journal of those that former processes left, with the lines that are true."""
+        journal = self.address.partial / "journal.jsonl"
+        found = sorted(self.address.partial.glob("journal*.jsonl"))
+        entries = [entry for each in found for entry in read_entries(each)[0]]
+        true = {e["chunk"]: {**e, "dtype": self.dtype} for e in entries if self._is_true(e)}
+        if found == [journal] and list(true.values()) == entries:
+            return
+        with explain_disk_errors(journal):
+            write_durably(journal, b"".join(map(line_of, true.values())))
+            for other in found:
+                if other != journal:
+                    other.unlink()
+
+    def _is_true(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a line's chunk is there: a power loss can leave the line, and the chunk cut."""
+        if not self._is_usable(entry):
+            return False
+        chunk = self._cell / chunk_name(entry["chunk"])
+        return chunk.is_file() and sha256_file(chunk) == entry["sha256"]
+
+    def _believe(self, entries: Iterable[dict[str, Any]]) -> None:
+        """Count as committed what usable lines say."""
+        self._done |= {entry["chunk"]: entry for entry in entries if self._is_usable(entry)}
 
     def _is_usable(self, entry: Mapping[str, Any]) -> bool:
         """Whether a line says what ours say: a copied folder may hold a stranger's."""
@@ -333,6 +384,8 @@ class CellWriter:
             return False
         span = self.rows_of(chunk)
         if entry.get("rows") != span.stop - span.start or not isinstance(copied, dict):
+            return False
+        if entry.get("dtype", self.dtype) != self.dtype:  # from before it turned to float32
             return False
         try:
             moments = Moments.decode(entry["rows"], entry["moments"])
@@ -350,7 +403,7 @@ class CellWriter:
         with explain_disk_errors(partial):
             empty(partial)
             write_durably(partial / "layout.json", canonical_json(layout).encode())
-            self._journal = Journal(partial / "journal.jsonl")
+            self._journal = Journal(partial / self._journal_name)
 
     def _restart_in_float32(self, why: str) -> None:
         self._journal.close()
@@ -372,7 +425,7 @@ class CellWriter:
 
     def _seal(self) -> None:
         """Write all but the chunks, then the manifest with every file's digest; make it durable."""
-        digests = {chunk_name(c): str(e["sha256"]) for c, e in self._done.items()}
+        digests = {chunk_name(c): str(e["sha256"]) for c, e in sorted(self._done.items())}
         for path in list(self._cell.rglob("*")):
             # Whatever else is there was left by a crash: temporary files, a former sealing.
             if not path.is_dir() and path.relative_to(self._cell).as_posix() not in digests:
@@ -390,7 +443,7 @@ class CellWriter:
             digests[name] = sha256_bytes(data)
             write_durably(self._cell / name, data)
             if name.endswith("/zarr.json"):
-                members[name.removesuffix("/zarr.json")] = json.loads(data)
+                members[name.removesuffix("/zarr.json")] = load_json(data)
         for path in self._cell.rglob("*"):
             if path.is_dir():
                 fsync_directory(path)
@@ -425,9 +478,10 @@ class CellWriter:
         empty(partial)
 
 
-def _read_layout(path: Path) -> dict[str, Any] | None:
+def read_layout(partial: Path) -> dict[str, Any] | None:
+    """What a cell that is being built will be; None where no usable description lies."""
     try:
-        layout = json.loads(path.read_bytes())
+        layout = load_json((partial / "layout.json").read_bytes())
         usable = layout["dtype"] in ("float16", "float32") and isinstance(layout["remarks"], list)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

@@ -7,9 +7,11 @@ imports it but the command line.
 import importlib.util
 import sys
 
-if any(importlib.util.find_spec(name) is None for name in ("click", "pydantic", "ruamel", "zarr")):
+_NEEDED = ("click", "pydantic", "ruamel", "zarr", "xarray", "sklearn", "torch", "timm", "altair")
+
+if any(importlib.util.find_spec(name) is None for name in _NEEDED):
     # `.venv/bin/dvc repro` in a shell that has not activated the environment: DVC runs whichever
-    # `python` comes first in PATH.
+    # `python` comes first in PATH, perhaps another project's.
     sys.exit(
         f"error: {sys.executable}: this Python has not Probeline's packages\n"
         "  expected  the Python of the project's environment to come first in PATH\n"

@@ -18,7 +18,7 @@ from typing import ParamSpec, TypeVar
 import click
 
 from cache.errors import ProbelineError
-from cache.files import write_durably
+from cache.files import whose, write_durably
 from pipeline.project.own_folders import refuse_links_out
 from stages._announce import announced
 
@@ -58,13 +58,7 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
         except OSError as error:
             if error.errno in (None, errno.EPIPE):  # a pipe's reader that has gone: click ends
                 raise
-            said = ProbelineError(
-                str(error.filename or "the system"),
-                "refuses what was asked of it",
-                found=error.strerror or str(error),
-                remedy="mend that and run it again: what was committed is kept",
-            )
-            print(_paint(said), file=sys.stderr)
+            print(_paint(_of_the_system(error)), file=sys.stderr)
             sys.exit(1)
         except KeyboardInterrupt as end:
             print(
@@ -76,6 +70,25 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
                 signal.signal(signal.SIGTERM, former)
 
     return wrapped
+
+
+def _of_the_system(error: OSError) -> ProbelineError:
+    """What the system says of a file that nobody could say more of."""
+    place = str(error.filename or "the system")
+    if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ProbelineError(
+            place,
+            "this user may not do with it what was asked",
+            found=f"{error.strerror}{whose(place)}",
+            remedy="give this user the right to it, or run this as its owner: what was committed "
+            "is kept",
+        )
+    return ProbelineError(
+        place,
+        "refuses what was asked of it",
+        found=error.strerror or str(error),
+        remedy="mend that and run it again: what was committed is kept",
+    )
 
 
 class _TerminatedError(KeyboardInterrupt):

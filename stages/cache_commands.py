@@ -12,13 +12,16 @@ import click
 
 from cache.cell import Cell, CellAddress
 from cache.errors import CellCorruptError, CellMissingError, ProbelineError
+from cache.former import forget_oldest
 from cache.removal import finish_removal, removals_begun, remove_cell, size_of
 from cache.verify import Fault
 from cache.verify import verify as verify_cell
+from pipeline.planning.former_results import describe, former_results, size_in_mb
 from pipeline.planning.overview import cells_on_disk, roles_of_cells
 from pipeline.project.paths import (
     EMBEDDINGS,
     cell_address,
+    former_folder,
     imported_path,
     neighbors_folder,
     provenance_path,
@@ -26,6 +29,7 @@ from pipeline.project.paths import (
 )
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
+from pipeline.study.words import number_of
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -61,6 +65,8 @@ def list_cells() -> None:
         rows.append([name, address.split, *facts])
     print_table(["cell", "split", "rows", "dimensions", "type", "MB", "fingerprint", "state"], rows)
     click.echo(f"\n{len(rows)} cells, {total / 1e6:,.1f} MB")
+    if said := describe(former_results()):
+        click.echo(said)
 
 
 @cache.command()
@@ -129,10 +135,10 @@ def show(dataset: str, model: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @explain_errors
 def prune(*, yes: bool) -> None:
-    """Delete the cells that the study does not name, after asking.
+    """Delete the cells that the study does not name and results of former settings, after asking.
 
     With a model's last cell on a data set go its provenance, its neighbours and its probes'
-    results; what was fine-tuned stays.
+    results; what was fine-tuned stays, and so do all results that the study has now.
     """
     roles = roles_of_cells(load_study())
     there = cells_on_disk()
@@ -143,17 +149,26 @@ def prune(*, yes: bool) -> None:
     _remove_what_was_made_of(begun, there)
     for address in begun:
         finish_removal(address)
+    former = former_results()
     if not surplus:
         click.echo("every cell is named by the study")
-        return
     for address in surplus:
         click.echo(f"{address}  {size_of(address) / 1e6:,.1f} MB")
-    total = sum(size_of(a) for a in surplus) / 1e6
-    if yes or click.confirm(f"delete these {len(surplus)} cells, {total:,.1f} MB?"):
+    if former:
+        click.echo(describe(former))
+    if not surplus and not former:
+        return
+    total = sum(size_of(a) for a in surplus) / 1e6 + size_in_mb(former)
+    cells = number_of(len(surplus), "cell")
+    records = f" and {number_of(len(former), 'former result')}" if former else ""
+    if yes or click.confirm(f"delete {cells}{records}, {total:,.1f} MB?"):
         _remove_what_was_made_of(surplus, [a for a in there if a in roles])
+        for path in former:
+            path.unlink(missing_ok=True)
+            forget_oldest(path.parent, 0)
         for address in surplus:
             remove_cell(address)
-        click.echo(f"{len(surplus)} cells deleted, {total:,.1f} MB freed in the working folder")
+        click.echo(f"{cells}{records} deleted, {total:,.1f} MB freed in the working folder")
 
 
 def _remove_what_was_made_of(gone: Iterable[CellAddress], stay: Iterable[CellAddress]) -> None:
@@ -166,6 +181,7 @@ def _remove_what_was_made_of(gone: Iterable[CellAddress], stay: Iterable[CellAdd
         for protocol in protocol_list.PROTOCOLS:
             if protocol.key is None:
                 record_path(protocol.name, dataset, model).unlink(missing_ok=True)
+                forget_oldest(former_folder(protocol.name, dataset, model), 0)
 
 
 @cache.command("import")

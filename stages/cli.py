@@ -19,7 +19,7 @@ from pipeline.study.params import parse_study, upgrade_study
 from stages._run import explain_errors
 from stages.cache_commands import cache
 from stages.datasets_commands import datasets
-from stages.figures_commands import figures
+from stages.figures_commands import figures, tables
 from stages.models_commands import models
 from stages.plan_command import plan
 from stages.power_command import power
@@ -48,6 +48,7 @@ main.add_command(plan)
 main.add_command(power)
 main.add_command(status)
 main.add_command(figures)
+main.add_command(tables)
 main.add_command(take)
 main.add_command(predict)
 

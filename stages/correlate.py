@@ -20,8 +20,9 @@ from pipeline.report.inputs import Inputs
 from pipeline.results.cube import read_cube
 from pipeline.statistics.analysis import analyse
 from pipeline.statistics.evidence import gather_evidence
+from pipeline.statistics.kept import kept_statistics
 from pipeline.statistics.plots import plot_tables
-from pipeline.statistics.registry import compute_statistics, tidy
+from pipeline.statistics.registry import tidy
 from pipeline.statistics.unseen import asked_evidence
 from pipeline.study.params import load_study
 from stages._run import explain_errors, say
@@ -45,7 +46,7 @@ def _correlate() -> None:
         )
     evidence = asked_evidence(gather_evidence(study, cube), study)
     correlations = analyse(evidence.cube, study.correlation)
-    statistics = compute_statistics(evidence)
+    statistics = kept_statistics(evidence)
     write_netcdf(correlations, CORRELATION_NC, statistics)
     write_tables(statistics)
     inputs = Inputs(study, evidence.cube, correlations, pd.DataFrame(), {}, {}, statistics)

@@ -3,32 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import click
 
 from cache.errors import ProbelineError
 from cache.removal import clear_beside
+from cache.shared_writer import clear_mutex, is_all_claimed, mutex_of
 from pipeline.datasets.former_cells import seal_former_cells
 from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import cell_status, needed_splits
 from pipeline.embeddings.provenance import copied_rows, describe_audit, recorded_audit
 from pipeline.embeddings.unavailable import reason, record_unavailable
-from pipeline.project.paths import cell_address
+from pipeline.machine.shards import Shard
+from pipeline.project.paths import EMBEDDINGS, cell_address
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
 from stages._run import Tally, explain_errors, say
 from stages.of_dataset import named_dataset
+from stages.of_shards import as_shard, shard_option
 
 
 @click.command(help=__doc__)
-@click.argument("dataset", required=False)
+@click.argument("datasets", metavar="[DATASET]...", nargs=-1)
+@shard_option("it computes the chunks (of all data sets where none is named)")
 @explain_errors
-def main(dataset: str | None) -> None:
-    """Extract what one data set misses."""
-    study = load_study()
-    dataset = named_dataset(study, "extract", dataset)
-    tally = Tally(f"extract {dataset}")
+def main(datasets: tuple[str, ...], shard: str | None) -> None:
+    """Extract what data sets miss."""
+    with as_shard(shard) as part:
+        study = load_study()
+        if part is None:
+            for dataset in datasets or (named_dataset(study, "extract", None),):
+                _extract(study, named_dataset(study, "extract", dataset), None)
+            return
+        names = [named_dataset(study, "extract", name) for name in datasets or study.datasets]
+        # Who is through with a data set goes to the next, and only then waits for the others.
+        turns = [(name, False) for name in names[:-1]] + [(name, True) for name in names[-1:]]
+        for name, patient in [*turns, *((name, True) for name in names[:-1])]:
+            _extract(study, name, Turn(part, patient))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A shard's turn at a data set, and whether it stays until all cells are whole."""
+
+    shard: Shard
+    patient: bool
+
+
+def _extract(study: Study, dataset: str, turn: Turn | None) -> None:
+    stage = f"extract {dataset}" if turn is None else f"extract {dataset}, shard {turn.shard}"
+    tally = Tally(stage)
     index = read_index(dataset)
+    mutex = mutex_of(EMBEDDINGS / dataset)
+    with nullcontext() if turn is None else mutex.held():  # the first shard begins for all
+        to_run, absent = _begin(study, index, stage, tally, sharing=turn is not None)
+    if turn is not None and not turn.patient:
+        to_run = [name for name in to_run if not _is_in_other_hands(study, index, name)]
+    chunks = 0
+    if to_run:
+        # Only now: a stage that has nothing to do must not spend seconds on importing torch.
+        from pipeline.embeddings.engine import Sharing
+        from pipeline.embeddings.missing import extract_models
+
+        sharing = None if turn is None else Sharing(turn.shard, mutex, turn.patient)
+        computed, chunks = extract_models(study, index, to_run, sharing)
+        tally.computed += len(computed)
+        if turn is None or turn.patient:
+            _say_copied(dataset, computed)
+            _say_audits(dataset, computed)
+    if turn is not None:
+        say(stage, f"{chunks:,} chunks written here")
+    if turn is None or turn.patient:  # else others are at work there
+        _clear_left_overs(study, index, absent)
+        clear_mutex(EMBEDDINGS / dataset)
+        record_unavailable(dataset, absent)
+        tally.cached = len(study.models) - tally.computed - len(absent)
+        tally.close()
+    if absent:
+        say(stage, f"{len(absent)} without weights: {', '.join(absent)}")
+
+
+def _begin(
+    study: Study, index: Index, stage: str, tally: Tally, *, sharing: bool
+) -> tuple[list[str], dict[str, ProbelineError]]:
+    """What needs no forward pass; then the models to run, fetched, and those without weights."""
+    dataset = index.name
     seal_former_cells(index)
     missing = _missing(study, index)
     imported = [name for name in missing if study.models[name].weights == "imported"]
@@ -37,7 +98,6 @@ def main(dataset: str | None) -> None:
 
         write_imported_cells(study, index, name)
     to_run = [name for name in missing if name not in imported]
-    absent: dict[str, ProbelineError] = {}
     if to_run and not study.datasets[dataset].has_images:
         raise ProbelineError(
             f"data set {dataset}",
@@ -46,32 +106,31 @@ def main(dataset: str | None) -> None:
             remedy="import their embeddings too, or keep them in another study",
         )
     tally.computed = len(imported)
-    if to_run:
-        from pipeline.embeddings.reuse import reseal_models
+    if not to_run:
+        return [], {}
+    from pipeline.embeddings.reuse import reseal_models
 
-        copied = reseal_models(study, index, to_run)
-        for name, rows in copied.items():
-            say(f"extract {dataset}", f"{name}: all {rows:,} rows were held already, copied")
-        to_run = [name for name in to_run if name not in copied]
-    if to_run:
-        # Only now: a stage that has nothing to do must not spend seconds on importing torch.
-        from pipeline.embeddings.missing import extract_models
-        from pipeline.models.fetching import fetch_models, together
+    copied = reseal_models(study, index, to_run, sharing=sharing)
+    for name, rows in copied.items():
+        say(stage, f"{name}: all {rows:,} rows were held already, copied")
+    to_run = [name for name in to_run if name not in copied]
+    if not to_run:
+        return [], {}
+    from pipeline.models.fetching import fetch_models, together
 
-        absent = fetch_models({name: study.models[name] for name in to_run})
-        if absent and len(absent) == len(study.models):
-            raise together(absent, "can't be fetched, and the study has no others")
-        _warn(f"extract {dataset}", absent)
-        computed = extract_models(study, index, [name for name in to_run if name not in absent])
-        tally.computed += len(computed)
-        _say_copied(dataset, computed)
-        _say_audits(dataset, computed)
-    _clear_left_overs(study, index, absent)
-    record_unavailable(dataset, absent)
-    tally.cached = len(study.models) - tally.computed - len(absent)
-    tally.close()
-    if absent:
-        say(f"extract {dataset}", f"{len(absent)} without weights: {', '.join(absent)}")
+    absent = fetch_models({name: study.models[name] for name in to_run})
+    if absent and len(absent) == len(study.models):
+        raise together(absent, "can't be fetched, and the study has no others")
+    _warn(stage, absent)
+    return [name for name in to_run if name not in absent], absent
+
+
+def _is_in_other_hands(study: Study, index: Index, model: str) -> bool:
+    """Whether other shards are at all that a model misses: its network is not even loaded."""
+    splits = needed_splits(study, study.models[model], test_only="train" not in index.split_names)
+    cells = [cell_address(index.name, model, split) for split in splits]
+    begun = [cell for cell in cells if cell.partial.is_dir() or not cell.path.is_dir()]
+    return bool(begun) and all(is_all_claimed(cell) for cell in begun)
 
 
 def _clear_left_overs(study: Study, index: Index, absent: Mapping[str, ProbelineError]) -> None:

@@ -39,6 +39,7 @@ def status(whole: bool) -> None:
 
     Of a large study, what is not up to date is counted by kind; --all names every cell.
     """
+    from pipeline.planning import former_results
     from pipeline.planning.left_overs import describe, left_overs
     from pipeline.planning.overview import data_lines, study_overview
 
@@ -58,6 +59,8 @@ def status(whole: bool) -> None:
             click.echo(f"{protocol.label} not run: {line}")
     _print_images(study)
     if said := describe(left_overs()):
+        click.echo(f"\n{said}")
+    if said := former_results.describe(former_results.former_results()):
         click.echo(f"\n{said}")
     todo = [item for d in overview.datasets for item in d.todo]
     if todo:

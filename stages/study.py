@@ -2,18 +2,25 @@
 
 It also keeps the folders that other stages read, also where a study names no data set: a study of
 imported scores alone has nothing to index and to extract, and DVC runs no stage whose dependency
-does not exist. The indexes of data sets that have left the study are put aside.
+does not exist. The indexes of data sets that have left the study are put aside. The sections that
+grow with a study become files, by which DVC sees that they change.
 """
 
 from __future__ import annotations
 
 import click
 
+from cache.files import write_durably
+from cache.fingerprint import canonical_json
 from pipeline.datasets.left_indexes import sort_indexes
-from pipeline.project.paths import EMBEDDINGS, INDEX, PROVENANCE
+from pipeline.project.paths import EMBEDDINGS, INDEX, PROVENANCE, section_path
 from pipeline.study.params import load_study
+from pipeline.study.schema import Study
 from pipeline.study.target import check_target
 from stages._run import explain_errors, keep_folder, say
+
+FILES = ("datasets", "models", "pretrain")
+"""Sections that dvc.yaml names as files."""
 
 
 @click.command(help=__doc__)
@@ -25,11 +32,19 @@ def main() -> None:
     left = sort_indexes(study.datasets)
     for folder in (INDEX, EMBEDDINGS, PROVENANCE):
         keep_folder(folder)
+    write_sections(study)
     models, datasets = len(study.models), len(study.datasets)
     said = f"{models} model{'s' * (models != 1)}, {datasets} data set{'s' * (datasets != 1)}"
     say("study", said)
     if left:
         say("study", f"the index of {', '.join(left)} is kept aside, until a study names it again")
+
+
+def write_sections(study: Study) -> None:
+    """Write `FILES`: equal sections are equal files, however params.yaml spells them."""
+    sections = study.model_dump(mode="json", by_alias=True, include=set(FILES))
+    for name, section in sections.items():
+        write_durably(section_path(name), f"{canonical_json(section)}\n".encode())
 
 
 if __name__ == "__main__":

@@ -147,5 +147,8 @@ def partial(name, section, **context):
         "about": lambda name: "",
         "word": protocol_label,
         "plural": lambda n, noun, many=None: f"{n} {noun if n == 1 else many or noun + 's'}",
+        "col": lambda word, text=False: Markup(f'<th scope="col">{escape(word)}</th>'),
+        "folded": lambda table, further="": "",
+        "unreported": lambda tables: "; ".join(t.withheld for t in tables if t.withheld),
     }
     return environment.get_template(f"{name}.html.j2").render(content=section, **context)

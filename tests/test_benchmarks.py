@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 
+import pytest
 from projects import REPOSITORY
+
+from benchmarks.scale_plan import MACHINES, blocks_of, images_of, seconds_an_image, simulate
+from pipeline.study.params import parse_study
 
 
 def tiny(name: str, *options: str) -> str:
@@ -43,3 +48,47 @@ def test_scale(monkeypatch):
     said = tiny("scale", "imagenet")
     assert "ridge, 3,000 x 48, 20 classes, streamed: peak" in said
     assert "2 iterations, iterations" in said
+
+
+@pytest.fixture(scope="module")
+def paper():
+    path = REPOSITORY / "studies" / "paper.yaml"
+    return parse_study(path.read_text(encoding="utf-8"), path)
+
+
+@pytest.mark.parametrize(("speeds", "noise"), [((), 0.0), ((), 0.2), ([0.5] + [1.0] * 7, 0.0)])
+def test_eight_gpus_are_idle_for_less_than_a_tenth_of_the_papers_study(paper, speeds, noise):
+    eight = MACHINES[1]
+    an_image = seconds_an_image(paper, eight)
+    found = simulate(blocks_of(paper), 8, an_image, eight.loading, speeds=speeds, noise=noise)
+    assert 0 <= found.idle <= 0.1
+    images = sum(map(sum, images_of(paper).values()))
+    if not speeds and not noise:  # all is computed, once
+        computed = (1 - found.idle - found.loading) * 8 * found.seconds
+        assert computed == pytest.approx(images * an_image)
+    alone = simulate(blocks_of(paper), 1, an_image, 0.0)
+    assert (alone.seconds, alone.idle) == (pytest.approx(images * an_image), pytest.approx(0))
+
+
+def test_simulated_shards_wait_for_the_last_block():
+    """Three blocks of equal size for two shards: one shard is idle for one of four turns."""
+    found = simulate([[[100, 100, 100]]], 2, 1.0, 0.0)
+    assert (found.seconds, found.idle) == (200, 0.25)
+
+
+def test_loop(tmp_path):
+    """On a pipeline of one stage: what DVC ran, what it restored, and what each took."""
+    code = "print('knn: 2 cached, 1 computed, 0.1 s'); open('out', 'w').write(open('dep').read())"
+    said = f'"{code}"'
+    stage = {"cmd": f"python -c {said}", "params": ["knn"], "deps": ["dep"], "outs": ["out"]}
+    study = tmp_path / "study"
+    study.mkdir()
+    (study / "dvc.yaml").write_text(json.dumps({"stages": {"knn": stage}}))
+    (study / "params.yaml").write_text("knn: {k: []}\n")
+    (study / "dep").write_text("1")
+    init = [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"]
+    subprocess.run(init, cwd=study, check=True, capture_output=True)
+    found = tiny("loop", str(study), "--as-it-is")
+    assert found.count("| DVC itself |") == found.count("| **all** |") == 3
+    assert found.count("| knn, from DVC's run cache |") == 1
+    assert found.count("| knn | ") == 1

@@ -14,4 +14,5 @@ def test_a_few_of_each():
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
     assert len(rows) > 50, done.stdout  # kinds of files, readers and commands
-    assert all(int(row.split("|")[2].replace(",", "")) for row in rows), done.stdout
+    tried = [row for row in rows if not row.startswith("| `status`")]  # which changes nothing
+    assert all(int(row.split("|")[2].replace(",", "")) for row in tried), done.stdout

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from cache.files import write_durably
-from cache.fingerprint import fingerprint
+from cache.files import sha256_bytes, write_durably
+from cache.fingerprint import fingerprint, load_json
 from cache.seals import check_of
 from pipeline.datasets.grey import GreyScale
 from pipeline.datasets.ledger import PassedOver, describe
@@ -152,6 +152,14 @@ class Index:
         """SHA-256 of each image of a split, in order; "" of samples that have no image."""
         return [str(digest) for digest in self._columns(split, "sha256")[0]]
 
+    def images_digest(self, split: str) -> str:
+        """SHA-256 of the digests of a split's images, sorted, one a line: which images these are.
+
+        Whatever they are called and in whatever order they lie; "" of samples without images.
+        """
+        digests = self.digests(split)
+        return sha256_bytes("\n".join(sorted(digests)).encode()) if all(digests) else ""
+
     def groups(self, split: str) -> NDArray[np.str_]:
         """Group (site, camera, patient) of each image of a split, "" of those without one."""
         return np.array([group or "" for group in self._columns(split, "group")[0]], np.str_)
@@ -259,7 +267,7 @@ def read_index(name: str) -> Index:
         expected = _check(said, table)
         if table.schema.metadata.get(_CHECK, expected) != expected:
             raise ValueError("bytes other than were written")
-        facts: dict[str, Any] = json.loads(said)
+        facts: dict[str, Any] = load_json(said)
         _refuse_odd(facts, table)
         return Index(
             name,

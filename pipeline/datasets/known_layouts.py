@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,6 +18,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from cache.errors import ProbelineError
+from cache.fingerprint import load_json
 from pipeline.datasets.cifar import write_cifar_tar
 from pipeline.datasets.doors import open_path, open_root
 from pipeline.datasets.images import SUFFIXES
@@ -170,7 +170,7 @@ def inat2021(root: Root, files: Files, *, level: str, subset: str | None = None)
     families in all (1,103); inat_subsets.yaml names their categories.
     """
     parts = {
-        split: json.loads(_text(root, files, f"{name}.json"))
+        split: load_json(_text(root, files, f"{name}.json"))
         for split, name in (("train", "train_mini"), ("val", "val"))
     }
     kept = None if subset is None else set(_inat_subsets()[subset])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 
-from pipeline.project.machine_files import machine_file
+from pipeline.project.machine_files import machine_file, machine_path
 from pipeline.project.names import NAME_PATTERN
 from pipeline.project.paths import INDEX, index_path
 
@@ -28,7 +28,7 @@ def sort_indexes(names: Collection[str]) -> list[str]:
         Data sets whose index was put aside.
     """
     for name in names:
-        kept = machine_file("left", f"{name}.parquet")
+        kept = machine_path("left", f"{name}.parquet")
         if kept.exists() and not index_path(name).exists():
             INDEX.mkdir(parents=True, exist_ok=True)
             os.replace(kept, index_path(name))

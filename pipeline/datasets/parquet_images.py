@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.errors import ProbelineError
+from cache.fingerprint import load_json
 from pipeline.datasets.blobs import Blob, OfProcess
 from pipeline.datasets.ledger import LEFT_OUT, Ledger
 from pipeline.datasets.manifests import filtered_rows, splits_of_column
@@ -341,7 +341,7 @@ def _is_image(kind: pa.DataType) -> bool:
 def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     """What Hugging Face's library says of columns: their kinds, and the names of classes."""
     try:
-        said = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        said = load_json((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
         return {}
     found = said.items() if isinstance(said, dict) else ()

@@ -19,7 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.errors import ProbelineError, printable
-from cache.files import sha256_file, write_durably
+from cache.files import sha256_file
+from cache.fingerprint import load_json
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.source_list import source_of
@@ -29,7 +30,7 @@ from pipeline.datasets.watched_files import (
     state_of,
     watched_files,
 )
-from pipeline.project.machine_files import machine_file
+from pipeline.project import machine_files
 from pipeline.project.paths import index_path
 
 _METADATA = b"probeline.seen"
@@ -165,15 +166,29 @@ def look(
         watched = watched_files(name, dataset)
         if watched is None or not watched.root.is_dir():
             return None
-        remembered = _open(name, watched)
-        if remembered is None:
-            of_index = _of_index(read_index(name) if index is None else index, dataset, watched)
-            found = Look(name, of=len(of_index))
-            if _check(found, watched, of_index, until) and not watched.only:
-                found.new = sorted(_unlisted(watched, of_index, dataset))
+        if (found := _by_what_was_seen(name, watched, until)) is not None:
             return found
+        of_index = _of_index(read_index(name) if index is None else index, dataset, watched)
+        found = Look(name, of=len(of_index))
+        if _check(found, watched, of_index, until) and not watched.only:
+            found.new = sorted(_unlisted(watched, of_index, dataset))
+        return found
     except ProbelineError:
         return None
+
+
+def _by_what_was_seen(name: str, watched: Watched, until: float) -> Look | None:
+    """The look, if it is known what was there; what is damaged is as good as not known."""
+    remembered = _open(name, watched)
+    if remembered is None:
+        return None
+    try:
+        return _compared(name, watched, remembered, until)
+    except Exception:  # noqa: BLE001 - a copied folder holds whatever it holds
+        return None
+
+
+def _compared(name: str, watched: Watched, remembered: pq.ParquetFile, until: float) -> Look:
     with remembered as file:
         found = Look(name, of=file.metadata.num_rows)
         folders = _facts(file)["folders"]
@@ -277,7 +292,7 @@ def _of_index(index: Index, dataset: Dataset, watched: Watched) -> States:
 def _open(name: str, watched: Watched) -> pq.ParquetFile | None:
     """What was remembered, if it is of the present index and folder."""
     try:
-        file = pq.ParquetFile(_place(name))
+        file = pq.ParquetFile(machine_files.machine_path("seen", f"{name}.parquet"))
         facts = _facts(file)
         right = facts["root"] == str(watched.root.absolute())
         if right and facts["index"] == sha256_file(index_path(name)):
@@ -300,21 +315,17 @@ def _write(name: str, seen: Seen) -> None:
     ).replace_schema_metadata({_METADATA: json.dumps(facts).encode()})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", row_group_size=_ROWS)
-    write_durably(_place(name), buffer.getvalue())
+    machine_files.remember("seen", f"{name}.parquet", buffer.getvalue())
 
 
 def _facts(file: pq.ParquetFile) -> dict:  # type: ignore[type-arg]
-    return dict(json.loads(file.schema_arrow.metadata[_METADATA]))
+    return dict(load_json(file.schema_arrow.metadata[_METADATA]))
 
 
 def _rows(file: pq.ParquetFile, group: int) -> States:
     table = file.read_row_group(group)
     columns = (table[name].to_pylist() for name in ("path", "bytes", "time"))
     return {path: (size, when) for path, size, when in zip(*columns, strict=True)}
-
-
-def _place(name: str) -> Path:
-    return machine_file("seen", f"{name}.parquet")
 
 
 def _time_of(folder: Path) -> int:

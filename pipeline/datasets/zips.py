@@ -5,7 +5,6 @@ from __future__ import annotations
 import stat
 import weakref
 import zipfile
-import zlib
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -84,12 +83,14 @@ class Zip:
 
 @contextmanager
 def _explained(place: str) -> Iterator[None]:
-    """What Python's zipfile raises, as an error that names the file."""
+    """Whatever Python's zipfile raises, as an error that names the file; no list would be whole."""
     try:
         yield
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError) as error:
-        if isinstance(error, ProbelineError):
-            raise
+    except (ProbelineError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's own
         raise ProbelineError(
             place,
             "can't be unpacked",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,11 +13,40 @@ from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 
 from pipeline.embeddings.compiling import OPTIONS, should_compile
+from pipeline.embeddings.uploads import Clock, download, upload
+from pipeline.machine.device_memory import Pieces
 from pipeline.machine.devices import Machine, float32_by, require_tf32
 from pipeline.machine.environment import compile_choice
 from pipeline.models.networks import LoadedModel
 from pipeline.models.running import features_of_pixels, laid_out, of_channels
 from pipeline.study.schema import Extraction
+
+
+@dataclass(frozen=True)
+class Started:
+    """A forward pass that a device has been given, and may still be computing.
+
+    Attributes
+    ----------
+    forward : Forward
+        Whose pass it is.
+    features : dict of str to Tensor of shape (n_images, n_features)
+        On the device, by kind.
+    clock : Clock
+        Of the pass.
+    """
+
+    forward: Forward
+    features: dict[str, torch.Tensor]
+    clock: Clock
+
+
+def finish(passes: Sequence[Started]) -> list[dict[str, NDArray[np.float32]]]:
+    """The features of passes that one device was given, waited for once for all of them."""
+    found = download([each.features for each in passes])
+    for each in passes:
+        each.forward.seconds += each.clock.seconds()
+    return found
 
 
 class Forward:
@@ -39,7 +68,7 @@ class Forward:
     ----------
     device : torch.device
     seconds : float
-        Spent in forward passes so far.
+        Spent in forward passes that are finished.
     """
 
     def __init__(
@@ -59,7 +88,7 @@ class Forward:
         self._mean = of_channels(model.transform.mean, device)
         self._std = of_channels(model.transform.std, device)
         area = model.transform.geometry.size**2
-        self._largest = max(1, machine.pixels // area)
+        self._at_once = Pieces(max(1, machine.pixels // area), f"a model of {area:,} pixels")
         self._compiled: Callable[..., dict[str, torch.Tensor]] | None = None
         if should_compile(self._backbone, device, images * area):
             self._compiled = torch.compile(self._features, dynamic=False, options=OPTIONS)
@@ -78,29 +107,22 @@ class Forward:
 
         Raises
         ------
-        torch.OutOfMemoryError
+        ProbelineError
             When the device can't hold even one image.
         """
-        start = time.perf_counter()
-        parts: list[dict[str, NDArray[np.float32]]] = []
-        done = 0
-        while done < len(pixels):
-            part = pixels[done : done + self._largest]
-            try:
-                parts.append(self._run(part, kinds))
-            except torch.OutOfMemoryError:
-                if len(part) == 1:
-                    raise
-                self._largest = len(part) // 2
-                torch.cuda.empty_cache()
-                continue
-            done += len(part)
-        self.seconds += time.perf_counter() - start
-        if len(parts) == 1:
-            return parts[0]
-        return {kind: np.concatenate([part[kind] for part in parts]) for kind in kinds}
+        return finish([self.start(upload(pixels, self.device), kinds)])[0]
 
-    @torch.inference_mode()
+    def start(self, images: torch.Tensor, kinds: Collection[str]) -> Started:
+        """Give the device a forward pass; parameters as of a call, on the device."""
+        clock = Clock(self.device)
+        with torch.inference_mode():
+            parts = self._at_once.through(len(images), lambda rows: self._run(images[rows], kinds))
+            features = parts[0]
+            if len(parts) > 1:
+                features = {kind: torch.cat([part[kind] for part in parts]) for kind in kinds}
+        clock.stop()
+        return Started(self, features, clock)
+
     def first_layer_not_finite(self, pixels: NDArray[np.uint8]) -> str:
         """The innermost module that first puts out NaN or infinity for one image."""
         found: list[str] = []
@@ -118,23 +140,16 @@ class Forward:
             if name
         ]
         try:
-            self._run(pixels[np.newaxis], ["pooled"])
+            with torch.inference_mode():
+                self._run(upload(pixels[np.newaxis], self.device), ["pooled"])
         finally:
             for handle in hooks:
                 handle.remove()
         return found[0] if found else "the pooling"
 
-    @torch.inference_mode()
-    def _run(
-        self, pixels: NDArray[np.uint8], kinds: Collection[str]
-    ) -> dict[str, NDArray[np.float32]]:
-        batch = torch.from_numpy(pixels)
-        if self.device.type == "cuda":  # from pinned memory, a copy neither waits nor is staged
-            batch = batch.pin_memory()
-        batch = batch.to(self.device, non_blocking=True)
+    def _run(self, batch: torch.Tensor, kinds: Collection[str]) -> dict[str, torch.Tensor]:
         with float32_by(tf32=self._precision == "tf32"):
-            features = self._run_compiled(batch, kinds) or self._features(batch, kinds)
-        return {kind: values.float().cpu().numpy() for kind, values in features.items()}
+            return self._run_compiled(batch, kinds) or self._features(batch, kinds)
 
     def _features(self, batch: torch.Tensor, kinds: Collection[str]) -> dict[str, torch.Tensor]:
         return features_of_pixels(
@@ -151,7 +166,7 @@ class Forward:
         """
         if self._compiled is None:
             return None
-        missing = self._largest - len(batch)
+        missing = self._at_once.size - len(batch)
         full = torch.cat([batch, batch[-1:].expand(missing, -1, -1, -1)]) if missing else batch
         try:
             features = self._compiled(full, tuple(kinds))

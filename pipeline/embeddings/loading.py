@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -51,6 +51,8 @@ class BatchLoader:
         Batches decoded ahead of the one in use.
     seeds : {"row", "digest"}
         What seeds a view: the image's row, or its digest, which does not change with the list.
+    memory : callable, optional
+        From a shape to the array that a batch is gathered in.
     """
 
     def __init__(
@@ -64,15 +66,16 @@ class BatchLoader:
         white: float | None = None,
         ahead: int = AHEAD,
         seeds: str = "row",
+        memory: Callable[[tuple[int, ...]], NDArray[np.uint8]] | None = None,
     ) -> None:
         self._pad, self._white, self._ahead = pad, white, ahead
         self._root, self._entries = root, entries_of(samples)
         self._digests = samples["sha256"].tolist()
         self._geometries, self._workers = geometries, workers
-        self._by_digest = seeds == "digest"
+        self._by_digest, self._memory = seeds == "digest", memory
 
-    def batches(self, wanted: Sequence[Rows]) -> Iterator[tuple[Rows, Batch]]:
-        """The batches of these rows, in order.
+    def batches(self, wanted: Iterable[Rows]) -> Iterator[tuple[Rows, Batch]]:
+        """The batches of these rows, in order; `wanted` is asked for each as late as possible.
 
         Raises
         ------
@@ -116,7 +119,11 @@ class BatchLoader:
         return rows, self._stack([image.result() for image in images])
 
     def _stack(self, images: list[Batch]) -> Batch:
-        return {g: np.stack([image[g] for image in images]) for g in self._geometries}
+        return {g: self._gathered([image[g] for image in images]) for g in self._geometries}
+
+    def _gathered(self, images: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        into = None if self._memory is None else self._memory((len(images), *images[0].shape))
+        return np.stack(images, out=into)
 
 
 def _numbers(rows: slice | NDArray[np.int64]) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 
 from cache.cell import is_current
@@ -12,7 +13,7 @@ from pipeline.datasets.index import Index
 from pipeline.datasets.roots import Root
 from pipeline.datasets.sources import dataset_root
 from pipeline.embeddings.cells import cell_key, cell_status, needed_splits, rows_made_by, samples_of
-from pipeline.embeddings.engine import Job, Written, extract_splits
+from pipeline.embeddings.engine import Job, Sharing, Written, extract_splits
 from pipeline.embeddings.forward import Forward
 from pipeline.embeddings.provenance import record_audit, record_provenance, recorded_audit
 from pipeline.machine.devices import Machine, this_machine
@@ -27,18 +28,23 @@ _ACTIVATIONS = 2
 """Share of the weights' memory that is set aside for activations, on top."""
 
 
-def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
-    """Compute every cell that the named models miss on a data set.
+def extract_models(
+    study: Study, index: Index, names: list[str], sharing: Sharing | None = None
+) -> tuple[list[str], int]:
+    """Compute every cell that the named models miss on a data set; with others, where `sharing`.
 
     Returns
     -------
-    list of str
-        The models that had cells computed. A model whose card was unknown but whose cells turn
+    models : list of str
+        Those that had cells computed. A model whose card was unknown but whose cells turn
         out to be current, once its weights are loaded, is not among them.
+    chunks : int
+        That were written here.
     """
     machine = this_machine()
     root = dataset_root(index.name, study.datasets[index.name])
     computed: list[str] = []
+    chunks = 0
     for group in _groups_that_fit(study, names, machine):
         loaded = {n: m for n, m in group.items() if cell_status(study, index, n).state != "cached"}
         test_only = "train" not in index.split_names
@@ -51,7 +57,8 @@ def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
         forwards = _share_forwards(loaded, machine, study.extraction.precision, images)
         cards = {n: make_card(n, study.models[n], model) for n, model in loaded.items()}
         if study.extraction.precision != "float32":
-            _audit(study, index, root, loaded, forwards, cards, machine)
+            with nullcontext() if sharing is None else sharing.mutex.held():
+                _audit(study, index, root, loaded, forwards, cards, machine)
         jobs: dict[str, list[Job]] = {}
         for split in splits:
             for name, model in loaded.items():
@@ -60,9 +67,10 @@ def extract_models(study: Study, index: Index, names: list[str]) -> list[str]:
                     job = Job(name, model, forwards[name], key, samples_of(split)[1])
                     jobs.setdefault(split, []).append(job)
         record = functools.partial(_record, study, index, cards, machine)
-        extract_splits(index, jobs, root, machine, study.extraction.storage, record)
+        storage = study.extraction.storage
+        chunks += extract_splits(index, jobs, root, machine, storage, record, sharing)
         computed += loaded
-    return computed
+    return computed, chunks
 
 
 def _record(

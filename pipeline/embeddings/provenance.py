@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cache.cell import CellAddress
 from cache.errors import CellCorruptError, ProbelineError
-from cache.files import write_durably
+from cache.files import explain_disk_errors, write_durably
 from cache.fingerprint import differences
+from cache.lock import exclusively
 from cache.seals import damaged, read_sealed_json, sealed_json
 from pipeline.models.card import Card
 from pipeline.models.cards import checkpoint_digest, loading_part
@@ -69,17 +71,29 @@ def record_provenance(
     """
     kept = kept_path(cell_address(dataset, model, split))
     facts = _kept(kept)
-    if facts is None:
+    if facts is None or split not in facts["splits"]:
         facts = _now(
             dataset, model, entry, card, split=split, images=images, seconds=seconds,
             remarks=remarks, device=device, precision=precision, copied=dict(copied or {}),
         )  # fmt: skip
         write_durably(kept, sealed_json(facts))
-    else:
+    with _alone(dataset, model):  # another process may record another split meanwhile
         recorded = read_provenance(dataset, model)
         if all(recorded.get(name) == facts.get(name) for name in ("weights", "precision")):
-            facts["splits"] = {**recorded["splits"], **facts["splits"]}
-    _write(dataset, model, facts)
+            own = {split: facts["splits"][split]}
+            splits = {**facts["splits"], **recorded["splits"], **own}
+            facts["splits"] = dict(sorted(splits.items()))  # whoever comes first
+        _write(dataset, model, facts)
+
+
+@contextlib.contextmanager
+def _alone(dataset: str, model: str) -> Iterator[None]:
+    """Between reading a record and writing it anew."""
+    folder = provenance_path(dataset, model).parent
+    with explain_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with exclusively(folder):
+        yield
 
 
 def kept_path(address: CellAddress) -> Path:
@@ -89,9 +103,10 @@ def kept_path(address: CellAddress) -> Path:
 
 def _kept(path: Path) -> dict[str, Any] | None:
     try:
-        return read_sealed_json(path)
+        facts = read_sealed_json(path)
     except (FileNotFoundError, CellCorruptError):
         return None
+    return facts if _is_record(facts) else None
 
 
 def _now(
@@ -176,9 +191,10 @@ def record_audit(
         Of the computation.
     """
     # Cells that are there still are what the record says of them.
-    facts = read_provenance(dataset, model)
-    facts = facts or _facts(model, entry, card, device, audit["precision"])
-    _write(dataset, model, {**facts, "audit": dict(audit)})
+    with _alone(dataset, model):
+        facts = read_provenance(dataset, model)
+        facts = facts or _facts(model, entry, card, device, audit["precision"])
+        _write(dataset, model, {**facts, "audit": dict(audit)})
 
 
 def recorded_audit(dataset: str, model: str) -> dict[str, Any]:

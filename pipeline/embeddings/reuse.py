@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from cache.cell import Cell, CellAddress, is_current
+from cache.errors import CellLockedError
 from cache.rows import copy_rows, planned
 from cache.writer import CellWriter
 from pipeline.datasets.former_cells import digests_of, held_cells_of
@@ -52,7 +53,9 @@ def candidates(
     return sorted(cells, key=lambda c: (c.address != to, c.address.store != to.store))
 
 
-def reseal_models(study: Study, index: Index, names: Sequence[str]) -> dict[str, int]:
+def reseal_models(
+    study: Study, index: Index, names: Sequence[str], *, sharing: bool = False
+) -> dict[str, int]:
     """Make the cells of models whose every image the project holds, without a forward pass.
 
     Parameters
@@ -61,6 +64,8 @@ def reseal_models(study: Study, index: Index, names: Sequence[str]) -> dict[str,
     index : Index
     names : sequence of str
         Of models whose cells are missing or stale.
+    sharing : bool
+        Whether cells that other processes build are left to them, instead of refused.
 
     Returns
     -------
@@ -73,7 +78,11 @@ def reseal_models(study: Study, index: Index, names: Sequence[str]) -> dict[str,
     done = {}
     for name, of_model in keys.items():
         if of_model and all(held.get(rows_made_by(key) or "") for key in of_model.values()):
-            done[name] = _reseal(study, index, name, cards[name], of_model, held)
+            try:
+                done[name] = _reseal(study, index, name, cards[name], of_model, held)
+            except CellLockedError:
+                if not sharing:
+                    raise
     return {name: rows for name, rows in done.items() if rows}
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cache.errors import ProbelineError, printable
 from cache.files import write_durably
+from cache.fingerprint import load_json
 from pipeline.project.paths import PROVENANCE, provenance_path
 from pipeline.study.schema import Study
 
@@ -26,7 +27,7 @@ _LONGEST = 400
 def unavailable(dataset: str, model: str) -> str:
     """Why a model has no cells on a data set; "" where its weights are not the reason."""
     try:
-        return str(json.loads(_path(dataset, model).read_bytes())["reason"])
+        return str(load_json(_path(dataset, model).read_bytes())["reason"])
     except FileNotFoundError:
         return ""
     except (ValueError, KeyError, TypeError):

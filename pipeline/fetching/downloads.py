@@ -30,6 +30,7 @@ from cache.files import (
     sha256_file,
     write_durably,
 )
+from cache.fingerprint import load_json
 from cache.lock import Lock
 from pipeline.machine.environment import wait_seconds
 from pipeline.machine.progress import Progress
@@ -302,7 +303,7 @@ def _resume(request: urllib.request.Request, partial: Path, content: Content) ->
     if not begun:
         return 0
     try:
-        validator = str(json.loads(_state_file(partial).read_text())["validator"])
+        validator = str(load_json(_state_file(partial).read_text())["validator"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         validator = ""
     if not validator and not content.md5 and len(content.sha256) < 64:

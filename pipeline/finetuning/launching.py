@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from functools import partial
 
@@ -14,6 +13,7 @@ from cache.errors import ProbelineError
 from pipeline.finetuning.classifier import Classifier, has_batch_norm
 from pipeline.finetuning.job import Job
 from pipeline.finetuning.training import Advance, train
+from pipeline.machine.device_memory import release
 from pipeline.machine.devices import this_machine
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
@@ -68,9 +68,7 @@ def train_within_memory(job: Job, processes: int, advance: Advance) -> int:
             file=sys.stderr,
             flush=True,
         )
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
 
 
 class _Counted:

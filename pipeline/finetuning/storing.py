@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from cache.errors import ProbelineError
-from cache.records import write_record
+from cache.records import is_current_record, write_record
 from pipeline.datasets.index import Index
 from pipeline.finetuning.assembling import put_together
 from pipeline.finetuning.cells import (
@@ -25,6 +26,7 @@ from pipeline.machine.devices import this_machine
 from pipeline.machine.failures import all_in_one
 from pipeline.machine.process_pool import Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
+from pipeline.machine.shards import claimed, is_free, is_to_make
 from pipeline.probes.protocol import groups_of
 from pipeline.probes.scoring import outcome_table, score_rows
 from pipeline.study.finetune import FINETUNE
@@ -74,14 +76,20 @@ def finetune_all(study: Study, cells: Sequence[tuple[Index, str]]) -> None:
 
 
 def finetune_one(job: Pending, report: Report) -> None:
-    """Train one run from where it was left, and store it."""
+    """Train one run from where it was left, and store it; but for what another shard is at."""
     threads = torch.get_num_threads()
     if this_machine().devices[0].type == "cpu":
         torch.set_num_threads(1)
     try:
-        _finetune(job, report)
+        with claimed(_path(job)) as mine:
+            if mine and is_to_make(_path(job), job.key):
+                _finetune(job, report)
     finally:
         torch.set_num_threads(threads)
+
+
+def _path(job: Pending) -> Path:
+    return run_path(job.index.name, job.model, job.key)
 
 
 def _train_all(jobs: Sequence[Pending]) -> list[ProbelineError]:
@@ -89,7 +97,14 @@ def _train_all(jobs: Sequence[Pending]) -> list[ProbelineError]:
     workers = process_count(len(jobs)) if on_cpu else 1
     epochs = sum(epochs_of(job.study.finetune.runs[job.run]) for job in jobs)
     progress = Progress(FINETUNE.name, epochs, "epochs")
-    return run_jobs(finetune_one, jobs, workers, progress)
+    free = [job for job in jobs if is_free(_path(job))]
+    return run_jobs(
+        finetune_one,
+        free,
+        workers,
+        progress,
+        is_done=lambda job: is_current_record(_path(job), job.key),
+    )
 
 
 def _finetune(job: Pending, report: Report) -> None:
@@ -119,7 +134,7 @@ def _finetune(job: Pending, report: Report) -> None:
     rows = [row | {"details": details} for row in rows]
     rows[0] = rows[0] | {"details": details | {"history": history}}
     write_record(
-        run_path(index.name, job.model, job.key),
+        _path(job),
         key=job.key,
         scores=rows,
         outcomes=outcome_table([found.outcome]),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from pipeline.heads.slabs import is_small, is_streamed, slabs
+from pipeline.heads.slabs import is_small, is_streamed, slab_size, slabs
 
 Array = Any
 """numpy.ndarray or torch.Tensor, on one device."""
@@ -30,6 +30,11 @@ def namespace(array: Array) -> Any:
     return sys.modules[name]
 
 
+def in_numpy(array: Array) -> Any:
+    """The same numbers in NumPy, from whatever device."""
+    return array if namespace(array).__name__ == "numpy" else array.cpu().numpy()
+
+
 class Samples:
     """Centred rows of features in float64, a slab at a time.
 
@@ -44,7 +49,8 @@ class Samples:
     def __init__(self, features: Any, like: Array) -> None:
         self.xp = xp = namespace(like)
         self.features, self.device, self.shape = features, like.device, tuple(features.shape)
-        self.slabs = list(slabs(*self.shape))
+        n, d = self.shape
+        self.slabs = list(slabs(n, d, size=slab_size(like)))
         total = xp.zeros(self.shape[1], dtype=xp.float64, device=self.device)
         for rows in self.slabs:
             total += xp.sum(self.read(rows), 0, dtype=xp.float64)

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.heads.inner_splits import Groups
-from pipeline.heads.linear_solvers import LogisticSolver, fit_ridge_by
+from pipeline.heads.linear_solvers import LogisticSolver, computed_like, fit_ridge_by
 from pipeline.heads.logistic import Fit, log_probabilities
 from pipeline.heads.normalization import BLOCK, Features, Normalizer
 from pipeline.heads.ridge import Ridge, choose, fit_ridge
 from pipeline.heads.ridge import scores as ridge_scores
 from pipeline.heads.selection import Choice, choose_c, working_precision
-from pipeline.heads.slabs import Rows, part, slabs
+from pipeline.heads.slabs import Rows, part, placed, slabs
 from pipeline.heads.tuning import CS, FINE, PENALTIES, PLAIN, ROUGH
 from pipeline.study.linear import Linear, closed_form
 from pipeline.study.variant import Variant
@@ -132,7 +132,7 @@ def fit_head(
         solver = LogisticSolver(backend, bank, n_classes, settings.max_iterations)
         choice = _choose_c(normalization, train, labels, settings, solver, groups)
         tolerance = FINE if np.dtype(bank.dtype) == np.float64 else PLAIN
-        fit = solver.open_path(bank, labels, tolerance=tolerance)(choice.c)
+        fit = solver.open_path(solver.train, labels, tolerance=tolerance)(choice.c)
         score, details = partial(log_probabilities, fit), _logistic_details(choice, fit)
     else:
         bank = part(train, normalize=normalizer)
@@ -172,6 +172,7 @@ def _choose_c(
         partial(solver.open_path, tolerance=ROUGH),
         groups=groups,
         seed=settings.seed,
+        place=solver.place,
     )
 
 
@@ -202,11 +203,12 @@ def _logistic_details(choice: Choice, fit: Fit) -> dict[str, Any]:
 def _ridge(
     bank: Rows, labels: Labels, n_classes: int, backend: str, groups: Groups | None
 ) -> tuple[Ridge, dict[str, Any]]:
-    """λ by the exact leave-one-out of `pipeline.heads.ridge`, whatever the backend.
+    """λ by the exact leave-one-out of `pipeline.heads.ridge`, on the device of the backend.
 
     A class that is absent from train has an intercept of minus infinity: nothing is predicted so.
     """
-    fits, judged = fit_ridge(bank, labels, n_classes, PENALTIES, groups)
+    like = computed_like(backend)
+    fits, judged = fit_ridge(placed(bank, like), labels, n_classes, PENALTIES, groups, like)
     place = choose(judged)
     fit = fit_ridge_by(backend, bank, labels, fits[place])
     absent = np.setdiff1d(np.arange(n_classes), labels)

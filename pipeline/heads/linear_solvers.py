@@ -7,30 +7,21 @@ imported when they are asked for.
 
 from __future__ import annotations
 
-import math
-import warnings
 from collections.abc import Callable
-from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.heads.columns import Samples, principal_axes
-from pipeline.heads.logistic import Fit, LogisticPath, log_probabilities
+from pipeline.heads.columns import namespace, principal_axes
+from pipeline.heads.library_logistic import LibraryPath
+from pipeline.heads.logistic import Fit, LogisticPath
 from pipeline.heads.ridge import Ridge
-from pipeline.heads.slabs import Rows, slabs, whole
+from pipeline.heads.slabs import Rows, placed, slab_size, slabs, whole
 from pipeline.machine.backends import require_cuml_size
 
-Matrix = NDArray[np.floating]
 Labels = NDArray[np.int64]
-
-OFFERED = ("numpy", "torch", "sklearn", "cuml")
-"""For `pipeline.machine.backends.choose_backend`; numpy and torch run the same code of ours."""
-
-LIBRARY_TOLERANCE = 1e-6
-"""Of the largest entry of the objective's gradient per image, for scikit-learn and cuML."""
 
 
 class LogisticSolver:
@@ -45,14 +36,24 @@ class LogisticSolver:
     n_classes : int
     max_iterations : int
         For each C.
+
+    Attributes
+    ----------
+    train : Rows
+        The same, where the backend computes: on a device, uploaded once for all fits of it.
     """
 
     def __init__(
         self, backend: str, train: Rows, n_classes: int, max_iterations: int = 1000
     ) -> None:
         self._backend = backend
-        self._train = train
+        self._like = computed_like(backend)
+        self.train = self.place(train)
         self._n_classes, self._max_iterations = n_classes, max_iterations
+
+    def place(self, features: Rows) -> Rows:
+        """Rows where they are computed with."""
+        return placed(features, self._like)
 
     def open_path(
         self, features: Rows, labels: Labels, *, tolerance: float
@@ -64,22 +65,20 @@ class LogisticSolver:
         features : Rows of shape (n_samples, n_features)
         labels : ndarray of shape (n_samples,)
         tolerance : float
-            As in `LogisticPath`; libraries have no use for it. Their fits come without a bound on
-            the gap, and without a gradient: NaN.
+            As in `LogisticPath`; libraries have no use for it.
 
         Raises
         ------
         ProbelineError
             Of `LogisticPath`, or when the features are too many for cuML.
         """
-        if self._backend == "cuml":
-            require_cuml_size("logistic regression", *features.shape)
         if self._backend not in ("numpy", "torch"):
-            estimator = _estimator(self._backend, self._max_iterations)
-            return partial(_library_fit, estimator, whole(features), labels, self._n_classes)
+            return LibraryPath(
+                self._backend, features, labels, self._n_classes, self._max_iterations
+            ).fit
         return LogisticPath(
-            features,
-            _tensor(labels) if self._backend == "torch" else labels,
+            self.place(features),
+            namespace(self._like).asarray(labels, device=self._like.device),
             self._n_classes,
             tolerance=tolerance,
             max_iterations=self._max_iterations,
@@ -88,67 +87,47 @@ class LogisticSolver:
 
     @cached_property
     def _axes(self) -> Any:
-        pieces = slabs(*self._train.shape)
-        if not all(np.isfinite(self._train[rows]).all() for rows in pieces):
+        xp = namespace(self._like)
+        n, d = self.train.shape
+        pieces = (self.train[rows] for rows in slabs(n, d, size=slab_size(self._like)))
+        device = self._like.device
+        if not all(bool(xp.isfinite(xp.asarray(rows, device=device)).all()) for rows in pieces):
             return None  # the path explains it
-        like = np.empty(0)
-        return principal_axes(self._train, _tensor(like) if self._backend == "torch" else like)
+        return principal_axes(self.train, self._like)
 
 
 def fit_ridge_by(backend: str, features: Rows, labels: Labels, own: Ridge) -> Ridge:
-    """Fit by another backend the penalty of `own`, which our own solver fitted and chose."""
-    if backend == "numpy":
+    """Fit by a library the penalty of `own`, which our own solver fitted and chose."""
+    if backend in ("numpy", "torch"):
         return own
-    if backend == "torch":
-        return _ridge_by_torch(features, labels, own)
-    targets = np.where(labels[:, None] == np.arange(len(own.intercept)), 1.0, -1.0)
+    n, d, n_classes = *features.shape, len(own.intercept)
     if backend == "cuml":
-        require_cuml_size("ridge", *features.shape)
+        require_cuml_size("ridge", n, d)
+        require_cuml_size("ridge: its targets", n, n_classes)
         from cuml.linear_model import Ridge as Estimator
 
-        fit = Estimator(own.penalty, solver="svd", output_type="numpy").fit(
-            whole(features).astype(np.float64), targets
-        )
+        fit = Estimator(own.penalty, solver="svd", output_type="numpy")
     else:
         from sklearn.linear_model import Ridge as Estimator
 
-        fit = Estimator(own.penalty, solver="svd").fit(whole(features).astype(np.float64), targets)
-    return Ridge(fit.coef_, fit.intercept_, own.penalty)
+        fit = Estimator(own.penalty, solver="svd")
+    targets = np.where(labels[:, None] == np.arange(n_classes), 1.0, -1.0)
+    fit.fit(whole(features).astype(np.float64), targets)
+    coefficients = np.asarray(fit.coef_).reshape(n_classes, d)
+    return Ridge(coefficients, np.asarray(fit.intercept_).reshape(n_classes), own.penalty)
 
 
-def _ridge_by_torch(features: Rows, labels: Labels, own: Ridge) -> Ridge:
-    """Normal equations of the smaller side, in float64."""
-    import torch
-
-    device = _tensor(np.empty(0)).device
-    n, d = features.shape
-    classes = torch.arange(len(own.intercept), device=device)
-    samples = Samples(features, torch.empty(0, device=device))
-    of_rows = _tensor(labels)
-    offset = 2 * torch.bincount(of_rows, minlength=len(classes)).double() / n - 1
-    pieces = list(slabs(n, max(d, len(classes)))) if d <= n else [slice(0, n)]
-    gram = moments = torch.zeros((), dtype=torch.float64, device=device)
-    for rows in pieces:
-        wide = samples.centred(rows)
-        wanted = 2 * (of_rows[rows, None] == classes).double() - 1 - offset
-        gram = gram + (wide.T @ wide if d <= n else wide @ wide.T)
-        moments = moments + (wide.T @ wanted if d <= n else wanted)
-    gram += own.penalty * torch.eye(len(gram), dtype=gram.dtype, device=device)
-    weights = torch.linalg.solve(gram, moments)
-    if d > n:
-        weights = wide.T @ weights
-    intercept = offset - samples.mean @ weights
-    return Ridge(weights.T.cpu().numpy(), intercept.cpu().numpy(), own.penalty)
-
-
-def _tensor(values: NDArray[Any]) -> Any:
-    """On the device that the environment asks for."""
+def computed_like(backend: str) -> Any:
+    """An empty array of the library, and on the device, that a backend of ours computes with."""
+    nothing = np.empty(0)
+    if backend != "torch":
+        return nothing
     import torch
 
     from pipeline.machine.devices import this_machine
 
     use_our_share_of_threads()
-    return torch.from_numpy(np.ascontiguousarray(values)).to(this_machine().devices[0])
+    return torch.from_numpy(nothing).to(this_machine().devices[0])
 
 
 def use_our_share_of_threads() -> None:
@@ -162,51 +141,3 @@ def use_our_share_of_threads() -> None:
     pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
     if pools:
         torch.set_num_threads(min(pool["num_threads"] for pool in pools))
-
-
-def _estimator(backend: str, max_iterations: int) -> Any:
-    if backend == "cuml":
-        from cuml.linear_model import LogisticRegression
-
-        return LogisticRegression(
-            max_iter=max_iterations, tol=LIBRARY_TOLERANCE, output_type="numpy"
-        )
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(
-        solver="lbfgs", max_iter=max_iterations, tol=LIBRARY_TOLERANCE, warm_start=True
-    )
-
-
-def _library_fit(estimator: Any, features: Matrix, labels: Labels, n_classes: int, c: float) -> Fit:
-    """One C by scikit-learn's interface; whether it converged is a result, not a warning."""
-    present, ranks = np.unique(labels, return_inverse=True)
-    estimator.set_params(C=c)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "(?s).*converge")
-        estimator.fit(features, ranks)
-    rows, offsets = np.asarray(estimator.coef_), np.asarray(estimator.intercept_)
-    penalty = float(np.square(rows, dtype=np.float64).sum()) / 2
-    if len(present) == 2:  # one row for two classes
-        rows, offsets = np.vstack([-rows, rows]) / 2, np.concatenate([-offsets, offsets]) / 2
-    coefficients = np.zeros((n_classes, features.shape[1]))
-    coefficients[present] = rows
-    intercept = np.full(n_classes, -np.inf)
-    intercept[present] = offsets
-    iterations = int(np.max(estimator.n_iter_))
-    fit = Fit(
-        coefficients,
-        intercept,
-        c,
-        objective=math.nan,
-        gap=math.nan,
-        gradient_norm=math.nan,
-        iterations=iterations,
-        stopped="converged" if iterations < estimator.max_iter else "iterations",
-    )
-    own = sum(
-        float(log_probabilities(fit, features[rows])[np.arange(len(of)), of].sum())
-        for rows in slabs(len(labels), max(features.shape[1], n_classes))
-        for of in [labels[rows]]
-    )
-    return replace(fit, objective=penalty - c * own)

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from pipeline.heads.columns import Array, namespace
+from pipeline.heads.columns import Array, in_numpy, namespace
 from pipeline.heads.newton import Minimiser, Optimum, Stopped
-from pipeline.heads.slabs import Rows, slabs
+from pipeline.heads.slabs import Rows, slab_size, slabs
 from pipeline.heads.softmax import Point, SoftmaxLoss
 from pipeline.heads.tuning import PLAIN
 
@@ -52,10 +52,10 @@ class Fit:
         Euclidean, of the objective by W and b of the centred features, divided by that at W = 0.
     iterations : int
         Conjugate gradients of this fit; each costs two matrix products.
-    stopped : {'converged', 'iterations', 'precision'}
-        Gap within tolerance and gradient norm below 1e-3; too many iterations; or steps that gain
-        nothing in the precision of the features. The last two say nothing of the distance from
-        the optimum: read `gap`.
+    stopped : {'converged', 'iterations', 'precision', 'library'}
+        Gap within tolerance and gradient norm below 1e-3; too many iterations; steps that gain
+        nothing in the precision of the features; or a library's own reason, with a larger gradient.
+        All but the first say nothing of the distance from the optimum: read `gap`.
     """
 
     coefficients: Float64
@@ -108,7 +108,7 @@ class LogisticPath:
         max_iterations: int = 1000,
         axes: Array | None = None,
     ) -> None:
-        self._present = _check(features, labels, n_classes)
+        self._present = classes_to_fit(features, labels, n_classes)
         ranks = _ranks(labels, self._present, n_classes)
         self._loss = SoftmaxLoss(features, ranks, len(self._present), axes)
         self._minimiser = Minimiser(self._loss)
@@ -169,18 +169,43 @@ def decision(fit: Fit, features: Array) -> Array:
 
 def log_probabilities(fit: Fit, features: Array) -> Float64:
     """Log class probabilities of shape (n_samples, n_classes), float64."""
-    scores = decision(fit, features)
-    if not isinstance(scores, np.ndarray):
-        scores = scores.cpu().numpy()
-    scores = scores.astype(np.float64)
-    scores -= scores.max(1, keepdims=True)
-    return np.asarray(scores - np.log(np.exp(scores).sum(1, keepdims=True)))
+    found: Float64 = in_numpy(_log_softmax(decision(fit, features)))
+    return found
 
 
-def _check(features: Rows, labels: Array, n_classes: int) -> NDArray[np.int64]:
-    """Refuse what cannot be fitted; return the classes that have samples."""
+def judge(
+    fit: Fit, features: Array, labels: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], Float64]:
+    """Hits, and log probabilities of the own class, each of shape (n_samples,).
+
+    From a device only these come back, and not what each sample has of every class.
+    """
+    xp, scores = namespace(features), _log_softmax(decision(fit, features))
+    own = xp.asarray(labels, device=features.device)
+    hits = scores.argmax(1) == own
+    return in_numpy(hits), in_numpy(scores[xp.arange(len(own), device=features.device), own])
+
+
+def _log_softmax(scores: Array) -> Array:
+    """In float64."""
+    xp = namespace(scores)
+    scores = xp.asarray(scores, dtype=xp.float64)
+    scores = scores - xp.amax(scores, 1)[:, None]
+    return scores - xp.log(xp.exp(scores).sum(1))[:, None]
+
+
+def classes_to_fit(features: Rows, labels: Array, n_classes: int) -> NDArray[np.int64]:
+    """Refuse what cannot be fitted; return the classes that have samples.
+
+    Raises
+    ------
+    ProbelineError
+        NaN or infinity in the features, or labels of fewer than two classes.
+    """
     xp = namespace(labels)
-    read = (xp.asarray(features[rows], device=labels.device) for rows in slabs(*features.shape))
+    n, d = features.shape
+    pieces = slabs(n, d, size=slab_size(labels))
+    read = (xp.asarray(features[rows], device=labels.device) for rows in pieces)
     if not all(bool(xp.isfinite(values).all()) for values in read):
         raise ProbelineError(
             "logistic regression",
@@ -219,9 +244,7 @@ def _fit(
     optimum: Optimum, c: float, loss: SoftmaxLoss, present: NDArray[np.int64], n_classes: int
 ) -> Fit:
     """The optimum in NumPy, for features as they came and for all classes."""
-    inner, offset = loss.from_axes(optimum.weights)
-    if not isinstance(inner, np.ndarray):
-        inner, offset = inner.cpu().numpy(), offset.cpu().numpy()
+    inner, offset = map(in_numpy, loss.from_axes(optimum.weights))
     coefficients = np.zeros((n_classes, inner.shape[1]))
     coefficients[present] = inner
     intercept = np.full(n_classes, -np.inf)

@@ -30,7 +30,7 @@ import numpy as np
 from pipeline.heads.columns import Array
 from pipeline.heads.softmax import Derivatives, Point, SoftmaxLoss
 
-Stopped = Literal["converged", "iterations", "precision"]
+Stopped = Literal["converged", "iterations", "precision", "library"]
 
 GRADIENT = 1e-3
 """Of the gradient at W = 0: a fit with more has not converged, whatever its objective. For C → 0

@@ -4,7 +4,8 @@ Minimises ‖Y − XW − 1bᵀ‖² + λ‖W‖² with b not penalised, as scik
 of targets per class, +1 for its images and −1 for all others. λ is chosen by the exact
 leave-one-out error: an image's residual without itself in train is e / (1 − h), where h is its
 leverage, 1/n of it from the intercept [1]_. Where images have groups, those of a group are left out
-together: their residuals are (1 − H)⁻¹ e, with their block H of the hat matrix. All in float64.
+together: their residuals are (1 − H)⁻¹ e, with their block H of the hat matrix. All in float64,
+written in the words that NumPy and torch share (`pipeline.heads.columns`).
 
 References
 ----------
@@ -22,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
-from pipeline.heads.slabs import Part, Rows, slabs
+from pipeline.heads.columns import Array, in_numpy, namespace
+from pipeline.heads.slabs import Part, Rows, is_placed, slab_size, slabs
 
 Float64 = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -88,6 +90,7 @@ def fit_ridge(
     n_classes: int,
     penalties: Sequence[float],
     groups: NDArray[np.str_] | None = None,
+    like: Array | None = None,
 ) -> tuple[RidgePath, list[LeaveOneOut]]:
     """Fit every λ and judge each by leave-one-out.
 
@@ -102,6 +105,8 @@ def fit_ridge(
         Each above 0.
     groups : ndarray of shape (n_samples,) of str, optional
         Whose images are left out together; "" is an image without one. A single group is none.
+    like : array, optional
+        Of the library and on the device that compute; NumPy by default.
 
     Returns
     -------
@@ -113,10 +118,11 @@ def fit_ridge(
     ProbelineError
         NaN or infinity in the features, a penalty that is not positive, or a single class.
     """
-    _check(features, labels, penalties)
+    like = np.empty(0) if like is None else like
+    _check(features, labels, penalties, like)
     n, d = features.shape
     together = [] if groups is None else _together(groups)
-    problem = (_Tall if n > d else _Wide)(_Samples(features, labels, n_classes))
+    problem = (_Tall if n > d else _Wide)(_Samples(features, labels, n_classes, like))
     judged = [
         LeaveOneOut(float(penalty), found.squared / (n * n_classes), found.hits / n)
         for penalty, found in zip(penalties, problem.left_out(penalties, together), strict=True)
@@ -141,19 +147,36 @@ def scores(fit: Ridge, features: NDArray[np.floating]) -> Float64:
 class _Samples:
     """Centred features and targets in float64, a slab at a time; a single slab is kept."""
 
-    def __init__(self, features: Rows, labels: Labels, n_classes: int) -> None:
-        self.features, self.labels, self.n_classes = features, labels, n_classes
+    def __init__(self, features: Rows, labels: Labels, n_classes: int, like: Array) -> None:
+        self.xp, self.device = namespace(like), like.device
+        self.features, self.n_classes = features, n_classes
+        self.labels = self.xp.asarray(labels, device=self.device)
         self.shape = n, d = features.shape
-        self._slabs = list(slabs(n, max(d, n_classes)))
-        self.mean = np.zeros(d)
+        self._size = slab_size(like)
+        self._slabs = list(slabs(n, max(d, n_classes), size=self._size))
+        self.mean = self.zeros(d)
         for rows in self._slabs:
             self.mean += self._wide(features, rows).sum(0)
         self.mean /= n
-        self.target_mean = (2 * np.bincount(labels, minlength=n_classes) - n) / n
-        single = [self._read(features, labels, rows) for rows in self._slabs[:1]]
+        counts = self.xp.bincount(self.labels, minlength=n_classes)
+        self.target_mean = (2 * self.xp.asarray(counts, dtype=self.xp.float64) - n) / n
+        single = [self._read(features, self.labels, rows) for rows in self._slabs[:1]]
         self._kept = single if len(self._slabs) == 1 else None
 
-    def __iter__(self) -> Iterator[tuple[Float64, Float64, Labels]]:
+    def zeros(self, *shape: int) -> Array:
+        """In float64, where the rest is."""
+        return self.xp.zeros(shape, dtype=self.xp.float64, device=self.device)
+
+    def targets(self, labels: Array) -> Array:
+        """±1, of shape (n_some, n_classes)."""
+        xp = self.xp
+        own = labels[:, None] == xp.arange(self.n_classes, device=self.device)
+        found = xp.asarray(own, dtype=xp.float64)
+        found *= 2
+        found -= 1
+        return found
+
+    def __iter__(self) -> Iterator[tuple[Array, Array, Array]]:
         """Features and targets, both centred, and labels of some rows."""
         if self._kept is not None:
             yield from self._kept
@@ -162,28 +185,35 @@ class _Samples:
 
     def some(
         self, rows: NDArray[np.intp], most: int | None = None
-    ) -> Iterator[tuple[Float64, Float64, Labels]]:
+    ) -> Iterator[tuple[Array, Array, Array]]:
         """Of some rows alone; `most` at a time, or slabs of them."""
         width = max(self.shape[1], self.n_classes)
-        pieces = slabs(len(rows), width) if most is None else slabs(len(rows), 0, most)
-        yield from self._of(Part(self.features, rows), self.labels[rows], pieces)
+        if most is None:
+            pieces = slabs(len(rows), width, size=self._size)
+        else:
+            pieces = slabs(len(rows), 0, most)
+        chosen = self.xp.asarray(rows, device=self.device)
+        here = is_placed(self.features)
+        some = self.features[chosen] if here else Part(self.features, rows)
+        yield from self._of(some, self.labels[chosen], pieces)
 
     def _of(
-        self, features: Rows, labels: Labels, pieces: Iterable[slice]
-    ) -> Iterator[tuple[Float64, Float64, Labels]]:
+        self, features: Rows, labels: Array, pieces: Iterable[slice]
+    ) -> Iterator[tuple[Array, Array, Array]]:
         for rows in pieces:
             yield self._read(features, labels, rows)
 
-    def _read(self, features: Rows, labels: Labels, rows: slice) -> tuple[Float64, Float64, Labels]:
+    def _read(self, features: Rows, labels: Array, rows: slice) -> tuple[Array, Array, Array]:
         wide = self._wide(features, rows)
         wide -= self.mean
-        targets = _targets(labels[rows], self.n_classes)
+        targets = self.targets(labels[rows])
         targets -= self.target_mean
         return wide, targets, labels[rows]
 
-    @staticmethod
-    def _wide(features: Rows, rows: slice) -> Float64:
-        return features[rows].astype(np.float64)
+    def _wide(self, features: Rows, rows: slice) -> Array:
+        """A copy; on a device widened there, so that no more than the rows goes over the bus."""
+        values = self.xp.asarray(features[rows], device=self.device)
+        return self.xp.asarray(values, dtype=self.xp.float64, copy=True)
 
 
 @dataclass
@@ -193,11 +223,11 @@ class _LeftOut:
     squared: float = 0.0
     hits: int = 0
 
-    def add(self, residual: Float64, own: Labels) -> None:
-        self.squared += float(np.square(residual).sum())
-        targets = _targets(own, residual.shape[1])
+    def add(self, samples: _Samples, residual: Array, own: Array) -> None:
+        self.squared += float(samples.xp.square(residual).sum())
+        targets = samples.targets(own)
         targets -= residual
-        self.hits += int(np.count_nonzero(targets.argmax(1) == own))
+        self.hits += int((targets.argmax(1) == own).sum())
 
 
 class _Tall:
@@ -208,50 +238,48 @@ class _Tall:
     """
 
     def __init__(self, samples: _Samples) -> None:
-        self._samples = samples
+        self._samples, xp = samples, samples.xp
         d = samples.shape[1]
-        gram, moments = np.zeros((d, d)), np.zeros((d, samples.n_classes))
+        gram, moments = samples.zeros(d, d), samples.zeros(d, samples.n_classes)
         for features, targets, _ in samples:
             gram += features.T @ features
             moments += features.T @ targets
-        squares, self._axes = np.linalg.eigh(gram)
-        self._squares = np.clip(squares, 0.0, None)
+        squares, self._axes = xp.linalg.eigh(gram)
+        self._squares = xp.clip(squares, 0.0, None)
         self._turned = self._axes.T @ moments
 
     def fit(self, penalty: float) -> Ridge:
         """Of one λ."""
         weights = self._axes @ (self._turned / (self._squares + penalty)[:, None])
-        samples = self._samples
-        return Ridge(weights.T, samples.target_mean - samples.mean @ weights, penalty)
+        return _ridge(self._samples, weights, penalty)
 
     def left_out(
         self, penalties: Sequence[float], together: Sequence[NDArray[np.intp]]
     ) -> list[_LeftOut]:
         """What every λ does on each image under the fit without it, or without its group."""
         samples, found = self._samples, [_LeftOut() for _ in penalties]
+        xp = samples.xp
         alone = np.ones(samples.shape[0], bool)
         for rows in together:
             alone[rows] = False
         singles = samples if alone.all() else samples.some(np.flatnonzero(alone))
         for features, targets, own in singles:
             projected = features @ self._axes
-            squares = np.square(projected)
+            squares = xp.square(projected)
             for penalty, sums in zip(penalties, found, strict=True):
                 shrink, residual = self._residual(projected, targets, penalty)
                 room = 1 - 1 / samples.shape[0] - squares @ shrink
-                left = _divided(residual, room, targets, samples.shape[0])
-                sums.add(left, own)
+                left = _divided(xp, residual, room, targets, samples.shape[0])
+                sums.add(samples, left, own)
         for rows in together:
             self._leave_out(rows, penalties, found)
         return found
 
-    def _residual(
-        self, projected: Float64, targets: Float64, penalty: float
-    ) -> tuple[Float64, Float64]:
+    def _residual(self, projected: Array, targets: Array, penalty: float) -> tuple[Array, Array]:
         """E = Y − Z (S² + λ)⁻¹ Zᵀ Y with Z = X V; 1 − h comes from the same Z."""
         shrink = 1 / (self._squares + penalty)
         residual = projected @ (self._turned * shrink[:, None])
-        np.subtract(targets, residual, out=residual)
+        self._samples.xp.subtract(targets, residual, out=residual)
         return shrink, residual
 
     def _leave_out(
@@ -262,32 +290,32 @@ class _Tall:
         1 − A Aᵀ, or by its d + 1 columns, (1 − A Aᵀ)⁻¹ = 1 + A (1 − Aᵀ A)⁻¹ Aᵀ.
         """
         samples, d = self._samples, self._samples.shape[1]
+        solve = samples.xp.linalg.solve
         narrow = len(rows) <= d + 1
         for penalty, sums in zip(penalties, found, strict=True):
             if narrow:
                 ((features, targets, own),) = samples.some(rows, len(rows))
                 factor, residual = self._factor(features, targets, penalty)
-                left = np.linalg.solve(_room(factor @ factor.T), residual)
-                sums.add(np.asarray(left, np.float64), own)
+                sums.add(samples, solve(_room(samples, factor @ factor.T), residual), own)
                 continue
-            inside, moments = np.zeros((d + 1, d + 1)), np.zeros((d + 1, samples.n_classes))
+            inside = samples.zeros(d + 1, d + 1)
+            moments = samples.zeros(d + 1, samples.n_classes)
             for features, targets, _ in samples.some(rows):
                 factor, residual = self._factor(features, targets, penalty)
                 inside += factor.T @ factor
                 moments += factor.T @ residual
-            inner = np.linalg.solve(_room(inside), moments)
+            inner = solve(_room(samples, inside), moments)
             for features, targets, own in samples.some(rows):
                 factor, residual = self._factor(features, targets, penalty)
-                sums.add(np.asarray(residual + factor @ inner, np.float64), own)
+                sums.add(samples, residual + factor @ inner, own)
 
-    def _factor(
-        self, features: Float64, targets: Float64, penalty: float
-    ) -> tuple[Float64, Float64]:
+    def _factor(self, features: Array, targets: Array, penalty: float) -> tuple[Array, Array]:
         """A, whose A Aᵀ is these rows' block of the hat matrix, and their residuals."""
+        xp, samples = self._samples.xp, self._samples
         projected = features @ self._axes
         shrink, residual = self._residual(projected, targets, penalty)
-        constant = np.full(len(features), self._samples.shape[0] ** -0.5)
-        return np.column_stack([constant, projected * np.sqrt(shrink)]), residual
+        constant = samples.zeros(len(features), 1) + samples.shape[0] ** -0.5
+        return xp.concatenate([constant, projected * xp.sqrt(shrink)], 1), residual
 
 
 class _Wide:
@@ -298,62 +326,66 @@ class _Wide:
         rows = np.arange(samples.shape[0])
         ((features, targets, _),) = samples.some(rows, len(rows))
         self._features, self._targets = features, targets
-        gram = features @ features.T
+        xp, gram = samples.xp, features @ features.T
         # Part the constant, an axis of square 0 that the intercept takes, from all others.
-        gram += (np.trace(gram) + 1) / len(gram)
-        squares, self._axes = np.linalg.eigh(gram)
-        self._squares = np.clip(squares, 0.0, None)
+        gram += (xp.trace(gram) + 1) / len(gram)
+        squares, self._axes = xp.linalg.eigh(gram)
+        self._squares = xp.clip(squares, 0.0, None)
         self._turned = self._axes.T @ targets
 
     def fit(self, penalty: float) -> Ridge:
         """Of one λ."""
         product = self._axes @ (self._turned / (self._squares + penalty)[:, None])
-        weights = np.asarray(self._features.T @ product)
-        samples = self._samples
-        return Ridge(weights.T, samples.target_mean - samples.mean @ weights, penalty)
+        return _ridge(self._samples, self._features.T @ product, penalty)
 
     def left_out(
         self, penalties: Sequence[float], together: Sequence[NDArray[np.intp]]
     ) -> list[_LeftOut]:
         """As of `_Tall`."""
-        found = []
+        found, xp = [], self._samples.xp
         for penalty in penalties:
             # λ (XXᵀ + λ)⁻¹ is the residual's operator itself: no difference of near equals.
             shrink = penalty / (self._squares + penalty)
             shrink[-1] = 0  # the constant
             residual = self._axes @ (self._turned * shrink[:, None])
-            room = np.square(self._axes) @ shrink
+            room = xp.square(self._axes) @ shrink
             solved = []
-            for rows in together:
-                factor = self._axes[rows] * np.sqrt(shrink)
-                solved.append(np.linalg.solve(factor @ factor.T, residual[rows]))
-            left = _divided(residual, room, self._targets, len(self._targets))
-            for rows, values in zip(together, solved, strict=True):
+            for some in together:
+                rows = xp.asarray(some, device=self._samples.device)
+                factor = self._axes[rows] * xp.sqrt(shrink)
+                solved.append((rows, xp.linalg.solve(factor @ factor.T, residual[rows])))
+            left = _divided(xp, residual, room, self._targets, len(self._targets))
+            for rows, values in solved:
                 left[rows] = values
             sums = _LeftOut()
-            sums.add(left, self._samples.labels)
+            sums.add(self._samples, left, self._samples.labels)
             found.append(sums)
         return found
 
 
-def _targets(labels: Labels, n_classes: int) -> Float64:
-    return np.where(labels[:, None] == np.arange(n_classes), 1.0, -1.0)
+def _ridge(samples: _Samples, weights: Array, penalty: float) -> Ridge:
+    """Of weights for centred features, of shape (n_features, n_classes)."""
+    intercept = samples.target_mean - samples.mean @ weights
+    return Ridge(in_numpy(weights).T, in_numpy(intercept), penalty)
 
 
-def _divided(residual: Float64, room: Float64, targets: Float64, n: int) -> Float64:
+def _divided(xp: Any, residual: Array, room: Array, targets: Array, n: int) -> Array:
     """Residuals e / (1 − h), without their images in train.
 
     Without one that has no room nothing is known of its direction: the others' mean predicts it.
     """
     alone = room <= CERTAIN
-    residual /= np.where(alone, 1.0, room)[:, None]
-    residual[alone] = targets[alone] * n / (n - 1)
+    residual /= xp.where(alone, 1.0, room)[:, None]
+    if bool(alone.any()):
+        residual[alone] = targets[alone] * n / (n - 1)
     return residual
 
 
-def _room(hat: Float64) -> Float64:
+def _room(samples: _Samples, hat: Array) -> Array:
     """1 − H, kept off 0."""
-    return np.eye(len(hat)) * (1 + CERTAIN) - hat
+    xp = samples.xp
+    one = xp.eye(len(hat), dtype=xp.float64, device=samples.device)
+    return one * (1 + CERTAIN) - hat
 
 
 def _together(groups: NDArray[np.str_]) -> list[NDArray[np.intp]]:
@@ -362,8 +394,12 @@ def _together(groups: NDArray[np.str_]) -> list[NDArray[np.intp]]:
     return [r for r in rows if 1 < len(r) < len(groups)]
 
 
-def _check(features: Rows, labels: Labels, penalties: Sequence[float]) -> None:
-    if not all(np.isfinite(features[rows]).all() for rows in slabs(*features.shape)):
+def _check(features: Rows, labels: Labels, penalties: Sequence[float], like: Array) -> None:
+    xp = namespace(like)
+    n, d = features.shape
+    pieces = slabs(n, d, size=slab_size(like))
+    read = (xp.asarray(features[rows], device=like.device) for rows in pieces)
+    if not all(bool(xp.isfinite(values).all()) for values in read):
         raise ProbelineError(
             "ridge",
             "the features hold NaN or infinity",

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.heads.inner_splits import Groups, Mask, Scheme, held_out_parts, scheme_for
-from pipeline.heads.logistic import Fit, log_probabilities
-from pipeline.heads.slabs import Part, Rows, is_small, part, slabs
+from pipeline.heads.logistic import Fit, judge
+from pipeline.heads.slabs import Part, Rows, is_small, part, slab_size, slabs
 from pipeline.heads.tuning import BEYOND, EXTENSION, FIXED_C, GAIN, NARROW, REACH, SMALL
 
 Labels = NDArray[np.int64]
@@ -90,6 +90,7 @@ def choose_c(
     *,
     groups: Groups | None = None,
     seed: int = 0,
+    place: Callable[[Rows], Rows] = lambda features: features,
 ) -> Choice:
     """Choose C on a stratified hold-out of train, or by 5 folds of a small one.
 
@@ -112,6 +113,8 @@ def choose_c(
         Each is held out as a whole; "" for an image without one.
     seed : int
         Of the split.
+    place : callable
+        Puts rows where they are computed with (`pipeline.heads.slabs.placed`).
 
     Raises
     ------
@@ -127,7 +130,9 @@ def choose_c(
     held_out = held_out_parts(labels, scheme, seed, groups)
     if scheme == "folds" and len(labels) >= SMALL and not is_small(features):
         features = Part(features, streamed=True)  # five turned copies would be held at once
-    path = _Path([_Part(features, labels, mask, normalize, open_path) for mask in held_out.masks])
+    path = _Path(
+        [_Part(features, labels, mask, normalize, open_path, place) for mask in held_out.masks]
+    )
     path.rise(cs)
     step = (math.log(cs[-1]) - math.log(cs[0])) / (len(cs) - 1)
     best = path.best()
@@ -160,20 +165,19 @@ class _Part:
         held_out: Mask,
         normalize: Normalize,
         open_path: OpenPath,
+        place: Callable[[Rows], Rows],
     ) -> None:
         fitting, judging = normalize(part(features, ~held_out), part(features, held_out))
         self._fit = open_path(working_precision(fitting), labels[~held_out])
-        self._judging, self._judged = working_precision(judging), labels[held_out]
+        self._judging, self._judged = place(working_precision(judging)), labels[held_out]
 
     def judge(self, c: float) -> tuple[Fit, NDArray[np.bool_], NDArray[np.float64]]:
         """A fit; hits, and log probabilities of the own class, of the images held out."""
         fit = self._fit(c)
         hits, own = np.empty(len(self._judged), np.bool_), np.empty(len(self._judged))
-        for rows in slabs(len(own), max(fit.coefficients.shape)):
-            scores = log_probabilities(fit, self._judging[rows])
-            labels = self._judged[rows]
-            hits[rows] = scores.argmax(1) == labels
-            own[rows] = scores[np.arange(len(scores)), labels]
+        width = max(fit.coefficients.shape)
+        for rows in slabs(len(own), width, size=slab_size(self._judging)):
+            hits[rows], own[rows] = judge(fit, self._judging[rows], self._judged[rows])
         return fit, hits, own
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.heads.inner_splits import Groups
-from pipeline.heads.linear_solvers import LogisticSolver
+from pipeline.heads.linear_solvers import LogisticSolver, computed_like
 from pipeline.heads.logistic import log_probabilities
 from pipeline.heads.normalization import Features, Normalizer, centre_and_scale, unit_length
 from pipeline.heads.ridge import choose, fit_ridge
@@ -97,7 +97,7 @@ def prototypes(
     return Scores(score, queries, n_classes, True, {})
 
 
-def logistic_over(cs: Sequence[float], seed: int) -> Classifier:
+def logistic_over(cs: Sequence[float], seed: int, backend: str = "numpy") -> Classifier:
     """Multinomial logistic regression, features divided by one scalar of the shots.
 
     C is chosen among the shots by `pipeline.heads.selection.choose_c`, which divides no
@@ -114,10 +114,18 @@ def logistic_over(cs: Sequence[float], seed: int) -> Classifier:
         classes = labels.astype(np.int64)
         normalizer = Normalizer.fit("none", shots)
         wide = part(part(shots, normalize=normalizer), dtype=np.float64)
-        solver = LogisticSolver("numpy", wide, n_classes)
-        rough = partial(solver.open_path, tolerance=ROUGH)
-        choice = choose_c(shots, classes, cs, centre_and_scale, rough, groups=groups, seed=seed)
-        fit = solver.open_path(wide, classes, tolerance=FINE)(choice.c)
+        solver = LogisticSolver(backend, wide, n_classes)
+        choice = choose_c(
+            shots,
+            classes,
+            cs,
+            centre_and_scale,
+            partial(solver.open_path, tolerance=ROUGH),
+            groups=groups,
+            seed=seed,
+            place=solver.place,
+        )
+        fit = solver.open_path(solver.train, classes, tolerance=FINE)(choice.c)
         details = {
             "C": choice.c,
             "scheme": choice.scheme,
@@ -133,7 +141,7 @@ def logistic_over(cs: Sequence[float], seed: int) -> Classifier:
     return classify
 
 
-def ridge_over(penalties: Sequence[float]) -> Classifier:
+def ridge_over(penalties: Sequence[float], backend: str = "numpy") -> Classifier:
     """Ridge to ±1 targets, λ by exact leave-one-out among the shots; it gives no probabilities.
 
     Features are divided by one scalar of the shots, so that λ means the same for every model. With
@@ -150,7 +158,9 @@ def ridge_over(penalties: Sequence[float]) -> Classifier:
     ) -> Scores:
         normalizer = Normalizer.fit("none", shots)
         known = part(shots, normalize=normalizer)
-        fits, judged = fit_ridge(known, labels.astype(np.int64), n_classes, penalties, groups)
+        fits, judged = fit_ridge(
+            known, labels.astype(np.int64), n_classes, penalties, groups, computed_like(backend)
+        )
         place = choose(judged)
         fit, absent = fits[place], np.setdiff1d(np.arange(n_classes), labels)
         details = {"lambda": fit.penalty, "leave_one_out_top1": judged[place].accuracy}

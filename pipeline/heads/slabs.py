@@ -7,6 +7,7 @@ images x classes. Rows come by slices in ascending order, so that a cell's chunk
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -19,6 +20,10 @@ Slab = NDArray[np.floating]
 SLAB = 1 << 21
 """Values of one slab: its rows x the larger of features and classes. What is no larger is one slab,
 and is computed with just as if there were none."""
+
+
+DEVICE_SLAB = 1 << 26
+"""The same on a GPU, for which small steps are all launch; less where its memory is small."""
 
 
 class Rows(Protocol):
@@ -37,7 +42,9 @@ class Rows(Protocol):
     def __getitem__(self, rows: Any, /) -> Slab: ...
 
 
-def slabs(rows: int, width: int, most: int | None = None) -> Iterator[slice]:
+def slabs(
+    rows: int, width: int, most: int | None = None, size: int | None = None
+) -> Iterator[slice]:
     """Slices of `rows` rows, in order, each of at most `SLAB` values.
 
     Parameters
@@ -47,10 +54,21 @@ def slabs(rows: int, width: int, most: int | None = None) -> Iterator[slice]:
         Values of a row: of features, classes, or the larger of both.
     most : int, optional
         Rows of a slab, where there is another limit.
+    size : int, optional
+        Values of a slab, if not `SLAB`.
     """
-    step = max(1, min(SLAB // max(1, width), most or rows))
+    step = max(1, min((size or SLAB) // max(1, width), most or rows))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
+
+
+def slab_size(like: Any) -> int:
+    """Values of a slab where `like` lies."""
+    if not is_placed(like) or like.device.type != "cuda":
+        return SLAB
+    # By what the device has, not by what is free: the same fit has the same sums each time.
+    most = int(sys.modules["torch"].cuda.get_device_properties(like.device).total_memory)
+    return max(SLAB, min(DEVICE_SLAB, most // 512))  # some dozen arrays of 8 bytes a value
 
 
 def is_small(features: Rows) -> bool:
@@ -142,6 +160,36 @@ def part(
     if normalize is not None:
         values = normalize(values)
     return values.astype(dtype, copy=False)
+
+
+def is_placed(features: Any) -> bool:
+    """Whether features lie in torch's memory, of whatever device."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(features, torch.Tensor)
+
+
+def placed(features: Rows, like: Any) -> Rows:
+    """Features where `like` lies: on a device they are uploaded once, and not slab by slab.
+
+    Parameters
+    ----------
+    features : Rows
+        Streamed ones stay as they are: whoever reads them uploads each slab.
+    like : array
+        Of NumPy, which takes them as they come, or of torch.
+    """
+    if not is_placed(like) or is_placed(features) or is_streamed(features):
+        return features
+    torch = sys.modules["torch"]
+    if isinstance(features, np.ndarray):
+        whole_there: Rows = torch.asarray(np.ascontiguousarray(features), device=like.device)
+        return whole_there
+    dtype = torch.float64 if np.dtype(features.dtype) == np.float64 else torch.float32
+    found: Any = torch.empty(features.shape, dtype=dtype, device=like.device)
+    for rows in slabs(*features.shape):
+        found[rows] = torch.asarray(features[rows], device=like.device)
+    there: Rows = found
+    return there
 
 
 def taken(features: Rows, rows: NDArray[np.int64]) -> Rows:

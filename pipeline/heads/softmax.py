@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from pipeline.heads.columns import Array, namespace, open_columns
-from pipeline.heads.slabs import slabs
+from pipeline.heads.slabs import slab_size, slabs
 
 KEPT = 1 << 24
 """Probabilities (samples x classes) up to which they are kept from one product with the Hessian to
@@ -98,7 +98,8 @@ class SoftmaxLoss:
         self.n_classes = n_classes
         self._labels = labels
         self._columns = open_columns(features, labels, axes)
-        self._slabs = list(slabs(len(labels), max(1 + features.shape[1], n_classes)))
+        width = max(1 + features.shape[1], n_classes)
+        self._slabs = list(slabs(len(labels), width, size=slab_size(labels)))
         self._numbers = xp.arange(self._slabs[0].stop, device=labels.device)
         self.squares = self._columns.squares
         self.penalised = xp.ones_like(self.squares)

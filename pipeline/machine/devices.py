@@ -57,8 +57,9 @@ def this_machine() -> Machine:
     ProbelineError
         When a variable can't be followed.
     """
-    devices = _devices()
+    devices = chosen_devices()
     allow_tf32(allowed=False)
+    _keep_freed_memory()
     if devices[0].type == "cuda":
         _refuse_forced_tf32()
         properties = [torch.cuda.get_device_properties(device) for device in devices]
@@ -70,7 +71,6 @@ def this_machine() -> Machine:
             ", ".join(sorted({p.name for p in properties})),
             len(devices) * min(p.total_memory for p in properties) // 2,
         )
-    _keep_freed_memory()
     return Machine(
         devices,
         batch_size(IMAGES_AT_ONCE),
@@ -136,7 +136,8 @@ def _keep_freed_memory() -> None:
     """Ask glibc not to return activations to the kernel after every layer.
 
     Measured on 2 cores, MobileNetV2 at batches of 8: up to a third of the time went into the
-    kernel, which zeroed the same pages again and again.
+    kernel, which zeroed the same pages again and again. Beside a GPU it is batches of pixels that
+    come and go: 38 MB each, beyond what glibc keeps by itself.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
@@ -145,7 +146,14 @@ def _keep_freed_memory() -> None:
         libc.mallopt(mmap_threshold, 32 << 20)  # the largest that glibc accepts
 
 
-def _devices() -> tuple[torch.device, ...]:
+def chosen_devices() -> tuple[torch.device, ...]:
+    """All that `PROBELINE_DEVICE` allows: GPUs, or the CPU.
+
+    Raises
+    ------
+    ProbelineError
+        When there is no such device.
+    """
     asked = requested_device()
     cuda = tuple(torch.device("cuda", number) for number in range(torch.cuda.device_count()))
     if asked in ("auto", "cuda") and cuda:

@@ -44,6 +44,11 @@ def wait_seconds() -> int:
     return _whole_number("PROBELINE_WAIT_SECONDS", 0, at_least=0)
 
 
+def cluster_seconds() -> int:
+    """How long a cluster may be without a worker for the project: ``PROBELINE_CLUSTER_SECONDS``."""
+    return _whole_number("PROBELINE_CLUSTER_SECONDS", 60, at_least=1)
+
+
 def cpu_count() -> int:
     """Processors that this process may use; a container's quota and the affinity count."""
     from joblib import cpu_count as of_joblib  # takes some tenths of a second

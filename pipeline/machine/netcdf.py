@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import h5netcdf
+import netCDF4
 import xarray as xr
-from xarray.backends import H5NetCDFStore
+from xarray.backends import NetCDF4DataStore
 
 from cache.errors import ProbelineError
 from cache.seals import read_sealed, write_sealed
+
+_FIRST_BYTES = 1024
+"""Of a file that is written in memory; it grows."""
 
 
 def write_netcdf(
@@ -29,13 +31,15 @@ def write_netcdf(
         Further data sets, by the name of their group.
     """
     # In memory first: where the disk is full, HDF5 ends the whole process by a segmentation fault.
-    whole = io.BytesIO()
     # By `to_netcdf` the file would be opened, and all of it visited, for each group anew.
-    with h5netcdf.File(whole, "w") as file:
-        dataset.dump_to_store(H5NetCDFStore(file))
+    file = netCDF4.Dataset(path.name, "w", memory=_FIRST_BYTES)
+    try:
+        dataset.dump_to_store(_store(file))
         for name, group in (groups or {}).items():
-            group.dump_to_store(H5NetCDFStore(file.create_group(name)))
-    write_sealed(path, whole.getvalue())
+            group.dump_to_store(_store(file.createGroup(name)))
+    finally:
+        whole = file.close()
+    write_sealed(path, bytes(whole))
 
 
 def read_netcdf(path: Path) -> xr.Dataset:
@@ -47,7 +51,7 @@ def read_netcdf(path: Path) -> xr.Dataset:
         When it is absent or damaged.
     """
     with _opened(path) as file:
-        return xr.open_dataset(H5NetCDFStore(file)).load()
+        return xr.open_dataset(_store(file)).load()
 
 
 def read_netcdf_groups(path: Path) -> dict[str, xr.Dataset]:
@@ -61,17 +65,18 @@ def read_netcdf_groups(path: Path) -> dict[str, xr.Dataset]:
     # Faster than `open_groups`, which visits the whole file for each group.
     with _opened(path) as file:
         groups = {"": file} | {str(name): group for name, group in file.groups.items()}
-        return {
-            name: xr.open_dataset(H5NetCDFStore(group)).load() for name, group in groups.items()
-        }
+        return {name: xr.open_dataset(_store(group)).load() for name, group in groups.items()}
+
+
+def _store(group: netCDF4.Dataset) -> NetCDF4DataStore:
+    return NetCDF4DataStore(group)  # type: ignore[no-untyped-call]  # not annotated in xarray
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[h5netcdf.File]:
+def _opened(path: Path) -> Iterator[netCDF4.Dataset]:
     """The file, read whole and compared with its digest; HDF5 itself sees few flipped bits."""
     try:
-        whole = io.BytesIO(read_sealed(path))
-        with h5netcdf.File(whole, "r", decode_vlen_strings=True) as file:
+        with netCDF4.Dataset(path.name, "r", memory=read_sealed(path)) as file:
             yield file
     except ProbelineError:
         raise

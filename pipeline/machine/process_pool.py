@@ -3,6 +3,8 @@
 Jobs start from the largest on; each by its own size: so many run at once as the memory holds, with
 as many BLAS threads as its share of the processors, mostly one: on small problems two threads in
 one fit are slower than one (measured: 7 times, on 2 cores). A job that fails stops no other.
+
+Each GPU has one process, which takes one job of those that compute on a GPU after the other.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.queues import SimpleQueue
@@ -22,6 +24,7 @@ from typing import Any, TypeAlias, TypeVar
 import threadpoolctl
 
 from cache.errors import ProbelineError
+from pipeline.machine.backends import computing_on
 from pipeline.machine.environment import cpu_count
 from pipeline.machine.memory import VARIABLE, free_memory, in_units, memory_budget
 from pipeline.machine.progress import Progress
@@ -53,25 +56,38 @@ class Cost:
         Bytes of its process.
     work : float
         To be compared with other jobs'.
+    on_gpu : bool
+        Whether it computes on a GPU, where there are some.
     """
 
     name: str = ""
     size: int = 0
     work: float = 0.0
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A job, and with how many threads it may compute."""
+    """A job, with how many threads it may compute, and where, unless its process has a device."""
 
     job: Any
     cost: Cost
     threads: int
+    device: str = ""
 
 
 def process_count(jobs: int) -> int:
     """How many processes take so many jobs, at most."""
     return max(1, min(jobs, cpu_count()))
+
+
+def job_memory() -> int:
+    """Bytes that one job may take: of this machine, or of the cluster's largest worker."""
+    if os.environ.get("DASK_SCHEDULER_ADDRESS"):
+        from pipeline.machine.cluster import worker_memory
+
+        return worker_memory()
+    return memory_budget()
 
 
 def run_jobs(
@@ -82,6 +98,8 @@ def run_jobs(
     *,
     costs: Sequence[Cost] = (),
     cluster: bool = True,
+    is_done: Callable[[J], bool] | None = None,
+    gpus: Sequence[str] = (),
 ) -> list[ProbelineError]:
     """Call `function` once for each job, whatever becomes of the others.
 
@@ -97,8 +115,13 @@ def run_jobs(
     costs : sequence of Cost, optional
         Of each job.
     cluster : bool
-        With ``DASK_SCHEDULER_ADDRESS`` set, the jobs go to that cluster, whose workers must see
-        the project's folder under the same path.
+        With ``DASK_SCHEDULER_ADDRESS`` set, the jobs go to that cluster's workers in the project's
+        folder, see `pipeline.machine.cluster`.
+    is_done : callable, optional
+        Whether a job's result lies here; asked of what the cluster says it has done.
+    gpus : sequence of str
+        Devices for the jobs that compute on a GPU: each has a process of its own, and all other
+        processes compute on the CPU. Without them, every process looks for itself.
 
     Returns
     -------
@@ -108,7 +131,8 @@ def run_jobs(
     priced = list(zip(jobs, costs or [Cost()] * len(jobs), strict=True))
     priced.sort(key=lambda job: (-job[1].work, -job[1].size))
     failed = []
-    with progress, closing(_started(function, priced, workers, progress, cluster)) as results:
+    started = _started(function, priced, workers, progress, cluster, is_done, gpus)
+    with progress, closing(started) as results:
         for result in results:
             try:
                 result()
@@ -123,28 +147,43 @@ def _started(
     workers: int,
     progress: Progress,
     cluster: bool,
+    is_done: Callable[[Any], bool] | None,
+    gpus: Sequence[str],
 ) -> _Results:
     if priced and cluster and os.environ.get("DASK_SCHEDULER_ADDRESS"):
-        return _on_cluster(function, [job for job, _ in priced], progress)
-    if workers > 1 or any(cost.size > APART for _, cost in priced):
-        return _in_processes(function, _shares(priced, workers), workers, progress)
-    here = [_Job(job, cost, cpu_count()) for job, cost in priced]
+        from pipeline.machine.cluster import run_on_cluster
+
+        named = [(job, cost.name, cost.size) for job, cost in priced]
+        return run_on_cluster(partial(_work, function), named, is_done, progress)
+    side_by_side = workers > 1 or (len(gpus) > 1 and len(priced) > 1)
+    if side_by_side or any(cost.size > APART for _, cost in priced):
+        return _in_processes(function, _shares(priced, workers, gpus), workers, progress, gpus)
+    here = [
+        _Job(job, cost, cpu_count(), (gpus[0] if cost.on_gpu else "cpu") if gpus else "")
+        for job, cost in priced
+    ]
     return (partial(_call, function, job, progress.advance) for job in here)
 
 
-def _shares(priced: Sequence[tuple[Any, Cost]], workers: int) -> list[_Job]:
+def _shares(
+    priced: Sequence[tuple[Any, Cost]], workers: int, gpus: Sequence[str] = ()
+) -> list[_Job]:
     """Each job's threads: its share of the processors where as many as fit run at once."""
     budget = memory_budget()
-    at_once = [max(1, min(workers, budget // max(1, cost.size))) for _, cost in priced]
-    return [
-        _Job(job, cost, max(1, cpu_count() // n))
-        for (job, cost), n in zip(priced, at_once, strict=True)
-    ]
+    jobs = []
+    for job, cost in priced:
+        fits = budget // max(1, cost.size)
+        if gpus and cost.on_gpu:  # one share of the processors is left to those without a GPU
+            shares, device = max(1, min(len(gpus), fits)) + 1, ""
+        else:
+            shares, device = max(1, min(workers, fits)), "cpu" if gpus else ""
+        jobs.append(_Job(job, cost, max(1, cpu_count() // shares), device))
+    return jobs
 
 
 def _call(function: Callable[[J, Report], None], job: _Job, report: Report) -> None:
     try:
-        with threadpoolctl.threadpool_limits(job.threads):
+        with threadpoolctl.threadpool_limits(job.threads), computing_on(job.device):
             function(job.job, report)
     except MemoryError as error:
         raise _out_of_memory("", job.cost, f"the system refused it memory ({error})") from None
@@ -155,14 +194,15 @@ def _in_processes(
     jobs: Sequence[_Job],
     workers: int,
     progress: Progress,
+    gpus: Sequence[str],
 ) -> _Results:
     """All jobs; those that ran when a process was killed again, one by one, to find out whose."""
     waiting = list(jobs)
     while waiting:
-        suspects = yield from _in_pool(function, waiting, workers, progress)
+        suspects = yield from _in_pool(function, waiting, workers, progress, gpus)
         for job in suspects:
             alone = [job]
-            if (yield from _in_pool(function, alone, 1, progress)):
+            if (yield from _in_pool(function, alone, 1, progress, gpus[:1])):
                 yield partial(_killed, progress.name, job.cost)
 
 
@@ -187,50 +227,75 @@ def _in_pool(
     waiting: list[_Job],
     workers: int,
     progress: Progress,
+    gpus: Sequence[str],
 ) -> Generator[Callable[[], object], None, list[_Job]]:
     """Jobs off the list, until it is empty or a process dies; returns what ran when one died."""
     context = multiprocessing.get_context("spawn")
-    reports = context.SimpleQueue()
+    reports, devices = context.SimpleQueue(), context.SimpleQueue()
+    for gpu in gpus:
+        devices.put(gpu)
     budget = 0
-    with ProcessPoolExecutor(workers, context, _begin_process, (reports,)) as pool:
+    suspects: list[_Job] = []
+    with ExitStack() as pools:
+
+        def pool(size: int, of: SimpleQueue[str] | None) -> ProcessPoolExecutor:
+            executor = ProcessPoolExecutor(size, context, _begin_process, (reports, of))
+            return pools.enter_context(executor)
+
+        on_cpu = pool(workers, None)
+        on_gpu = pool(len(gpus), devices) if gpus else on_cpu
+
+        def submit(job: _Job) -> Future[None]:
+            return (on_gpu if job.cost.on_gpu else on_cpu).submit(_in_process, function, job)
+
         # Only what runs at once is submitted: what the pool has queued would outlive Ctrl-C.
         running: dict[Future[None], _Job] = {}
-        while waiting or running:
+        while running or (waiting and not suspects):
             # What is free while some run is not what was free for them.
             budget = budget if running else memory_budget()
-            while (job := _next(waiting, list(running.values()), workers, budget)) is not None:
-                try:
-                    running[pool.submit(_in_process, function, job)] = job
-                except BrokenProcessPool:  # between two looks
-                    waiting.insert(0, job)
-                    if not running:
-                        return []
-                    break
+            if not suspects and not _fill(running, waiting, submit, workers, budget, len(gpus)):
+                return []
             finished, _ = wait(running, _REPORT_SECONDS, FIRST_COMPLETED)
             while not reports.empty():
                 progress.advance(*reports.get())
-            if any(isinstance(future.exception(), BrokenProcessPool) for future in finished):
-                done = [f for f in running if f.done() and not _broke(f)]
-                yield from (future.result for future in done)
-                return [job for future, job in running.items() if future not in done]
             for future in finished:
-                del running[future]
-                yield future.result
-    return []
+                job = running.pop(future)
+                if isinstance(future.exception(), BrokenProcessPool):
+                    suspects.append(job)  # one of them was killed, and all of that pool with it
+                else:
+                    yield future.result
+    return suspects
 
 
-def _broke(future: Future[None]) -> bool:
-    return isinstance(future.exception(), BrokenProcessPool)
+def _fill(
+    running: dict[Future[None], _Job],
+    waiting: list[_Job],
+    submit: Callable[[_Job], Future[None]],
+    workers: int,
+    budget: int,
+    gpus: int,
+) -> bool:
+    """Submit what there is room for; False where a pool broke between two looks, and none runs."""
+    while (job := _next(waiting, list(running.values()), workers, budget, gpus)) is not None:
+        try:
+            running[submit(job)] = job
+        except BrokenProcessPool:
+            waiting.insert(0, job)
+            return bool(running)
+    return True
 
 
-def _next(waiting: list[_Job], running: list[_Job], workers: int, budget: int) -> _Job | None:
+def _next(
+    waiting: list[_Job], running: list[_Job], workers: int, budget: int, gpus: int = 0
+) -> _Job | None:
     """The largest job that there is room for, taken off the list; any where none runs."""
     room = budget - sum(job.cost.size for job in running)
     threads = cpu_count() - sum(job.threads for job in running)
-    if len(running) < workers:
-        for place, job in enumerate(waiting):
-            if not running or (job.cost.size <= room and job.threads <= threads):
-                return waiting.pop(place)
+    busy = sum(bool(gpus) and job.cost.on_gpu for job in running)
+    for place, job in enumerate(waiting):
+        is_free = busy < gpus if gpus and job.cost.on_gpu else len(running) - busy < workers
+        if is_free and (not running or (job.cost.size <= room and job.threads <= threads)):
+            return waiting.pop(place)
     return None
 
 
@@ -238,10 +303,12 @@ _reports: SimpleQueue[tuple[int, str]]
 """Of a process of the pool: where it reports what it has done."""
 
 
-def _begin_process(reports: SimpleQueue[tuple[int, str]]) -> None:
-    """Where to report to; and an end of this process when its parent is killed."""
+def _begin_process(reports: SimpleQueue[tuple[int, str]], devices: SimpleQueue[str] | None) -> None:
+    """Where to report to, the device that is its own; and an end when its parent is killed."""
     global _reports
     _reports = reports
+    if devices is not None:
+        os.environ["PROBELINE_DEVICE"] = devices.get()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -256,33 +323,7 @@ def _in_process(function: Callable[[Any, Report], None], job: _Job) -> None:
     _call(function, job, lambda count, words: _reports.put((count, words)))
 
 
-def _on_cluster(
-    function: Callable[[J, Report], None], jobs: Sequence[J], progress: Progress
-) -> _Results:
-    from distributed import Client, as_completed
-
-    address = os.environ["DASK_SCHEDULER_ADDRESS"]
-    try:
-        client = Client(address)
-    except (OSError, ValueError, ImportError) as error:
-        raise ProbelineError(
-            "environment variable DASK_SCHEDULER_ADDRESS",
-            "no Dask scheduler answers there",
-            expected="e.g. tcp://host:8786",
-            found=f"{address} ({error})",
-            remedy="start the scheduler, or unset the variable to use this machine",
-        ) from None
-    with client:
-        calls = [client.submit(_on_worker, function, job, pure=False) for job in jobs]
-        for call in as_completed(calls):
-            yield partial(_take, call, progress)
-
-
-def _take(call: Any, progress: Progress) -> None:
-    progress.advance(call.result())
-
-
-def _on_worker(function: Callable[[J, Report], None], job: J) -> int:
+def _work(function: Callable[[J, Report], None], job: J) -> int:
     """Do a job on a worker of the cluster; how much it reported, all in one."""
     counts: list[int] = []
     _call(function, _Job(job, Cost(), 1), lambda count, words: counts.append(count))

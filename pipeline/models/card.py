@@ -29,3 +29,24 @@ class Card:
     columns: int
     parameters: int
     gmacs: float | None = None
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Card:
+        """A card that was kept; a copied folder may hold a stranger's, with its digest right.
+
+        Raises
+        ------
+        TypeError
+            When a value is of another kind than ours are.
+        """
+        card = cls(**facts)
+        whole = isinstance(card.weights, str) and isinstance(card.transform, dict)
+        if not whole or type(card.columns) is not int or type(card.parameters) is not int:
+            raise TypeError("no digest, no transform, or no whole numbers")
+        if not isinstance(card.gmacs, int | float | None):
+            raise TypeError(f"{card.gmacs!r} multiply-adds")
+        for name, part in card.transform.items():
+            numbers = part if isinstance(part, list) else []
+            if isinstance(part, dict) or not all(isinstance(n, int | float) for n in numbers):
+                raise TypeError(f"{name} is {part!r}")
+        return card

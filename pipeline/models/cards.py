@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cache.errors import CellCorruptError
-from cache.files import sha256_file, write_durably
+from cache.files import sha256_file, write_durably, write_if_allowed
 from cache.fingerprint import fingerprint
 from cache.seals import read_sealed_json, sealed_json
 from pipeline.machine.environment import expand_path
@@ -37,7 +37,7 @@ def find_card(name: str, entry: Model) -> Card | None:
     """
     path = _path(name, entry)
     try:
-        return Card(**read_sealed_json(path))
+        return Card.from_json(read_sealed_json(path))
     except (FileNotFoundError, CellCorruptError, TypeError):
         return None
 
@@ -82,7 +82,7 @@ def _path(name: str, entry: Model) -> Path:
 
 
 def checkpoint_digest(name: str, entry: Model, *, afresh: bool = False) -> str | None:
-    """SHA-256 of the checkpoint file, remembered by its size and time of change; None without one.
+    """SHA-256 of the checkpoint file, remembered by its size, times and inode; None without one.
 
     Of a hub's model, the digest of what is recorded of it.
 
@@ -93,7 +93,7 @@ def checkpoint_digest(name: str, entry: Model, *, afresh: bool = False) -> str |
     name : str
     entry : Model
     afresh : bool
-        Read the file, whatever is remembered: a damaged disk changes neither size nor time.
+        Read the file, whatever is remembered: a damaged disk changes none of these.
 
     Raises
     ------
@@ -109,16 +109,15 @@ def checkpoint_digest(name: str, entry: Model, *, afresh: bool = False) -> str |
             return locked_digest(entry)  # fetched when the model runs, not to name its cells
         raise no_such_file(entry, path, place)
     facts = path.stat()
-    known = (
-        CARDS
-        / "files"
-        / f"{fingerprint([str(path.absolute()), facts.st_size, facts.st_mtime_ns])[:32]}.json"
-    )
+    # `rsync -t`, `cp -p` and archives give a file any time that they like: the inode's own time and
+    # number are the system's.
+    state = [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
+    known = CARDS / "files" / f"{fingerprint([str(path.absolute()), *state])[:32]}.json"
     with contextlib.suppress(FileNotFoundError, CellCorruptError, KeyError):
         if not afresh:
             return str(read_sealed_json(known)["sha256"])
     digest = sha256_file(path)
-    write_durably(known, sealed_json({"sha256": digest}))
+    write_if_allowed(known, sealed_json({"sha256": digest}))
     return digest
 
 

@@ -16,8 +16,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from cache.errors import ProbelineError
-from cache.files import write_durably
-from cache.fingerprint import fingerprint
+from cache.files import write_if_allowed
+from cache.fingerprint import fingerprint, load_json
 from pipeline.models.cards import loading_part
 from pipeline.models.networks import (
     LoadedModel,
@@ -133,7 +133,7 @@ def remembered_gmacs(name: str, entry: Model) -> float | None:
     bare = {key: value for key, value in loading_part(entry).items() if key in _DECISIVE}
     path = CARDS / "sizes" / f"{fingerprint(bare)[:32]}.json"
     try:
-        known = json.loads(path.read_bytes())["gmacs"]
+        known = load_json(path.read_bytes())["gmacs"]
         return None if known is None else float(known)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         pass
@@ -142,7 +142,7 @@ def remembered_gmacs(name: str, entry: Model) -> float | None:
     except ProbelineError:
         size = None
     found = None if size is None else size.gmacs
-    write_durably(path, json.dumps({"gmacs": found}).encode())
+    write_if_allowed(path, json.dumps({"gmacs": found}).encode())
     return found
 
 

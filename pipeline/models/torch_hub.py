@@ -97,6 +97,7 @@ def hub_constructor(architecture: str, place: str) -> Callable[..., nn.Module]:
     folder = WEIGHTS / "torchhub" / re.sub(r"[^\w.-]", "_", f"{repository}_{ref}")
     with explain_disk_errors(folder):
         _provide_code(repository, ref, folder, place)
+        _remove_compiled(folder)
         digest = _digest(folder)
     known = locked(code).get("sha256", digest)
     if known != digest:
@@ -164,10 +165,24 @@ def _fetch_code(repository: str, ref: str, folder: Path, place: str) -> None:
         archive.unlink()
 
 
+def _remove_compiled(folder: Path) -> None:
+    """Take away what Python left there, or somebody else: then all that is there is recorded."""
+    while path := next(folder.rglob("__pycache__"), None):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 def _digest(folder: Path) -> str:
-    """Of all files but compiled ones that Python may have left, which `_importing` reads not."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    return fingerprint([[p.relative_to(folder).as_posix(), sha256_file(p)] for p in files])
+    """Of all files, whatever they are called, and of where links to folders lead."""
+    parts = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            parts.append([path.relative_to(folder).as_posix(), sha256_file(path)])
+        elif path.is_symlink():
+            parts.append([path.relative_to(folder).as_posix(), f"-> {path.readlink()}"])
+    return fingerprint(parts)
 
 
 @contextmanager

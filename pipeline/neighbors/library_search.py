@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from pipeline.machine.backends import require_cuml_size
+from pipeline.machine.device_memory import Pieces
 from pipeline.neighbors.banks import Bank, non_finite
 from pipeline.neighbors.limits import MARGIN
 from pipeline.neighbors.preparation import Space
 from pipeline.neighbors.search import Neighbors, nearest
-
-OFFERED = ("numpy", "sklearn", "torch", "cuml")
-"""For `pipeline.machine.backends.choose_backend`."""
 
 BLOCK_BYTES = 32 << 20
 """Differences that are held at a time."""
@@ -99,12 +97,16 @@ def _candidates(backend: str, points: Matrix, asked: Matrix, k: int) -> NDArray[
 
         for side in (points, asked):
             require_cuml_size("neighbour search", *side.shape)
+        require_cuml_size("neighbour search: its neighbours", len(asked), k)
         points, asked = points.astype(np.float32), asked.astype(np.float32)
     else:
         from sklearn.neighbors import NearestNeighbors
     index = NearestNeighbors(n_neighbors=k, algorithm="brute", metric="euclidean").fit(points)
-    found: NDArray[np.int64] = np.asarray(index.kneighbors(asked, return_distance=False), np.int64)
-    return found
+    pieces = Pieces(max(1, len(asked)), "neighbour search")
+    found = pieces.through(
+        len(asked), lambda rows: np.asarray(index.kneighbors(asked[rows], return_distance=False))
+    )
+    return np.concatenate([np.empty((0, k), np.int64), *found])
 
 
 def _squared_distances(points: Matrix, asked: Matrix, candidates: NDArray[np.int64]) -> Matrix:
@@ -127,5 +129,6 @@ def _require_memory(bank: Bank, queries: Bank, k: int, memory: int | None) -> No
             "the features do not fit into memory, where this backend needs them",
             expected=f"at least {needed:,} bytes",
             found=f"{memory:,} bytes",
-            remedy="unset PROBELINE_BACKEND: the program's own search reads them in pieces",
+            remedy="set PROBELINE_BACKEND=neighbors:auto,transfer:auto: the program's own search "
+            "reads them in pieces",
         )

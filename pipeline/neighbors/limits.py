@@ -24,6 +24,15 @@ BLOCK = 1024
 SAMPLE = 1024
 """Bank rows compared first, which tell how near the nearest will be."""
 
+DEVICE_PIECE, DEVICE_BYTES = 1 << 16, 256 << 20
+"""Most bank rows, and bytes of their points, that a device compares at a time."""
+
+DEVICE_TABLE = 1 << 27
+"""Scores that a device holds at a time: 512 MB; fewer where it has no room for them."""
+
+FEW = 2
+"""Times as many of a piece's scores as are kept, up to which they are taken out one by one."""
+
 ROWS = 128
 """Rows widened to float64 at a time by one thread."""
 

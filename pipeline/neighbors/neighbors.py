@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,20 @@ from cache.records import is_current_record, read_record, write_record
 from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import open_cells
 from pipeline.embeddings.unavailable import available
-from pipeline.machine.backends import choose_backend
+from pipeline.machine.backends import ON_GPU, choose_backend, device_name
 from pipeline.machine.failures import all_in_one
 from pipeline.machine.memory import free_memory, memory_budget
 from pipeline.machine.process_pool import Cost, Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
+from pipeline.machine.shards import claimed, is_free, is_to_make
 from pipeline.neighbors.banks import Bank, CellBank
 from pipeline.neighbors.leave_one_out import stratified
-from pipeline.neighbors.library_search import OFFERED, nearest_by
+from pipeline.neighbors.library_search import nearest_by
 from pipeline.neighbors.search import Neighbors
 from pipeline.project.paths import neighbors_path
 from pipeline.study.neighbors import Neighbors as Settings
+from pipeline.study.protocol import Say
+from pipeline.study.protocol_list import backends_offered
 from pipeline.study.schema import Study
 
 FORMAT = 1
@@ -65,6 +68,8 @@ class Stored:
         That the search took.
     backend : str
         What searched.
+    device : str
+        On what; files of an earlier version do not know a GPU's name.
     """
 
     samples: NDArray[np.int32]
@@ -72,6 +77,7 @@ class Stored:
     indices: NDArray[np.int32]
     seconds: float
     backend: str
+    device: str = "cpu"
 
 
 def spaces(settings: Settings) -> list[Space]:
@@ -79,8 +85,14 @@ def spaces(settings: Settings) -> list[Space]:
     return [(metric, n) for metric in settings.metric for n in settings.normalization]
 
 
-def compute_neighbors(study: Study) -> tuple[int, int]:
+def compute_neighbors(study: Study, say: Say = lambda _: None) -> tuple[int, int]:
     """Search what the study misses; files of spaces that it no longer names stay.
+
+    Parameters
+    ----------
+    study : Study
+    say : callable
+        Told what searches.
 
     Returns
     -------
@@ -93,6 +105,7 @@ def compute_neighbors(study: Study) -> tuple[int, int]:
         When a cell is not what the study asks for, the memory does not suffice, or the backend
         can't do it: all such cells together, once the others are done. Files that are made stay.
     """
+    choice = choose_backend("neighbors", backends_offered())
     pending = []
     total = 0
     for dataset, entry in study.datasets.items():
@@ -108,16 +121,22 @@ def compute_neighbors(study: Study) -> tuple[int, int]:
                 if not is_current_record(path, key):
                     pending.append((key, path, train, val))
     if pending:
-        backend = choose_backend(OFFERED)
+        costs = [_cost(path, train, val) for _, path, train, val in pending]
+        jobs = [(choice.of(cost.work), *job) for cost, job in zip(costs, pending, strict=True)]
+        backends = [backend for backend, *_ in jobs]
+        say(choice.told(backends, "searches"))
         # Features are streamed: no cell's size bounds how many searches run at once.
         workers = process_count(len(pending))
-        search = partial(_search, backend, int(FREE_SHARE * _free_memory(backend)) // workers)
+        share = int(FREE_SHARE * memory_budget()) // max(workers, len(choice.gpus))
+        places = [p for p, job in enumerate(jobs) if is_free(job[2])]
         failed = run_jobs(
-            search,
-            pending,
+            partial(_search, share),
+            [jobs[p] for p in places],
             workers,
             Progress("neighbors", len(pending), "cells"),
-            costs=[_cost(path, train, val) for _, path, train, val in pending],
+            costs=[replace(costs[p], on_gpu=choice.is_on_gpu(backends[p])) for p in places],
+            is_done=lambda job: is_current_record(job[2], job[1]),
+            gpus=choice.gpus,
         )
         if failed:
             raise all_in_one("neighbors", failed, len(pending), "searches")
@@ -181,15 +200,17 @@ def read_neighbors(
             indices[part, :k],
             facts["seconds"],
             facts["backend"],
+            facts.get("device", "unknown" if facts["backend"] in ON_GPU else "cpu"),
         )
     return stored
 
 
-def _search(
-    backend: str, share: int, job: tuple[dict[str, Any], Path, Cell, Cell], report: Report
-) -> None:
-    search_cell(backend, share, *job)
-    report(1, "")
+def _search(share: int, job: tuple[str, dict[str, Any], Path, Cell, Cell], report: Report) -> None:
+    backend, key, path, train, val = job
+    with claimed(path) as mine:
+        if mine and is_to_make(path, key):
+            search_cell(backend, share, key, path, train, val)
+            report(1, "")
 
 
 def search_cell(
@@ -200,7 +221,7 @@ def search_cell(
     Parameters
     ----------
     backend : str
-        One of `OFFERED`.
+        See `pipeline.machine.backends.BACKENDS`.
     share : int
         Bytes of memory that the search may take.
     key : dict
@@ -213,7 +234,7 @@ def search_cell(
     ProbelineError
         When the memory does not suffice, or the backend can't do it.
     """
-    memory = min(share, int(FREE_SHARE * free_memory()))
+    memory = min(share, int(FREE_SHARE * _free_memory(backend)))
     bank = CellBank(train)
     own = stratified(train.labels()).astype(np.int32)
     queries: dict[str, tuple[Bank, NDArray[np.int32] | None]] = {
@@ -239,18 +260,19 @@ def search_cell(
         except ProbelineError as error:
             raise _at(error, f"{error.place} of {split} images for {path}") from error
         seconds = round(time.perf_counter() - start, 4)
-        facts.append({"split": split, "k": k, "backend": backend, "seconds": seconds})
+        on = {"backend": backend, "device": device_name(backend)}
+        facts.append({"split": split, "k": k, **on, "seconds": seconds})
     samples = {"val": np.arange(val.manifest.rows, dtype=np.int32), "train": own}
     write_record(path, key=key, scores=facts, outcomes=_table(samples, found))
 
 
 def _free_memory(backend: str) -> int:
     """Bytes that are free where the backend computes."""
-    free = memory_budget()
+    free = free_memory()
     if backend == "torch":
-        from pipeline.neighbors.torch_scanning import free_memory
+        from pipeline.neighbors import torch_scanning  # takes seconds to import
 
-        free = min(free, free_memory() or free)
+        free = min(free, torch_scanning.free_memory() or free)
     return free
 
 

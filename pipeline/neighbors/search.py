@@ -108,7 +108,7 @@ def nearest(
         if backend == "torch":
             from pipeline.neighbors.torch_scanning import exact_products  # takes seconds to import
 
-            stack.enter_context(exact_products())
+            stack.enter_context(exact_products(threads))
         team = Team(stack.enter_context(ThreadPoolExecutor(threads)), threads)
         try:
             sample = draw(bank, limits.SAMPLE, only)
@@ -191,7 +191,7 @@ class _Search:
         if dtype == np.float32 and self.backend == "torch":
             from pipeline.neighbors.torch_scanning import TorchScan
 
-            scan = TorchScan(points, own, self.k + limits.MARGIN, blocks, self.team.threads)
+            scan = TorchScan(points, own, self.k + limits.MARGIN, self._available())
         else:
             scan = NumpyScan(
                 points, own, self.k + limits.MARGIN, blocks, self.team.threads, self._longest

@@ -181,10 +181,13 @@ def _weights(distances: Matrix, voting: Voting) -> Matrix:
 
 
 def _add(votes: Matrix, labels: Labels, weights: Matrix) -> None:
-    """Add each neighbour's weight to its class, in place."""
+    """Add each neighbour's weight to its class, in place.
+
+    One after the other, nearest first: so the votes of k neighbours are the same to the last bit
+    whichever smaller k are asked for, too.
+    """
     cells = labels + np.arange(len(votes))[:, np.newaxis] * votes.shape[1]
-    flat = np.bincount(cells.ravel(), weights.ravel(), votes.size)
-    votes += flat.reshape(votes.shape)
+    np.add.at(votes.reshape(-1), cells.ravel(), weights.ravel())
 
 
 def _judge_prefixes(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from cache.files import write_durably
-from pipeline.project.machine_files import machine_file
+from pipeline.project.machine_files import machine_path, remember
 
 
 def stage_times() -> dict[str, float]:
@@ -59,17 +58,14 @@ def in_words(seconds: float) -> str:
     return f"{hours:,.1f} h" if hours < 48 else f"{hours / 24:,.1f} days"
 
 
-def _place(kind: str) -> Path:
-    return machine_file("times", f"{kind}.json")
-
-
 def _read(kind: str) -> dict[str, float]:
     try:
-        found = json.loads(_place(kind).read_bytes())
-        return {str(name): float(seconds) for name, seconds in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+        found = json.loads(machine_path("times", f"{kind}.json").read_bytes())
+        times = {str(name): float(seconds) for name, seconds in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
+    return {name: seconds for name, seconds in times.items() if math.isfinite(seconds)}
 
 
 def _write(kind: str, times: Mapping[str, float]) -> None:
-    write_durably(_place(kind), json.dumps(times, indent=1).encode())
+    remember("times", f"{kind}.json", json.dumps(times, indent=1).encode())

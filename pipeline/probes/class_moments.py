@@ -1,4 +1,8 @@
-"""First and second moments of labelled features, by class, in two passes over parts of the rows."""
+"""First and second moments of labelled features, by class, in two passes over parts of the rows.
+
+Written in the words that NumPy and torch share (`pipeline.heads.columns`): a device adds up what it
+is given, and no sum there depends on the order in which its threads come.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.heads.columns import Array, in_numpy, namespace
 
 PART_BYTES = 64 << 20
 """Of the float64 copy of a part of an array's rows."""
@@ -53,7 +59,9 @@ class ClassMoments:
         return means
 
 
-def class_moments(parts: Parts, labels: NDArray[np.integer]) -> ClassMoments:
+def class_moments(
+    parts: Parts, labels: NDArray[np.integer], like: Array | None = None
+) -> ClassMoments:
     """Moments about the mean, which a first pass finds: sums of raw squares lose their digits.
 
     Parameters
@@ -61,22 +69,44 @@ def class_moments(parts: Parts, labels: NDArray[np.integer]) -> ClassMoments:
     parts : callable
         Gives arrays of shape (some, n_features); called twice.
     labels : ndarray of shape (n_samples,)
+    like : array, optional
+        Of the library and on the device that compute; NumPy by default.
     """
+    like = np.empty(0) if like is None else like
+    xp, device = namespace(like), like.device
     present, codes = np.unique(labels, return_inverse=True)
     mean = np.sum([part.sum(axis=0, dtype=np.float64) for part in parts()], axis=0) / len(labels)
-    scatter, fourth = np.zeros((len(mean),) * 2), 0.0
-    sums, squares = np.zeros((len(present), len(mean))), np.zeros(len(present))
-    done = 0
+    centre = xp.asarray(mean, device=device)
+    shape = (len(mean),) * 2, (len(present), len(mean)), (len(present),)
+    scatter, sums, squares = (xp.zeros(s, dtype=xp.float64, device=device) for s in shape)
+    fourth, done = 0.0, 0
     for part in parts():
-        centred = part.astype(np.float64) - mean
+        values = xp.asarray(part, device=device)  # as stored: a device widens what it was given
+        centred = xp.asarray(values, dtype=xp.float64) - centre
         part_codes = codes[done : done + len(part)]
-        norms = np.einsum("ij,ij->i", centred, centred)
+        norms = xp.einsum("ij,ij->i", centred, centred)
         scatter += centred.T @ centred
-        fourth += float(np.square(norms).sum())
-        np.add.at(sums, part_codes, centred)
-        squares += np.bincount(part_codes, norms, len(present))
+        fourth += float(xp.square(norms).sum())
+        _add_by_class(sums, squares, centred, norms, part_codes)
         done += len(part)
-    return ClassMoments(mean, scatter, fourth, np.bincount(codes), sums, squares)
+    return ClassMoments(
+        mean, in_numpy(scatter), fourth, np.bincount(codes), in_numpy(sums), in_numpy(squares)
+    )
+
+
+def _add_by_class(
+    sums: Array, squares: Array, centred: Array, norms: Array, codes: NDArray[np.intp]
+) -> None:
+    """In place. On a device by a product: its sums by index come out otherwise each time."""
+    xp = namespace(sums)
+    if xp is np:
+        np.add.at(sums, codes, centred)
+        squares += np.bincount(codes, norms, len(squares))
+        return
+    classes = xp.arange(len(squares), device=sums.device)
+    own = xp.asarray(xp.asarray(codes, device=sums.device) == classes[:, None], dtype=xp.float64)
+    sums += own @ centred
+    squares += own @ norms
 
 
 def parts_of(features: NDArray[np.floating]) -> Parts:

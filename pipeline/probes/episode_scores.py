@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.heads.shot_classifiers import Labels
-from pipeline.probes.episodes import BACKEND, Episodes
+from pipeline.probes.episodes import Episodes
 from pipeline.study import metrics
 from pipeline.study.metric import Predictions
 from pipeline.study.metrics import CONFIDENCE
@@ -24,6 +24,7 @@ def episode_rows(
     groups: NDArray[np.str_] | None = None,
     *,
     seed: int,
+    backend: str = "numpy",
 ) -> list[dict[str, Any]]:
     """One row for each metric whose needs every draw meets; values are means over draws.
 
@@ -47,6 +48,8 @@ def episode_rows(
     groups : ndarray of shape (n_test,), optional
     seed : int
         Of the draws.
+    backend : str
+        Of the task; prototypes are NumPy's wherever the others are fitted.
     """
     problem, budget = episodes.problem, episodes.variant.budget
     assert budget is not None  # of few-shot variants
@@ -80,7 +83,7 @@ def episode_rows(
             "n_test": len(val_labels),
             "seed": seed,
             "seconds": round(episodes.seconds, 4),
-            "backend": BACKEND,
+            "backend": "numpy" if episodes.variant.head == "prototypes" else backend,
             "details": {"draws": values.tolist(), **told},
         }
         for metric, values in scored

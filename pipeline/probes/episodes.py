@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,9 @@ from pipeline.heads.slabs import Rows, taken
 from pipeline.probes.problems import Part, Problem, all_classes
 from pipeline.probes.scoring import make_outcome
 from pipeline.probes.shots import Draw
+from pipeline.study.budget import Budget
 from pipeline.study.fewshot import FEWSHOT
 from pipeline.study.variant import Variant
-
-BACKEND = "numpy"
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,7 @@ def run_episodes(
     n_classes: int,
     train_groups: Groups | None = None,
     problems: Sequence[Problem] = (),
+    wanted: Collection[Variant] | None = None,
 ) -> list[Episodes]:
     """Every classifier on every budget, in the order of the budgets, then of the classifiers.
 
@@ -95,6 +95,8 @@ def run_episodes(
         For classifiers that hold something out to choose by.
     problems : sequence of Problem, optional
         Asked after all others, on the first budget.
+    wanted : collection of Variant, optional
+        Nothing but these is computed; with problems on the budgets that they name.
 
     Raises
     ------
@@ -104,25 +106,34 @@ def run_episodes(
     images = _Images(train, train_labels, val, val_labels, train_groups)
     budgets = list(dict.fromkeys(draw.budget for draw in draws))
     asked = [(budget, all_classes(n_classes)) for budget in budgets]
-    asked += [(budget, problem) for budget in budgets[:1] for problem in problems]
+    first = budgets[:1] if wanted is None else budgets
+    asked += [(budget, problem) for budget in first for problem in problems]
     return [
-        _episodes(name, classify, [d for d in draws if d.budget == budget], problem, images)
+        _episodes(variant, classify, [d for d in draws if d.budget == budget], problem, images)
         for budget, problem in asked
         for name, classify in classifiers.items()
+        if (variant := _variant(name, budget, problem)) and (wanted is None or variant in wanted)
     ]
 
 
-def _episodes(
-    name: str, classify: Classifier, draws: Sequence[Draw], problem: Problem, images: _Images
-) -> Episodes:
-    """Of one classifier on one problem: all draws of one budget."""
-    variant = Variant(
+def _variant(head: str, budget: Budget, problem: Problem) -> Variant:
+    return Variant(
         protocol=FEWSHOT.name,
-        head=name,
-        budget=draws[0].budget,
+        head=head,
+        budget=budget,
         ways=problem.ways,
         coarse=bool(problem.names),
     )
+
+
+def _episodes(
+    variant: Variant,
+    classify: Classifier,
+    draws: Sequence[Draw],
+    problem: Problem,
+    images: _Images,
+) -> Episodes:
+    """Of one classifier on one problem: all draws of one budget."""
     begin = time.perf_counter()
     # Each draw's scores are let go once judged: (n_test, n_classes) may be large.
     each = [_judge(variant, classify, draw, problem, images) for draw in draws]
@@ -163,7 +174,7 @@ def _judge(
             _noted(scores, truth, own, largest),
             truth,
             seconds=0.0,
-            backend=BACKEND,
+            backend="",
             are_probabilities=False,
         )
         predicted[at], rank[at] = part.labels[outcome.predicted], outcome.rank

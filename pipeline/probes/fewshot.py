@@ -41,6 +41,7 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
         FEWSHOT.name,
         partial(run_fewshot, study),
         lambda task: fewshot_need(study, shape_of(task)),
+        say=say,
     )
 
 
@@ -61,20 +62,22 @@ def _prepare(settings: Fewshot, index: Index, say: Say) -> None:
 
 
 def run_fewshot(study: Study, task: Task) -> Scored:
-    """Every head on every draw of a task's train split, tested on all of val.
+    """The task's heads on every draw of its train split, tested on all of val.
 
-    Variants are budgets (shots, then shares) in the order of the settings, each with the heads in
-    theirs; then the further problems, of the first budget. Of the train cell only drawn rows are
-    held.
+    A study's variants are budgets (shots, then shares) in the order of the settings, each with the
+    heads in theirs; then the further problems, of the first budget. Of the train cell only drawn
+    rows are held.
     """
     settings = study.fewshot
     labels, val_labels = task.train.labels(), task.val.labels()
     names = read_index(task.dataset).draw_names("train")
-    draws = draws_of(settings, labels, len(task.classes), names)
+    wanted = task.wanted(study, FEWSHOT)
+    asked = {variant.budget for variant in wanted}
+    draws = [d for d in draws_of(settings, labels, len(task.classes), names) if d.budget in asked]
     drawn = np.unique(np.concatenate([draw.rows for draw in draws]))
     among_drawn = [replace(draw, rows=np.searchsorted(drawn, draw.rows)) for draw in draws]
     episodes = run_episodes(
-        _classifiers(settings),
+        _classifiers(settings, task.backend),
         among_drawn,
         read_rows(task.train, drawn),
         labels[drawn],
@@ -83,11 +86,14 @@ def run_fewshot(study: Study, task: Task) -> Scored:
         len(task.classes),
         None if task.train_groups is None else task.train_groups[drawn],
         problems_of(settings, task.dataset, task.classes),
+        wanted,
     )
     rows = [
         row
         for each in episodes
-        for row in episode_rows(each, val_labels, task.classes, task.groups, seed=settings.seed)
+        for row in episode_rows(
+            each, val_labels, task.classes, task.groups, seed=settings.seed, backend=task.backend
+        )
     ]
     return Scored(rows, episode_table(episodes))
 
@@ -158,10 +164,10 @@ def _draw_table(draws: list[Draw], index: Index) -> pa.Table:
     )
 
 
-def _classifiers(settings: Fewshot) -> dict[str, Classifier]:
+def _classifiers(settings: Fewshot, backend: str) -> dict[str, Classifier]:
     known = {
-        "prototypes": prototypes,
-        "ridge": ridge_over(FEWSHOT_PENALTIES),
-        "logistic": logistic_over(FEWSHOT_CS, settings.seed),
+        "prototypes": prototypes,  # a mean and one product: no device gains by it
+        "ridge": ridge_over(FEWSHOT_PENALTIES, backend),
+        "logistic": logistic_over(FEWSHOT_CS, settings.seed, backend),
     }
     return {head: known[head] for head in settings.heads}

@@ -14,7 +14,13 @@ from numpy.typing import NDArray
 from pipeline.neighbors.leave_one_out import Choice, choose, leave_one_out
 from pipeline.neighbors.neighbors import Space, Stored, read_neighbors, spaces
 from pipeline.neighbors.votes import Verdict, judge
-from pipeline.probes.knn_variants import left_out, space_of, tuned_votings, variants_of, voting_of
+from pipeline.probes.knn_variants import (
+    left_out,
+    neighbors_of,
+    space_of,
+    tuned_votings,
+    voting_of,
+)
 from pipeline.probes.needs import knn_need
 from pipeline.probes.protocol import Scored, Task, judged, run_protocol, shape_of
 from pipeline.probes.scoring import Outcome
@@ -32,12 +38,16 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
     for dataset, what in left_out(study):
         say(f"{dataset}: {what}")
     return run_protocol(
-        study, KNN.name, partial(run_knn, study), lambda task: knn_need(study, shape_of(task))
+        study,
+        KNN.name,
+        partial(run_knn, study),
+        lambda task: knn_need(study, shape_of(task)),
+        say=say,
     )
 
 
 def run_knn(study: Study, task: Task) -> Scored:
-    """Judge every variant on the val split.
+    """Judge the task's variants on the val split.
 
     Raises
     ------
@@ -52,9 +62,10 @@ def run_knn(study: Study, task: Task) -> Scored:
 
     train_labels = task.train.labels().astype(np.int64)
     val_labels = task.val.labels().astype(np.int64)
-    asked = variants_of(study, len(train_labels))
-    outcomes = fixed_outcomes(asked, read, train_labels, val_labels, len(task.classes))
-    if study.knn.tuned:
+    wanted = task.wanted(study, KNN)
+    fixed = [v for v in wanted if v != TUNED and neighbors_of(v) <= len(train_labels)]
+    outcomes = fixed_outcomes(fixed, read, train_labels, val_labels, len(task.classes))
+    if TUNED in wanted:
         start = time.perf_counter()
         named = spaces(study.neighbors)
         choice, searched = tune(named, read, train_labels, len(task.classes))
@@ -127,7 +138,7 @@ def fixed_outcomes(
                 verdicts[voting_of(variant)],
                 each,
                 stored.backend,
-                details or {},
+                {**(details or {}), "device": stored.device},
                 voting_of(variant).k,
             )
     return [outcomes[variant.name] for variant in asked]

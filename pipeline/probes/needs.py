@@ -49,11 +49,14 @@ class Need:
         Bytes with features read in parts; None where something asked for takes nothing but all.
     work : float
         Multiply-adds, about.
+    fits : int
+        That they go into, one after the other, where those are many small ones.
     """
 
     held: int
     streamed: int | None
     work: float
+    fits: int = 1
 
     def least(self) -> int:
         """Bytes without which it can't be done."""
@@ -122,7 +125,7 @@ def fewshot_need(study: Study, shape: Shape) -> Need:
         work += needs.ridge_work(size, d, k, len(FEWSHOT_PENALTIES)) * ("ridge" in settings.heads)
         if "logistic" in settings.heads:
             work += needs.logistic_work(size, d, k, len(FEWSHOT_CS))
-    return Need(fixed + 4 * d * shape.val, fixed + STREAMS, work)
+    return Need(fixed + 4 * d * shape.val, fixed + STREAMS, work, fits)
 
 
 def transfer_need(study: Study, backend: str, target: Shape, sources: Sequence[Shape]) -> Need:

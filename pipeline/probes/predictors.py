@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cache.cell import Cell, CellAddress
 from pipeline.embeddings.cells import needed_splits
+from pipeline.heads.linear_solvers import computed_like
 from pipeline.probes.class_moments import ClassMoments, Parts, class_moments, parts_of
 from pipeline.probes.needs import predictors_need
 from pipeline.probes.predictor_formulas import (
@@ -40,6 +41,7 @@ from pipeline.probes.similarity import label_cka
 from pipeline.study.metric import TRANSFERABILITY
 from pipeline.study.predictors import NAME
 from pipeline.study.protocol import Say
+from pipeline.study.protocol_list import protocol_named
 from pipeline.study.schema import Study
 from pipeline.study.words import number_of
 
@@ -49,13 +51,14 @@ VIEWS = 2
 """Of those cached, that alignment reads."""
 
 
-def score_all(study: Study, _: Say) -> tuple[int, int]:
+def score_all(study: Study, say: Say) -> tuple[int, int]:
     """Compute what the study misses."""
     return run_protocol(
         study,
         NAME,
         partial(run_predictors, study),
         lambda task: predictors_need(study, shape_of(task)),
+        say=say,
     )
 
 
@@ -100,6 +103,8 @@ class Data:
         As `parts`, of each augmented view of the same images.
     seed : int
         Of the subsamples.
+    backend : {"numpy", "torch"}
+        That sums up the moments.
     """
 
     labels: NDArray[np.integer]
@@ -107,6 +112,7 @@ class Data:
     take: Callable[[NDArray[np.int64]], Floats]
     views: Sequence[Parts] = ()
     seed: int = 0
+    backend: str = "numpy"
 
     @classmethod
     def of_arrays(
@@ -121,17 +127,24 @@ class Data:
         return cls(labels, parts_of(features), features.__getitem__, held, seed)
 
     @classmethod
-    def of_cells(cls, train: Cell, views: Sequence[Cell], seed: int) -> Data:
+    def of_cells(
+        cls, train: Cell, views: Sequence[Cell], seed: int, backend: str = "numpy"
+    ) -> Data:
         """Of a train split and its augmented views, as they are cached."""
         held = [partial(read_parts, view) for view in views]
         return cls(
-            train.labels(), partial(read_parts, train), partial(read_rows, train), held, seed
+            train.labels(),
+            partial(read_parts, train),
+            partial(read_rows, train),
+            held,
+            seed,
+            backend,
         )
 
     @cached_property
     def moments(self) -> ClassMoments:
         """First and second moments by class; computed for the first predictor that asks."""
-        return class_moments(self.parts, self.labels)
+        return class_moments(self.parts, self.labels, computed_like(self.backend))
 
     def subsample(self, limit: int) -> Floats:
         """At most so many rows of the features, a seeded draw."""
@@ -139,7 +152,7 @@ class Data:
 
 
 def run_predictors(study: Study, task: Task) -> Scored:
-    """Every predictor that the study names, of a task's train split.
+    """The task's predictors, of its train split.
 
     Two rows each, ``value`` and ``promise``: None where undefined, with the reason in the details.
     No image is judged. What several predictors share is in the seconds of the first.
@@ -147,9 +160,9 @@ def run_predictors(study: Study, task: Task) -> Scored:
     splits = [s for s in needed_splits(study, study.models[task.model]) if "_view_" in s][:VIEWS]
     store = task.train.address.store
     views = [Cell.open(CellAddress(store, split)) for split in splits]
-    data = Data.of_cells(task.train, views, study.transferability.seed)
+    data = Data.of_cells(task.train, views, study.transferability.seed, task.backend)
     rows = []
-    for name in study.transferability.names:
+    for name in (variant.called for variant in task.wanted(study, protocol_named(NAME))):
         start = time.perf_counter()
         prediction = PREDICTORS[name](data)
         rows += _rows(name, prediction, data, time.perf_counter() - start)
@@ -256,7 +269,7 @@ def _rows(name: str, found: Prediction, data: Data, seconds: float) -> list[dict
             "n_test": 0,
             "seed": data.seed,
             "seconds": round(seconds, 4),
-            "backend": "numpy",
+            "backend": data.backend,
             "details": details,
         }
         for metric, value in zip(TRANSFERABILITY, (found.value, found.promise), strict=True)

@@ -9,7 +9,7 @@ train. No other split enters a choice.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -84,6 +84,7 @@ def fit_gradient_heads(
     labels: Labels,
     n_classes: int,
     groups: Groups | None,
+    wanted: Collection[int],
 ) -> list[FittedHead]:
     """The variants that a study's ``sgd`` or ``mlp`` stands for, fitted on one train split.
 
@@ -101,6 +102,8 @@ def fit_gradient_heads(
     n_classes : int
     groups : ndarray of shape (n_train,) of str, or None
         Of which none is on both sides of the hold-out.
+    wanted : collection of int
+        Numbers of views, see `gradient_views`: what is fitted on others is not needed.
     """
     use_our_share_of_threads()
     settings = study.linear
@@ -111,6 +114,7 @@ def fit_gradient_heads(
     runs: dict[int, Sequence[Array]] = {
         n: Views([Cell.open(cell_address(dataset, model, s)) for s in splits]) if n else [train]
         for n in gradient_views(name, len(splits))
+        if n in wanted
     }
     held_out = held_out_parts(labels, "holdout", settings.seed, groups)
     heads = []

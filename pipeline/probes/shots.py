@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from pipeline.datasets.splits import hashes
 from pipeline.study.budget import Budget
-
-FEW = 5
-"""Up to this many images of a class, a score depends much on which: more draws are taken."""
+from pipeline.study.fewshot import FEW
 
 
 @dataclass(frozen=True)

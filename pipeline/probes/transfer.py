@@ -10,7 +10,8 @@ by the train split of their own data set, where it has one).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +21,7 @@ from numpy.typing import NDArray
 from pipeline.datasets.index import read_index
 from pipeline.datasets.shared_classes import SharedClasses
 from pipeline.heads.linear_heads import FittedHead
-from pipeline.heads.linear_solvers import OFFERED
 from pipeline.heads.slabs import Part, Rows
-from pipeline.machine.backends import choose_backend
 from pipeline.neighbors.banks import CellBank
 from pipeline.neighbors.preparation import Space
 from pipeline.probes.held_out_groups import hold_out_groups
@@ -36,6 +35,7 @@ from pipeline.probes.transfer_pairs import describe_pairs
 from pipeline.probes.transfer_scores import Part as Judged
 from pipeline.probes.transfer_scores import join
 from pipeline.probes.transfer_votes import neighbor_votes
+from pipeline.study.linear import linear_variants
 from pipeline.study.protocol import Say
 from pipeline.study.schema import Study
 from pipeline.study.transfer import TRANSFER, trained_on, transferred_knn
@@ -49,8 +49,8 @@ def score_all(study: Study, say: Say) -> tuple[int, int]:
     """Score what the study misses; say first which classes data sets share."""
     for line in describe_pairs(study, {name: read_index(name) for name in study.datasets}):
         say(line)
-    probe = Transfer(study, choose_backend(OFFERED))
-    return run_protocol(study, TRANSFER.name, probe, probe.need, by_model=True)
+    probe = Transfer(study)
+    return run_protocol(study, TRANSFER.name, probe, probe.need, by_model=True, say=say)
 
 
 class Transfer:
@@ -62,29 +62,29 @@ class Transfer:
     Parameters
     ----------
     study : Study
-    backend : {"numpy", "torch", "sklearn", "cuml"}
-        Of kNN, logistic regression and ridge.
     """
 
-    def __init__(self, study: Study, backend: str = "numpy") -> None:
-        self._study, self._backend = study, backend
+    def __init__(self, study: Study) -> None:
+        self._study = study
         self._variants = transferred_knn(study)
-        self._model, self._streamed = "", False
-        self._heads: dict[str, list[FittedHead]] = {}
+        self._model, self._streamed, self._backend = "", False, "numpy"
+        self._heads: dict[str, dict[Variant, FittedHead | None]] = {}
 
     def __call__(self, task: Task) -> Scored:
-        """Judge every source's probes on the val split of the task's data set."""
+        """Judge the sources' probes on the val split of the task's data set."""
         if task.model != self._model:
             self._model, self._heads = task.model, {}
-        self._streamed = task.streamed
+        self._streamed, self._backend = task.streamed, task.backend
         parts: list[Judged] = []
+        wanted = set(task.wanted(self._study, TRANSFER))
         for name, source in task.sources.items():
-            test = _Test.of(task, name, source)
+            of_source = {variant for variant in wanted if variant.source == name}
+            test = _Test.of(task, name, source, of_source) if of_source else None
             if test is not None:
                 parts += self._by_neighbors(test)
                 parts += self._by_heads(test)
         if task.dataset in self._study.transfer.sources:
-            parts += hold_out_groups(task, self._variants[0], self._study.linear)
+            parts += hold_out_groups(task, self._variants[0], self._study.linear, wanted)
         return join(parts)
 
     def need(self, task: Task) -> Need:
@@ -93,14 +93,14 @@ class Transfer:
             replace(shape_of(task), train=source.train.manifest.rows, classes=len(source.classes))
             for source in task.sources.values()
         ]
-        return transfer_need(self._study, self._backend, shape_of(task), sources)
+        return transfer_need(self._study, task.backend, shape_of(task), sources)
 
     def _by_neighbors(self, test: _Test) -> Iterator[Judged]:
         train = test.source.train
         places = test.shared.from_source[train.labels()]
         n_bank = int(np.count_nonzero(places >= 0))
         for variant in self._variants:
-            if neighbors_of(variant) > n_bank:
+            if neighbors_of(variant) > n_bank or not test.wants(variant):
                 continue
             for name, queries in test.versions(variant):
                 votes = neighbor_votes(
@@ -115,9 +115,12 @@ class Transfer:
                 yield test.judged(name, votes, True, n_bank, places=variant.k, **facts)
 
     def _by_heads(self, test: _Test) -> Iterator[Judged]:
-        if test.name not in self._heads:
-            self._heads[test.name] = list(self._fitted(test.name, test.source))
-        for head in self._heads[test.name]:
+        fitted = self._heads.setdefault(test.name, {})
+        asked = [variant for variant in linear_variants(self._study) if test.wants(variant)]
+        if new := [variant for variant in asked if variant not in fitted]:
+            made = {h.variant: h for h in self._fitted(test.name, test.source, new)}
+            fitted |= dict.fromkeys(new) | made  # None of those that diverged
+        for head in filter(None, map(fitted.get, asked)):
             for name, queries in test.versions(head.variant):
                 of_shared = (scores[:, test.shared.in_source] for scores in head.slabs(queries))
                 yield test.judged(
@@ -131,8 +134,8 @@ class Transfer:
                     details=head.details,
                 )
 
-    def _fitted(self, name: str, source: Source) -> Iterator[FittedHead]:
-        """The heads of the linear protocol, as the study asks for them."""
+    def _fitted(self, name: str, source: Source, wanted: Sequence[Variant]) -> Iterator[FittedHead]:
+        """Heads of the linear protocol."""
         train = rows_of(source.train, streamed=self._streamed)
         labels = source.train.labels().astype(np.int64)
         return fit_all_heads(
@@ -144,6 +147,7 @@ class Transfer:
             labels,
             len(source.classes),
             source.train_groups,
+            wanted,
         )
 
 
@@ -165,6 +169,8 @@ class _Test:
     queries : Rows of shape (n_judged, n_features)
     left_out : int
         Val images of other classes.
+    wanted : set of Variant
+        Of this source.
     """
 
     task: Task
@@ -175,9 +181,12 @@ class _Test:
     truth: NDArray[np.int64]
     queries: Rows
     left_out: int
+    wanted: AbstractSet[Variant]
 
     @classmethod
-    def of(cls, task: Task, name: str, source: Source) -> _Test | None:
+    def of(
+        cls, task: Task, name: str, source: Source, wanted: AbstractSet[Variant]
+    ) -> _Test | None:
         """None where there is nothing to test, for the reason that the stage prints."""
         shared = SharedClasses.of(source.classes, task.classes)
         labels = task.val.labels()
@@ -188,11 +197,17 @@ class _Test:
         streamed = Part(CachedRows(task.val), rows) if task.streamed else None
         queries = read_rows(task.val, rows) if streamed is None else streamed
         left_out = len(labels) - len(rows)
-        return cls(task, name, source, shared, rows, places[rows], queries, left_out)
+        return cls(task, name, source, shared, rows, places[rows], queries, left_out, wanted)
+
+    def wants(self, probe: Variant) -> bool:
+        """Whether any version of a probe is wanted."""
+        return not self.wanted.isdisjoint(trained_on(self.name, probe))
 
     def versions(self, probe: Variant) -> Iterator[tuple[str, Rows]]:
         """A probe's name and queries; with z-scoring also its transductive twin's, if any."""
         for variant in trained_on(self.name, probe):
+            if variant not in self.wanted:
+                continue
             if variant.normalization != "target_zscore":
                 yield variant.name, self.queries
             elif self.task.train_cell is not None:

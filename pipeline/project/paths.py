@@ -12,6 +12,7 @@ PARAMS = Path("params.yaml")
 STUDIES = Path("studies")
 DATA = Path("data")
 RAW = DATA / "raw"
+SECTIONS = DATA / "study"
 INDEX = DATA / "index"
 WEIGHTS = DATA / "weights"
 WEIGHTS_LOCK = Path("weights.lock.json")
@@ -22,6 +23,7 @@ EMBEDDINGS = DATA / "embeddings"
 NEIGHBORS = DATA / "neighbors"
 FINETUNING = DATA / "finetuning"
 PROVENANCE = DATA / "provenance"
+FORMER = DATA / "former"
 RESULTS = Path("results")
 SCORES = Path("scores")
 MACHINE = Path(".probeline")
@@ -43,6 +45,11 @@ SPLITS: tuple[Literal["train"], Literal["val"]] = ("train", "val")
 def index_path(dataset: str) -> Path:
     """The data set's table of images."""
     return INDEX / f"{_dataset(dataset)}.parquet"
+
+
+def section_path(name: str) -> Path:
+    """A section of params.yaml as a file of its own, by which DVC sees its changes."""
+    return SECTIONS / f"{name}.json"
 
 
 def name_path(dataset: str) -> Path:
@@ -93,6 +100,11 @@ def records_folder(protocol: str, dataset: str) -> Path:
 def record_path(protocol: str, dataset: str, model: str) -> Path:
     """A protocol's outcome on one cell."""
     return records_folder(protocol, dataset) / f"{_model(model)}.parquet"
+
+
+def former_folder(protocol: str, dataset: str, model: str) -> Path:
+    """Records of a cell that others have replaced; of no deeper folders, see `own_folders`."""
+    return FORMER / f"{protocol}-{_dataset(dataset)}" / _model(model)
 
 
 def _dataset(name: str) -> str:

@@ -12,6 +12,7 @@ HEADINGS = {
     "behind_high": "At most behind",
     "p_none": "P(no crossing)",
     "p_zero": "p of no correlation",
+    "common": "Common models",
     "corrected": "Corrected for chance",
     "baseline": "Baseline models",
     "budget": "Labels",

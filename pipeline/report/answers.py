@@ -45,6 +45,7 @@ class Answers:
     Attributes
     ----------
     contests : tuple of Contest
+        By the protocol that decides first.
     predictors : tuple of Predictor
         Best mean Spearman first; empty where withheld.
     reference : str
@@ -148,7 +149,10 @@ def answer(inputs: Inputs) -> Answers:
     families = len(set(inputs.words("family").values()))
     reference = str(inputs.told("predictor_differences").attrs.get("reference", ""))
     return Answers(
-        contests=tuple(contest(inputs, protocol) for protocol in inputs.headline),
+        contests=tuple(
+            contest(inputs, protocol)
+            for protocol in sorted(inputs.headline, key=lambda name: name != inputs.decides)
+        ),
         predictors=found,
         reference=inputs.columns[reference].label if reference else "",
         targets=set_word(first_targets(table)) if table.data_vars else "",

@@ -69,7 +69,7 @@ def _rows(inputs: Inputs) -> stated.Rows | str:
     labels = {v.name: v.label for v in inputs.variants.values() if v.protocol == PREDICTORS.name}
     for row in rows:
         row["predictor"] = labels[row["predictor"]]
-    return rows or _nothing(len(labels))
+    return stated.answer_first(inputs, rows) or _nothing(len(labels))
 
 
 def _nothing(named: int) -> str:

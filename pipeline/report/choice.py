@@ -247,18 +247,17 @@ def _offers(c: Contest, known: dict[str, dict[str, float]]) -> tuple[Offer, ...]
 
 
 def _classes(inputs: Inputs, model: str) -> tuple[ClassShare, ...]:
-    found = inputs.told("target_classes")
-    if not found.data_vars or model not in found["model"].values:
+    """The target's classes by the recommended model, the weakest first; none of fewer than two."""
+    found = inputs.told("class_accuracy")
+    if "weak" not in found:
         return ()
-    of = found.sel(model=model)
-    enough = np.flatnonzero(of["images"].values >= FEWEST)
-    if len(enough) < 2:
-        return ()
+    several = len(inputs.target.datasets) > 1
+    of = found.isel(row=np.flatnonzero((found["model"] == model) & (found["n"] >= FEWEST)))
+    numbers = (of[name].values for name in ("dataset", "class", "right", "n", "weak"))
     shares = [
-        ClassShare(
-            str(of["class"].values[at]), float(of["right"].values[at]),
-            int(of["images"].values[at]), bool(of["weak"].values[at] == 1),
-        )
-        for at in enough
-    ]  # fmt: skip
+        ClassShare(f"{dataset}: {name}" if several else str(name), float(right), int(n), weak == 1)
+        for dataset, name, right, n, weak in zip(*numbers, strict=True)
+    ]
+    if len(shares) < 2:
+        return ()
     return tuple(sorted(shares, key=lambda share: (share.right / share.images, -share.images)))

@@ -87,7 +87,9 @@ def figures(inputs: Inputs) -> stated.Drawn:
     )
     if isinstance(labels, xr.Dataset) and (rows := _rows(labels)):
         drawn["enough_labels"] = _curves(rows, "labels", "Labels a class", "head"), rows
-    if isinstance(images, xr.Dataset) and (rows := _numbered(_rows(images))):
+    if isinstance(images, xr.Dataset) and (
+        rows := stated.answer_first(inputs, _numbered(_rows(images)))
+    ):
         drawn["enough_images"] = _curves(rows, "images", "Test images", "protocol"), rows
     return drawn
 
@@ -112,7 +114,7 @@ def section(inputs: Inputs) -> Enough:
         label_words=_words(shown, "enough_labels", "head", "labels", margin),
         image_words=_words(shown, "enough_images", "protocol", "images", margin),
         target="" if isinstance(labels, str) else inputs.variants[labels.attrs["target"]].label,
-        ties=_ties(ranks) if isinstance(ranks, xr.Dataset) else {},
+        ties=_ties(inputs, ranks) if isinstance(ranks, xr.Dataset) else {},
     )
 
 
@@ -202,7 +204,8 @@ def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.S
     return finish(figure.add_params(alt.param(name=chooser, value=rows[0][chooser])))
 
 
-def _ties(table: xr.Dataset) -> dict[str, tuple[Tie, ...]]:
+def _ties(inputs: Inputs, table: xr.Dataset) -> dict[str, tuple[Tie, ...]]:
+    """By protocol, the one that decides first."""
     found: dict[str, list[Tie]] = {}
     for protocol, dataset in itertools.product(table["protocol"].values, table["dataset"].values):
         of = table.sel(protocol=protocol, dataset=dataset).dropna("model", subset=["rank"])
@@ -220,7 +223,8 @@ def _ties(table: xr.Dataset) -> dict[str, tuple[Tie, ...]]:
                 needed=float(tied["images_to_tell"].max()),
             )
         )
-    return {protocol: tuple(of) for protocol, of in found.items()}
+    first = sorted(found, key=lambda protocol: protocol != inputs.decides)
+    return {protocol: tuple(found[protocol]) for protocol in first}
 
 
 def sufficient(rows: stated.Rows, chooser: str, field: str, margin: float) -> dict[str, str]:

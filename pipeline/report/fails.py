@@ -82,7 +82,7 @@ def _table(inputs: Inputs, name: str, dataset: str = "") -> Rows:
     if not found.data_vars:
         return []
     rows = rows_of(found, "n" if "n" in found else "images")
-    return [row for row in rows if dataset in ("", row["dataset"])]
+    return [row for row in rows if dataset in ("", row["dataset"]) and row.get("compared", 1)]
 
 
 def _most(inputs: Inputs) -> int:

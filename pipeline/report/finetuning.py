@@ -101,7 +101,7 @@ def _withheld(inputs: Inputs, table: Table) -> str:
     if not study.models:
         return "Not run: the study names no model of its own."
     if not study.finetune.enabled:
-        return "Not run: finetune.enabled is false in params.yaml. These cells are no gaps."
+        return "Not run: `finetune.enabled` is false in params.yaml. These cells are no gaps."
     if not table.rows:
         left = not_run(study)
         why = f"Not run: {'; '.join(left)}." if left else "No cell that is asked for has a score."

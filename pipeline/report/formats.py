@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import SupportsFloat
+
+from markupsafe import Markup, escape
 
 from pipeline.statistics.written import MINUS, NOTHING, p_value, rho, signed
 
 __all__ = [
     "MINUS", "NOTHING", "count", "interval", "level", "megabytes", "milliseconds", "p_value",
-    "percent", "points", "rho", "seconds", "size",
+    "percent", "points", "prose", "rho", "seconds", "size",
 ]  # fmt: skip
 
 
@@ -70,3 +73,8 @@ def milliseconds(x: float) -> str:
     if not math.isfinite(x):
         return NOTHING
     return f"{x:,.0f} ms" if x >= 10 else f"{x:.2g} ms"
+
+
+def prose(text: str) -> Markup:
+    """A sentence of ours as markup: what stands between backticks is code, and all is escaped."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704

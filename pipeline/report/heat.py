@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.report.inputs import Inputs
 from pipeline.report.noise import noise_tables
 from pipeline.report.panels import Table
 from pipeline.report.remarks import families_behind
-from pipeline.report.stated import Drawn, all_withheld, rho_text
+from pipeline.report.stated import Drawn, all_withheld, ink, rho_text
 from pipeline.report.theme import finish, number
 from pipeline.statistics.correlation import MIN_MODELS
+from pipeline.statistics.written import counted
 from pipeline.study.column import column_name
 from pipeline.study.protocol_list import protocol_label
 
@@ -29,17 +32,23 @@ ROLE_WORDS = {"in_domain": "In-domain", "out_of_domain": "Out-of-domain", "": "N
 _ROOM_FOR_NUMBER = 40
 """Pixels a side from which on the cells hold their number."""
 
+MODELS_WORDS = {"both": "all that have both scores", "common": "those that have all scores"}
+"""Over which models a cell is: where some scores are missing, cells are over different ones."""
+
 
 @dataclass(frozen=True)
 class Correlations:
     """Why there is no map (empty where there is one), and tables of the noise in the scores.
 
-    remark is on what the map's intervals rest on.
+    remark is on what the map's intervals rest on, resting on how many models its cells are over;
+    common offers the models that all columns have, where cells differ in that.
     """
 
     map: str
     noise: list[Table]
     remark: str
+    resting: str
+    common: bool
 
     @property
     def withheld(self) -> str:
@@ -57,7 +66,38 @@ def section(inputs: Inputs) -> Correlations:
     """The tables below the map, and what is said in its place."""
     pairs = inputs.told("headline_pairs")
     remark = families_behind(pairs.sel(coefficient="spearman")) if pairs.data_vars else ""
-    return Correlations(_no_map(inputs), noise_tables(inputs), remark)
+    return Correlations(
+        _no_map(inputs), noise_tables(inputs), remark, _resting(inputs), _differs(inputs)
+    )
+
+
+def _counts(inputs: Inputs) -> NDArray[np.int64]:
+    """Models behind each pair of different columns."""
+    pairs = inputs.told("headline_pairs")
+    if not pairs.data_vars:
+        return np.zeros(0, np.int64)
+    n = pairs["n"].sel(coefficient="spearman").transpose("predictor", "target").values
+    found: NDArray[np.int64] = n[np.triu_indices(len(n), 1)].astype(np.int64)
+    return found
+
+
+def _differs(inputs: Inputs) -> bool:
+    """Whether cells are over different models, and enough have all scores."""
+    n, pairs = _counts(inputs), inputs.told("headline_pairs")
+    common = int(pairs.attrs.get("common_models", 0))
+    return bool(n.size and common >= MIN_MODELS and n.min() != n.max())
+
+
+def _resting(inputs: Inputs) -> str:
+    n = _counts(inputs)
+    if not n.size:
+        return ""
+    if n.min() == n.max():
+        return f"Every cell is over the same {counted(int(n[0]), 'model')}."
+    return (
+        f"Cells are over {n.min():,} to {counted(int(n.max()), 'model')}, those that have both "
+        "scores."
+    )
 
 
 def _no_map(inputs: Inputs) -> str:
@@ -87,6 +127,7 @@ def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
     keys = [key for _, _, key in columns]
     chosen = pairs.sel(predictor=keys, target=keys)
     fields = {name: chosen[name].values for name in ("value", "low", "high", "n", "families")}
+    common = chosen["common"].values if _differs(inputs) else None
     rows = []
     for c, coefficient in enumerate(str(x) for x in chosen["coefficient"].values):
         for i, (dataset, protocol, _) in enumerate(columns):
@@ -103,6 +144,7 @@ def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
                         **{x: number(fields[x][c, i, j], 4) for x in ("value", "low", "high")},
                         "n": int(fields["n"][c, i, j]),
                         "families": int(fields["families"][c, i, j]),
+                        **({} if common is None else {"common": number(common[c, i, j], 4)}),
                     }
                 )
     return rows if any(row["value"] is not None for row in rows) else []
@@ -113,11 +155,17 @@ def heat_map(inputs: Inputs) -> dict[str, Any]:
     by_role = _columns_by_role(inputs)
     count = sum(map(len, by_role.values()))
     step = min(52, max(14, 860 // count))
-    coefficient = alt.param(name="coefficient", value="spearman")
+    params = [
+        alt.param(name="coefficient", value="spearman"),
+        alt.param(name="over", value="both"),
+    ]
+    n = _counts(inputs)
+    common = inputs.told("headline_pairs").attrs.get("common_models", 0)
+    common = int(common) if n.min() != n.max() else None
     roles = list(by_role)
     grid = [
         [
-            _heat_block(by_role, down, across, step, edge=(down == roles[-1], i == 0))
+            _heat_block(by_role, down, across, step, common, edge=(down == roles[-1], i == 0))
             for i, across in enumerate(roles)
         ]
         for down in roles
@@ -129,7 +177,7 @@ def heat_map(inputs: Inputs) -> dict[str, Any]:
     figure = alt.concat(
         *blocks, columns=len(roles), spacing=8, bounds="flush", data=alt.NamedData(name="rows")
     )
-    return finish(figure.add_params(coefficient))
+    return finish(figure.add_params(*params))
 
 
 def _columns_by_role(inputs: Inputs) -> dict[str, list[str]]:
@@ -148,9 +196,17 @@ def _columns_by_role(inputs: Inputs) -> dict[str, list[str]]:
 
 
 def _heat_block(
-    with_role: dict[str, list[str]], down: str, across: str, step: int, edge: tuple[bool, bool]
+    with_role: dict[str, list[str]],
+    down: str,
+    across: str,
+    step: int,
+    common: int | None,
+    edge: tuple[bool, bool],
 ) -> Any:
-    """The columns of one role against those of another; axes stand on the outer edges only."""
+    """The columns of one role against those of another; axes stand on the outer edges only.
+
+    `common` is how many models have all scores; None where all cells are over as many.
+    """
     bottom, left = edge
     axis: dict[str, Any] = {
         "domain": False, "ticks": False, "labelPadding": 6, "title": None, "labelLimit": 280,
@@ -161,9 +217,14 @@ def _heat_block(
         .transform_filter(alt.FieldEqualPredicate(field="predictor_role", equal=down))
         .transform_filter(alt.FieldEqualPredicate(field="target_role", equal=across))
         .transform_calculate(
-            interval=f"isValid(datum.low) ? {rho_text('datum.low')} + ' to ' + "
+            shows="over == 'common' ? datum.common : datum.value",
+            models=f"'n ' + (over == 'common' ? {common or 0} : datum.n)",
+        )
+        .transform_calculate(
+            interval="over == 'common' ? 'only over all that have both' : "
+            f"isValid(datum.low) ? {rho_text('datum.low')} + ' to ' + "
             f"{rho_text('datum.high')} : 'withheld'",
-            shown=rho_text("datum.value"),
+            shown=rho_text("datum.shows"),
         )
         .encode(
             x=alt.X(
@@ -182,7 +243,7 @@ def _heat_block(
                 alt.Tooltip("coefficient:N"),
                 alt.Tooltip("shown:N", title="value"),
                 alt.Tooltip("interval:N"),
-                alt.Tooltip("n:Q", title="models"),
+                alt.Tooltip("models:N"),
                 alt.Tooltip("families:Q"),
             ],
         )
@@ -192,23 +253,28 @@ def _heat_block(
         range=["#a44a00", "#eeb479", "#f2f2f0", "#86b8dc", "#08519c"],
     )
     legend = alt.Legend(title=None, orient="right", gradientLength=140, format=".1f")
-    known = base.transform_filter("isValid(datum.value)")
+    known = base.transform_filter("isValid(datum.shows)")
     cells = known.mark_rect(cornerRadius=2).encode(
-        color=alt.Color("value:Q", scale=scale, legend=legend)
+        color=alt.Color("shows:Q", scale=scale, legend=legend)
     )
     # Without this filter Vega would paint a withheld coefficient like a 0.
-    withheld = base.transform_filter("!isValid(datum.value)").mark_text(
+    withheld = base.transform_filter("!isValid(datum.shows)").mark_text(
         text="–", fontSize=14, color="#8a8a8a"
     )
-    ink = alt.condition("abs(datum.value) > 0.78", alt.value("#fff"), alt.value("#1a1a1a"))
+    color = ink("datum.shows")
     dots = (
-        base.transform_filter("isValid(datum.low) && (datum.low > 0 || datum.high < 0)")
+        base.transform_filter(
+            "over == 'both' && isValid(datum.low) && (datum.low > 0 || datum.high < 0)"
+        )
         .mark_point(filled=True, size=12, xOffset=step / 2 - 6, yOffset=6 - step / 2)
-        .encode(color=ink, opacity=alt.value(1))
+        .encode(color=color, opacity=alt.value(1))
     )
     layers = [cells, withheld, dots]
     if step >= _ROOM_FOR_NUMBER:
-        layers.append(known.mark_text(fontSize=12).encode(text="shown:N", color=ink))
+        above = 0 if common is None else -6
+        layers.append(known.mark_text(fontSize=12, dy=above).encode(text="shown:N", color=color))
+        if common is not None:
+            layers.append(known.mark_text(fontSize=9, dy=9).encode(text="models:N", color=color))
     return alt.layer(*layers).properties(width=alt.Step(step), height=alt.Step(step))
 
 

@@ -18,6 +18,7 @@ from pipeline.report.stated import (
     Drawn,
     Rows,
     Spec,
+    answer_first,
     choice,
     dataset_word,
     legend,
@@ -104,7 +105,7 @@ def figures(inputs: Inputs) -> Drawn:
     """Accuracy against labels; and supervised minus self-supervised, by labels and by classes."""
     drawn: Drawn = {}
     curves, gap = statistic(inputs, "label_curves"), statistic(inputs, "label_gap")
-    if isinstance(curves, xr.Dataset) and (rows := _curve_rows(curves)):
+    if isinstance(curves, xr.Dataset) and (rows := _curve_rows(inputs, curves)):
         drawn["label_curves"] = _curves(inputs, rows), rows
     if isinstance(gap, xr.Dataset) and (rows := rows_of(gap, "difference")):
         drawn["label_gap"] = _gap(rows), rows
@@ -142,13 +143,14 @@ def groupings(inputs: Inputs) -> dict[str, dict[str, str]]:
     return {name: dict(zip(models, useful[name], strict=True)) for name in order}
 
 
-def _curve_rows(curves: xr.Dataset) -> Rows:
-    return rows_of(curves, "accuracy", ("labels", "accuracy", "low", "high"))
+def _curve_rows(inputs: Inputs, curves: xr.Dataset) -> Rows:
+    rows = rows_of(curves, "accuracy", ("labels", "accuracy", "low", "high"))
+    return answer_first(inputs, rows)
 
 
 def _curve_choices(inputs: Inputs, curves: xr.Dataset) -> tuple[Choice, ...]:
     return (
-        choice("dataset", "Data set", curves["dataset"].values),
+        choice("dataset", "Data set", (row["dataset"] for row in _curve_rows(inputs, curves))),
         choice("head", "Head", curves["head"].values),
         choice("by", "Colour by", groupings(inputs), GROUPS.__getitem__),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 
@@ -13,6 +15,7 @@ from pipeline.report.panels import (
     Filled,
     Table,
     Tables,
+    answer_order,
     estimate,
     table_of,
     whole,
@@ -53,12 +56,14 @@ def _model_pairs(inputs: Inputs, found: xr.Dataset) -> Filled:
 
 def overall_table(inputs: Inputs) -> Table:
     """Ranks across data sets, of every protocol."""
-    return table_of(inputs, "overall_ranks", "Ranks across data sets", _overall_ranks)
+    return table_of(
+        inputs, "overall_ranks", "Ranks across data sets", partial(_overall_ranks, inputs)
+    )
 
 
-def _overall_ranks(found: xr.Dataset) -> Filled:
+def _overall_ranks(inputs: Inputs, found: xr.Dataset) -> Filled:
     rows = []
-    for protocol in found["protocol"].values:
+    for protocol in answer_order(inputs, found):
         of_protocol = found.sel(protocol=protocol)
         order = np.argsort(of_protocol["rank"].fillna(of_protocol["win_rank"]).values)
         for place in order:

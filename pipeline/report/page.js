@@ -1,7 +1,11 @@
 "use strict";
 (async () => {
-  const { table } = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);
+  const gunzip = async (id) => {
+    const bytes = Uint8Array.from(atob($(id).textContent), (c) => c.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  };
+  const { table } = JSON.parse(await gunzip("data"));
   const element = (tag, text, attributes = {}) => {
     const node = document.createElement(tag);
     if (text !== undefined) node.textContent = text;
@@ -198,10 +202,6 @@
   draw();
 
   // ---------------------------------------------------------------- figures
-  const gunzip = async (id) => {
-    const bytes = Uint8Array.from(atob($(id).textContent), (c) => c.charCodeAt(0));
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
-  };
   const figures = JSON.parse(await gunzip("figures"));
   // Rows are stored by column, each text once.
   const unpack = (packed) => {
@@ -232,10 +232,9 @@
     });
     $(name).setAttribute("role", "img");
     $(name).setAttribute("aria-label", $(name).dataset.title);
-    for (const node of [$(name), ...$(name).querySelectorAll("[aria-roledescription]")]) {
-      if (node !== $(name)) node.removeAttribute("role");
-      node.removeAttribute("aria-roledescription");
-    }
+    $(name).removeAttribute("aria-roledescription");
+    // Its parts have no words of their own, and would be read one by one.
+    for (const node of $(name).querySelectorAll("svg")) node.setAttribute("aria-hidden", "true");
     for (const select of selects.filter((s) => steered(s, name))) view.signal(select.dataset.signal, select.value);
     await view.runAsync();
     $(name).dataset.drawn = "yes";

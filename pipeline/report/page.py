@@ -1,7 +1,8 @@
 """The report: one HTML file that holds all it needs and opens without a network.
 
 The page's policy (Content-Security-Policy) forbids every request and every script but its own,
-which are named by their digest. All that a study names is escaped: text by Jinja, data by `embed`.
+which are named by their digest. All that a study names is escaped: text by Jinja, data by `embed`,
+or it is packed as letters.
 The page computes no statistics: its numbers are those of results/correlation.nc and scores.nc.
 """
 
@@ -12,24 +13,27 @@ import functools
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import vl_convert
 from markupsafe import Markup
 
+from pipeline.report import columns, sections, verdicts
 from pipeline.report import formats as report_formats
-from pipeline.report import sections, verdicts
 from pipeline.report.about import About
 from pipeline.report.answers import answer
-from pipeline.report.embed import embed, pack, squeezed
+from pipeline.report.embed import pack, squeezed
 from pipeline.report.figure_words import shows
 from pipeline.report.figures import report_figures
 from pipeline.report.gaps import missing_cells
-from pipeline.report.heat import COEFFICIENT_WORDS
+from pipeline.report.heat import COEFFICIENT_WORDS, MODELS_WORDS
 from pipeline.report.inputs import Inputs
 from pipeline.report.methods import embeddings, methods
+from pipeline.report.panels import unsaid
 from pipeline.report.scatter import MEAN_TARGET
 from pipeline.report.section import GROUPS, Content, Section
+from pipeline.report.stated import by_reason
 from pipeline.report.tables import score_table
 from pipeline.statistics.correlation import MIN_FAMILIES, MIN_MODELS
 from pipeline.study.metrics import BOOTSTRAP
@@ -57,14 +61,16 @@ def render(inputs: Inputs) -> str:
             shown=[(section, content) for section, content in contents if not content.withheld],
             parts=parts,
             last="Provenance" if "Provenance" in names else names[-1],
-            absent=[(section, content) for section, content in contents if content.withheld],
+            absent=by_reason(
+                (content.withheld, section) for section, content in contents if content.withheld
+            ),
             title=inputs.study.report.title,
             styles=[Markup(_text(s)) for s in ("page.css", "sections.css")],  # noqa: S704 - our own
             vega=_squeezed(vega),
             scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own
             policy=_policy(vega, *scripts),
-            data=embed({"table": score_table(inputs)}),
-            figures=squeezed(json.dumps(packed, allow_nan=False, separators=(",", ":"))),
+            data=_packed({"table": score_table(inputs)}),
+            figures=_packed(packed),
             inputs=inputs,
             about_statistic=About(inputs),
             inside=inputs.datasets("in_domain"),
@@ -75,6 +81,7 @@ def render(inputs: Inputs) -> str:
             has={section.place for _, shown, _ in parts for section, _ in shown}.__contains__,
             mean_target=MEAN_TARGET,
             coefficients=COEFFICIENT_WORDS,
+            models_words=MODELS_WORDS,
             word=protocol_label,
             protocol_named=protocol_named,
             variant_label=lambda name: inputs.variants[name].label,
@@ -85,6 +92,10 @@ def render(inputs: Inputs) -> str:
             bootstrap=BOOTSTRAP,
         )
     )
+
+
+def _packed(data: Any) -> str:
+    return squeezed(json.dumps(data, allow_nan=False, separators=(",", ":")))
 
 
 def _parts(
@@ -111,11 +122,14 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     filters = ("percent", "level", "points", "rho", "count", "seconds", "p_value", "size",
-               "megabytes", "milliseconds")  # fmt: skip
+               "megabytes", "milliseconds", "prose")  # fmt: skip
     for name in filters:
         environment.filters[name] = getattr(report_formats, name)
     environment.globals |= {
         "interval": report_formats.interval,
+        "unsaid": unsaid,
+        "explained": columns.explained,
+        "legend": columns.legend,
         "shows": shows,
         "verdict": verdicts.verdict,
         "at_most": verdicts.at_most,

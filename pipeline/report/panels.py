@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import xarray as xr
 from pipeline.report.formats import NOTHING, count, interval, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.section import Content
-from pipeline.report.stated import all_withheld, statistic
+from pipeline.report.stated import all_withheld, by_reason, statistic
 from pipeline.statistics.written import counted
 from pipeline.study.protocol_list import protocol_label
 
@@ -78,9 +78,19 @@ class Tables:
     intro: str = ""
 
     @property
+    def all(self) -> tuple[Table, ...]:
+        """All of them, in their order."""
+        return (*self.shown, *self.folded)
+
+    @property
     def withheld(self) -> str:
         """Why there is no table at all."""
-        return all_withheld(*(table.withheld for table in (*self.shown, *self.folded)))
+        return all_withheld(*(table.withheld for table in self.all))
+
+
+def unsaid(tables: Iterable[Table]) -> list[tuple[str, list[Table]]]:
+    """Why some of the tables are not there, each reason once with those that it is about."""
+    return by_reason((table.withheld, table) for table in tables if table.withheld)
 
 
 class Filled(NamedTuple):
@@ -194,6 +204,11 @@ def _reason(cell: Cell) -> str:
     """Why it is not estimable, which its text says, or the smaller line."""
     said = cell.text.removeprefix(NOT_ESTIMABLE).removeprefix(": ") or cell.small
     return said.removeprefix("withheld: ")
+
+
+def answer_order(inputs: Inputs, found: xr.Dataset) -> list[str]:
+    """A statistic's protocols, the one that decides first."""
+    return sorted(map(str, found["protocol"].values), key=lambda name: name != inputs.decides)
 
 
 def protocol_heads(table: xr.Dataset) -> list[str]:

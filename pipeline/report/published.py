@@ -7,7 +7,7 @@ import xarray as xr
 
 from pipeline.report.formats import NOTHING, level, percent, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import Cell, Filled, Table, Tables, table_of, whole
+from pipeline.report.panels import Cell, Filled, Table, Tables, answer_order, table_of, whole
 from pipeline.report.verdicts import listed, rounded
 from pipeline.results.cube import metrics_used
 from pipeline.statistics.advice import scores_word
@@ -107,7 +107,7 @@ def concordance_table(inputs: Inputs) -> Table:
 def _concordance(inputs: Inputs, found: xr.Dataset) -> Filled:
     without = inputs.told("leaders_without")
     rows = []
-    for protocol in found["protocol"].values:
+    for protocol in answer_order(inputs, found):
         of = found.sel(protocol=protocol)
         if not np.isfinite(of["w"]):
             continue
@@ -139,12 +139,13 @@ def _leader(without: xr.Dataset, protocol: str, way: str) -> Cell:
 
 def averages_table(inputs: Inputs) -> Table:
     """Means by the three ways side by side."""
-    return table_of(inputs, "averages", "Three ways of averaging", _averages)
+    heading = "Three ways of averaging"
+    return table_of(inputs, "averages", heading, lambda found: _averages(inputs, found))
 
 
-def _averages(found: xr.Dataset) -> Filled:
+def _averages(inputs: Inputs, found: xr.Dataset) -> Filled:
     rows = []
-    for protocol in found["protocol"].values:
+    for protocol in answer_order(inputs, found):
         of_protocol = found.sel(protocol=protocol)
         for place in np.argsort(of_protocol["place_rank"].values, kind="stable"):
             of = of_protocol.isel(model=int(place))

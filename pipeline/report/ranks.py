@@ -10,7 +10,7 @@ import altair as alt
 from pipeline.report.inputs import Inputs
 from pipeline.report.noise import overall_table
 from pipeline.report.panels import Table
-from pipeline.report.stated import Drawn, all_withheld
+from pipeline.report.stated import Drawn, all_withheld, answer_first
 from pipeline.report.theme import finish, number
 from pipeline.report.verdicts import at_most
 
@@ -53,12 +53,15 @@ def section(inputs: Inputs) -> Ranks:
 
 
 def rank_rows(inputs: Inputs) -> list[dict[str, Any]]:
-    """One row per protocol, data set and model; empty where there are no per-image outcomes."""
+    """One row per protocol, data set and model; empty where there are no per-image outcomes.
+
+    Those that the answer rests on come first.
+    """
     ranks = inputs.told("ranks")
     if not ranks.data_vars:
         return []
     table = ranks.to_dataframe().dropna(subset=["rank"]).reset_index()
-    return [
+    rows = [
         {
             "protocol": row["protocol"],
             "dataset": row["dataset"],
@@ -71,6 +74,7 @@ def rank_rows(inputs: Inputs) -> list[dict[str, Any]]:
         }
         for row in table.to_dict("records")
     ]
+    return answer_first(inputs, rows)
 
 
 def rank_figure(rows: list[dict[str, Any]]) -> dict[str, Any]:

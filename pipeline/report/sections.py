@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pipeline.report import (
     cheap,
+    claims,
     constraints,
     decide,
     enough,
@@ -20,6 +21,7 @@ from pipeline.report import (
     normalization,
     published,
     ranks,
+    reproduce,
     robustness,
     scatter,
     shortcuts,
@@ -86,9 +88,13 @@ SECTIONS: tuple[Section, ...] = (
             robustness.section, robustness.figures, group="Statistics"),
     Section("tests", "Pairs of models", "tables.html.j2", noise.pairs_section, style="long",
             group="Statistics"),
+    Section("claims", "The paper’s claims, and ours", "claims.html.j2", claims.section,
+            style="long", group="Statistics"),
     Section("methods", "Methods", "methods.html.j2", style="long", group="Statistics"),
     Section("cost", "Cost", "cost.html.j2", tables.costs, style="long", group="Provenance"),
     Section("provenance", "Models and machines", "provenance.html.j2", tables.provenances,
+            style="long", group="Provenance"),
+    Section("reproduce", "Reproduce this", "reproduce.html.j2", reproduce.section,
             style="long", group="Provenance"),
     Section("use", "Use it", "use.html.j2", use.section, style="long", group="Use it"),
 )  # fmt: skip

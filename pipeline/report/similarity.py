@@ -13,7 +13,17 @@ from cache.errors import ProbelineError
 from pipeline.machine.netcdf import read_netcdf
 from pipeline.project.paths import SIMILARITY_NC
 from pipeline.report.inputs import Inputs
-from pipeline.report.stated import Drawn, Rows, Shown, Spec, choice, rho_text, rows_of
+from pipeline.report.stated import (
+    Drawn,
+    Rows,
+    Shown,
+    Spec,
+    answer_first,
+    choice,
+    ink,
+    rho_text,
+    rows_of,
+)
 from pipeline.report.theme import finish
 
 _ROOM_FOR_NUMBER = 34
@@ -41,7 +51,7 @@ def figures(inputs: Inputs) -> Drawn:
     found = _maps(inputs)
     if isinstance(found, str):
         return {}
-    rows = _rows(found)
+    rows = _rows(inputs, found)
     return {"cka_map": (_figure(found, rows), rows)} if rows else {}
 
 
@@ -50,14 +60,15 @@ def section(inputs: Inputs) -> Similarity:
     found = _maps(inputs)
     if isinstance(found, str):
         return Similarity(found, (), "", ())
-    if not _rows(found):
+    rows = _rows(inputs, found)
+    if not rows:
         return Similarity("Nothing to show: no two models could be compared.", (), "", ())
     images = [int(n) for n in np.unique(found["images"].values)]
     own = np.diagonal(found["cka"].transpose("dataset", "model", "other").values, 0, 1, 2)
     without = ~np.isfinite(own).all(axis=0)
     return Similarity(
         "",
-        (choice("dataset", "Data set", found["dataset"].values),),
+        (choice("dataset", "Data set", (row["dataset"] for row in rows)),),
         f"{images[0]:,}" if len(images) == 1 else f"{images[0]:,} to {images[-1]:,}",
         tuple(str(name) for name in found["model"].values[without]),
     )
@@ -77,14 +88,14 @@ def _maps(inputs: Inputs) -> xr.Dataset | str:
     return found
 
 
-def _rows(found: xr.Dataset) -> Rows:
-    """Each pair once, on every data set."""
+def _rows(inputs: Inputs, found: xr.Dataset) -> Rows:
+    """Each pair once, on every data set, the target first."""
     models = np.arange(found.sizes["model"])
     once = xr.DataArray(models[:, np.newaxis] > models, dims=("model", "other"))
     images = found["images"].astype(np.float64)
     pairs = xr.Dataset({"cka": found["cka"].where(once)})
     pairs["images"] = images.broadcast_like(pairs["cka"])
-    return rows_of(pairs.transpose("dataset", "model", "other"), "cka")
+    return answer_first(inputs, rows_of(pairs.transpose("dataset", "model", "other"), "cka"))
 
 
 def _figure(found: xr.Dataset, rows: Rows) -> Spec:
@@ -120,7 +131,7 @@ def _figure(found: xr.Dataset, rows: Rows) -> Spec:
         base.mark_rect(cornerRadius=2).encode(color=alt.Color("cka:Q", scale=scale, legend=legend))
     ]
     if step >= _ROOM_FOR_NUMBER:
-        ink = alt.condition("datum.cka > 0.7", alt.value("#fff"), alt.value("#1a1a1a"))
-        layers.append(base.mark_text(fontSize=11).encode(text="shown:N", color=ink))
+        numbers = base.mark_text(fontSize=11)
+        layers.append(numbers.encode(text="shown:N", color=ink("datum.cka")))
     figure = alt.layer(*layers, data=alt.NamedData(name="rows"))
     return finish(figure.add_params(alt.param(name="dataset", value=rows[0]["dataset"])))

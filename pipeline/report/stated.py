@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import altair as alt
 import numpy as np
 import xarray as xr
 
 from pipeline.report.inputs import Inputs
 
+if TYPE_CHECKING:
+    import altair as alt  # 0.3 s that stage `correlate`, which draws nothing, need not pay
+
+Named = TypeVar("Named")
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
 
@@ -78,6 +81,26 @@ def all_withheld(*reasons: str) -> str:
     return " ".join(dict.fromkeys(reasons)) if all(reasons) else ""
 
 
+def by_reason(reasons: Iterable[tuple[str, Named]]) -> list[tuple[str, list[Named]]]:
+    """Each reason once, with all that it is the reason of, in the order in which they come."""
+    found: dict[str, list[Named]] = {}
+    for reason, named in reasons:
+        found.setdefault(reason, []).append(named)
+    return list(found.items())
+
+
+def answer_first(inputs: Inputs, rows: Rows) -> Rows:
+    """Rows by the protocol that decides first, and of each protocol those on the target.
+
+    Figures and their selects open with their first row: with what the answer is about.
+    """
+    decides, target = inputs.decides, inputs.target.datasets
+    return sorted(
+        rows,
+        key=lambda row: (row.get("protocol", decides) != decides, row["dataset"] not in target),
+    )
+
+
 def rows_of(table: xr.Dataset, needed: str, fields: Sequence[str] = ()) -> Rows:
     """A row for each combination of labels that has the needed number.
 
@@ -129,6 +152,8 @@ def mean_first(datasets: Iterable[Any]) -> list[str]:
 
 def legend(**options: Any) -> alt.Legend:
     """A legend below the figure; on a phone its entries stand below each other."""
+    import altair as alt
+
     return alt.Legend(
         orient="bottom",
         title=None,
@@ -148,8 +173,17 @@ def rho_text(field: str) -> str:
     )
 
 
+def ink(field: str) -> Any:
+    """Colour of a number on the heat maps' colours: at least 4.5 to 1 on every one of them."""
+    return alt.condition(
+        f"{field} > 0.8 || {field} < -0.9", alt.value("#ffffff"), alt.value("#000000")
+    )
+
+
 def zero_line(axis: str) -> alt.Chart:
     """A dashed line where `axis` (``x`` or ``y``) is 0; it has data of its own, and so is one."""
+    import altair as alt
+
     line = alt.Chart(alt.sequence(0, 1)).mark_rule(color="#8a8a8a", strokeDash=[4, 3])
     placed: alt.Chart = line.encode(**{axis: alt.datum(0)})
     return placed

@@ -152,9 +152,42 @@ def costs(inputs: Inputs) -> ModelRows:
     return ModelRows(cost_table(inputs))
 
 
-def provenances(inputs: Inputs) -> ModelRows:
-    """The rows of `provenance_table`."""
-    return ModelRows(provenance_table(inputs))
+@dataclass(frozen=True)
+class Provenances(ModelRows):
+    """The rows of `provenance_table`, and what is the same for all models, told once.
+
+    Attributes
+    ----------
+    same : tuple of (str, str)
+        Heading and text.
+    columns : mapping of str to str
+        Headings by the rows' keys: what models differ in.
+    """
+
+    same: tuple[tuple[str, str], ...]
+    columns: dict[str, str]
+
+
+_ORIGINS = {
+    "feature": "Feature",
+    "transform": "Image transform",
+    "set": "Set in the study",
+    "precision": "Precision",
+    "device": "Computed on",
+    "versions": "Packages",
+}
+
+
+def provenances(inputs: Inputs) -> Provenances:
+    """Where embeddings come from, by model and for all of them."""
+    rows = provenance_table(inputs)
+    texts = {key: {str(row[key]) for row in rows} for key in _ORIGINS}
+    alike = {key for key, found in texts.items() if len(found) == 1 and len(rows) > 1}
+    return Provenances(
+        rows,
+        tuple((heading, rows[0][key]) for key, heading in _ORIGINS.items() if key in alike),
+        {key: heading for key, heading in _ORIGINS.items() if key not in alike},
+    )
 
 
 def cost_table(inputs: Inputs) -> list[dict[str, Any]]:

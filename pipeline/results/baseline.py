@@ -96,8 +96,24 @@ def _some(found: set[str], place: str, what: str, there: Sequence[str]) -> set[s
     )
 
 
+def check_pivots(pivots: Mapping[str, str], models: Sequence[str], datasets: Sequence[str]) -> None:
+    """Refuse pivots of data sets that have scores, but are no models (`correlation.pivot`).
+
+    Raises
+    ------
+    ProbelineError
+        With the nearest of the models.
+    """
+    named = [model for dataset, model in pivots.items() if dataset in datasets]
+    refuse_absent(f"{PARAMS}: correlation.pivot", named, models, what="pivots")
+
+
 def refuse_absent(
-    place: str, named: Sequence[str], models: Collection[str], asked: Sequence[str] = ()
+    place: str,
+    named: Sequence[str],
+    models: Collection[str],
+    asked: Sequence[str] = (),
+    what: str = "baseline models",
 ) -> None:
     """Refuse names that are no models, with the nearest of those that are.
 
@@ -117,7 +133,7 @@ def refuse_absent(
     ]
     raise ProbelineError(
         place,
-        f"{len(absent):,} of {len(asked or named):,} baseline models are not among the models",
+        f"{len(absent):,} of {len(asked or named):,} {what} are not among the models",
         expected=f"names of the {len(there):,} models that have scores",
         found=", ".join(near) + (", …" if len(absent) > _SHOWN else ""),
         remedy="correct these names, or take them out",

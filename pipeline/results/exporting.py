@@ -16,6 +16,7 @@ import pandas as pd
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
+from cache.seals import read_sealed_json
 from pipeline.project.paths import provenance_path
 from pipeline.results.current import Current
 from pipeline.results.foreign_file import REQUIRED
@@ -40,12 +41,7 @@ def exported(study: Study) -> pd.DataFrame:
         raise ProbelineError("results", "there are no scores yet", remedy="run `dvc repro`")
     current = Current(study)
     trained = {name: "; ".join(m.trained_on or ()) for name, m in study.models.items()}
-    images = {
-        name: hashlib.sha256(
-            "\n".join(sorted(current.index(name).digests("val"))).encode()
-        ).hexdigest()
-        for name in study.datasets
-    }
+    images = {name: current.index(name).images_digest("val") for name in study.datasets}
     table = scores.assign(
         trained_on=scores["model"].map(lambda name: trained.get(name, "")),
         weights_sha256=[
@@ -75,7 +71,7 @@ def export_scores(study: Study, path: Path) -> pd.DataFrame:
 
 def _weights(dataset: str, model: str) -> str:
     try:
-        facts = json.loads(provenance_path(dataset, model).read_bytes())
-    except (FileNotFoundError, ValueError):
+        facts = read_sealed_json(provenance_path(dataset, model))
+    except FileNotFoundError:
         return ""
-    return str(facts.get("weights", "")) if isinstance(facts, dict) else ""
+    return str(facts.get("weights", ""))

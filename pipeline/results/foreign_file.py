@@ -7,7 +7,6 @@ percentages only where the user says so.
 
 from __future__ import annotations
 
-import json
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +17,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.study import metrics
+from cache.fingerprint import load_json
 from pipeline.datasets.settings import Dataset
-from pipeline.study.metric import TRANSFERABILITY, Metric
-from pipeline.study.seen import Seen
 from pipeline.models.settings import Model
 from pipeline.results.foreign_intervals import ENDS, check_intervals
 from pipeline.results.foreign_lines import Lines
@@ -37,6 +34,9 @@ from pipeline.results.score_table import (
     WHOLE_NUMBERS,
     typed,
 )
+from pipeline.study import metrics
+from pipeline.study.metric import TRANSFERABILITY, Metric
+from pipeline.study.seen import Seen
 
 REQUIRED = ("model", "dataset", "protocol", "metric", "value")
 
@@ -292,6 +292,6 @@ def _check_duplicates(lines: Lines, table: pd.DataFrame) -> None:
 
 def _is_no_object(cell: str) -> bool:
     try:
-        return bool(cell) and not isinstance(json.loads(cell), dict)
+        return bool(cell) and not isinstance(load_json(cell), dict)
     except ValueError:
         return True

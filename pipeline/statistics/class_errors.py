@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
+from scipy import stats
 
 from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.image_noise import image_noise
 from pipeline.statistics.looked_at import Looked, listed, looked_at
+from pipeline.statistics.mean_scores import TARGET, mean_tests
 from pipeline.statistics.shares import wilson
+from pipeline.statistics.target_checks import deciding_protocol
 
 COMPARED = 2
 """Models whose classes stand beside each other."""
@@ -19,32 +24,66 @@ MOST_PAIRS = 500
 
 
 def class_accuracy(evidence: Evidence) -> xr.Dataset:
-    """Accuracy on each class of the target, of the two most accurate models.
+    """Accuracy on each class of the target, of the best two models and all within chance of them.
 
     Returns
     -------
     Dataset
-        A row for each class with test images and model; variables dataset, variant, model, class,
-        n, right, accuracy, low, high, taken_for (the wrong class that is said most often), taken.
+        A row for each class with test images and model; variables dataset, variant, model,
+        compared (1: of the two most accurate), class, n, right, accuracy, low, high, limit, weak,
+        taken_for (the wrong class that is said most often), taken.
     """
     looks = looked_at(evidence)
     if isinstance(looks, str):
         return listed([], withheld=looks)
     confidence = evidence.settings.confidence
-    rows = [
-        row
-        for looked in looks
-        for place in range(min(COMPARED, len(looked.models)))
-        for row in _classes(looked, place, confidence)
-    ]
+    alpha = (1 - confidence) / sum(len(looked.classes) for looked in looks)
+    near = _within_chance(evidence, looks)
+    rows = []
+    for looked in looks:
+        for place, model in enumerate(looked.models):
+            if place < COMPARED or model in near:
+                found = _classes(looked, place, confidence)
+                compared = float(place < COMPARED)
+                rows += [row | {"compared": compared} for row in found]
+    shares = {model: _share(looks, model) for model in {row["model"] for row in rows}}
+    right, total = (np.array([row[name] for row in rows]) for name in ("right", "n"))
+    for row, limit in zip(rows, upper_limits(right, total, alpha), strict=True):
+        row |= {"limit": limit, "weak": float(limit < shares[row["model"]])}
     return listed(
         rows,
         definition="share of a class's test images that are recognised (recall), for the two "
-        "models that recognise most of all images",
+        "models that recognise most of all images, and all that are within chance of the best. "
+        "weak: 1 where the class's upper limit lies below the model's share over all classes",
         interval=f"{confidence:.0%} Wilson interval of a share, for each class alone: of twenty "
-        "classes, one is expected to lie outside",
-        source="Wilson 1927; Brown, Cai & DasGupta 2001",
+        "classes, one is expected to lie outside. limit: upper, Clopper-Pearson, for all classes "
+        "at once (Bonferroni)",
+        source="Wilson 1927; Brown, Cai & DasGupta 2001; Clopper & Pearson 1934",
     )
+
+
+def upper_limits(
+    right: NDArray[np.int64], total: NDArray[np.int64], alpha: float
+) -> NDArray[np.float64]:
+    """One-sided Clopper-Pearson limits of shares, each of which fails with probability `alpha`."""
+    wrong = total - right
+    limits = stats.beta.isf(alpha, right + 1, np.maximum(wrong, 1))
+    return np.where(wrong > 0, limits, 1.0)
+
+
+def _within_chance(evidence: Evidence, looks: tuple[Looked, ...]) -> set[str]:
+    """Models that no other is known to be better than, where the variant looked at decides."""
+    protocol = deciding_protocol(evidence)
+    tests = mean_tests(evidence).get((protocol, TARGET)) if image_noise(evidence).columns else None
+    if tests is None or {looked.variant for looked in looks} != {evidence.headline[protocol]}:
+        return set()
+    return set(np.array(tests.models)[tests.within_chance].tolist())
+
+
+def _share(looks: tuple[Looked, ...], model: str) -> float:
+    """Share of all test images that a model recognises."""
+    hits = [of.hits[of.models.index(model)] for of in looks if model in of.models]
+    return float(np.concatenate(hits).mean())
 
 
 def _classes(looked: Looked, place: int, confidence: float) -> list[dict[str, Any]]:

@@ -13,21 +13,24 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
+from cache.fingerprint import canonical_json
 from cache.records import Record
 from pipeline.datasets.index import Index
 from pipeline.machine.environment import cpu_count
-from pipeline.results.baseline import declared_baseline
+from pipeline.results.baseline import check_pivots, declared_baseline
 from pipeline.results.cube import headline_variants, seen_in
 from pipeline.results.current import Current
 from pipeline.results.score_table import MODEL_WORDS
 from pipeline.results.variant_table import variants_of
 from pipeline.statistics.single_images import SingleImages, StoredImages
 from pipeline.study import metrics
+from pipeline.study.protocol_list import find_protocol
 from pipeline.study.schema import Correlation, Study
 from pipeline.study.seen import Seen
 from pipeline.study.target import target_of
 from pipeline.study.transfer import TRANSFER
 from pipeline.study.variant import Variant
+from pipeline.study.variant_keys import VariantKeys
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ class ValSplit:
     classes: tuple[str, ...] = ()
 
 
-def _no_draws(variant: str, dataset: str) -> Draws:
+def no_draws(variant: str, dataset: str) -> Draws:
+    """Where no scores by draw are known."""
     return Draws((), np.zeros((0, 0)))
 
 
@@ -135,13 +139,15 @@ class Evidence:
         What is known of single images; read when it is asked for.
     named_target : tuple of str
         `report.target`.
+    outcomes : callable
+        From a variant and a data set to what `read_hits` gives, as text: the keys of its records.
     """
 
     cube: xr.Dataset
     settings: Correlation
     tests: Mapping[str, ValSplit]
     read_hits: Callable[[str, str], Hits]
-    read_draws: Callable[[str, str], Draws] = field(default=_no_draws)
+    read_draws: Callable[[str, str], Draws] = field(default=no_draws)
     untrained: frozenset[str] = frozenset()
     margin: float = 0.01
     seen: Mapping[tuple[str, str], Seen] = field(default_factory=dict)
@@ -149,6 +155,7 @@ class Evidence:
     baseline: tuple[str, ...] | None = None
     images: SingleImages = field(default_factory=SingleImages)
     named_target: tuple[str, ...] = ()
+    outcomes: Callable[[str, str], str] = field(default=lambda variant, dataset: "")
 
     @cached_property
     def labels_seen(self) -> frozenset[tuple[str, str]]:
@@ -206,18 +213,29 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
 
     def read_draws(variant: str, dataset: str) -> Draws:
         if dataset not in tests:
-            return _no_draws(variant, dataset)
+            return no_draws(variant, dataset)
         return _draws(study, current, variants[variant], dataset)
+
+    def outcomes(variant: str, dataset: str) -> str:
+        of = variants[variant]
+        if dataset not in tests or find_protocol(of.protocol) is None:
+            return ""
+        records = [current.record(of.protocol, dataset, model) for model in study.models]
+        keys = [None if r is None else VariantKeys(r.key).of(of) for r in records]
+        return canonical_json(keys)
 
     untrained = frozenset(n for n, m in study.models.items() if m.weights.startswith("random("))
     margin = study.report.margin / 100
     models = [str(name) for name in cube["model"].values]
     words = {word: [str(said) for said in cube[word].values] for word in MODEL_WORDS}
+    datasets = [str(name) for name in cube["dataset"].values]
+    check_pivots(study.correlation.pivot, models, datasets)
     return Evidence(
         cube, study.correlation, tests, read_hits, read_draws,
         untrained=untrained, margin=margin, seen=seen_in(cube),
         baseline=declared_baseline(study.correlation.baseline, models, words),
         images=StoredImages(study, current), named_target=tuple(study.report.target),
+        outcomes=outcomes,
     )  # fmt: skip
 
 
@@ -262,7 +280,7 @@ def _draws(study: Study, current: Current, variant: Variant, dataset: str) -> Dr
         if (score["variant"], score["metric"]) == wanted and "draws" in score["details"]
     }
     if not found:
-        return _no_draws(variant.full_name, dataset)
+        return no_draws(variant.full_name, dataset)
     told = next(iter(found.values()))  # the same for all models
     scores = np.array([details["draws"] for details in found.values()], np.float64)
     good = metrics.metric_named(study.correlation.metric).goodness(scores)

@@ -6,7 +6,7 @@ same models and targets, and other targets than these.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -175,7 +175,7 @@ def redraw(
     by_family = family_weights(families, replicates, rng)
     clusters = len(found.cluster_names)
     other = rng.multinomial(clusters, np.full(clusters, 1 / clusters), replicates).astype(float)
-    of_clusters = [np.ones_like(other), *([other] if new and clusters >= MIN_CLUSTERS else [])]
+    of_clusters = [None, *([other] if new and clusters >= MIN_CLUSTERS else [])]
     if len(set(families.tolist())) < MIN_FAMILIES:
         models, *of_new = _means(found, by_model, of_clusters)
         return Redraws(models, None, of_new[0] if of_new else None)
@@ -186,19 +186,53 @@ def redraw(
     return Redraws(models, of_families, of_new[0] if of_new else None)
 
 
-def _means(found: Predictions, weights: Floats, of_clusters: list[Floats]) -> list[Floats]:
-    """Mean ρ by protocol in each redraw, for each way to weigh the clusters in it."""
+def _means(
+    found: Predictions, weights: Floats, of_clusters: Sequence[Floats | None]
+) -> list[Floats]:
+    """Mean ρ by protocol in each redraw, for each way to weigh the clusters in it (None: alike)."""
     withheld = models_of(found) < MIN_MODELS
-    shape = (len(weights), len(found.pick), len(found.protocols))
-    results = [np.empty(shape) for _ in of_clusters]
-    for rows, block, values in _redrawn(found, weights):
+    # Few families can be drawn in few ways (seven in 1,716), which are ranked once.
+    ways, way = np.unique(weights, axis=0, return_inverse=True)
+    order = np.argsort(way.ravel(), kind="stable")
+    ordered = way.ravel()[order]
+    results = [np.empty((len(weights), len(found.pick), len(found.protocols))) for _ in of_clusters]
+    for rows, block, values in _redrawn(found, ways):
         means = found.by_cluster(np.where(withheld[rows], np.nan, values))
-        known, means = np.isfinite(means), np.nan_to_num(means)
+        first, last = np.searchsorted(ordered, (block.start, block.start + len(values)))
+        redraws, of = order[first:last], ordered[first:last] - block.start
         for result, drawn in zip(results, of_clusters, strict=True):
-            times = np.where(known, drawn[block][:, np.newaxis, np.newaxis], 0.0)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                result[block, rows] = (means * times).sum(axis=-1) / times.sum(axis=-1)
+            found_means = (
+                _over_clusters(means)[of]
+                if drawn is None
+                else _over_clusters(means[of], drawn[redraws])
+            )
+            result[redraws[:, np.newaxis], rows] = found_means
     return results
+
+
+def _over_clusters(means: Floats, drawn: Floats | None = None) -> Floats:
+    """Means of what is known, weighed by how often each cluster was drawn.
+
+    Parameters
+    ----------
+    means : ndarray of shape (n_redraws, n_rows, n_protocols, n_clusters)
+    drawn : ndarray of shape (n_redraws, n_clusters), optional
+
+    Returns
+    -------
+    ndarray of shape (n_redraws, n_rows, n_protocols)
+    """
+    total, times = np.zeros(means.shape[:-1]), np.zeros(means.shape[:-1])
+    for cluster in range(means.shape[-1]):  # sums over a short last axis are slow
+        of_one = means[..., cluster]
+        often = np.isfinite(of_one).astype(np.float64)
+        if drawn is not None:
+            often *= drawn[:, cluster, np.newaxis, np.newaxis]
+        total += np.nan_to_num(of_one) * often
+        times += often
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: Floats = total / times
+    return result
 
 
 def _redrawn(

@@ -30,7 +30,7 @@ from pipeline.statistics.remembered import remembered
 
 NO_GROUPS = (
     "no data set of this study has groups: name the column of a manifest that holds the site, "
-    "camera or patient of each image in datasets.NAME.columns.group"
+    "camera or patient of each image in `datasets.NAME.columns.group`"
 )
 
 NEAREST = 10

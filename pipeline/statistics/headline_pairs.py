@@ -15,6 +15,7 @@ from pipeline.statistics.correlation import (
     MIN_FAMILIES,
     MIN_MODELS,
     Correlations,
+    coefficients,
     correlate,
     families_together,
     logits,
@@ -51,7 +52,11 @@ _DEFINITION = "correlation over models between the headline scores of two (proto
 
 
 def headline_pairs(evidence: Evidence) -> xr.Dataset:
-    """Coefficients between all headline scores, with everything that is known about them."""
+    """Coefficients between all headline scores, with everything that is known about them.
+
+    Each pair is over the models that both have; `common` is the same over the models that all of
+    the columns have, so that cells differ by nothing but their columns.
+    """
     cube, settings = evidence.cube, evidence.settings
     scores = comparable(cube, settings.metric).sel(variant=list(evidence.headline.values()))
     values = scores.transpose("model", "variant", "dataset").values
@@ -85,6 +90,8 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
     table["p_zero"][spearman] = np.where(enough, p, np.nan)
     table["smallest_p"][spearman] = np.where(enough, smallest, np.nan)
     table["n"] = np.broadcast_to(found.n, shape).astype(float)
+    everywhere = np.isfinite(columns).all(axis=1)
+    table["common"] = _common(columns[everywhere], n_test)
     table["families"] = np.broadcast_to(found.families, shape).astype(float)
     few = found.families < FEW_FAMILIES
     table["few_families"] = np.where(np.isnan(table["low"]), np.nan, few.astype(float))
@@ -105,11 +112,20 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
             "of models within their backbone; not claimed to hold where a family has several "
             f"models. smallest_p: none can be smaller. Above {MANY} models normal, with the "
             "permutations' variance",
+            "common": f"over the {everywhere.sum()} models that have all of these scores",
+            "common_models": int(everywhere.sum()),
             "withheld": f"coefficients below {MIN_MODELS} models or of constant scores; intervals "
             f"below {MIN_FAMILIES} models; above {MOST_MODELS} models, the check and intervals "
             "of weighted τ",
         },
     )
+
+
+def _common(columns: Floats, n_test: Floats) -> Floats:
+    """All coefficients over models that have every score; NaN where these are too few."""
+    if len(columns) < MIN_MODELS:
+        return np.full((len(ALL_COEFFICIENTS), *2 * columns.shape[1:]), np.nan)
+    return np.concatenate([coefficients(columns, n_test), weighted_tau(columns)[np.newaxis]])
 
 
 def _with_weighted_tau(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.single_images import Said
-from pipeline.study.linear import LINEAR
+from pipeline.statistics.target_checks import deciding_protocol
 
 ROW = "row"
 """The one dimension of tables whose rows are images, classes or pairs of them."""
@@ -65,9 +65,9 @@ class Looked:
 
 @remembered
 def looked_at(evidence: Evidence) -> tuple[Looked, ...] | str:
-    """Each target with its models, by the linear probe where it judged any; or why there is none.
+    """Each target with its models, by the protocol that decides; or why there is none.
 
-    Without a linear probe, the protocol that judged the most models, of equal ones the first.
+    Where that answers once a draw, the one that judged the most models, of equal ones the first.
     Protocols that judge an image several times, by several draws of labels, are not asked.
     """
     targets = evidence.target
@@ -86,13 +86,14 @@ def looked_at(evidence: Evidence) -> tuple[Looked, ...] | str:
 
 
 def _on(evidence: Evidence, dataset: str) -> Looked | None:
-    names = sorted(evidence.headline.items(), key=lambda named: named[0] != LINEAR.name)
+    decides = deciding_protocol(evidence)
+    names = sorted(evidence.headline.items(), key=lambda named: named[0] != decides)
     best: tuple[str, Said] | None = None
     for protocol, name in names:
         said = evidence.images.said(evidence.variants[name], dataset)
         if len(said.models) > (len(best[1].models) if best else 0):
             best = name, said
-        if protocol == LINEAR.name and said.models:
+        if protocol == decides and said.models:
             break
     return None if best is None else _ordered(evidence, dataset, *best)
 

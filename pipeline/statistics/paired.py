@@ -64,14 +64,18 @@ class Paired:
                 gaps: Floats = alone[:, self.left] - alone[:, self.right]
                 return gaps
         result: Floats = np.empty((len(by_protocol), len(self.left)))
-        step = max(1, _ELEMENTS // max(chosen.size, 1))
+        step = max(1, _ELEMENTS // max(len(chosen), 1))
         for start in range(0, len(by_protocol), step):
             part = by_protocol[start : start + step]
-            difference = part[:, self.left] - part[:, self.right]
-            known = np.isfinite(difference) & chosen
+            total, count = np.zeros((2, len(part), len(self.left)))
+            for p in np.flatnonzero(chosen.any(axis=0)):  # sums over a short last axis are slow
+                column = np.ascontiguousarray(part[..., p])
+                difference = column[:, self.left] - column[:, self.right]
+                known = np.isfinite(difference) & chosen[:, p]
+                total += np.where(known, difference, 0.0)
+                count += known
             with np.errstate(invalid="ignore", divide="ignore"):
-                sums = np.where(known, difference, 0.0).sum(axis=-1)
-                result[start : start + step] = sums / np.count_nonzero(known, axis=-1)
+                result[start : start + step] = total / count
         return result
 
     def value(self, chosen: Mask) -> Floats:

@@ -75,7 +75,7 @@ def power_curves(evidence: Evidence) -> xr.Dataset:
     asked = [q for q in questions(evidence) if np.isfinite(q.spread)]
     definition = "power to find the stated difference, by number of models or data sets"
     if not asked:
-        return withheld(definition, "there is no pilot: see `power`")
+        return withheld(definition, "there are no two evaluations and no two models to tell apart")
     alpha = 1 - evidence.settings.confidence
     table = [[q.power_at(n, alpha) for n in SIZES] for q in asked]
     return xr.Dataset(

@@ -45,7 +45,6 @@ from pipeline.statistics.robustness import effective_robustness, transfer_residu
 from pipeline.statistics.seen_effect import seen_effect
 from pipeline.statistics.shift_groups import correlations_by_shift
 from pipeline.statistics.target_checks import target_checks
-from pipeline.statistics.target_classes import target_classes
 from pipeline.statistics.trust import trust
 from pipeline.statistics.why import gap_sensitivity, gaps
 from pipeline.statistics.within import predictors_given_backbone, within_backbones
@@ -55,7 +54,6 @@ STATISTICS: Mapping[str, Callable[[Evidence], xr.Dataset]] = {
     "mean_scores": mean_scores,
     "mean_pairs": mean_pairs,
     "target_checks": target_checks,
-    "target_classes": target_classes,
     "trust": trust,
     "comparison": comparison,
     "predictor_differences": predictor_differences,

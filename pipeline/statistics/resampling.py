@@ -43,9 +43,9 @@ def family_weights(families: NDArray[np.str_], replicates: int, rng: np.random.G
     return counts
 
 
-def blocks(weights: Floats, columns: int) -> Iterator[slice]:
-    """Ranges of resamples whose centred columns stay near the processor."""
-    step = max(1, _ELEMENTS // max(weights.shape[1] * columns, columns**2, 1))
+def blocks(weights: Floats, columns: int, coefficients: int) -> Iterator[slice]:
+    """Ranges of resamples whose centred columns and coefficients stay near the processor."""
+    step = max(1, _ELEMENTS // max(weights.shape[1] * columns, coefficients, 1))
     for start in range(0, len(weights), step):
         yield slice(start, start + step)
 
@@ -78,7 +78,7 @@ def resampled_correlations(
         for other, theirs in by_pattern(y)
         if (rows := np.flatnonzero(pattern & other)).size > 1
     ]  # fmt: skip
-    for block in blocks(weights, x.shape[1] + y.shape[1]):
+    for block in blocks(weights, x.shape[1] + y.shape[1], x.shape[1] * y.shape[1]):
         found = np.full((len(weights[block]), x.shape[1], y.shape[1]), np.nan)
         for rows, mine, theirs, *centring in parts:
             drawn = weights[block, rows]
@@ -129,7 +129,7 @@ def resampled_pairs(
             for values, (used, _) in zip((x, y), columns, strict=True)
         ]
         parts.append((mine, rows, centring, [place.ravel() for _, place in columns]))
-    for block in blocks(weights, len(pairs)):
+    for block in blocks(weights, len(pairs), len(pairs)):
         found = np.full((len(weights[block]), len(pairs)), np.nan)
         for mine, rows, centring, places in parts:
             drawn = weights[block, rows]
@@ -165,7 +165,7 @@ def resampled_tau(scores: Floats, weights: Floats) -> Iterator[tuple[slice, Floa
     both = np.isfinite(signs).astype(np.float32)
     signs = np.nan_to_num(signs)
     untied = np.square(signs)
-    for block in blocks(weights, scores.shape[1]):
+    for block in blocks(weights, scores.shape[1], scores.shape[1] ** 2):
         found = np.empty((len(weights[block]), scores.shape[1], scores.shape[1]))
         for resample, drawn in enumerate(weights[block].astype(np.float32)):
             times = (drawn[first] * drawn[second])[:, np.newaxis]

@@ -62,6 +62,9 @@ class Head:
     homes : mapping of str to str
         Data sets away from home, and those at home with their classes alone; only these are judged.
         Without any: whatever has the head's own classes.
+    pivots : mapping of str to str
+        Data sets that were chosen to be hard for a model, and that model: of the models that are
+        better at home than it, and of the others, each has a line of its own.
     """
 
     variant: str
@@ -69,6 +72,7 @@ class Head:
     source: str
     name: str = ""
     homes: Mapping[str, str] = field(default_factory=dict)
+    pivots: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -123,7 +127,23 @@ def declared_heads(evidence: Evidence) -> list[Head]:
                 Head(variant, variant, inside[0], f"{of.label}, at home with the same classes",
                      subsets)
             )  # fmt: skip
+        heads += _at_pivots(evidence, heads[-1 - bool(subsets) :])
     return heads
+
+
+def _at_pivots(evidence: Evidence, heads: list[Head]) -> list[Head]:
+    """The classifier on data sets with a pivot, each from the home with the fewest classes."""
+    homes = {away: home for head in heads for away, home in head.homes.items()}
+    pivots = {
+        away: model
+        for away, model in evidence.settings.pivot.items()
+        if away in homes and model in evidence.models
+    }
+    if not pivots:
+        return []
+    label = evidence.variants[heads[0].variant].label
+    name = f"{label}, a line on each side of {' and '.join(dict.fromkeys(pivots.values()))}"
+    return [replace(heads[0], name=name, homes={d: homes[d] for d in pivots}, pivots=pivots)]
 
 
 def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = None) -> xr.Dataset:
@@ -153,9 +173,9 @@ def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = No
     if chosen.sum() < MIN_BASELINE:
         return withheld(
             ROBUSTNESS,
-            f"{chosen.sum()} baseline models (supervised ones, unless declared: "
-            "correlation.baseline, or `probeline scores import --baseline FILE`); at least "
-            f"{MIN_BASELINE} are needed",
+            f"a line through baseline models takes {MIN_BASELINE} of them, and only {chosen.sum()} "
+            f"{'is' if chosen.sum() == 1 else 'are'} "
+            f"{'supervised' if declared is None else 'declared as such'}",
         )
     table = comparable(cube, evidence.settings.metric)
     sharing: dict[str, set[str]] = {}
@@ -172,6 +192,7 @@ def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = No
             table.sel(variant=head.home, dataset=home),
             table.sel(variant=head.variant, dataset=target),
             chosen,
+            head.pivots.get(target, ""),
         )
 
     found = _table(
@@ -189,7 +210,8 @@ def effective_robustness(evidence: Evidence, baseline: Sequence[str] | None = No
     found.attrs["baseline_models"] = len(names)
     found.attrs["source"] = (
         "Taori et al. 2020, arXiv 2007.00644; ImageNet-A was chosen to be hard for a ResNet-50: "
-        "weaker models are near chance there, and the line bends (their pivot)"
+        "weaker models are near chance there, and the line bends (their pivot). Where the study "
+        "names that model (correlation.pivot), models on either side of it have a line of their own"
     )
     found.attrs["near_chance"] = (
         "models whose score is not above `correlation.chance` by two standard errors, at home or "
@@ -265,9 +287,19 @@ def _judged(evidence: Evidence, head: Head, dataset: str) -> int:
 
 
 def _against(
-    evidence: Evidence, home: xr.DataArray, away: xr.DataArray, baseline: NDArray[np.bool_]
+    evidence: Evidence,
+    home: xr.DataArray,
+    away: xr.DataArray,
+    baseline: NDArray[np.bool_],
+    pivot: str = "",
 ) -> dict[str, Floats]:
     """The variables of `NUMBERS`, each of shape (n_models,)."""
+    if pivot:
+        above = home.values > float(home.sel(model=pivot))
+        sides = [
+            _against(evidence, home.where(of), away.where(of), baseline) for of in (above, ~above)
+        ]
+        return {name: np.where(above, *(side[name] for side in sides)) for name in NUMBERS}
     n_test = evidence.cube["n_test"]
     x, y = (
         logit(part.values, n_test.sel(dataset=part["dataset"].item()).values)

@@ -40,7 +40,8 @@ def correlations_by_shift(evidence: Evidence) -> xr.Dataset:
             shifts.setdefault(shift, []).append(dataset)
     if not shifts or not inside:
         return withheld(
-            DEFINITION, "needs in-domain data sets, and out-of-domain ones with `shift`"
+            DEFINITION,
+            "it takes data sets in domain, and others of which the study says how they are shifted",
         )
     headline = evidence.headline
     table = comparable(evidence.cube, evidence.settings.metric)

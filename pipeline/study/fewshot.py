@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pipeline.study.schema import Study
 
 NAME = "fewshot"
+
+FEW = 5
+"""Up to this many images of a class, a score depends much on which: more draws are taken."""
 
 Coarse = dict[str, Annotated[list[str], Field(min_length=1)]]
 """Classes of a data set by the coarser class that they are merged into."""
@@ -62,16 +65,27 @@ def _variants(study: Study) -> Iterator[Variant]:
         for head in asked.heads
     ]
     yield from every
-    for variant in every[: len(asked.heads)]:
-        yield from (replace(variant, ways=count) for count in asked.ways)
-        if asked.coarse:
-            yield replace(variant, coarse=True)
+    first = every[: len(asked.heads)]
+    for count in asked.ways:
+        yield from (replace(variant, ways=count) for variant in first)
+    if asked.coarse:
+        yield from (replace(variant, coarse=True) for variant in first)
 
 
 def _settings(study: Study, dataset: str) -> dict[str, Any]:
     """Without the coarse classes of other data sets, which change nothing on this one."""
     asked = study.fewshot
     return {NAME: asked.to_key() | {"coarse": asked.coarse.get(dataset, {})}}
+
+
+def _counts(key: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    """A draw depends on the seed and its number; how many there are, on a class's images."""
+    asked, budget = key["settings"][NAME], variant.budget
+    few = budget is not None and budget.shots is not None and budget.shots <= FEW
+    names = ["seed", "draws", *(["draws_above_five"] * (not few)), *(["coarse"] * variant.coarse)]
+    # A name has six digits of a fraction: another fraction of that name is another variant.
+    same = [share for share in asked["fractions"] if budget is not None and share == budget.share]
+    return {"settings": {"fractions": same, **{name: asked[name] for name in names}}}
 
 
 def _sentence(study: Study) -> str:
@@ -97,8 +111,10 @@ FEWSHOT = Protocol(
     sentence=_sentence,
     variants=_variants,
     run=Later("pipeline.probes.fewshot", "score_all"),
+    backends=("numpy", "torch"),
     is_wanted=lambda study: bool(study.fewshot.shots or study.fewshot.fractions),
     settings=_settings,
+    counts=_counts,
     rules=Later("pipeline.heads.tuning", "fewshot_rules"),
     drawn=True,
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -114,6 +114,12 @@ def _variants(study: Study) -> list[Variant]:
     return knn_variants(study) + [TUNED] * study.knn.tuned
 
 
+def _counts(key: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    """A vote depends on the stored neighbours alone; what is tuned is so among all spaces."""
+    stored = key["settings"]["neighbors"]
+    return {"settings": stored if variant.tuned else {"keep": stored["keep"]}}
+
+
 def _sentence(study: Study) -> str:
     headline = _variants(study)[0]
     distance = {"euclidean": "Euclidean distance", "cosine": "cosine distance"}[headline.distance]
@@ -136,6 +142,7 @@ KNN = Protocol(
     sections=("neighbors", "knn"),
     sentence=_sentence,
     variants=_variants,
+    counts=_counts,
     run=Later("pipeline.probes.knn", "score_all"),
     finish=Later("pipeline.neighbors.data_checks", "check_data"),
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -91,6 +91,22 @@ def views_read(study: Study) -> int:
     return study.extraction.views if "sgd" in study.linear.heads else 0
 
 
+def head_counts(settings: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    """What of the section, as it stands in keys, one head depends on.
+
+    Heads that are trained by gradient descent are fitted, and listed as trials, together.
+    """
+    if variant.head == "ridge":
+        return {}  # its penalties are rules, and leave-one-out draws nothing
+    names = ("c", "max_iterations") if variant.head == "logistic" else ("sgd",)
+    return {name: settings[name] for name in (*names, "seed")}
+
+
+def _counts(key: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    views = {"views": key["views"]} if variant.views else {}
+    return {"settings": head_counts(key["settings"][NAME], variant), **views}
+
+
 def _sentence(study: Study) -> str:
     linear = study.linear
     if linear.c is not None and len(linear.c) == 1:
@@ -120,7 +136,9 @@ LINEAR = Protocol(
     sections=("linear",),
     sentence=_sentence,
     variants=linear_variants,
+    counts=_counts,
     run=Later("pipeline.probes.linear", "score_all"),
+    backends=("numpy", "torch", "sklearn", "cuml"),
     rules=Later("pipeline.heads.tuning", "head_rules"),
     views=views_read,
 )

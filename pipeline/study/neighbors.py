@@ -12,6 +12,10 @@ Preparation = Literal["none", "l2", "zscore", "centered_l2"]
 Metric = Literal["euclidean", "cosine"]
 
 
+BACKENDS = ("numpy", "torch", "sklearn", "cuml")
+"""What can search; see `pipeline.machine.backends`."""
+
+
 class Neighbors(Section):
     """The nearest train images of every image, stored once for every way of voting."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import io
 import types
 import typing
 from pathlib import Path
@@ -73,6 +74,31 @@ def parse_study(text: str, path: Path = PARAMS) -> Study:
         raised = StudyError(str(path), f"{len(faults)} faults")
         raised.faults = faults
         raise raised from None
+
+
+def settings_text(path: Path = PARAMS) -> str:
+    """The study as YAML without its comments, as others may paste it.
+
+    Absolute paths are of this machine, and nobody else's: what is left of them is their last part.
+    """
+    document = _Plain(path).of(_parse(_read(path), path))
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.allow_unicode, yaml.width = None, True, 100
+    # The first of several is the headline.
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    text = io.StringIO()
+    yaml.dump(_without_places(document), text)
+    return text.getvalue()
+
+
+def _without_places(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_places(of) for key, of in value.items()}
+    if isinstance(value, list):
+        return [_without_places(of) for of in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return f"/path/to/{Path(value).name}"
+    return value
 
 
 def upgrade_study(path: Path = PARAMS) -> tuple[str, list[str]]:

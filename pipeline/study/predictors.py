@@ -5,7 +5,8 @@ Records, and the stage that makes them, have always called the protocol ``predic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section, Seed
@@ -38,8 +39,16 @@ class Transferability(Section):
     seed: Seed = 0
 
 
+_OF_VIEWS = "alignment"
+
+
 def _views(study: Study) -> int:
-    return min(2, study.extraction.views) if "alignment" in study.transferability.names else 0
+    return min(2, study.extraction.views) if _OF_VIEWS in study.transferability.names else 0
+
+
+def _counts(key: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    views = {"views": key.get("views")} if variant.called == _OF_VIEWS else {}
+    return {"settings": {"seed": key["settings"][NAME]["seed"]}, **views}
 
 
 PREDICTORS = Protocol(
@@ -48,7 +57,9 @@ PREDICTORS = Protocol(
     sections=("transferability",),
     sentence=lambda study: "Numbers computed from the train embeddings and their labels alone.",
     variants=lambda study: [Variant(protocol=NAME, called=n) for n in study.transferability.names],
+    counts=_counts,
     run=Later("pipeline.probes.predictors", "score_all"),
+    backends=("numpy", "torch"),
     is_wanted=lambda study: bool(study.transferability.names),
     views=_views,
     classifies=False,

@@ -40,6 +40,8 @@ class Protocol:
         All that the study can make, the headline first.
     run : callable
         Scores what the study misses; gives the numbers of records found and made.
+    backends : tuple of str
+        What can compute it (`pipeline.machine.backends`); the first is taken on a CPU.
     finish : callable
         What its stage does at the end, even if the study does not ask for the protocol.
     is_wanted : callable
@@ -52,6 +54,10 @@ class Protocol:
         What of its sections counts on one data set; None: all.
     rules : callable
         What its numbers depend on beside the settings.
+    counts : callable, optional
+        Of a record's key, what one variant depends on among its settings, sources and views, so
+        that it is computed once whatever becomes of the others; None where the cell does not have
+        that variant. Without it, every variant depends on all. See `pipeline.study.variant_keys`.
     sources : callable, optional
         Data sets that it is trained on, other than the one tested on; None: that one.
     views : callable
@@ -74,12 +80,14 @@ class Protocol:
     sentence: Callable[[Study], str]
     variants: Callable[[Study], Iterable[Variant]]
     run: Callable[[Study, Say], tuple[int, int]]
+    backends: tuple[str, ...] = ("numpy",)
     finish: Callable[[Study], None] = lambda study: None
     is_wanted: Callable[[Study], bool] = lambda study: True
     is_asked: Callable[[Study, str, str], bool] = _has_train_images
     not_run: Callable[[Study], list[str]] = lambda study: []
     settings: Callable[[Study, str], dict[str, Any]] | None = None
     rules: Callable[[], dict[str, Any]] = dict
+    counts: Callable[[Mapping[str, Any], Variant], dict[str, Any] | None] | None = None
     sources: Callable[[Study, str], list[str]] | None = None
     views: Callable[[Study], int] = lambda study: 0
     key: Callable[[Study, Index, str], dict[str, Any]] | None = None

@@ -15,6 +15,7 @@ from pipeline.study.fewshot import FEWSHOT, Fewshot
 from pipeline.study.finetune import FINETUNE, Finetune
 from pipeline.study.knn import KNN, Knn
 from pipeline.study.linear import LINEAR, Linear
+from pipeline.study.neighbors import BACKENDS
 from pipeline.study.predictors import PREDICTORS, Transferability
 from pipeline.study.protocol import Protocol
 from pipeline.study.transfer import TRANSFER, Transfer
@@ -42,6 +43,16 @@ PROTOCOLS = distinct(KNN, LINEAR, FEWSHOT, FINETUNE, TRANSFER, PREDICTORS)
 def find_protocol(name: str) -> Protocol | None:
     """The protocol of that name; None of one that only imported scores have."""
     return next((protocol for protocol in PROTOCOLS if protocol.name == name), None)
+
+
+def backends_offered() -> dict[str, tuple[str, ...]]:
+    """What can compute each stage that has a choice: the search, and protocols.
+
+    kNN has none, it votes on what the search has found; nor have maps of similarity, of 1,024
+    images each.
+    """
+    choosing = {p.name: p.backends for p in PROTOCOLS if len(p.backends) > 1}
+    return {"neighbors": BACKENDS, **choosing}
 
 
 def protocol_named(name: str) -> Protocol:

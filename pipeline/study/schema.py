@@ -44,6 +44,7 @@ class Correlation(Section):
     baseline: Annotated[list[str], Distinct] = []  # models, or column=word
     home: dict[str, str] = {}  # data set: another with its classes alone, from the models' domain
     chance: dict[str, Annotated[float, Field(gt=0, lt=1)]] = {}  # data set: what guessing scores
+    pivot: dict[str, str] = {}  # data set: the model that it was chosen to be hard for
 
 
 PICTURES, MOST_PICTURES = 200, 1_000

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section
 from pipeline.study.knn import PRESETS, knn_variants
-from pipeline.study.linear import closed_form, linear_variants, views_read
+from pipeline.study.linear import closed_form, head_counts, linear_variants, views_read
 from pipeline.study.protocol import Protocol
 from pipeline.study.variant import Variant
 
@@ -53,6 +53,19 @@ def held_out(probe: Variant) -> Variant:
     return replace(probe, protocol=NAME, held_out_group=True)
 
 
+def _counts(key: Mapping[str, Any], variant: Variant) -> dict[str, Any] | None:
+    """A probe depends on the source that it was trained on, and on its own settings."""
+    sources, named = key["sources"], key["settings"][NAME]["sources"]
+    of_head = variant.head != "knn"
+    settings = head_counts(key["settings"]["linear"], variant) if of_head else {}
+    if variant.held_out_group:  # of a data set that is a source itself
+        return {"settings": settings} if len(sources) < len(named) else None
+    if variant.source not in sources:
+        return None
+    views = {"views": key["views"]} if variant.views else {}
+    return {"settings": settings, "sources": {variant.source: sources[variant.source]}, **views}
+
+
 def _sentence(study: Study) -> str:
     names = study.transfer.sources
     sources = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
@@ -68,7 +81,9 @@ TRANSFER = Protocol(
     sections=(NAME, "neighbors", "knn", "linear"),
     sentence=_sentence,
     variants=_variants,
+    counts=_counts,
     run=Later("pipeline.probes.transfer", "score_all"),
+    backends=("numpy", "torch", "sklearn", "cuml"),
     is_wanted=lambda study: bool(study.transfer.sources),
     is_asked=lambda study, dataset, model: True,  # on data sets without train images nothing else
     rules=Later("pipeline.heads.tuning", "head_rules"),

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from cache.cell import Cell
 from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, sha256_bytes
 from cache.fingerprint import fingerprint
+from cache.lock import Lock
 from cache.records import Record
 from pipeline.datasets.images import DECODER
 from pipeline.datasets.samples import entries_of
@@ -114,24 +116,43 @@ def take(study: Study, chosen: Chosen, out: Path, *, with_weights: bool = True) 
     loaded = load_model(chosen.model, study.models[chosen.model])
     _require_same_backbone(loaded, val, place)
     facts = _facts(study, chosen, loaded, val, head, stored)
-    with explain_disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{out.name[:50]}.", dir=out.parent))
-        try:
-            _write(building, facts, head, loaded, with_weights=with_weights)
-            size = sum(path.stat().st_size for path in building.iterdir())
-            weights = None if with_weights else _spare_weights(building, loaded)
-            classifier = load(building, weights=weights)
-            if weights is not None:
-                weights.unlink()
-            checked, agreeing, unchecked = _check(study, chosen, classifier, val, stored)
-            building.chmod(0o755)  # a temporary folder is its owner's alone
-            refuse_existing(out)
-            building.rename(out)
-        except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
+    with _building(out) as building:
+        _write(building, facts, head, loaded, with_weights=with_weights)
+        size = sum(path.stat().st_size for path in building.iterdir())
+        weights = None if with_weights else _spare_weights(building, loaded)
+        classifier = load(building, weights=weights)
+        if weights is not None:
+            weights.unlink()
+        checked, agreeing, unchecked = _check(study, chosen, classifier, val, stored)
+        refuse_existing(out)
+        building.rename(out)
     return Taken(out, facts, size, same, checked, agreeing, unchecked)
+
+
+@contextlib.contextmanager
+def _building(out: Path) -> Iterator[Path]:
+    """An empty folder beside `out`; always the same one, which takes over what a killed run left.
+
+    Raises
+    ------
+    CellLockedError
+        When another process is writing the same folder.
+    """
+    # A name may have 255 bytes, and an accented letter takes several.
+    name = out.name if len(os.fsencode(out.name)) < 200 else fingerprint(out.name)[:32]
+    beside = out.with_name(f".{name}.partial")
+    building = beside / "taken"
+    try:
+        with Lock(beside / "lock", str(out)), explain_disk_errors(out):
+            try:
+                shutil.rmtree(building, ignore_errors=True)
+                building.mkdir()
+                yield building
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+    finally:
+        with contextlib.suppress(OSError):  # another process begins the same
+            beside.rmdir()
 
 
 def _outcome(record: Record, variant: Variant) -> Outcome:
@@ -221,23 +242,23 @@ def _write(
     (folder / HEAD_FILE).write_text(text, encoding="utf-8")
     arrays = {name: np.ascontiguousarray(values) for name, values in head.to_arrays().items()}
     # As a reader of head.json computes it: lists, and no tuples.
-    save_file(arrays, folder / TENSORS_FILE, {MADE_FOR: made_for(json.loads(text))})
+    made = {MADE_FOR: made_for(json.loads(text))}
+    (folder / TENSORS_FILE).write_bytes(save(arrays, made))
     (folder / PROGRAM_FILE).write_text(program(), encoding="utf-8")
     if with_weights:
         _save_weights(folder / WEIGHTS_FILE, loaded)
     (folder / README_FILE).write_text(readme(facts, with_weights=with_weights), encoding="utf-8")
     (folder / MANIFEST_FILE).write_bytes(manifest_of(folder))
-    for path in folder.iterdir():  # safetensors writes for its owner alone
-        path.chmod(0o644)
 
 
 def _save_weights(path: Path, loaded: LoadedModel) -> None:
-    from safetensors.torch import save_file as save_tensors
+    from safetensors.torch import save as to_bytes
 
     state = loaded.backbone.state_dict()
-    # Copies: safetensors refuses tensors that share memory.
-    save_tensors({name: value.detach().cpu().clone().contiguous() for name, value in state.items()},
-                 path)  # fmt: skip
+    # Copies: safetensors refuses tensors that share memory. Its own `save_file` says of a full disk
+    # what no OSError says.
+    copies = {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+    path.write_bytes(to_bytes(copies))
 
 
 def _spare_weights(folder: Path, loaded: LoadedModel) -> Path:

@@ -1,6 +1,7 @@
 import errno
 import hashlib
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -10,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache.errors import DiskFullError, ProbelineError
-from cache.files import explain_disk_errors, sha256_bytes, sha256_file, write_durably
+from cache.files import (
+    explain_disk_errors,
+    sha256_bytes,
+    sha256_file,
+    whose,
+    write_durably,
+    write_if_allowed,
+)
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))
@@ -150,3 +158,31 @@ def test_two_processes_that_write_one_file_leave_it_whole(tmp_path):
         assert len(set(found)) == 1
     assert [writer.returncode for writer in writers] == [0, 0, 0]
     assert [p.name for p in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_what_belongs_to_another_user_is_said_to(tmp_path, monkeypatch):
+    name = pwd.getpwuid(os.geteuid()).pw_name
+    (tmp_path / "file").write_text("")
+    assert whose(tmp_path / "file") == whose(tmp_path / "absent") == ""
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    assert whose(tmp_path / "file") == f", it belongs to {name}"
+    assert whose(tmp_path / "absent" / "file") == f", {tmp_path} belongs to {name}"
+    with pytest.raises(ProbelineError) as error, explain_disk_errors(tmp_path / "file"):
+        raise PermissionError(errno.EACCES, "Permission denied")
+    assert error.value.found == f"Permission denied, it belongs to {name}"
+
+    def unknown(number):
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)  # as in a container
+    assert whose(tmp_path / "file") == f", it belongs to {tmp_path.stat().st_uid}"
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_what_is_only_remembered_needs_no_disk(tmp_path, monkeypatch, number):
+    def refused(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", refused)
+    write_if_allowed(tmp_path / "file", b"1")
+    assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.fingerprint import canonical_json, differences, fingerprint
+from cache.fingerprint import canonical_json, differences, fingerprint, load_json, parse_json
 
 names = st.text(max_size=5)
 leaves = (
@@ -107,3 +107,29 @@ def test_differences_see_what_the_fingerprint_sees(found, asked, line):
 def test_differences_do_not_see_more_than_the_fingerprint():
     assert fingerprint({"mean": (0.5, 0.5)}) == fingerprint({"mean": [0.5, 0.5]})
     assert differences({"mean": [0.5, 0.5]}, {"mean": (0.5, 0.5)}) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"a": NaN}',
+        "[1e999]",
+        "[-1e999]",
+        '["\\ud800"]',
+        '{"\\uDFFF": 1}',
+    ],
+)
+def test_json_that_has_no_fingerprint_is_a_value_error(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - of whatever kind
+        parse_json(text.encode())
+
+
+def test_whole_surrogate_pairs_are_text():
+    assert parse_json(b'["\\ud83d\\ude00", 1.5, 2]') == ["\N{GRINNING FACE}", 1.5, 2]
+
+
+def test_brackets_beyond_the_stack_are_a_value_error():
+    with pytest.raises(ValueError, match="too deeply"):
+        load_json("[" * 100_000)

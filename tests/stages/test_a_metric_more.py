@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import html
 import json
 import re
@@ -147,7 +149,8 @@ def test_it_reaches_every_record_table_statistic_and_the_page(finished, monkeypa
     page = read_page(project)
     words = words_of(page)
     assert "This page speaks of 1 − balanced error unless" in words
-    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["table"]
+    packed = re.search(r'id="data">(.*?)</script>', page)[1]
+    data = json.loads(gzip.decompress(base64.b64decode(packed)))["table"]
     assert data["of_metrics"]["balanced_error"] == {
         "label": "balanced error", "lower": True, "percent": True, "digits": 1
     }  # fmt: skip

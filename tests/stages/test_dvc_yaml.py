@@ -137,10 +137,10 @@ def load_recording() -> Study:
 
 
 CARRIED = {
-    "datasets": ("data/index", "data/index/${key}.parquet"),
-    "models": ("data/embeddings", "data/provenance", "results/scores.nc"),
+    "datasets": ("data/study/datasets.json", "data/index", "data/index/${key}.parquet"),
+    "models": ("data/study/models.json", "data/embeddings", "data/provenance", "results/scores.nc"),
     "extraction": ("data/embeddings", "results/scores.nc"),
-    "pretrain": ("data/checkpoints", "data/embeddings"),
+    "pretrain": ("data/study/pretrain.json", "data/checkpoints", "data/embeddings"),
     "neighbors": ("data/neighbors", "results/knn"),
     **{p: (f"results/{p}",) for p in ("knn", "linear", "fewshot", "transfer")},
     "transferability": ("results/predictors",),

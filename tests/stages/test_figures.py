@@ -6,11 +6,13 @@ import io
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 from report_study import make_study, store
 
-from pipeline.report.figure_files import draw, standalone
+from cache.errors import ProbelineError
+from pipeline.report.figure_files import draw, points_of, standalone
 from pipeline.report.figures import Figure, report_figures
 from pipeline.report.inputs import load_inputs
 
@@ -41,6 +43,56 @@ def test_every_figure_of_the_report_is_a_file(reported):
     assert any("out1" in word for word in numbers)
     with Image.open("drawn/correlation.png") as image:
         assert image.width > 800
+
+
+def test_a_figure_for_a_column_of_a_paper(reported):
+    """84 mm wide in every format, with a caption; text of 8 pt where it can be laid out anew."""
+    points = 84 / 25.4 * 72
+    only = [word for name in ("scatter_knn", "correlation") for word in ("--only", name)]
+    for kind in ("pdf", "svg", "png"):
+        options = ("--format", kind, "--width", "84mm", "--out", "drawn", "--latex", *only)
+        reported.run("cli", "figures", *options).succeeded()
+    for name in ("scatter_knn", "correlation"):
+        box = re.search(rb"/MediaBox ?\[ ?0 0 ([0-9.]+) ", Path(f"drawn/{name}.pdf").read_bytes())
+        assert float(box[1]) == pytest.approx(points, rel=0.01)
+        size = re.search(r'<svg[^>]* width="([0-9.]+)pt"', Path(f"drawn/{name}.svg").read_text())
+        assert float(size[1]) == pytest.approx(points, rel=0.01)
+        with Image.open(f"drawn/{name}.png") as image:
+            assert image.width == pytest.approx(84 / 25.4 * 300, rel=0.01)
+        said = Path(f"drawn/{name}.caption.txt").read_text(encoding="utf-8")
+        assert "6 models" in said
+        assert said.count("\n") == 1
+        assert said.rstrip().endswith(".")
+        tex = Path(f"drawn/{name}.tex").read_text(encoding="utf-8")
+        assert r"\includegraphics[width=84mm]" in tex
+    assert "jackknife" in Path("drawn/correlation.caption.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", ["84", "0mm", "-3cm", "84 km", "1e9pt"])
+def test_a_width_that_is_none_is_refused(width):
+    with pytest.raises(ProbelineError, match="is no width of a figure"):
+        points_of(width)
+
+
+def test_tables_for_papers(reported):
+    said = reported.run("cli", "tables", "--out", "tex").succeeded()
+    assert {Path(line).name for line in said.splitlines()} >= {
+        "scores_knn.tex",
+        "scores_linear.tex",
+    }
+    text = Path("tex/scores_linear.tex").read_text(encoding="utf-8")
+    body = text.partition("\\midrule")[2].partition("\\bottomrule")[0]
+    rows = [line.strip() for line in body.splitlines() if line.strip()]
+    assert len(rows) == 6
+    scores = pd.read_csv("results/scores.csv").query("protocol == 'linear' and metric == 'top1'")
+    means = scores.pivot_table(index="model", columns="dataset", values="value")
+    best = means.mean(axis=1).idxmax()
+    assert rows[0].startswith(best)  # names without anything to escape
+    for row in rows:
+        name, *cells = row.removesuffix("\\\\").split("&")
+        assert f"{100 * means.loc[name.strip(), 'in0']:.1f}" in cells[0]
+        assert f"{100 * means.loc[name.strip()].mean():.1f}" in cells[-1]
+    assert "40 test images" in text
 
 
 def test_the_folder_is_where_the_user_is(reported, monkeypatch):

@@ -276,7 +276,7 @@ def test_curves_are_means_over_models_for_dvc(tuned):
 def test_a_killed_stage_keeps_what_it_finished_and_goes_on_with_the_rest(extracted):
     """Kill -9 in the middle of the second run."""
     code = (
-        f"import sys; sys.path.insert(0, {str(REPOSITORY / 'tests')!r})\n"
+        f"import sys; sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / 'tests')!r}]\n"
         "import pipeline.finetuning.storing as storing, pipeline.machine.process_pool as pool\n"
         "import made_finetuned\n"
         "storing.finetune_cell = made_finetuned.train_nothing\n"

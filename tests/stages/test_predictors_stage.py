@@ -80,6 +80,9 @@ def test_only_its_own_settings_make_it_run_again(predicted):
     predicted.run("linear").succeeded("6 computed")
     predicted.params["transferability"]["names"] = ["cdnv"]
     predicted.write()
+    predicted.run("predictors").succeeded("6 cached, 0 computed")  # it is known
+    predicted.params["predictors"]["seed"] = 3
+    predicted.write()
     predicted.run("predictors").succeeded("0 cached, 6 computed")
     predicted.run("linear").succeeded("6 cached, 0 computed")
 

@@ -1,6 +1,7 @@
 """The report in a real browser, from file://, with every request and every complaint noted."""
 
 import json
+import os
 import shutil
 import time
 from pathlib import Path
@@ -21,6 +22,9 @@ pytestmark = [
         reason="chromium and chromedriver are not installed (Debian: chromium, chromium-driver)",
     ),
 ]
+AXE = os.environ.get("PROBELINE_AXE", "")
+"""Where axe-core's axe.min.js lies (`npm pack axe-core`): only the test below asks for it."""
+
 HOSTILE = (
     "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 )
@@ -160,6 +164,26 @@ def test_nothing_sticks_out_of_the_page(tmp_path, monkeypatch, browser, width, h
     )
     assert blank == []
     assert browser.get_log("browser") == []
+
+
+@pytest.mark.skipif(not AXE, reason="PROBELINE_AXE names no axe.min.js")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_screen_reader_finds_its_way(tmp_path, monkeypatch, browser, scheme):
+    """No violation of what axe-core checks, contrast of 4.5 to 1 among it, with all unfolded."""
+    monkeypatch.chdir(tmp_path)
+    store(make_study(models=5, inside=1, outside=2))
+    assert CliRunner().invoke(main).exit_code == 0
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    open_report(browser)
+    draw_all(browser)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    browser.execute_script(Path(AXE).read_text(encoding="utf-8"))
+    found = browser.execute_async_script(
+        "axe.run({resultTypes: ['violations']}).then(arguments[0])"
+    )
+    said = [(v["id"], [node["html"][:200] for node in v["nodes"]]) for v in found["violations"]]
+    assert said == []
 
 
 def test_downloads_are_safe_for_spreadsheets(tmp_path, monkeypatch, browser):

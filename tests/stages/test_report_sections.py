@@ -68,8 +68,14 @@ def lines_of(markup):
     if (start := markup.find('<section id="absent"')) < 0:
         return {}
     rest = markup[start : markup.index("</section>", start)]
-    found = re.findall(r'<li id="([^"]+)"><b>(.*?)</b> (.*?)</li>', rest)
-    return {place: (heading, reason) for place, heading, reason in found}
+    found = {}
+    for line in re.findall(r"<li>(.*?)</li>", rest, re.DOTALL):
+        named = re.findall(r'<b id="([^"]+)">(.*?)</b> ', line)
+        reason = line.rpartition("</b> ")[2]
+        found |= {place: (heading, reason) for place, heading in named}
+    reasons = [line.rpartition("</b> ")[2] for line in re.findall(r"<li>(.*?)</li>", rest)]
+    assert len(set(reasons)) == len(reasons)  # each is told once
+    return found
 
 
 def check_contents(markup):

@@ -88,7 +88,7 @@ def test_a_study_with_shifts_from_images_to_report(shifted):
 
     scores = pd.read_csv("results/scores.csv")
     assert set(scores.loc[scores["dataset"] == "r", "protocol"]) == {"transfer"}
-    with xr.open_dataset("results/scores.nc", engine="h5netcdf") as cube:
+    with xr.open_dataset("results/scores.nc", engine="netcdf4") as cube:
         assert cube["n_test"].sel(dataset="r") == 6
     page = (shifted.folder / "report" / "index.html").read_text()
     assert "kNN of tiny on r" not in page

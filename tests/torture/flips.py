@@ -137,6 +137,9 @@ def _more_files() -> None:
     fetched.write_bytes(weights)
     record(fetched.name, {"source": "here", "sha256": sha256_bytes(weights), "size": len(weights)})
     save_state(Path("state.partial"), {"tensors": {"a": torch.arange(500.0)}, "key": "this"})
+    former = Path("data/former/knn-pets/tiny/0.parquet")
+    former.parent.mkdir(parents=True, exist_ok=True)
+    former.write_bytes(Path("results/knn/pets/tiny.parquet").read_bytes())
 
 
 def _fetched():
@@ -150,6 +153,7 @@ def _fetched():
 def kinds() -> Iterator[Kind]:
     """Every kind of file below data/, results/ and report/ that a stage or command reads."""
     from cache.cell import Cell
+    from cache.former import former_records
     from cache.records import read_record
     from pipeline.datasets.imported import imported_card
     from pipeline.datasets.index import read_index
@@ -177,6 +181,12 @@ def kinds() -> Iterator[Kind]:
         if found is None:
             raise ProbelineError(path, "is absent", remedy="make it")
         return found.key, found.scores, found.outcomes()
+
+    def former(folder):
+        found = [(r.key, r.scores, r.asked, r.outcomes()) for r in former_records(Path(folder))]
+        if not found:  # all is computed again
+            raise ProbelineError(folder, "holds nothing", remedy="it is made again")
+        return found
 
     def weights(entry):
         _forget()
@@ -217,11 +227,15 @@ def kinds() -> Iterator[Kind]:
     )
     record_path = "results/knn/pets/tiny.parquet"
     yield Kind("record of a probe", record_path, lambda: record(record_path))
+    folder = "data/former/knn-pets/tiny"
+    yield Kind("record of former settings", f"{folder}/*.parquet", lambda: former(folder))
     neighbors = "data/neighbors/pets/tiny/euclidean_none.parquet"
     yield Kind("neighbours", neighbors, lambda: record(neighbors))
     yield Kind("scores.nc", "results/scores.nc", read_cube)
     yield Kind("scores.csv", "results/scores.csv", scores)
     yield Kind("correlation.nc", str(CORRELATION_NC), lambda: read_netcdf_groups(CORRELATION_NC))
+    tables = "data/former/tables/*.nc"
+    yield Kind("kept tables", tables, lambda: read_netcdf_groups(next(iter(Path().glob(tables)))))
     yield Kind("similarity.nc", str(SIMILARITY_NC), lambda: read_netcdf(SIMILARITY_NC))
     yield Kind("fetched weights", "data/weights/*.safetensors", lambda: weights(_fetched()))
     yield Kind("weights.lock.json", "weights.lock.json", lambda: weights(_fetched()))

@@ -13,6 +13,8 @@ import os
 import random
 import re
 import resource
+import shutil
+import signal
 import sys
 import tarfile
 import time
@@ -106,7 +108,7 @@ def _batch(reader: Reader, seed: int, first: int, end: int, row: Row) -> int:
             at += 1
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if at < end:  # it died at this one
-        kind = "slow" if status == -24 else "large" if status in (-9, -6) else "traceback"
+        kind = "slow" if status in (-24, -14) else "large" if status in (-9, -6) else "traceback"
         row.ends[kind] += 1
         row.faults.append(f"{reader.name}, seed {seed}, mutant {at}: ended by {status}")
         at += 1
@@ -117,6 +119,7 @@ def _in_fork(reader: Reader, seed: int, numbers: range, pipe: io.TextIOBase) -> 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries warn of
     path = Path(f"mutant-{os.getpid()}") / reader.file
     path.parent.mkdir()
+    os.fsync = lambda handle: None  # nobody cuts the power here
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     # Far above the limit, for what only reserves; what is used is measured below.
     resource.setrlimit(resource.RLIMIT_AS, (held + 8 * BYTES, held + 8 * BYTES))
@@ -127,6 +130,7 @@ def _in_fork(reader: Reader, seed: int, numbers: range, pipe: io.TextIOBase) -> 
         used = time.process_time()
         limit = int(used) + SECONDS + 2
         resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        signal.alarm(30 * SECONDS)  # of one that waits, on a machine that is busy
         try:
             reader.read(path)
             said = "taken"
@@ -211,6 +215,7 @@ def change_words(data: bytes, rng: random.Random) -> bytes:
 
 VALUES = (
     None, True, -1, 0, 1.5, 1e308, float("nan"), 2**70, "", "..", "\x1b[2J", "é" * 200, [], [1], {},
+    "\ud800",
     {"a": []}, [[[]]], "0" * 64,
 )  # fmt: skip
 
@@ -383,8 +388,6 @@ def readers() -> Iterator[Reader]:
     def cell(path: Path) -> object:
         store = path.parent / "m.zarr"
         if not store.exists():
-            import shutil
-
             shutil.copytree("data/embeddings/pets/tiny.zarr", store)
         (store / "train/zarr.json").write_bytes(path.read_bytes())
         found = Cell.open(CellAddress(store, "train"))
@@ -422,8 +425,6 @@ def readers() -> Iterator[Reader]:
         return [root.read(entry) for entry in root.entries()]
 
     def unpacked(path: Path) -> object:
-        import shutil
-
         shutil.rmtree(path.parent / "out", ignore_errors=True)
         return unpack(path, path.parent / "out")
 
@@ -478,6 +479,117 @@ def readers() -> Iterator[Reader]:
     text = json.dumps(config).encode()
     yield Reader("config.json of a hub", "config.json", text, plain_json, hub_config)
     yield from _unfinished()
+    yield from _sources()
+    yield from _taken()
+    yield from _of_this_machine()
+
+
+def _sources() -> Iterator[Reader]:
+    """Files that hold many images: listed, and every image read and decoded."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from projects import draw
+
+    from pipeline.datasets.images import decode, examine
+    from pipeline.datasets.samples import entries_of
+    from pipeline.datasets.settings import Dataset
+    from pipeline.datasets.sources import dataset_root, list_source
+
+    pictures = []
+    for number in range(4):
+        picture = io.BytesIO()
+        draw(number).save(picture, "PNG")
+        pictures.append(picture.getvalue())
+
+    def reads(source: str, **more: object) -> Callable[[Path], object]:
+        def read(path: Path) -> object:
+            said = {"source": source, "path": str(path), "role": "in_domain", **more}
+            dataset = Dataset.model_validate(said)
+            root = dataset_root("x", dataset)
+            entries = entries_of(list_source("x", dataset, root).samples)
+            images = [root.read(entry) for entry in entries]
+            return [(examine(image, "x"), decode(image, "x")) for image in images]
+
+        return read
+
+    zipped, packed, table = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, picture in enumerate(pictures):
+            archive.writestr(f"{'ab'[number % 2]}/{number}.png", picture)
+    yield Reader("zip of images", "z.zip", zipped.getvalue(), change_bytes, reads("folder"))
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for number, picture in enumerate(pictures):
+            for suffix, data in (("png", picture), ("json", b'{"label": "%d"}' % (number % 2))):
+                member = tarfile.TarInfo(f"{number:04d}.{suffix}")
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    yield Reader("shard of images", "s-0.tar", packed.getvalue(), change_bytes,
+                 reads("webdataset"))  # fmt: skip
+    rows = {
+        "image": [{"bytes": p, "path": f"{n}.png"} for n, p in enumerate(pictures)],
+        "label": [n % 2 for n in range(len(pictures))],
+    }
+    pq.write_table(pa.table(rows), table)
+    yield Reader(
+        "images in Parquet", "train.parquet", table.getvalue(), change_bytes, reads("parquet")
+    )
+
+
+def _taken() -> Iterator[Reader]:
+    """A classifier that somebody took: its facts changed, and the manifest made right again."""
+    from pipeline.taken.classifier import load
+    from pipeline.taken.folder import HEAD_FILE, MANIFEST_FILE, manifest_of
+
+    made = sandbox.run(Path.cwd(), ("cli", "take", "tiny", "taken", "--dataset", "pets"))
+    assert made.status == 0, made
+    sound = (Path("taken") / HEAD_FILE).read_bytes()
+
+    def taken(path: Path) -> object:
+        folder = path.parent / "taken"
+        if not folder.exists():
+            shutil.copytree("taken", folder)
+        shutil.copy(path, folder / HEAD_FILE)
+        (folder / MANIFEST_FILE).write_bytes(manifest_of(folder))
+        return load(folder)
+
+    yield Reader("taken classifier", "head.json", sound, plain_json, taken)
+
+
+def _of_this_machine() -> Iterator[Reader]:
+    """Beside the results: what was seen and remembered. A copied project brings a stranger's."""
+    from pipeline.datasets.watching import look
+    from pipeline.models.cards import find_card
+    from pipeline.models.transform_origin import in_one_line, transform_parts
+    from pipeline.planning.stage_times import record_plan, stage_times, where_we_are
+    from pipeline.study.params import load_study
+
+    def card(path: Path) -> object:
+        study = load_study(Path("params.yaml"))
+        for place in Path("data/cards").glob("*.json"):
+            shutil.copy(path, place)
+        found = find_card("tiny", study.models["tiny"])
+        return found and (f"{found.columns:,} {found.parameters / 1e6}", in_one_line(
+            transform_parts(study.models["tiny"], found.transform)))  # fmt: skip
+
+    sound = next(Path("data/cards").glob("*.json")).read_bytes()
+    yield Reader("card of a model", "c.json", sound, sealed_again, card)
+
+    def seen(path: Path) -> object:
+        shutil.copy(path, ".probeline/seen/pets.parquet")
+        study = load_study(Path("params.yaml"))
+        return str(look("pets", study.datasets["pets"]))
+
+    sound = Path(".probeline/seen/pets.parquet").read_bytes()
+    yield Reader("files that were seen", "s.parquet", sound, change_bytes, seen)
+
+    record_plan({"extract@pets": 3.0, "knn": 12.5})
+
+    def times(path: Path) -> object:
+        shutil.copy(path, ".probeline/times/planned.json")
+        return where_we_are("knn", ["study", "knn", "extract@pets"], stage_times())
+
+    sound = Path(".probeline/times/planned.json").read_bytes()
+    yield Reader("times of stages", "t.json", sound, plain_json, times)
 
 
 def _manifest_again(data: bytes, rng: random.Random) -> bytes:
@@ -524,8 +636,6 @@ def _unfinished() -> Iterator[Reader]:
         return b"".join(lines)
 
     def resumed(path: Path) -> object:
-        import shutil
-
         folder = path.parent / "cells"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()

@@ -6,20 +6,30 @@ the n-th change of the file system: SIGKILL, SIGTERM, or an error of the system'
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import importlib
 import os
+import resource
 import shutil
 import signal
 import sys
 import time
 import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "shutil.rmtree"}
+LOOKS = {"os.listdir", "os.scandir"}
 
-FAULTS = ("KILL", "TERM", "ENOSPC", "EIO")
+FAULTS = ("KILL", "TERM", "ENOSPC", "EIO", "EFBIG", "UNREADABLE", "READ EIO")
+"""The first five strike at a change; with EFBIG, the kernel takes 64 bytes of any file from then on
+and refuses the rest, whoever writes. The last two strike at an opening for reading."""
+
+OF_READING = {"UNREADABLE": errno.EACCES, "READ EIO": errno.EIO}
 
 STAGES = (
     ("index", "pets"), ("pretrain",), ("extract", "pets"), ("neighbors",), ("protocol", "knn"),
@@ -32,7 +42,7 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Fault:
-    """What strikes, and at which change of the file system (the first is 1)."""
+    """What strikes, and at which change (or opening for reading) it does; the first is 1."""
 
     kind: str
     at: int
@@ -40,17 +50,22 @@ class Fault:
 
 @dataclass(frozen=True)
 class Ran:
-    """How a run ended: its status (negative: the signal), its words, and the changes it made."""
+    """How a run ended: its status (negative: the signal), its words, its changes, what it read."""
 
     status: int
     out: str
     changes: int
+    reads: int = 0
+
+    def of(self, kind: str) -> int:
+        """Places at which a fault of a kind may strike."""
+        return self.reads if kind in OF_READING else self.changes
 
 
 def import_everything() -> None:
     """What stages import late, so that forks need not."""
     for name in ("torch", "timm", "sklearn.linear_model", "pandas", "xarray", "zarr", "scipy.stats",
-                 "h5netcdf", "lightning_fabric", "lightly.loss", "stages.cli", "psutil",
+                 "netCDF4", "lightning_fabric", "lightly.loss", "stages.cli", "psutil",
                  "pipeline.embeddings.missing", "pipeline.probes.knn", "pipeline.probes.linear",
                  "pipeline.probes.fewshot", "pipeline.probes.transfer", "pipeline.report.page",
                  "pipeline.finetuning.storing", "pipeline.pretraining.run",
@@ -59,43 +74,65 @@ def import_everything() -> None:
         importlib.import_module(name)
 
 
-def run(folder: Path, command: tuple[str, ...], fault: Fault | None = None) -> Ran:
-    """Run a stage or, as ``cli …``, a command in a fork."""
-    parent = os.getpid()
-    said = folder / f".{parent}.said"
+def run(
+    folder: Path,
+    command: tuple[str, ...],
+    fault: Fault | None = None,
+    *,
+    before: Callable[[], object] | None = None,
+) -> Ran:
+    """Run a stage or, as ``cli …``, a command in a fork.
+
+    Parameters
+    ----------
+    folder : Path
+        The project's.
+    command : tuple of str
+    fault : Fault, optional
+    before : callable, optional
+        Called in the fork first: another user, other locks.
+    """
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         status = 70
         try:
             os.close(reader)
-            status = _inside(folder, command, fault, said, writer)
+            status = _inside(folder, command, fault, before, writer)
         except BaseException:
-            with open(said, "a") as file:
-                traceback.print_exc(file=file)
+            traceback.print_exc()
         finally:
-            if os.getpid() != parent:
-                os._exit(status)
+            with contextlib.suppress(BaseException):
+                sys.stderr.flush()
+            os._exit(status)
     os.close(writer)
-    with os.fdopen(reader) as pipe:
-        counted = pipe.read()
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read().decode(errors="replace")
     status = os.waitpid(child, 0)[1]
-    out = said.read_text(errors="replace") if said.exists() else ""
-    said.unlink(missing_ok=True)
-    changes = int(counted.split()[-1]) if counted.split() else 0
-    return Ran(os.waitstatus_to_exitcode(status), out, changes)
+    out, _, counted = said.partition(_COUNTED)
+    changes, reads = map(int, counted.split()) if counted else (0, 0)
+    return Ran(os.waitstatus_to_exitcode(status), out, changes, reads)
 
 
-def _inside(folder: Path, command: tuple[str, ...], fault: Fault | None, said: Path, pipe: int):
-    handle = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
+_COUNTED = "\x00counted\x00"
+
+
+def _inside(
+    folder: Path,
+    command: tuple[str, ...],
+    fault: Fault | None,
+    before: Callable[[], object] | None,
+    pipe: int,
+) -> int:
+    os.dup2(pipe, 1)
+    os.dup2(pipe, 2)
     sys.stdout = open(1, "w", closefd=False, buffering=1)
     sys.stderr = open(2, "w", closefd=False, buffering=1)
     os.chdir(folder)
+    if before is not None:
+        before()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # The same seconds in every run: then all bytes can be compared.
-    time.monotonic = time.perf_counter = time.process_time = lambda: 1000.0
+    stop_clocks()
     count = strike(folder, fault)
     module = importlib.import_module(f"stages.{command[0]}")
     try:
@@ -104,41 +141,51 @@ def _inside(folder: Path, command: tuple[str, ...], fault: Fault | None, said: P
     except SystemExit as end:
         status = int(end.code or 0)
     sys.stdout.flush()
-    os.write(pipe, f" {count[0]}".encode())
+    os.write(pipe, f"{_COUNTED}{count['changes']} {count['reads']}".encode())
     return status
 
 
-def strike(folder: Path, fault: Fault | None) -> list[int]:
-    """Count this process's changes of the file system below a folder; a fault strikes at one."""
-    count = [0]
-    root = os.path.realpath(folder)
+def stop_clocks() -> None:
+    """The same seconds in every run: then all bytes can be compared."""
+    time.monotonic = time.perf_counter = time.process_time = lambda: 1000.0
 
-    def changed(path: object) -> None:
+
+def strike(folder: Path, fault: Fault | None) -> Counter[str]:
+    """Count this process's changes of, and looks into, files below a folder; a fault strikes."""
+    count: Counter[str] = Counter()
+    root = os.path.realpath(folder)
+    sort = "reads" if fault is not None and fault.kind in OF_READING else "changes"
+
+    def touched(how: str, path: object) -> None:
         if isinstance(path, bytes):
             path = path.decode(errors="replace")
         if not isinstance(path, str | os.PathLike):
             return
-        if not os.path.abspath(path).startswith(root) or str(path).endswith(".said"):
+        if not os.path.abspath(path).startswith(root):
             return
-        count[0] += 1
-        if fault is None or count[0] != fault.at:
+        count[how] += 1
+        if fault is None or how != sort or count[how] != fault.at:
             return
         if fault.kind in ("KILL", "TERM"):
             os.kill(os.getpid(), signal.SIGKILL if fault.kind == "KILL" else signal.SIGTERM)
+        elif fault.kind == "EFBIG":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
         else:
-            number = getattr(errno, fault.kind)
+            number = OF_READING.get(fault.kind) or getattr(errno, fault.kind)
             raise OSError(number, os.strerror(number), os.fspath(path))
 
     def hook(event: str, arguments: tuple) -> None:
-        if event in CHANGES or (
-            event == "open" and isinstance(arguments[2], int) and arguments[2] & 3
-        ):
-            changed(arguments[0])
+        if event in CHANGES:
+            touched("changes", arguments[0])
+        elif event in LOOKS:
+            touched("reads", arguments[0])
+        elif event == "open" and isinstance(arguments[2], int):
+            touched("changes" if arguments[2] & 3 else "reads", arguments[0])
 
     sys.addaudithook(hook)
 
     def fsync(handle: int) -> None:
-        changed(os.readlink(f"/proc/self/fd/{handle}"))
+        touched("changes", os.readlink(f"/proc/self/fd/{handle}"))
 
     os.fsync = fsync  # the kernel keeps what a killed process wrote: only the fault is wanted
     return count
@@ -217,14 +264,50 @@ def make_study(folder: Path) -> None:
         (given / f"{split}.csv").write_text(f"id,class\n{rows}")
 
 
+GIVEN_FILES = ("images", "given", "dvc.yaml", "other.yaml", "theirs.csv")
+
+
 def files(folder: Path) -> dict[str, bytes]:
-    """Everything that stages and commands made."""
+    """Everything that stages and commands made or may change."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
-        for top in ("data", "results", "report", "scores", "export")
-        for path in sorted((folder / top).rglob("*"))
-        if path.is_file()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).parts[0] not in GIVEN_FILES
     }
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """A project in which nobody but a superuser may write."""
+    paths = [folder, *folder.rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        yield
+    finally:
+        for path in paths:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def as_ordinary_user() -> None:
+    """Of a superuser, take away the right to read and write what its modes forbid."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this process
+    sets = (ctypes.c_uint32 * 6)()  # twice: effective, permitted, inheritable
+    assert libc.capget(header, sets) == 0
+    sets[0] &= ~(1 << 1 | 1 << 2 | 1 << 3)  # DAC_OVERRIDE, DAC_READ_SEARCH, FOWNER
+    assert libc.capset(header, sets) == 0
+
+
+def without_locks() -> None:
+    """A file system that knows none."""
+
+    def flock(handle: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    fcntl.flock = flock
 
 
 def quiet() -> None:

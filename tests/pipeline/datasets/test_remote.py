@@ -336,6 +336,11 @@ def test_zip_files_of_this_disk(images, tmp_path):
     assert pickle.loads(pickle.dumps(root)).read(entry) == root.read(entry)
     assert "link that leads nowhere" in [p.what for p in listing.ledger.passed_over()]
     assert len(listing.entries) == 12
+    data = bytearray(zipped(images))
+    data[data.rindex(b"train/cat/000.png")] = 0xC3  # in the list of members
+    data[data.rindex(b"PK\x01\x02", 0, data.rindex(b"rain/cat/000.png")) + 9] |= 8  # UTF-8
+    path.write_bytes(data)
+    assert "can't be unpacked" in refused(str(path))
 
 
 def test_a_bucket(images, monkeypatch, project):

@@ -216,3 +216,19 @@ def test_an_index_that_left_the_study_is_put_aside_and_comes_back(pets):
     pets.run("study").succeeded()
     assert index_path("pets").read_bytes() == kept
     assert counts() == (0, 0, 0)
+
+
+def test_a_damaged_memory_of_what_was_there_stops_nobody(pets):
+    path = MACHINE / "seen" / "pets.parquet"
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 23):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :])
+        assert found().of in (0, 10), at
+    path.write_bytes(b"")
+    assert counts() == (0, 0, 0)  # by the index alone
+
+
+def test_looking_makes_no_folder_of_the_machine(pets):
+    shutil.rmtree(MACHINE)
+    pets.run("cli", "status").succeeded()
+    assert not MACHINE.exists()

@@ -85,7 +85,7 @@ def test_older_gpus_have_none_either(monkeypatch, capability, has):
 
 @pytest.mark.parametrize("name", ["NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"])
 def test_a_variable_that_forces_tf32_is_refused_on_a_gpu(monkeypatch, name):
-    monkeypatch.setattr(devices, "_devices", lambda: (torch.device("cuda", 0),))
+    monkeypatch.setattr(devices, "chosen_devices", lambda: (torch.device("cuda", 0),))
     monkeypatch.setenv(name, "1")
     with pytest.raises(ProbelineError, match=name):
         this_machine()

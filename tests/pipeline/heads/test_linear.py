@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from cache.errors import ProbelineError
 from pipeline.heads.inner_splits import held_out_parts
 from pipeline.heads.linear_heads import FittedHead, fit_head
-from pipeline.heads.linear_solvers import LogisticSolver, fit_ridge_by
+from pipeline.heads.linear_solvers import LogisticSolver, computed_like, fit_ridge_by
 from pipeline.heads.logistic import log_probabilities
 from pipeline.heads.normalization import Normalizer
 from pipeline.heads.ridge import Ridge, fit_ridge
@@ -95,12 +95,27 @@ def test_every_backend_reaches_the_same_objective(backend, tolerance):
 
 
 @pytest.mark.parametrize("shape", [(80, 12), (12, 40)])
-@pytest.mark.parametrize("backend", ["torch", "sklearn"])
-def test_every_backend_has_the_same_ridge(backend, shape):
+@pytest.mark.parametrize("grouped", [False, True])
+def test_torch_has_the_same_ridge_and_the_same_leave_one_out(shape, grouped):
+    x, y = clouds(5, *shape)
+    groups = np.array([f"site {i % 5}" for i in range(len(y))]) if grouped else None
+    fits, judged = fit_ridge(x, y, 4, [1e-2, 1.0], groups)
+    others, there = fit_ridge(x, y, 4, [1e-2, 1.0], groups, computed_like("torch"))
+    for own, other, ours, theirs in zip(fits, others, judged, there, strict=True):
+        np.testing.assert_allclose(other.coefficients, own.coefficients, atol=1e-7)
+        np.testing.assert_allclose(other.intercept, own.intercept, atol=1e-7)
+        assert (other.penalty, theirs.accuracy) == (own.penalty, ours.accuracy)
+        assert theirs.squared_error == pytest.approx(ours.squared_error, rel=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(80, 12), (12, 40)])
+def test_scikit_learn_has_the_same_ridge(shape):
     x, y = clouds(5, *shape)
     fits, _ = fit_ridge(x, y, 4, [1e-2, 1.0])
     for own in fits:
-        other = fit_ridge_by(backend, x, y, Ridge(own.coefficients * 0, own.intercept, own.penalty))
+        other = fit_ridge_by(
+            "sklearn", x, y, Ridge(own.coefficients * 0, own.intercept, own.penalty)
+        )
         np.testing.assert_allclose(other.coefficients, own.coefficients, atol=1e-7)
         np.testing.assert_allclose(other.intercept, own.intercept, atol=1e-7)
         assert other.penalty == own.penalty

@@ -227,3 +227,52 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def note_device(folder: Path, report: Report) -> None:
+    folder.mkdir()
+    (folder / "where").write_text(f"{os.environ.get('PROBELINE_DEVICE', '')} {os.getpid()}")
+    report(3, "")
+
+
+def test_each_gpu_has_one_process_and_all_others_the_cpu(folders, progress, monkeypatch):
+    monkeypatch.delenv("PROBELINE_DEVICE", raising=False)
+    costs = [Cost(on_gpu=number < 4) for number in range(5)]
+    assert run_jobs(note_device, folders, 1, progress, costs=costs, gpus=["cuda:0", "cuda:1"]) == []
+    found = [(folder / "where").read_text().split() for folder in folders]
+    on_gpu, (on_cpu,) = found[:4], found[4:]
+    assert {device for device, _ in on_gpu} <= {"cuda:0", "cuda:1"}
+    assert len({tuple(each) for each in on_gpu}) == len({process for _, process in on_gpu})
+    assert on_cpu[0] == "cpu"
+    assert progress.done == 15
+    assert "PROBELINE_DEVICE" not in os.environ
+
+
+@pytest.mark.parametrize(("on_gpu", "expected"), [(True, "cuda:0"), (False, "cpu")])
+def test_this_process_computes_where_a_job_belongs(
+    folders, progress, monkeypatch, on_gpu, expected
+):
+    monkeypatch.setenv("PROBELINE_DEVICE", "cuda")
+    run_jobs(note_device, folders[:1], 1, progress, costs=[Cost(on_gpu=on_gpu)], gpus=["cuda:0"])
+    assert (folders[0] / "where").read_text().split()[0] == expected
+    assert os.environ["PROBELINE_DEVICE"] == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "jobs", "started"),
+    [
+        (1, [True, True, False], [0, 2]),  # the second waits for its device
+        (2, [True, True, True], [0, 1]),
+        (8, [True] * 3, [0, 1, 2]),  # more devices than workers
+        (0, [True] * 3, [0, 1]),  # no device: as any other
+    ],
+)
+def test_a_device_takes_one_job_at_a_time(gpus, jobs, started, monkeypatch):
+    monkeypatch.setattr(process_pool, "cpu_count", lambda: 16)
+    monkeypatch.setattr(process_pool, "memory_budget", lambda: 10 * GB)
+    priced = [(place, Cost(str(place), 1, 1.0, on_gpu)) for place, on_gpu in enumerate(jobs)]
+    names = [f"cuda:{number}" for number in range(gpus)]
+    waiting, running = process_pool._shares(priced, 2, names), []
+    while (job := process_pool._next(waiting, running, 2, 10 * GB, gpus)) is not None:
+        running.append(job)
+    assert [job.job for job in running] == started

@@ -288,6 +288,20 @@ def test_a_compiled_file_beside_recorded_sources_is_not_run(git_hub, tmp_path):
     assert loaded.columns == 9  # of the source, whose digest is recorded
 
 
+def test_nothing_among_recorded_sources_can_change_unseen(git_hub):
+    load_model("net", torch_entry())
+    (source,) = Path().rglob("utils.py")
+    hidden = source.parent / "__pycache__" / "__pycache__"
+    hidden.mkdir(parents=True)
+    (hidden / "late.py").write_text("width = 5")  # `from __pycache__.late import *` would run it
+    (source.parent / "link").symlink_to(source.parent, target_is_directory=True)
+    with pytest.raises(ProbelineError, match="the code is not the one"):
+        load_model("net", torch_entry())
+    assert not hidden.parent.exists()
+    (source.parent / "link").unlink()
+    assert load_model("net", torch_entry()).columns == 9
+
+
 def test_its_arguments_and_seeds_reach_the_entry(git_hub):
     digests = [
         load_model("net", torch_entry("net", **change)).weights_digest

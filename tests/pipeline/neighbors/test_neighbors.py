@@ -212,9 +212,9 @@ def test_the_backend_is_chosen_by_name_and_recorded(project, monkeypatch, backen
     project.params["neighbors"]["n_neighbors"] = 6
     project.write()
     monkeypatch.setenv("PROBELINE_BACKEND", "faiss")
-    project.run("neighbors").refused("PROBELINE_BACKEND", "auto, sklearn, torch, cuml")
+    project.run("neighbors").refused("PROBELINE_BACKEND", "auto, numpy, torch, sklearn, cuml")
     monkeypatch.setenv("PROBELINE_BACKEND", backend)
-    project.run("neighbors").succeeded("1 computed")
+    project.run("neighbors").succeeded("1 computed", f"searches: 1 by {backend} on the CPU")
     monkeypatch.delenv("PROBELINE_BACKEND")
     project.run("neighbors").succeeded("1 cached")  # the machine's choice makes nothing stale
     project.run("knn").succeeded("1 computed")
@@ -222,6 +222,7 @@ def test_the_backend_is_chosen_by_name_and_recorded(project, monkeypatch, backen
 
     record = read_record(project.folder / "results" / "knn" / "pets" / "tiny.parquet")
     assert {row["backend"] for row in record.scores} == {backend}
+    assert {row["details"]["device"] for row in record.scores} == {"cpu"}
 
 
 @pytest.mark.parametrize("backend", ["numpy", "sklearn", "torch"])

@@ -47,7 +47,7 @@ def variants(scored) -> list[str]:
 
 def test_the_first_head_and_normalization_come_first(task_of):
     study, task = task_of(HEADS)
-    scored = run_linear(study, "numpy", task)
+    scored = run_linear(study, task)
     assert variants(scored) == ["ridge_l2", "ridge_none", "logistic_l2", "logistic_none"]
     rows = {(row["variant"], row["metric"]): row for row in scored.rows}
     assert ("ridge_l2", "nll") not in rows  # scores, not probabilities
@@ -75,10 +75,8 @@ class Poisoned:
 @pytest.mark.parametrize("head", ["logistic", "ridge", "sgd"])
 def test_no_val_image_reaches_a_choice(task_of, head):
     study, task = task_of({**HEADS, "heads": [head], "sgd": {"epochs": 6}})
-    honest = run_linear(study, "numpy", task)
-    poisoned = run_linear(
-        study, "numpy", Task("pets", "tiny", task.train, Poisoned(task.val), task.classes)
-    )
+    honest = run_linear(study, task)
+    poisoned = run_linear(study, Task("pets", "tiny", task.train, Poisoned(task.val), task.classes))
     chosen = [{r["variant"]: r["details"] for r in s.rows} for s in (honest, poisoned)]
     assert chosen[0] == chosen[1]
     assert honest.outcomes != poisoned.outcomes
@@ -101,7 +99,7 @@ def test_groups_of_train_are_held_out_as_a_whole(project, task_of):
             "pipeline.probes.sgd.fit_heads",
             lambda *a, **k: seen.append(k.get("rows")) or fit_heads(*a, **k),
         )
-        scored = run_linear(study, "numpy", replace(task, train_groups=groups))
+        scored = run_linear(study, replace(task, train_groups=groups))
     assert len(held) == 2 + 1  # two normalisations, and the SGD heads
     for each in held:
         assert each.by_group
@@ -115,7 +113,7 @@ def test_groups_of_train_are_held_out_as_a_whole(project, task_of):
 def test_gradient_heads_on_the_centre_crop_and_on_views(task_of):
     sgd = {"epochs": 6, "learning_rates": [0.1, 1.0], "batch_norm": [True]}
     study, task = task_of({"heads": ["sgd", "mlp"], "sgd": sgd}, {"views": 2})
-    scored = run_linear(study, "numpy", task)
+    scored = run_linear(study, task)
     names = [
         f"{kind}_bn{end}" for kind in ("sgd_cached", "sgd_views_2", "mlp") for end in ("", "_tuned")
     ]

@@ -15,6 +15,7 @@ from projects import RESNET, VIT
 from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import open_cells
 from pipeline.heads import slabs
+from pipeline.machine.backends import Choice
 from pipeline.probes import protocol
 from pipeline.probes.fewshot import run_fewshot
 from pipeline.probes.linear import run_linear
@@ -60,8 +61,8 @@ def test_linear_probes_find_the_same_in_parts(here):
     x, y = clouds(1, n=400)
     train = make_cell("train", x, y)
     task = Task("clouds", "made", train, make_cell("val", *clouds(2, n=90)), tuple("abcd"))
-    held = run_linear(study, "numpy", task)
-    read = run_linear(study, "numpy", replace(task, streamed=True))
+    held = run_linear(study, task)
+    read = run_linear(study, replace(task, streamed=True))
     assert numbers(read) == pytest.approx(numbers(held), rel=1e-6, abs=1e-9)
     columns = ["predicted", "rank"]
     assert read.outcomes.select(columns) == held.outcomes.select(columns)
@@ -80,7 +81,7 @@ def test_transferred_probes_find_the_same_in_parts(here):
 
 
 def task_named(model: str):
-    return SimpleNamespace(model=model, dataset="d", streamed=False)
+    return SimpleNamespace(model=model, dataset="d", streamed=False, variants=None)
 
 
 @pytest.mark.parametrize(
@@ -93,14 +94,20 @@ def task_named(model: str):
     ],
 )
 def test_a_cell_is_held_or_streamed_or_refused(monkeypatch, need, outcome):
-    monkeypatch.setattr(protocol, "memory_budget", lambda: 10)
-    monkeypatch.setattr(protocol, "replace", lambda task, streamed: (task.model, streamed))
-    failed: list = []
-    pending = [({}, None, task_named("m")), ({}, None, task_named("small"))]
-    allowed, costs = _allowed(
-        "linear", pending, lambda t: need if t.model == "m" else Need(1, 1, 9.0), failed
+    monkeypatch.setattr(protocol, "job_memory", lambda: 10)
+    monkeypatch.setattr(
+        protocol, "replace", lambda task, **new: SimpleNamespace(**{**vars(task), **new})
     )
-    tasks = [task for *_, task in allowed]
+    failed: list = []
+    pending = [(None, task_named("m")), (None, task_named("small"))]
+    allowed, costs = _allowed(
+        "linear",
+        pending,
+        lambda t: need if t.model == "m" else Need(1, 1, 9.0),
+        Choice("linear", "numpy"),
+        failed,
+    )
+    tasks = [(task.model, task.streamed) for _, task in allowed]
     assert tasks[-1] == ("small", False)
     if outcome == "refused":
         assert len(allowed) == 1

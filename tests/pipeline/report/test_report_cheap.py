@@ -47,7 +47,10 @@ def test_predictors_have_their_names():
     assert {row["predictor"] for row in rows} == {"RankMe", "LogME", "NC1"}
     protocol, dataset = section(inputs).choices
     assert [value for value, _ in protocol.options] == PROTOCOLS
-    assert [value for value, _ in dataset.options] == [EVERY, *DATASETS]
+    assert [value for value, _ in dataset.options] == [
+        EVERY,
+        *reversed(DATASETS),
+    ]  # the target first
 
 
 def test_a_study_without_cheap_predictors_says_so():

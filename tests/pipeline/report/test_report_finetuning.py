@@ -65,7 +65,7 @@ def curves(monkeypatch):
 
 def test_off_it_says_so_and_shows_nothing(curves):
     said = section(made_inputs(enabled=False))
-    assert said.withheld.startswith("Not run: finetune.enabled is false")
+    assert said.withheld.startswith("Not run: `finetune.enabled` is false")
     assert figures(made_inputs(enabled=False)) == {}
 
 

@@ -52,6 +52,36 @@ def test_every_coefficient_is_scipys():
 PAIR = (("knn/a", "d1"), ("linear/b", "d2"))
 
 
+def test_common_models_are_those_with_every_score():
+    evidence = study()  # one model lacks one score: all other pairs are over all twelve
+    found = headline_pairs(evidence)
+    assert found.attrs["common_models"] == 11
+    value = evidence.cube["value"].sel(metric="top1")
+    for (v, d), (w, e) in ((PAIR[0], PAIR[1]), (("knn/a", "d0"), ("linear/b", "d0"))):
+        x, y = (
+            value.sel(variant=v, dataset=d).values[1:],
+            value.sel(variant=w, dataset=e).values[1:],
+        )
+        of = found.sel(predictor=f"{v}@{d}", target=f"{w}@{e}")["common"]
+        assert of.sel(coefficient="spearman") == pytest.approx(stats.spearmanr(x, y)[0], abs=1e-12)
+        assert of.sel(coefficient="kendall") == pytest.approx(stats.kendalltau(x, y)[0], abs=1e-12)
+        assert of.sel(coefficient="weighted_tau") == pytest.approx(
+            stats.weightedtau(x, y)[0], abs=1e-12
+        )
+    whole = headline_pairs(study(gaps=False))
+    np.testing.assert_array_equal(whole["common"], whole["value"])
+
+
+def test_without_enough_common_models_there_is_no_common_coefficient():
+    evidence = study()
+    cube = evidence.cube.copy(deep=True)
+    cube["value"][:9, 0, 1] = np.nan
+    found = headline_pairs(make_evidence(cube))
+    assert found.attrs["common_models"] == 3
+    assert np.isnan(found["common"]).all()
+    assert np.isfinite(found["value"]).any()
+
+
 def test_the_check_is_of_redrawn_families():
     evidence = study(gaps=False)
     found = headline_pairs(evidence).sel(predictor="knn/a@d1", target="linear/b@d2")

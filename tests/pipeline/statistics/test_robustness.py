@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_cubes import make_cube, make_evidence
@@ -111,7 +114,38 @@ def test_a_head_is_not_compared_over_other_classes():
 
 def test_without_a_baseline_there_is_no_effective_robustness():
     evidence = shifted()
-    assert "2 baseline models" in effective_robustness(evidence, ["m0", "m1"]).attrs["withheld"]
+    reason = effective_robustness(evidence, ["m0", "m1"]).attrs["withheld"]
+    assert "only 2 are declared" in reason
+
+
+def test_on_each_side_of_a_pivot_there_is_a_line_of_its_own():
+    """Weak models are near the floor; from the pivot on accuracy rises (Taori et al. 2020)."""
+    rng = np.random.default_rng(5)
+    home = np.linspace(-1, 2, 30)
+    away = np.where(home <= home[14], -4 + 0.1 * home, -4 + 3 * (home - home[14]))
+    away = away + rng.normal(0, 0.03, 30)
+    away[[5, 25]] += 1
+    values = np.stack([expit(home), expit(away)], axis=1)[:, :, np.newaxis]
+    evidence = make_evidence(make_cube(values, ["classifier/plain"], n_test=10**6))
+    settings = evidence.settings.model_copy(update={"pivot": {"d1": "m14"}})
+    baseline = [f"m{i}" for i in range(30) if i not in (5, 25)]
+    found = effective_robustness(replace(evidence, settings=settings), baseline)
+    one, two = found["head"].values
+    assert "each side of m14" in two
+    for model in ("m5", "m25"):
+        of = found.sel(head=two, dataset="d1", model=model)
+        assert of["value"].item() == pytest.approx(1, abs=0.1)
+        assert of["n"] == 14
+        below = np.arange(30) <= 14 if model == "m5" else np.arange(30) > 14
+        used = below & ~np.isin(np.arange(30), (5, 25))
+        line = stats.linregress(home[used], away[used])
+        assert of["slope"].item() == pytest.approx(line.slope, rel=1e-3)
+    # One line through all is no line: it bends.
+    assert (found["bend"].sel(head=one, dataset="d1").dropna("model") < 1e-6).all()
+    xr.testing.assert_identical(
+        found.sel(head=one, drop=True).drop_attrs(),
+        effective_robustness(evidence, baseline).isel(head=0, drop=True).drop_attrs(),
+    )
 
 
 def test_residuals_of_heads_per_data_set_have_their_own_name():

@@ -17,9 +17,10 @@ from scipy import stats
 from cache.errors import ProbelineError
 from pipeline.report.choice import choose
 from pipeline.report.choice_words import statements
+from pipeline.statistics.class_errors import class_accuracy
 from pipeline.statistics.mean_scores import TARGET, mean_scores, mean_tests
+from pipeline.statistics.single_images import Said, SingleImages
 from pipeline.statistics.target_checks import deciding, target_checks
-from pipeline.statistics.target_classes import target_classes
 from pipeline.study.schema import Report
 from pipeline.study.target import check_target, target_of
 
@@ -80,6 +81,28 @@ def test_the_linear_probe_decides_where_it_was_run():
     assert deciding([]) == ""
 
 
+class Answers(SingleImages):
+    """Predictions with planted outcomes: a wrong answer is the next class."""
+
+    def __init__(self, evidence, hits):
+        self.tests, self.hits = evidence.tests, hits
+        self.models = tuple(evidence.models)
+
+    def said(self, variant, dataset):
+        if (variant.full_name, dataset) not in self.hits:
+            return super().said(variant, dataset)
+        labels = self.tests[dataset].labels
+        wrong = (labels + 1) % self.tests[dataset].n_classes
+        found = np.where(self.hits[variant.full_name, dataset], labels, wrong)
+        return Said(self.models, found.astype(np.int32), np.full(found.shape, np.nan, np.float32))
+
+    def classes(self, dataset):
+        return tuple(map(str, range(self.tests[dataset].n_classes)))
+
+    def digests(self, dataset):
+        return [f"{i:08x}" for i in range(len(self.tests[dataset].labels))]
+
+
 def planted(datasets, models=9, images=120):
     """Evidence of some of three data sets; each has the same outcomes whoever else is there."""
     names = ["d0", "d1", "d2"]
@@ -98,12 +121,13 @@ def planted(datasets, models=9, images=120):
                      role=["out_of_domain", "in_domain", "out_of_domain"])  # fmt: skip
     cube = cube.isel(dataset=[names.index(name) for name in datasets])
     kept = {key: of for key, of in hits.items() if key[1] in datasets}
-    return make_evidence(cube, hits=kept), hits
+    evidence = make_evidence(cube, hits=kept)
+    return dataclasses.replace(evidence, images=Answers(evidence, kept)), hits
 
 
 def answered(evidence):
     """The statistics of the answer, and what is said of the model."""
-    found = {f.__name__: f(evidence) for f in (mean_scores, target_checks, target_classes)}
+    found = {f.__name__: f(evidence) for f in (mean_scores, target_checks, class_accuracy)}
     inputs = make_inputs(found)
     cube = evidence.cube.assign_coords(parameters=("model", np.arange(1.0, 10) * 1e6),
                                        dimension=("model", np.full(9, 64.0)))  # fmt: skip
@@ -123,7 +147,7 @@ def test_other_data_sets_do_not_change_the_answer():
         beside["mean_scores"].sel(scope=TARGET).drop_attrs(),
         alone["mean_scores"].sel(scope=TARGET).drop_attrs(),
     )
-    xr.testing.assert_identical(beside["target_classes"], alone["target_classes"])
+    xr.testing.assert_identical(beside["class_accuracy"], alone["class_accuracy"])
     mine = alone["target_checks"]
     xr.testing.assert_identical(beside["target_checks"].sel(check=mine["check"]), mine)
     assert beside["target_checks"].sizes["check"] > mine.sizes["check"]
@@ -152,24 +176,27 @@ def test_a_check_costs_what_its_choice_lies_behind():
 
 def test_right_answers_by_class_are_counted():
     evidence, hits = planted(["d0"])
-    found = target_classes(evidence)
+    found = class_accuracy(evidence).to_dataframe()
     near = mean_tests(evidence)["linear", TARGET].within_chance
-    assert found["model"].values.tolist() == [f"m{i}" for i in np.flatnonzero(near)]
+    accuracy = hits["linear/ridge_none", "d0"].mean(axis=1)
+    best_two = np.argsort(-accuracy, kind="stable")[:2]
+    assert set(found["model"]) == {f"m{i}" for i in {*np.flatnonzero(near), *best_two}}
+    assert set(found.loc[found["compared"] == 1, "model"]) == {f"m{i}" for i in best_two}
     labels = evidence.tests["d0"].labels
-    for model in found["model"].values:
+    for model, of in found.groupby("model"):
         right = hits["linear/ridge_none", "d0"][int(model[1:])]
-        for label in range(10):
-            cell = found.sel(model=model, **{"class": str(label)})
-            k, n = right[labels == label].sum(), (labels == label).sum()
-            assert (float(cell["right"]), float(cell["images"])) == (k, n)
+        for row in of.to_dict("records"):
+            here = labels == int(row["class"])
+            k, n = right[here].sum(), here.sum()
+            assert (row["right"], row["n"]) == (k, n)
             high = 1.0 if k == n else stats.beta.ppf(1 - 0.05 / 10, k + 1, n - k)
-            assert float(cell["high"]) == pytest.approx(high)
-            assert bool(cell["weak"]) == (high < right.mean())
+            assert row["limit"] == pytest.approx(high)
+            assert bool(row["weak"]) == (high < right.mean())
 
 
 def test_no_outcomes_no_checks():
     cube = make_cube(np.random.default_rng(0).random((4, 2, 2)), VARIANTS[:2])
-    for statistic in (target_checks, target_classes):
+    for statistic in (target_checks, class_accuracy):
         found = statistic(make_evidence(cube))
         assert not found.data_vars
         assert found.attrs["withheld"]

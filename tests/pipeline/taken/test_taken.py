@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 from taken_study import CLASSES, entered
 
 from cache.errors import ProbelineError
+from cache.lock import Lock
 from cache.records import read_record, write_record
 from pipeline.datasets.index import read_index
 from pipeline.project.paths import record_path
@@ -485,3 +486,15 @@ def test_a_folder_is_the_same_whenever_it_is_taken(study, whole, tmp_path):
     for path in whole.iterdir():
         if path.is_file():
             assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_what_a_killed_run_left_is_taken_over_and_two_at_once_are_refused(study, tmp_path):
+    left = tmp_path / ".out.partial" / "taken"
+    left.mkdir(parents=True)
+    (left / "half.safetensors").write_bytes(b"1")
+    with Lock(left.parent / "lock", "another"):
+        study.run("cli", "take", "tiny", str(tmp_path / "out")).refused("another process")
+        assert (left / "half.safetensors").exists()
+    study.run("cli", "take", "tiny", str(tmp_path / "out")).succeeded()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not (tmp_path / "out" / "half.safetensors").exists()

@@ -1,0 +1,239 @@
+"""A cell that several processes build together, of several hosts too: each claims chunks of it.
+
+Beside what a lone writer keeps (`cache.writer`), its folder then holds
+
+- ``lock``                shared by all of them; a lone writer is refused meanwhile, and named
+- ``claims/N``            locked by the process that computes chunk N
+- ``journal.NAME.jsonl``  one for each process: appends of several hosts to one file may be lost
+
+A chunk is claimed, computed, written, entered in the process's own journal, and then let go. The
+kernel lets go of a killed process's claims, and the next process that looks takes them over.
+Whoever finds that no chunk is missing puts the cell in place, alone: the *mutex* of the data set's
+folder is held then, and while a process joins, or turns the cell to float32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cache.cell import CellAddress, is_current
+from cache.errors import CellLockedError, CellMissingError
+from cache.files import explain_disk_errors, write_durably
+from cache.fingerprint import canonical_json, differences
+from cache.journal import read_entries
+from cache.lock import Lock, Mutex
+from cache.removal import empty
+from cache.writer import CellWriter, chunk_rows_for, read_layout
+
+MUTEX = ".shards.lock.partial"
+"""In a data set's folder."""
+
+
+def mutex_of(folder: Path) -> Mutex:
+    """What the processes that build the cells of a data set's folder hold in turn."""
+    return Mutex(folder / MUTEX, str(folder))
+
+
+def clear_mutex(folder: Path) -> None:
+    """Remove what a killed process left of it."""
+    if (folder / MUTEX).exists():
+        with contextlib.suppress(CellLockedError):
+            Lock(folder / MUTEX, str(folder)).release()
+
+
+def is_all_claimed(address: CellAddress) -> bool:
+    """Whether other processes have done, or are at, every chunk of a cell that is being built.
+
+    A glance, for who would have to load a network first; the claims themselves decide.
+    """
+    partial = address.partial
+    layout = read_layout(partial)
+    if layout is None or "shape" not in layout:
+        return False
+    rows, columns = layout["shape"]
+    left = set(range(-(-rows // chunk_rows_for(rows, columns))))
+    for path in partial.glob("journal*.jsonl"):
+        with contextlib.suppress(FileNotFoundError):
+            done = read_entries(path)[0]
+            left -= {e["chunk"] for e in done if e.get("dtype") == layout["dtype"]}
+    return all(_is_claimed(partial / "claims" / str(chunk)) for chunk in left)
+
+
+def _is_claimed(path: Path) -> bool:
+    if not path.exists():
+        return False
+    try:
+        Lock(path, str(path)).release()
+    except CellLockedError:
+        return True
+    return False
+
+
+class SharedCellWriter(CellWriter):
+    """Builds one cell beside other processes that do the same.
+
+    Parameters
+    ----------
+    address : CellAddress
+    mutex : Mutex
+        Of the data set's folder, see `mutex_of`.
+    **asked
+        As `CellWriter` takes them; all processes must ask for the same.
+
+    Raises
+    ------
+    CellLockedError
+        When a lone writer has the cell, or others build it for another key.
+    """
+
+    def __init__(self, address: CellAddress, *, mutex: Mutex, **asked: Any) -> None:
+        self._mutex, self._claims = mutex, dict[int, Lock]()
+        self._read, self._looking = dict[str, int](), threading.RLock()
+        self._journal_name = f"journal.{uuid.uuid4().hex[:12]}.jsonl"
+        with mutex.held():
+            super().__init__(address, **asked)
+            try:
+                self._lock.share()
+                self._alone = False
+                self.refresh()
+            except BaseException:
+                self.close()
+                raise
+
+    def refresh(self) -> None:
+        """See which chunks others have committed, and whether one has put the cell in place."""
+        with self._looking:
+            if self.finished:
+                return
+            layout = read_layout(self.address.partial)
+            if layout is None:
+                self._require_finished()
+                return
+            if layout["dtype"] != self.dtype:
+                self._turn_to(layout)
+            for path in self.address.partial.glob("journal*.jsonl"):
+                with contextlib.suppress(FileNotFoundError):  # the cell is whole, and they go
+                    start = self._read.get(path.name, 0)
+                    entries, self._read[path.name] = read_entries(path, start)
+                    self._believe(entries)
+
+    def claim(self, chunk: int) -> bool:
+        """Whether this process may compute a chunk, as no other has done it or is at it."""
+        try:
+            claim = Lock(self.address.partial / "claims" / str(chunk), str(self.address))
+        except CellLockedError:
+            return False
+        self.refresh()  # what its former owner committed before it let go
+        if self.finished or chunk in self._done:
+            claim.release()
+            return False
+        self._claims[chunk] = claim
+        return True
+
+    def write(
+        self,
+        chunk: int,
+        values: NDArray[np.floating],
+        seconds: float = 0.0,
+        *,
+        copied: Mapping[str, int] | None = None,
+        rounded: bool = False,
+    ) -> None:
+        """Commit a claimed chunk durably, and let it go; see `CellWriter.write`.
+
+        Raises
+        ------
+        ProbelineError
+            When another process has the same claim, as the file system's locks do not hold.
+        """
+        with self._claims.pop(chunk) as claim:
+            claim.require_mine()
+            self.refresh()
+            super().write(chunk, values, seconds, copied=copied, rounded=rounded)
+
+    @contextlib.contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """See `CellWriter.in_turn`: the mutex is held."""
+        with self._mutex.held():
+            self.refresh()
+            yield
+
+    def commit(self) -> bool:
+        """See `CellWriter.commit`; called `in_turn`."""
+        self._mutex.require_mine()
+        return super().commit()
+
+    def close(self) -> None:
+        """Let go of all claims, and of the cell; who leaves a whole one last tidies."""
+        for claim in self._claims.values():
+            claim.release()
+        self._claims.clear()
+        if self.finished and self._lock.is_last():
+            empty(self.address.partial)
+        if not (self.finished or self.own):
+            self._journal.path.unlink(missing_ok=True)
+        super().close()
+
+    def _enter(self, wait: float) -> Lock:
+        path, place = self.address.partial / "lock", str(self.address)
+        try:
+            return Lock(path, place)
+        except CellLockedError:
+            lock = Lock(path, place, wait, shared=True)
+            self._alone = False
+            return lock
+
+    def _start(self, layout: dict[str, Any]) -> None:
+        if not self._alone:
+            begun = read_layout(self.address.partial) or {}
+            raise CellLockedError(
+                str(self.address),
+                "is being built by other processes, for another study",
+                found="; ".join(differences(begun.get("key", {}), layout["key"])) or "other images",
+                remedy="run all shards with one params.yaml; end those of the other study first",
+            )
+        super()._start(layout)
+
+    def _restart_in_float32(self, why: str) -> None:
+        """Others see the new layout when they next look; what they write until then is ignored."""
+        with self._mutex.held():
+            layout = read_layout(self.address.partial)
+            if layout is None or layout["dtype"] == "float16":
+                remarks = [f"stored in float32: {why}"]
+                layout = {**self._layout, "dtype": "float32", "remarks": remarks}
+                self._replace_layout(layout)
+            self._turn_to(layout)
+
+    def _replace_layout(self, layout: dict[str, Any]) -> None:
+        """And forget what was kept beside the float16 chunks: a plan, a record to come."""
+        partial = self.address.partial
+        with explain_disk_errors(partial):
+            write_durably(partial / "layout.json", canonical_json(layout).encode())
+            for path in partial.iterdir():
+                is_ours = path.name in ("lock", "layout.json") or path.name.startswith("journal")
+                if path.is_file() and not is_ours:
+                    path.unlink()
+
+    def _turn_to(self, layout: dict[str, Any]) -> None:
+        with self._looking:
+            self._layout, self._done, self._read = layout, {}, {}
+
+    def _require_finished(self) -> None:
+        if not is_current(self.address, self.key):
+            raise CellMissingError(
+                str(self.address),
+                "was being built here, and its folder is gone",
+                expected=f"the unfinished cell at {self.address.partial}",
+                found="nothing",
+                remedy="run this again; delete nothing while shards are at work",
+            )
+        self._journal.close()
+        self.finished = True

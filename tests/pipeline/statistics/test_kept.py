@@ -1,0 +1,152 @@
+"""Tables that are kept are those that would be computed, and of nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+from made_cubes import make_cube
+from made_evidence import make_evidence
+
+from pipeline.statistics import kept
+from pipeline.statistics.kept import OF_HEADLINES, digest_of, headlines_alone, kept_statistics
+from pipeline.statistics.registry import STATISTICS, compute_statistics, tidy
+from pipeline.study.seen import Seen
+
+VARIANTS = ("knn/a", "linear/b", "predictors/rankme")
+
+
+@pytest.fixture(scope="module")
+def evidence():
+    """Eight models, a data set at home and three elsewhere, with outcomes of single images."""
+    rng = np.random.default_rng(0)
+    skill = np.linspace(0.35, 0.85, 8)[:, np.newaxis]
+    hits = {
+        (variant, f"d{d}"): (rng.random((8, 40)) < skill).astype(np.float32)
+        for variant in VARIANTS[:2]
+        for d in range(4)
+    }
+    scores = {
+        v: np.stack([hits[v, f"d{d}"].mean(axis=1) for d in range(4)], axis=1) for v in VARIANTS[:2]
+    }
+    scores["predictors/rankme"] = skill + rng.normal(0, 0.1, (8, 4))
+    scores["knn/k7_cosine_uniform_none"] = scores["knn/a"] + 0.01
+    cube = make_cube(scores, family=[f"f{n // 2}" for n in range(8)])
+    return replace(make_evidence(cube, hits), outcomes=lambda variant, dataset: f"{variant} 1")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def files():
+    return sorted(kept._FOLDER.glob("*.nc"))
+
+
+def test_they_are_the_same_computed_read_or_without_any_of_this(here, evidence, monkeypatch):
+    whole = compute_statistics(evidence)
+    first = kept_statistics(evidence)
+    assert len(files()) == 1
+
+    def never(_):
+        raise AssertionError("it is kept")
+
+    left = {name: f for name, f in STATISTICS.items() if name not in OF_HEADLINES}
+    monkeypatch.setattr(kept, "STATISTICS", dict.fromkeys(STATISTICS, never) | left)
+    again = kept_statistics(evidence)
+    assert list(first) == list(again) == list(whole) == list(STATISTICS)
+    told = 0
+    for name, table in whole.items():
+        xr.testing.assert_identical(again[name], first[name])
+        xr.testing.assert_allclose(first[name], table)
+        assert first[name].attrs.keys() == table.attrs.keys()
+        assert tidy(again[name]) == tidy(first[name]) == tidy(table), name
+        told += bool(table.data_vars) and name in OF_HEADLINES
+    assert told > 12
+
+
+def test_a_variant_that_is_no_headline_changes_nothing_of_it(here, evidence):
+    kept_statistics(evidence)
+    fewer = evidence.cube.sel(variant=list(VARIANTS)).assign_attrs(scores_csv_sha256="other")
+    kept_statistics(replace(evidence, cube=fewer))
+    assert len(files()) == 1
+
+
+def changed(evidence, name, change):
+    cube = evidence.cube.copy(deep=True)
+    cube[name] = change(cube[name])
+    return replace(evidence, cube=cube)
+
+
+OTHERS = {
+    "a score": lambda e: changed(e, "value", lambda v: v.where(v["variant"] != "knn/a", v + 1e-9)),
+    "a cheap predictor": lambda e: changed(
+        e, "value", lambda v: v.where(v["variant"] != "predictors/rankme", v * 1.001)
+    ),
+    "a family": lambda e: changed(e, "family", lambda f: f.str.replace("f0", "f1")),
+    "a role": lambda e: changed(e, "role", lambda r: r.where(r["dataset"] != "d3", "in_domain")),
+    "a model's name": lambda e: changed(e, "model", lambda m: m.str.replace("m0", "m9")),
+    "the order of models": lambda e: replace(e, cube=e.cube.isel(model=slice(None, None, -1))),
+    "the headline": lambda e: replace(e, cube=e.cube.isel(variant=slice(None, None, -1))),
+    "outcomes": lambda e: replace(e, outcomes=lambda variant, dataset: f"{variant} 2"),
+    "a label": lambda e: with_test(e, labels=e.tests["d0"].labels[::-1].copy()),
+    "a path": lambda e: with_test(e, paths=(*e.tests["d0"].paths[:-1], "other")),
+    "train images": lambda e: with_test(e, n_train=7),
+    "confidence": lambda e: replace(
+        e, settings=e.settings.model_copy(update={"confidence": 0.9})
+    ),
+    "the margin": lambda e: replace(e, margin=0.02),
+    "an untrained model": lambda e: replace(e, untrained=frozenset({"m1"})),
+    "what was seen": lambda e: replace(e, seen={("m1", "d1"): Seen.IMAGES}),
+    "the baseline": lambda e: replace(e, baseline=("m1", "m2")),
+}  # fmt: skip
+
+
+def with_test(evidence, **changes):
+    return replace(
+        evidence, tests={**evidence.tests, "d0": replace(evidence.tests["d0"], **changes)}
+    )
+
+
+@pytest.mark.parametrize("change", OTHERS)
+def test_all_that_a_statistic_is_told_is_in_the_digest(evidence, change):
+    other = OTHERS[change](evidence)
+    assert digest_of(headlines_alone(other)) != digest_of(headlines_alone(evidence))
+    assert digest_of(headlines_alone(evidence)) == digest_of(headlines_alone(evidence))
+
+
+def test_so_is_the_code(evidence, monkeypatch):
+    before = digest_of(headlines_alone(evidence))
+    monkeypatch.setattr(kept, "_code", lambda: iter([b"other"]))
+    assert digest_of(headlines_alone(evidence)) != before
+
+
+def test_a_damaged_file_is_made_again_and_few_are_kept(here, evidence, monkeypatch):
+    tables = {name: xr.Dataset({"x": 1.0}) for name in STATISTICS}
+    monkeypatch.setattr(kept, "STATISTICS", {n: lambda _, n=n: tables[n] for n in tables})
+    kept_statistics(evidence)
+    (file,) = files()
+    whole = file.read_bytes()
+    for data in (b"", whole[:-500], whole[:800] + bytes([whole[800] ^ 1]) + whole[801:]):
+        file.write_bytes(data)
+        found = kept_statistics(evidence)
+        assert all(float(found[name]["x"]) == 1.0 for name in OF_HEADLINES)
+        assert file.read_bytes() == whole
+    for margin in (0.1, 0.2, 0.3, 0.4):
+        kept_statistics(replace(evidence, margin=margin))
+    assert len(files()) == kept.MOST
+
+
+def test_a_field_that_is_new_in_the_evidence_is_thought_of():
+    """Each is in the digest, or no statistic of these can see it."""
+    from dataclasses import fields
+
+    from pipeline.statistics.evidence import Evidence
+
+    told = {"cube", "settings", "tests", "untrained", "margin", "seen", "baseline", "outcomes"}
+    by_outcomes = {"read_hits"}
+    taken_away = {"read_draws", "everything", "images", "named_target"}
+    assert {field.name for field in fields(Evidence)} == told | by_outcomes | taken_away
