@@ -26,7 +26,7 @@ STAGES = ("neighbors", "knn", "linear", "predictors", "fewshot")
 def prepared(project):
     project.params["linear"] = {"heads": ["logistic", "ridge"], "normalization": ["none"],
                                 "c": [0.1, 1.0]}  # fmt: skip
-    project.params["predictors"] = {"names": ["h_score", "nc1"]}
+    project.params["transferability"] = {"names": ["h_score", "nc1"]}
     project.params["fewshot"] = {"shots": [1], "fractions": [], "episodes": 2}
     project.prepare()
     return project
