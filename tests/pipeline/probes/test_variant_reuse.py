@@ -43,7 +43,7 @@ BASE = {
     "fewshot": {"shots": [1, 9], "fractions": [0.2], "heads": ["ridge", "prototypes"],
                 "episodes": 2, "episodes_above_five": 2, "ways": [2], "coarse": COARSE},
     "transfer": {"sources": ["photos"]},
-    "predictors": {"names": ["rankme", "uniformity"]},
+    "transferability": {"names": ["rankme", "uniformity"]},
     "correlation": {}, "report": {}, "pretrain": {}, "finetune": {},
 }  # fmt: skip
 
@@ -90,8 +90,8 @@ CASES = [
      {f"from_photos_{h}_{n}" for h in ("ridge", "logistic") for n in ("zscore", "target_zscore")}),
     ("transfer", {"transfer": {"sources": ["photos", "clouds"]}},
      {"held_out_group_knn_k3_euclidean_distance_none", "held_out_group_ridge_none"}),
-    ("predictors", {"predictors": {"names": ["nc1", "rankme"]}}, {"nc1"}),
-    ("predictors", {"predictors": {"seed": 1}}, ALL),
+    ("predictors", {"transferability": {"names": ["nc1", "rankme"]}}, {"nc1"}),
+    ("predictors", {"transferability": {"seed": 1}}, ALL),
 ]  # fmt: skip
 
 
