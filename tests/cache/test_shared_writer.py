@@ -95,16 +95,6 @@ def test_killed_at_random_moments_the_others_make_the_same_cell(lab, tmp_path, a
     assert kill_and_finish(lab, tmp_path, alone, 3, random.Random(1))
 
 
-@pytest.mark.slow
-def test_killed_at_twenty_random_moments_the_others_make_the_same_cell(lab, tmp_path, alone):
-    killed = 0
-    for life in range(7):
-        folder = tmp_path / str(life)
-        folder.mkdir()
-        killed += kill_and_finish(lab, folder, alone, 4, random.Random(life))
-    assert killed >= 20
-
-
 def test_after_all_are_killed_a_lone_writer_goes_on(lab, tmp_path, alone):
     children = [start(lab, tmp_path, delay=0.2) for _ in range(2)]
     until(tmp_path, 4)
