@@ -37,7 +37,7 @@ STUDY = {
         "vit": {
             "architecture": "test_vit", "arguments": {"img_size": 64}, "family": "vit", **NETWORK,
         },
-        "net": {"architecture": "resnet18", "family": "resnet", **NETWORK},
+        "net": {"architecture": "test_resnet", "family": "resnet", **NETWORK},
     },
     "extraction": {"precision": "float32", "storage": "float16"},
     "neighbors": {"n_neighbors": 5, "metric": ["euclidean"], "normalization": ["none"]},
@@ -84,7 +84,7 @@ def _round(folder: Path, shards: int, kills: int, generator: random.Random) -> t
     running = {n: _shard(folder, n, shards) for n in range(1, shards + 1)}
     killed = 0
     for _ in range(kills):
-        time.sleep(generator.uniform(0.0, 5.0))
+        time.sleep(generator.uniform(0.0, 8.0))
         victim = generator.choice(list(running))
         running[victim].kill()
         running[victim].communicate()

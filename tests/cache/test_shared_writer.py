@@ -11,6 +11,7 @@ import pytest
 
 from cache.cell import Cell, CellAddress
 from cache.errors import CellLockedError, ProbelineError
+from cache.journal import line_of, read_entries
 from cache.lock import Lock, Mutex
 from cache.shared_writer import (
     MUTEX,
@@ -95,16 +96,6 @@ def test_killed_at_random_moments_the_others_make_the_same_cell(lab, tmp_path, a
     assert kill_and_finish(lab, tmp_path, alone, 3, random.Random(1))
 
 
-@pytest.mark.slow
-def test_killed_at_twenty_random_moments_the_others_make_the_same_cell(lab, tmp_path, alone):
-    killed = 0
-    for life in range(7):
-        folder = tmp_path / str(life)
-        folder.mkdir()
-        killed += kill_and_finish(lab, folder, alone, 4, random.Random(life))
-    assert killed >= 20
-
-
 def test_after_all_are_killed_a_lone_writer_goes_on(lab, tmp_path, alone):
     children = [start(lab, tmp_path, delay=0.2) for _ in range(2)]
     until(tmp_path, 4)
@@ -119,11 +110,37 @@ def test_after_all_are_killed_a_lone_writer_goes_on(lab, tmp_path, alone):
     assert computed(tmp_path) - before == CHUNKS - (before - 2)  # two had claimed and not written
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_was_begun_before_there_were_shards_goes_on(lab, values, shared):
+    """Lines that do not say their type are of the type that the cell then had."""
+    address = lab.address()
+    with lab.writer(address, SHAPE) as writer:
+        for chunk in (0, 1):
+            write(writer, chunk, values)
+    journal = address.partial / "journal.jsonl"
+    entries = [
+        {name: value for name, value in entry.items() if name != "dtype"}
+        for entry in read_entries(journal)[0]
+    ]
+    journal.write_bytes(b"".join(map(line_of, entries)))
+    if shared:
+        pair = Pair(lab, address=address)
+        assert pair.first.missing == pair.second.missing == list(range(2, CHUNKS))
+        write(pair.first, 2, values * np.float32(1e6))  # these two are then of another type
+        pair.second.refresh()
+        assert pair.second.missing == [c for c in range(CHUNKS) if c != 2]
+        pair.first.close()
+        pair.second.close()
+    else:
+        with lab.writer(address, SHAPE) as writer:
+            assert writer.missing == list(range(2, CHUNKS))
+
+
 class Pair:
     """Two writers of one cell in this process: locks tell them apart as they do processes."""
 
-    def __init__(self, lab, dtype="float16"):
-        self.lab, self.address, self.dtype = lab, lab.address(), dtype
+    def __init__(self, lab, dtype="float16", address=None):
+        self.lab, self.address, self.dtype = lab, address or lab.address(), dtype
         self.mutex = mutex_of(self.address.store.parent)
         self.first, self.second = self.join(), self.join()
 

@@ -1,8 +1,7 @@
 """The manual's recipes for several GPUs and for Slurm, run as they are printed there.
 
 `srun` and `dvc` are played by scripts; `python` is itself where a recipe extracts, and else only
-noted: what the other stages do as shards stands in
-tests/pipeline/embeddings/test_sharded_extraction.py.
+noted: tests/pipeline/embeddings/test_sharded_extraction.py says what other stages do as shards.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ RECIPES = re.findall(r"^```bash\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 PYTHON = f"""#!/bin/bash
 echo "$CUDA_VISIBLE_DEVICES|$PROBELINE_WORKERS|$*" >> "$LOG"
+[[ $* == *" 2/2" ]] && exit 137 # this task is killed; the other does it all
 [[ -n $REALLY && $2 == stages.extract ]] && exec {sys.executable} "$@"
 exit 0
 """
@@ -29,12 +29,13 @@ DVC = """#!/bin/bash
 echo "dvc $*" >> "$LOG"
 """
 
-# Two tasks at once. One fails, as one that is killed: srun says so, and the script must go on.
+# Two tasks at once; like srun, it ends with the status of the one that fails.
 SRUN = """#!/bin/bash
 while [[ $1 == --* ]]; do shift; done
 for task in 0 1; do SLURM_PROCID=$task SLURM_NTASKS=2 "$@" & done
-wait
-exit 137
+status=0
+for job in $(jobs -p); do wait $job || status=$?; done
+exit $status
 """
 
 

@@ -17,6 +17,7 @@ from projects import REPOSITORY
 
 from cache.errors import ProbelineError
 from pipeline.machine import cluster
+from pipeline.machine.handshake import gpus
 from pipeline.machine.process_pool import Cost, run_jobs
 from pipeline.machine.progress import Progress
 
@@ -51,7 +52,7 @@ class Cluster:
             "0",
         )
         self._scheduler = self._start(*command, folder=place)
-        self.client()
+        self.client().close()
 
     def _start(self, *command: str, folder: Path, **environment: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -97,7 +98,6 @@ class Cluster:
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory):
     made = Cluster(tmp_path_factory.mktemp("cluster"))
-    made.client().close()
     yield made
     made.close()
 
@@ -187,6 +187,16 @@ def test_without_a_worker_that_may_take_jobs_it_ends_and_says_why(two, progress,
         assert f"worker {name} on " in caught.value.found
     assert f"cd {elsewhere} && dask worker {two.address}" in caught.value.remedy
     assert not list(elsewhere.glob("*.txt"))
+
+
+@pytest.mark.skipif(gpus() > 0, reason="the workers here have a GPU")
+def test_workers_without_the_gpu_that_is_asked_for_are_refused(two, progress, monkeypatch):
+    monkeypatch.setenv("PROBELINE_CLUSTER_SECONDS", "1")
+    monkeypatch.setenv("PROBELINE_DEVICE", "cuda")
+    with pytest.raises(ProbelineError) as caught:
+        run_jobs(make, paths(), 1, progress)
+    asked = "has no GPU, which the client asks for (PROBELINE_DEVICE=cuda)"
+    assert caught.value.found.count(asked) == len(two.workers)
 
 
 def test_faults_and_results_that_are_not_here_are_of_their_jobs(two, progress):

@@ -171,18 +171,6 @@ def test_the_largest_job_starts_first(folders, progress):
     assert "".join(made) == "14230"
 
 
-def test_a_cluster_takes_the_jobs_and_their_reports_are_counted(folders, progress, monkeypatch):
-    from distributed import LocalCluster
-
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
-    ) as cluster:
-        monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", cluster.scheduler_address)
-        failed = run_jobs(fail_at_odd, folders, 1, progress)
-    assert sorted(error.place for error in failed) == ["1", "3"]
-    assert progress.done == 9
-
-
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_outlives_the_run(tmp_path, sign):
     """Neither after `kill -9` of the first process nor after Ctrl-C, which reaches all."""
