@@ -132,12 +132,34 @@ def import_embeddings(
             changed = _changed(former, digests)
             if changed != ():  # before anything is replaced: a stage too many is no harm
                 _make_stages_run(dataset, model, changed)
-            shutil.rmtree(folder, ignore_errors=True)
-            building.rename(folder)
-            fsync_directory(folder.parent)
+            if changed != () or not _same_file(folder / DIGESTS, building / DIGESTS):
+                _replace(folder, building)
         finally:
             shutil.rmtree(building, ignore_errors=True)
     return Imported(folder, splits, changed, warnings)
+
+
+def _replace(folder: Path, building: Path) -> None:
+    """Put what was built in place; whatever ends this between two renames, one of both is there.
+
+    But for SIGKILL: then both lie beside it, and the next import takes over.
+    """
+    former = building.with_name(f"{building.name.removesuffix('.partial')}.former.partial")
+    shutil.rmtree(former, ignore_errors=True)
+    try:
+        if folder.exists():
+            folder.rename(former)
+        building.rename(folder)
+    except BaseException:
+        if former.exists() and not folder.exists():
+            former.rename(folder)
+        raise
+    fsync_directory(folder.parent)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _order(folder: Path, split: Split, ids: Sequence[str]) -> NDArray[np.intp]:

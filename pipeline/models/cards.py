@@ -112,12 +112,13 @@ def checkpoint_digest(name: str, entry: Model, *, afresh: bool = False) -> str |
     # `rsync -t`, `cp -p` and archives give a file any time that they like: the inode's own time and
     # number are the system's.
     state = [facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino]
-    known = CARDS / "files" / f"{fingerprint([str(path.absolute()), *state])[:32]}.json"
-    with contextlib.suppress(FileNotFoundError, CellCorruptError, KeyError):
-        if not afresh:
-            return str(read_sealed_json(known)["sha256"])
+    known = CARDS / "files" / f"{fingerprint(str(path.absolute()))[:32]}.json"
+    with contextlib.suppress(FileNotFoundError, CellCorruptError):
+        remembered = read_sealed_json(known)
+        if not afresh and remembered.get("state") == state:
+            return str(remembered.get("sha256"))
     digest = sha256_file(path)
-    write_if_allowed(known, sealed_json({"sha256": digest}))
+    write_if_allowed(known, sealed_json({"state": state, "sha256": digest}))
     return digest
 
 

@@ -243,7 +243,14 @@ def make_whole_study(folder: Path, *, quickly: bool = False) -> None:
             assert done.status == 0, (command, done)
 
 
-def make_study(folder: Path) -> None:
+SMALLEST = STUDY | {
+    "models": {name: STUDY["models"][name] for name in ("tiny", "given")},
+    "linear": STUDY["linear"] | {"c": [1.0]}, "pretrain": {}, "finetune": {},
+}  # fmt: skip
+"""For whole runs by the dozen: every stage runs, those that train have nothing to do."""
+
+
+def make_study(folder: Path, params: dict = STUDY) -> None:
     """The study's own files: images, params.yaml, imported embeddings."""
     import numpy as np
     from projects import REPOSITORY, Project, fill_folder
@@ -253,7 +260,7 @@ def make_study(folder: Path) -> None:
     for split, seed in (("train", 0), ("val", 50)):
         fill_folder(folder / "images" / split, {"cat": 6, "dog": 6}, seed=seed)
     project = Project(folder)
-    project.params = STUDY
+    project.params = params
     project.write()
     given, rng = folder / "given", np.random.default_rng(0)
     given.mkdir()

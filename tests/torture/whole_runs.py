@@ -47,7 +47,7 @@ def template(base: Path) -> Path:
     from projects import REPOSITORY
 
     folder = base / "template"
-    sandbox.make_study(folder)
+    sandbox.make_study(folder, sandbox.SMALLEST)
     assert sandbox.run(folder, sandbox.GIVEN).status == 0
     for floor in ("cache", "pipeline", "stages"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -102,9 +102,10 @@ def together(
         for folder, strike, end in zip(folders, strikes, ends, strict=True)
         if end not in ((0, -9) if strike else (0,))
     ]
-    for command in ("repro", "push"):
-        started = [start(folder, command) for folder in folders]
-        for folder, child in zip(folders, started, strict=True):
+    struck = [folder for folder, end in zip(folders, ends, strict=True) if end]
+    for command, where in (("repro", struck), ("push", folders)):
+        started = [start(folder, command) for folder in where]
+        for folder, child in zip(where, started, strict=True):
             if end := finished(folder, child):
                 wrong.append(f"{folder.name}, then {command}: {end}: {said(folder)}")
     if deep and not wrong:

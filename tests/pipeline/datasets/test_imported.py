@@ -1,4 +1,6 @@
+import errno
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -108,6 +110,41 @@ def test_importing_other_numbers_makes_the_cell_stale(study, tmp_path):
     study.run("extract", "mine").succeeded("1 computed")
     import_(study, write_embeddings(tmp_path / "b", seed=1)).succeeded()
     study.run("extract", "mine").succeeded("clip is stale", "0 cached, 1 computed")
+
+
+@pytest.mark.parametrize("end", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_import_that_ends_while_it_replaces_leaves_the_former(
+    study, tmp_path, monkeypatch, end, at
+):
+    import_(study, write_embeddings(tmp_path / "a")).succeeded()
+    before = study.files("data/imported")
+    other, real, count = write_embeddings(tmp_path / "b", seed=1), Path.rename, itertools.count(1)
+
+    def renamed(path, target):
+        if next(count) == at:
+            raise end
+        return real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", renamed)
+        assert import_(study, other).status != 0
+    assert study.files("data/imported") == before
+    import_(study, other).succeeded()
+    assert study.files("data/imported") != before
+    assert study.left_overs() == []
+
+
+def test_importing_the_same_again_replaces_nothing(study, tmp_path):
+    source = write_embeddings(tmp_path / "a")
+    import_(study, source).succeeded()
+    kept = imported_path("mine", "clip")
+    inode = kept.stat().st_ino
+    import_(study, source).succeeded("nothing has changed")
+    assert kept.stat().st_ino == inode
+    (kept / DIGESTS).write_text("{}")  # damaged: importing mends it
+    import_(study, source).succeeded()
+    assert "sealed" in (kept / DIGESTS).read_text()
 
 
 @pytest.mark.parametrize(
