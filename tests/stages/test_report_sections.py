@@ -70,7 +70,7 @@ def lines_of(markup):
     rest = markup[start : markup.index("</section>", start)]
     found = {}
     for line in re.findall(r"<li>(.*?)</li>", rest, re.DOTALL):
-        named = re.findall(r'<b id="([^"]+)">(.*?)</b> ', line)
+        named = re.findall(r'<b id="([^"]+)">(.*?)</b>', line)
         reason = line.rpartition("</b> ")[2]
         found |= {place: (heading, reason) for place, heading in named}
     reasons = [line.rpartition("</b> ")[2] for line in re.findall(r"<li>(.*?)</li>", rest)]
