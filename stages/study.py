@@ -2,8 +2,8 @@
 
 It also keeps the folders that other stages read, also where a study names no data set: a study of
 imported scores alone has nothing to index and to extract, and DVC runs no stage whose dependency
-does not exist. The indexes of data sets that have left the study are put aside. The sections that
-grow with a study become files, by which DVC sees that they change.
+does not exist. The indexes of data sets that have left the study are put aside. The sections of
+params.yaml become files, by which DVC sees that they change.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from pipeline.study.params import load_study
 from pipeline.study.schema import Study
 from pipeline.study.target import check_target
 from stages._run import explain_errors, keep_folder, say
-
-FILES = ("datasets", "models", "pretrain")
-"""Sections that dvc.yaml names as files."""
 
 
 @click.command(help=__doc__)
@@ -41,9 +38,8 @@ def main() -> None:
 
 
 def write_sections(study: Study) -> None:
-    """Write `FILES`: equal sections are equal files, however params.yaml spells them."""
-    sections = study.model_dump(mode="json", by_alias=True, include=set(FILES))
-    for name, section in sections.items():
+    """Write a file for each section: equal sections are equal files, however they are spelled."""
+    for name, section in study.model_dump(mode="json", by_alias=True).items():
         write_durably(section_path(name), f"{canonical_json(section)}\n".encode())
 
 

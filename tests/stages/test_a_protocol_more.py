@@ -18,6 +18,7 @@ from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups
 from pipeline.probes.protocol import Scored, Task, judged, read_features, run_protocol
 from pipeline.probes.scoring import make_outcome
 from pipeline.project.names import distinct
+from pipeline.project.paths import section_path
 from pipeline.report.words import set_word
 from pipeline.study import protocol_list
 from pipeline.study.protocol import Protocol, Say
@@ -142,18 +143,20 @@ def test_dvc_has_its_stage_with_its_sections_and_passes_its_records_on(project, 
     assert stage["cmd"] == f"python -m stages.protocol {protocol.name}"
     folder = f"results/{protocol.name}"
     assert [folder] == [name for out in stage["outs"] for name in out]
-    assert set(protocol.sections) <= set(stage["params"])
+    files = {section: str(section_path(section)) for section in Study.model_fields}
+    assert {files[name] for name in protocol.sections} <= set(stage["deps"])
+    assert set(files.values()) <= set(stages["study"]["outs"])
     project.params |= {
         "linear": {"heads": ["sgd"]},
         "transferability": {"names": ["alignment"]},
         "extraction": {"views": 2},
     }
     if protocol.views(Study.model_validate(project.params)):
-        assert "extraction" in stage["params"]
+        assert files["extraction"] in stage["deps"]
     for name in ("collect", "correlate", "report"):
         assert folder in stages[name]["deps"]
     for name in ("collect", "report"):
-        assert set(protocol.sections) <= set(stages[name]["params"])
+        assert {files[section] for section in protocol.sections} <= set(stages[name]["deps"])
 
 
 @pytest.mark.parametrize("protocol", protocol_list.PROTOCOLS, ids=lambda p: p.name)

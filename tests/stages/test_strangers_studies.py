@@ -136,5 +136,7 @@ def everything(scratch) -> dict[str, bytes]:
     return {
         str(p.relative_to(root)): p.read_bytes()
         for p in kept
-        if p.name not in left_out and "__pycache__" not in p.parts
+        if p.name not in left_out
+        and "__pycache__" not in p.parts
+        and p.parent != scratch.folder / "data" / "study"  # params.yaml itself, as files
     }
