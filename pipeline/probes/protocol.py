@@ -237,7 +237,7 @@ def _say_work(say: Say, new: int, variants: int, tasks: list[Task], choice: Choi
         many = number_of(len(tasks), "cell")
         say(f"{number_of(new, 'variant')} of {variants:,} to compute, in {many}; others are kept")
     backends = [task.backend for task in tasks if task.variants != ()]
-    if backends:
+    if backends and len(choice.offered) > 1:
         say(choice.told(backends, "cells"))
 
 

@@ -175,6 +175,8 @@ def rho_text(field: str) -> str:
 
 def ink(field: str) -> Any:
     """Colour of a number on the heat maps' colours: at least 4.5 to 1 on every one of them."""
+    import altair as alt
+
     return alt.condition(
         f"{field} > 0.8 || {field} < -0.9", alt.value("#ffffff"), alt.value("#000000")
     )

@@ -14,6 +14,7 @@ from projects import fill_folder
 from cache.former import former_paths
 from cache.records import read_record, write_record
 from pipeline.project.paths import FORMER, former_folder, record_path
+from pipeline.study.protocol_list import protocol_named
 
 KNN = ("knn", "pets", "tiny")
 
@@ -69,20 +70,21 @@ CHANGES = {
 @pytest.mark.parametrize("protocol", CHANGES)
 def test_new_variants_alone_are_computed_and_taken_back_they_are_looked_up(scored, protocol):
     change, said = CHANGES[protocol]
-    place, settings = (protocol, "pets", "tiny"), scored.params[protocol]
+    section = protocol_named(protocol).sections[0]
+    place, settings = (protocol, "pets", "tiny"), scored.params[section]
     first = record_path(*place).read_bytes()
-    scored.params[protocol] = {**settings, **change}
+    scored.params[section] = {**settings, **change}
     scored.write()
     scored.run(protocol).succeeded(said, "0 cached, 1 computed")
     found = numbers(place)
     scored.run(protocol).succeeded("1 cached, 0 computed")
 
-    scored.params[protocol] = settings
+    scored.params[section] = settings
     scored.write()
     scored.run(protocol).succeeded("0 variants of", "1 cached, 0 computed")
     assert record_path(*place).read_bytes() == first
 
-    scored.params[protocol] = {**settings, **change}
+    scored.params[section] = {**settings, **change}
     scored.write()
     scored.run(protocol).succeeded("1 cached, 0 computed")
     assert numbers(place) == found == whole(scored, place)

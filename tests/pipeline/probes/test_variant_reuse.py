@@ -121,7 +121,7 @@ def scored(protocol: str, study: Study, task: Task):
             search_cell("numpy", 1 << 30, key, path, task.train, task.val)
     probe = {
         "knn": lambda: run_knn(study, task),
-        "linear": lambda: run_linear(study, "numpy", task),
+        "linear": lambda: run_linear(study, task),
         "fewshot": lambda: run_fewshot(study, task),
         "transfer": lambda: Transfer(study)(task),
         "predictors": lambda: run_predictors(study, task),
