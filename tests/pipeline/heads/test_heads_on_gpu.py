@@ -28,15 +28,14 @@ def clouds(seed: int, n: int, d: int = 8) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def gpu(monkeypatch, quiet_machine) -> Gpus:
-    """Slabs of so few rows that there are many of them."""
+    """Slabs of so few rows that there are several of them."""
     monkeypatch.setenv("PROBELINE_DEVICE", "cuda")
-    monkeypatch.setattr(slabs, "SLAB", 64 * 8)
-    monkeypatch.setattr(slabs, "DEVICE_SLAB", 64 * 8)
+    monkeypatch.setattr(slabs, "SLAB", 800 * 8)
+    monkeypatch.setattr(slabs, "DEVICE_SLAB", 800 * 8)
     return simulate(monkeypatch)
 
 
-@pytest.mark.parametrize("name", ["logistic", "ridge"])
-@pytest.mark.parametrize("normalization", ["zscore", "l2"])
+@pytest.mark.parametrize(("name", "normalization"), [("logistic", "zscore"), ("ridge", "l2")])
 def test_heads_on_a_device_are_the_cpus(gpu, name, normalization):
     x, y = clouds(0, 2100)
     other, _ = clouds(1, 50)
@@ -59,7 +58,7 @@ def test_features_are_uploaded_once_for_all_c(gpu):
     """The fit's copy serves the check, the mean, the axes and every C; so does the hold-out's."""
     x, y = clouds(2, 2100)
     uploads = []
-    for grid in ([1e-3, 1e-2], [1e-3, 3e-3, 1e-2, 3e-2, 1e-1]):
+    for grid in ([1e-3, 1e-2], [1e-3, 3e-3, 1e-2]):
         gpu.counts.clear()
         fit_head("logistic", "zscore", x, y, CLASSES, Linear(c=grid), "torch")
         uploads.append(gpu.counts["uploaded_bytes"])

@@ -23,8 +23,7 @@ def gpu(monkeypatch, quiet_machine) -> Gpus:
     return simulate(monkeypatch)
 
 
-@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-@pytest.mark.parametrize("piece", [64, 1000])
+@pytest.mark.parametrize(("metric", "piece"), [("euclidean", 64), ("cosine", 1000)])
 def test_a_device_finds_the_same(gpu, monkeypatch, metric, piece):
     """Also of a query among many of its class, of equal rows, and without its own row."""
     monkeypatch.setattr(limits, "DEVICE_PIECE", piece)

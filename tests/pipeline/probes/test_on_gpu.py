@@ -82,7 +82,7 @@ def test_auto_uses_the_gpu_says_so_and_finds_the_same(prepared, monkeypatch):
         prepared.run(stage).succeeded("1 cached, 0 computed")  # the device is in no key
 
 
-@pytest.mark.parametrize("stage", ["neighbors", "linear", "predictors", "fewshot", "knn"])
+@pytest.mark.parametrize("stage", ["neighbors", "knn"])
 def test_a_backend_that_is_none_is_refused_by_every_stage(prepared, monkeypatch, stage):
     monkeypatch.setenv("PROBELINE_BACKEND", "linear:faiss")
     prepared.run(stage).refused("PROBELINE_BACKEND", "faiss")
