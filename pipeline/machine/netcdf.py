@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import h5netcdf
 import netCDF4
 import xarray as xr
-from xarray.backends import NetCDF4DataStore
+from xarray.backends import H5NetCDFStore, NetCDF4DataStore
 
 from cache.errors import ProbelineError
 from cache.seals import read_sealed, write_sealed
-
-_FIRST_BYTES = 1024
-"""Of a file that is written in memory; it grows."""
 
 
 def write_netcdf(
@@ -32,14 +31,13 @@ def write_netcdf(
     """
     # In memory first: where the disk is full, HDF5 ends the whole process by a segmentation fault.
     # By `to_netcdf` the file would be opened, and all of it visited, for each group anew.
-    file = netCDF4.Dataset(path.name, "w", memory=_FIRST_BYTES)
-    try:
-        dataset.dump_to_store(_store(file))
+    # h5netcdf, as netCDF4 would write the time, and equal tables are to be equal files.
+    whole = io.BytesIO()
+    with h5netcdf.File(whole, "w") as file:
+        dataset.dump_to_store(H5NetCDFStore(file))
         for name, group in (groups or {}).items():
-            group.dump_to_store(_store(file.createGroup(name)))
-    finally:
-        whole = file.close()
-    write_sealed(path, bytes(whole))
+            group.dump_to_store(H5NetCDFStore(file.create_group(name)))
+    write_sealed(path, whole.getvalue())
 
 
 def read_netcdf(path: Path) -> xr.Dataset:
