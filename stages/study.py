@@ -39,7 +39,7 @@ def main() -> None:
 
 def write_sections(study: Study) -> None:
     """Write a file for each section: equal sections are equal files, however they are spelled."""
-    for name, section in study.model_dump(mode="json", by_alias=True).items():
+    for name, section in study.model_dump(mode="json").items():
         write_durably(section_path(name), f"{canonical_json(section)}\n".encode())
 
 

@@ -24,7 +24,7 @@ MAKERS = [
 ]
 """Every function of `pipeline.project.paths`: what is added there is tested here."""
 
-_NAMED = ("dataset", "model", "pretrained")
+_NAMED = ("dataset", "model", "pretrained", "section")
 
 
 @pytest.mark.parametrize("maker", MAKERS, ids=lambda maker: maker.__name__)

@@ -25,7 +25,8 @@ from importlib import import_module
 from pathlib import Path
 
 IMPORTED = (
-    "click", "h5netcdf", "netCDF4", "jinja2", "numpy", "pandas", "PIL.Image", "pyarrow.parquet", "pydantic",
+    "click", "h5netcdf", "jinja2", "netCDF4", "numpy", "pandas", "PIL.Image", "pyarrow.parquet",
+    "pydantic",
     "ruamel.yaml", "scipy.stats", "scipy.optimize", "sklearn.linear_model", "sklearn.datasets",
     "timm", "torch", "torchvision", "xarray", "zarr", "dvc.cli.parser", "dvc.repo",
     "dvc.repo.reproduce", "dvc.repo.index", "dvc.stage.run", "dvc.output", "dvc_data.index",

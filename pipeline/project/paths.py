@@ -47,9 +47,9 @@ def index_path(dataset: str) -> Path:
     return INDEX / f"{_dataset(dataset)}.parquet"
 
 
-def section_path(name: str) -> Path:
+def section_path(section: str) -> Path:
     """A section of params.yaml as a file of its own, by which DVC sees its changes."""
-    return SECTIONS / f"{name}.json"
+    return SECTIONS / f"{checked_name(section, 'section')}.json"
 
 
 def name_path(dataset: str) -> Path:

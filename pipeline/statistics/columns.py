@@ -203,7 +203,9 @@ COLUMNS: dict[str, Column] = {
     "regret_naive": _share("regret judged by the images that the choice was made on"),
     "relative_crossed": Column("regret_crossed as a share of best_less_median", "share", ANY),
     "relative_naive": Column("regret_naive as a share of best_less_median", "share", COUNT),
-    "reliability": _share("variance over models that is no noise", "share of variance"),
+    "reliability": Column(
+        "variance over models that is no noise; below 0 where noise is all", "share", (-INF, 1)
+    ),
     "reliability_predictor": _share("reliability of the predictor", "share of variance"),
     "reliability_target": _share("reliability of the target", "share of variance"),
     "rho": Column("ρ to expect on a new data set", "ρ", DIFFERENCE),
@@ -322,6 +324,7 @@ COLUMNS: dict[str, Column] = {
     "gap_sensitivity.value": Column("gap of mean accuracy", "share", DIFFERENCE),
     "gaps.value": Column("gap between the sides", "share, or logits", ANY),
     "group_neighbors.accuracy": _share("kNN accuracy without as many neighbours, drawn by lot"),
+    "headline_pairs.common": Column("that of models with all scores", "r, ρ or τ", DIFFERENCE),
     "headline_pairs.value": Column("the coefficient", "r, ρ or τ", DIFFERENCE),
     "label_crossing.high": Column("labels where they surely differ again", "labels", COUNT),
     "label_crossing.low": Column("labels where they no longer differ surely", "labels", COUNT),
@@ -332,8 +335,7 @@ COLUMNS: dict[str, Column] = {
     "predictor_differences.difference": Column("mean ρ less the reference's", "ρ", TWICE),
     "shared_errors.images": _count("test images that no model gets right", "images"),
     "shared_errors.n": _count("test images", "images"),
-    "target_classes.images": _count("test images of the class", "images"),
-    "target_classes.high": _share("upper limit of the share, for all classes at once"),
+    "class_accuracy.limit": _share("upper limit of the share, for all classes at once"),
     "power.targets": _count("targets that the number of models is for", "targets"),
     "transfer_residual.value": Column("accuracy above the line", "logits", ANY),
     "trust.mean": Column("mean coefficient over targets", "r, ρ or τ", DIFFERENCE),

@@ -23,8 +23,8 @@ from cache.fingerprint import canonical_json
 from pipeline.machine.netcdf import read_netcdf_groups, write_netcdf
 from pipeline.project.paths import FORMER
 from pipeline.results.cube import cheap_predictors
+from pipeline.statistics import registry
 from pipeline.statistics.evidence import Evidence, no_draws
-from pipeline.statistics.registry import STATISTICS
 from pipeline.statistics.single_images import SingleImages
 
 OF_HEADLINES = (
@@ -46,17 +46,19 @@ _CODE = ("statistics", "results", "study")
 
 
 def kept_statistics(evidence: Evidence) -> dict[str, xr.Dataset]:
-    """All of `STATISTICS`; those `OF_HEADLINES` are read, where they were computed before."""
+    """All statistics; those `OF_HEADLINES` are read, where they were computed before."""
+    statistics = registry.STATISTICS
+    names = [name for name in OF_HEADLINES if name in statistics]
     alone = headlines_alone(evidence)
     path = _FOLDER / f"{digest_of(alone)[:32]}.nc"
     kept = _read(path)
-    if kept is None:
-        write_netcdf(xr.Dataset(), path, {name: STATISTICS[name](alone) for name in OF_HEADLINES})
+    if kept is None or not kept.keys() >= set(names):
+        write_netcdf(xr.Dataset(), path, {name: statistics[name](alone) for name in names})
         kept = read_netcdf_groups(path)  # in the form that they will be read in
         _forget_oldest()
     return {
-        name: kept[name] if name in OF_HEADLINES else statistic(evidence)
-        for name, statistic in STATISTICS.items()
+        name: kept[name] if name in names else statistic(evidence)
+        for name, statistic in statistics.items()
     }
 
 
@@ -116,10 +118,9 @@ def _code() -> Iterator[bytes]:
 
 def _read(path: Path) -> dict[str, xr.Dataset] | None:
     try:
-        found = read_netcdf_groups(path)
+        return read_netcdf_groups(path)
     except ProbelineError:  # not made yet, or damaged
         return None
-    return found if set(OF_HEADLINES) <= set(found) else None
 
 
 def _forget_oldest() -> None:

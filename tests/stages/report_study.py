@@ -87,6 +87,9 @@ def store(
     """
     PARAMS.write_text(json.dumps(study.model_dump()), encoding="utf-8")
     said = (missing, constant, images, remarks, details, statistics)
+    if Path("scores").exists():  # imported ones are part of it
+        _make(study, *said)
+        return
     key = json.dumps([study.model_dump(exclude={"report"}), said, list(registry.STATISTICS)])
     if key not in _STORED:
         with tempfile.TemporaryDirectory() as made, contextlib.chdir(made):

@@ -28,7 +28,8 @@ with tarfile.open("images.tar", "w") as archive:
 study = Study(datasets={"d": Dataset(source="folder", path="images.tar", role="in_domain")},
     models={"m": Model(architecture="test_resnet", weights="random(0)", input_size=32)},
     extraction={"storage": "float32"}, neighbors={}, knn={"k": [1]}, linear={},
-    fewshot={}, transfer={}, predictors={}, correlation={}, report={}, pretrain={}, finetune={})
+    fewshot={}, transfer={}, transferability={}, correlation={}, report={}, pretrain={},
+    finetune={})
 index = build_index("d", study.datasets["d"])
 from pipeline.embeddings.missing import extract_models
 extract_models(study, index, ["m"])

@@ -1,5 +1,3 @@
-import base64
-import gzip
 import html
 import json
 import re
@@ -8,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from packed_page import data_in
 from report_study import NOT_TRAINED, make_study, store
 
 from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups
@@ -29,12 +28,8 @@ def run():
 
 
 def data_of(page):
-    data, figures = (
-        re.search(f'<script type="application/gzip" id="{name}">(.*?)</script>', page)[1]
-        for name in ("data", "figures")
-    )
-    data, figures = (json.loads(gzip.decompress(base64.b64decode(of))) for of in (data, figures))
-    return {**data, "figures": figures}
+    packed = data_in(page)
+    return {**packed["data"], "figures": packed["figures"]}
 
 
 def words_of(page):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from packed_page import texts_in
 from projects import RESNET, VIT, fill_folder
 
 from pipeline.report.inputs import load_inputs
@@ -79,6 +80,7 @@ def test_statistics_take_no_part_of_a_name_for_something_else(awkward):
     assert set(curves["budget"]) == {"2_shots", "2p5_percent"}
     awkward.run("report").succeeded()
     page = (awkward.folder / "report" / "index.html").read_text(encoding="utf-8")
+    page += "".join(texts_in(page).values())
     assert "trained on my_knn_set, kNN, 3 neighbours" in page
     for wrong in ("trained on my, ", "2p5 percent", "from cats bnw"):
         assert wrong not in page

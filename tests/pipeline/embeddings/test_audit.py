@@ -70,7 +70,7 @@ def passes(monkeypatch):
     from pipeline.embeddings.forward import Forward
 
     seen: dict[str, int] = {}
-    begin, call = Forward.__init__, Forward.__call__
+    begin, call = Forward.__init__, Forward.start
 
     def init(self, model, machine, precision="float32", *rest, **more):
         self.way = precision
@@ -81,7 +81,7 @@ def passes(monkeypatch):
         return call(self, pixels, kinds)
 
     monkeypatch.setattr(Forward, "__init__", init)
-    monkeypatch.setattr(Forward, "__call__", count)
+    monkeypatch.setattr(Forward, "start", count)
     return seen
 
 

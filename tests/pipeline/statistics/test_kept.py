@@ -10,7 +10,7 @@ import xarray as xr
 from made_cubes import make_cube
 from made_evidence import make_evidence
 
-from pipeline.statistics import fidelity, kept
+from pipeline.statistics import fidelity, kept, registry
 from pipeline.statistics.kept import OF_HEADLINES, digest_of, headlines_alone, kept_statistics
 from pipeline.statistics.registry import STATISTICS, compute_statistics, tidy
 from pipeline.study.seen import Seen
@@ -56,7 +56,7 @@ def test_they_are_the_same_computed_read_or_without_any_of_this(here, evidence, 
         raise AssertionError("it is kept")
 
     left = {name: f for name, f in STATISTICS.items() if name not in OF_HEADLINES}
-    monkeypatch.setattr(kept, "STATISTICS", dict.fromkeys(STATISTICS, never) | left)
+    monkeypatch.setattr(registry, "STATISTICS", dict.fromkeys(STATISTICS, never) | left)
     again = kept_statistics(evidence)
     assert list(first) == list(again) == list(whole) == list(STATISTICS)
     told = 0
@@ -127,7 +127,7 @@ def test_so_is_the_code(evidence, monkeypatch):
 
 def test_a_damaged_file_is_made_again_and_few_are_kept(here, evidence, monkeypatch):
     tables = {name: xr.Dataset({"x": 1.0}) for name in STATISTICS}
-    monkeypatch.setattr(kept, "STATISTICS", {n: lambda _, n=n: tables[n] for n in tables})
+    monkeypatch.setattr(registry, "STATISTICS", {n: lambda _, n=n: tables[n] for n in tables})
     kept_statistics(evidence)
     (file,) = files()
     whole = file.read_bytes()
