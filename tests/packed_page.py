@@ -12,7 +12,7 @@ _PACKED = re.compile(r'<script type="application/gzip" id="(\w+)">(.*?)</script>
 
 
 def texts_in(page: str) -> dict[str, str]:
-    """JSON by the script's id."""
+    """All that is packed, by the script's id."""
     return {
         name: gzip.decompress(base64.b64decode(packed)).decode()
         for name, packed in _PACKED.findall(page)
@@ -20,5 +20,6 @@ def texts_in(page: str) -> dict[str, str]:
 
 
 def data_in(page: str) -> dict[str, Any]:
-    """What that JSON holds."""
-    return {name: json.loads(text) for name, text in texts_in(page).items()}
+    """What tables and figures are made of."""
+    texts = texts_in(page)
+    return {name: json.loads(texts[name]) for name in ("data", "figures")}
