@@ -206,8 +206,8 @@ COLUMNS: dict[str, Column] = {
     "reliability": Column(
         "variance over models that is no noise; below 0 where noise is all", "share", (-INF, 1)
     ),
-    "reliability_predictor": _share("reliability of the predictor", "share of variance"),
-    "reliability_target": _share("reliability of the target", "share of variance"),
+    "reliability_predictor": Column("reliability of the predictor", "share", (-INF, 1)),
+    "reliability_target": Column("reliability of the target", "share", (-INF, 1)),
     "rho": Column("ρ to expect on a new data set", "ρ", DIFFERENCE),
     "rho_all": Column("ρ with the mean rank on all other data sets", "ρ", DIFFERENCE),
     "rho_nearest": Column("ρ with the nearest data set", "ρ", DIFFERENCE),
