@@ -95,6 +95,7 @@ def read_page(project) -> str:
 
 def words_of(page: str) -> str:
     body = re.sub(r"<(script|style).*?</\1>", " ", page, flags=re.DOTALL)
+    body = re.sub(r"</?code>", "", body)  # within a sentence
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
 
 

@@ -69,9 +69,10 @@ def test_the_testbed_to_its_report(shared_data, published):
     page = all_stages(project)
     found = pd.read_csv("results/statistics/effective_robustness.csv")
     clip = found[(found["model"] == "resnet50_clip_zeroshot") & (found["dataset"] == "imagenet-a")]
-    # From all of ImageNet, from the same classes, and by a line on each side of the pivot.
-    assert len(clip) == 3
-    assert clip["outside"].tolist()[:2] == [1, 1]  # two lines have no single band
+    # From all of ImageNet, and from the same classes; for two lines these models are too few.
+    clip = clip[clip["expected"].notna()]
+    assert len(clip) == 2
+    assert (clip["outside"] == 1).all()
     assert (clip["expected"] < 0.05).all()
     for heading in ("To settle it", "Three ways of averaging", "conservative"):
         assert heading in page
