@@ -26,7 +26,7 @@ _PARTS = {
 }
 """An entry's field for each part, and what `Transform.to_dict` calls it."""
 
-_DECISIVE = ("mean", "std", "crop", "interpolation")
+DECISIVE = ("mean", "std", "crop", "interpolation")
 """What a checkpoint of one's own should come with."""
 
 
@@ -98,7 +98,7 @@ def not_given(entry: Model) -> tuple[str, ...]:
     """
     if entry.weights_file is None or entry.made_by is not None:
         return ()
-    return tuple(name for name in _DECISIVE if getattr(entry, name) is None)
+    return tuple(name for name in DECISIVE if getattr(entry, name) is None)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from pipeline.models.transform_origin import not_given
+from pipeline.models.transform_origin import DECISIVE, not_given
 from pipeline.report.gaps import missing_cells, undefined_predictors, without_weights
 from pipeline.report.inputs import Inputs
 from pipeline.statistics.written import counted, listed
@@ -80,12 +80,18 @@ def _untrained(inputs: Inputs) -> Iterator[Note]:
 
 
 def _transforms(inputs: Inputs) -> Iterator[Note]:
-    names = [name for name, entry in inputs.study.models.items() if not_given(entry)]
-    if names:
-        which, them = counted(len(names), "model"), "it" if len(names) == 1 else "them"
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for name, entry in inputs.study.models.items():
+        if parts := not_given(entry):
+            lacking.setdefault(parts, []).append(name)
+    if lacking:
+        told = []
+        for parts, names in lacking.items():
+            what = "all of it" if parts == DECISIVE else listed(list(parts))
+            told.append(f"{what} for {counted(len(names), 'model')} ({listed(names)})")
         yield Note(
-            f"Image transform not given for {which} ({listed(names)}): timm’s defaults were used, "
-            f"and may cost {them} points",
+            f"Image transform not given: {'; '.join(told)}. timm’s defaults were used, and may "
+            "cost points",
             "provenance",
         )
 

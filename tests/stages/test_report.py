@@ -359,7 +359,10 @@ def test_a_checkpoint_of_ones_own_with_defaults_is_said_on_the_first_screen():
     store(study.model_copy(update={"models": models}), statistics=False)
     words = words_of(run())
     first = words[: words.index("Under constraints")]
-    assert "Image transform not given for 2 models (model0 and model1)" in first
+    assert (
+        "Image transform not given: all of it for 1 model (model0); "
+        "crop and interpolation for 1 model (model1)."
+    ) in first
     provenance = words[words.index("who said") if "who said" in words else 0 :]
     assert "(timm's default, not given)" in provenance
     assert "mean 0.5 0.5 0.5, std 0.5 0.5 0.5 (given)" in provenance
