@@ -102,6 +102,11 @@ class Inputs:
         return self.cube if self.everything is None else self.everything
 
     @property
+    def known_scores(self) -> int:
+        """How many scores have a value."""
+        return int(np.isfinite(self.all_scores["value"]).sum())
+
+    @property
     def metric(self) -> str:
         """The metric that was correlated; the whole report speaks of it first."""
         return str(self.correlations.attrs["metric"])

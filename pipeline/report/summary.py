@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from pipeline.report import checks_words, choice_words
 from pipeline.report.answers import Answers, answer
 from pipeline.report.checks import trust_in
@@ -34,12 +32,11 @@ EVIDENCE = "Best models, by mean over data sets"
 def summarise(inputs: Inputs) -> str:
     """The summary; the same inputs give the same text."""
     sizes = inputs.cube.sizes
-    scored = int(np.isfinite(inputs.all_scores["value"]).sum())
     found = answer(inputs)
     parts = [
         f"# {_text(inputs.study.report.title)}",
         f"{counted(sizes['model'], 'model')}, {counted(sizes['dataset'], 'data set')}, "
-        f"{counted(scored, 'score')}. "
+        f"{counted(inputs.known_scores, 'score')}. "
         "The whole report is `report/index.html`.",
         *_answer(inputs),
         *_best(inputs, found),
