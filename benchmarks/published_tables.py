@@ -8,6 +8,7 @@ stage is to stay below 60 s of processor time and 1 GB. Takes a few minutes.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -77,4 +78,9 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", nargs="*", help=", ".join(IMPORTS))
+    asked = parser.parse_args().study
+    if unknown := [name for name in asked if name not in IMPORTS]:
+        parser.error(f"{unknown[0]}: expected one of {', '.join(IMPORTS)}")
+    main(asked)
