@@ -78,11 +78,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--megabytes", type=int, default=1024)
     parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=TYPES)
     options = parser.parse_args()
     print(f"{options.megabytes} MB in chunks of {CHUNK >> 20} MB, seconds\n")
     print("| `cache.type` | `dvc add` | `dvc checkout` | `dvc unprotect` | on disk | DVC alone |")
     print("|---|---|---|---|---|---|")
-    for kind in TYPES:
+    for kind in options.types:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             print(measure(Path(folder), kind, options.megabytes), flush=True)
 

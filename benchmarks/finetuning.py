@@ -45,11 +45,12 @@ def main() -> None:
     parser.add_argument("--method", default="simclr", help="of pre-training")
     parser.add_argument("--dataset", default="digits_photo")
     parser.add_argument("--draws", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=RUN["epochs"], help="of fine-tuning")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        write_study(options.method, options.dataset, range(options.draws))
+        write_study(options.method, options.dataset, range(options.draws), options.epochs)
         for stage, arguments in (
             ("index", ["digits"]), ("index", [options.dataset]), ("pretrain", []),
             ("extract", ["digits"]), ("extract", [options.dataset]), ("protocol", [FEWSHOT.name]),
@@ -59,7 +60,7 @@ def main() -> None:
         os.chdir(STUDY.parent)
 
 
-def write_study(method: str, dataset: str, draws: Sequence[int]) -> None:
+def write_study(method: str, dataset: str, draws: Sequence[int], epochs: int) -> None:
     """The default study's ResNets, on two of its data sets."""
     params: dict[str, Any] = YAML(typ="safe").load(STUDY)
     params["datasets"] = {name: params["datasets"][name] for name in {"digits", dataset}}
@@ -67,9 +68,10 @@ def write_study(method: str, dataset: str, draws: Sequence[int]) -> None:
         names = (f"{method}_resnet", "random_resnet")
         params[section] = {name: params[section][name] for name in names}
     params["transfer"]["sources"] = []
-    params["fewshot"] |= {"shots": [], "fractions": [0.1], "heads": ["ridge", "logistic"]}
+    tenth = {"fractions": [0.1], "heads": ["ridge", "logistic"], "episodes": 10, "seed": 0}
+    params["fewshot"] = {"shots": [], **tenth}
     runs = {
-        f"{train}_{draw}": {**RUN, "draw": draw, "train": train}
+        f"{train}_{draw}": {**RUN, "epochs": epochs, "draw": draw, "train": train}
         for train in ("all", "second_half", "head")
         for draw in draws
     }

@@ -51,13 +51,14 @@ def make_features(n: int, d: int, classes: int, decades: float) -> tuple[np.ndar
     means = 0.7 * rng.standard_normal((classes, d)) * spectrum
     noise = rng.standard_normal((n, d)) * spectrum * np.sqrt(5 / rng.chisquare(5, (n, 1)))
     rotation = np.linalg.qr(rng.standard_normal((d, d)))[0]
-    return centre_and_scale(((means[labels] + noise) @ rotation).astype(np.float32))[0], labels
+    rows = ((means[labels] + noise) @ rotation).astype(np.float32)
+    return centre_and_scale(rows)[0][:], labels
 
 
 def read_cell(name: str) -> tuple[np.ndarray, np.ndarray]:
     """Train features of a cell, one scalar for all columns, and labels."""
     cell = Cell.open(cell_address(*name.split("/"), "train"))
-    return centre_and_scale(cell.read().astype(np.float32))[0], np.asarray(cell.labels())
+    return centre_and_scale(cell.read().astype(np.float32))[0][:], np.asarray(cell.labels())
 
 
 def logistic_objective(coefficients, intercept, x, y, c) -> float:

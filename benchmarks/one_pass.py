@@ -39,7 +39,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         make_images(Path(), options.images, options.side)
-        compare(options.images)
+        decode = loading.decode
+        try:
+            compare(options.images)
+        finally:
+            loading.decode = decode
 
 
 def compare(images: int) -> None:
@@ -57,10 +61,10 @@ def compare(images: int) -> None:
     decoded = 0
     decode = loading.decode
 
-    def counting(data, place):
+    def counting(*arguments):
         nonlocal decoded
         decoded += 1
-        return decode(data, place)
+        return decode(*arguments)
 
     loading.decode = counting
 

@@ -1,6 +1,6 @@
 """Power resimulated at the recommended size, and coverage of the interval for a new data set.
 
-    python benchmarks/power.py
+    python benchmarks/power.py [--draws 2000]
 
 Studies are planted: scores of N models on an in-domain set by two evaluations, and on T targets,
 normal with a common skill. The product's own functions say how many models find the difference in
@@ -9,6 +9,8 @@ expected are 80 ± 3%, and at least 93.5% coverage. Takes about two minutes.
 """
 
 from __future__ import annotations
+
+import argparse
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,6 @@ from pipeline.statistics.t_power import needed
 
 Floats = NDArray[np.float64]
 
-DRAWS = 2_000
 ALPHA = 0.05
 PLANTED = ((0.5, 1.0, 0.7, 3), (0.5, 1.0, 0.7, 10), (0.4, 0.7, 1.0, 5), (0.3, 0.9, 0.4, 5))
 """Noise of the two evaluations and of the targets, beside a skill of 1; targets."""
@@ -60,39 +61,42 @@ def fisher(n: int) -> float:
     return float(np.sqrt((n - LOST) / n))
 
 
-def models() -> None:
+def models(draws: int) -> None:
     """Recommended numbers of models, and the power that they have."""
     rng = np.random.default_rng(0)
     print("models: planted difference (atanh), targets, recommended, power found; a pilot")
     for of in PLANTED:
         truth = float(np.mean([differences(planted(rng, (50, 400), of)).mean() for _ in range(24)]))
-        large = jackknife_values(planted(rng, (60, 150), of))
+        large = jackknife_values(planted(rng, (max(4, draws // 33), 150), of))
         spread = fisher(150) * float(np.sqrt(np.mean([Pilot(v).spread() ** 2 for v in large])))
         n = int(needed(truth, spread, ALPHA)) + LOST
-        values = jackknife_values(planted(rng, (DRAWS, n), of)).mean(axis=2)
+        values = jackknife_values(planted(rng, (draws, n), of)).mean(axis=2)
         t = values.mean(axis=1) / (values.std(axis=1, ddof=1) / np.sqrt(n))
         found = np.mean(np.abs(t) > stats.t.isf(ALPHA / 2, n - 1))
-        pilots = [Pilot(v).interval() for v in jackknife_values(planted(rng, (300, 26), of))]
+        pilots = [
+            Pilot(v).interval()
+            for v in jackknife_values(planted(rng, (max(4, draws * 3 // 20), 26), of))
+        ]
         held = np.mean([low * fisher(26) <= spread <= high * fisher(26) for low, high in pilots])
         print(f"  {truth:.3f} {of[3]:3d} {n:4d} {found:.1%}"
               f"  interval of 26 models covers {held:.1%}", flush=True)  # fmt: skip
 
 
-def data_sets() -> None:
+def data_sets(draws: int) -> None:
     """Recommended numbers of data sets, and the power that they have."""
     rng = np.random.default_rng(1)
     print("data sets: difference over spread, recommended, found; a pilot of 8 data sets covers")
     for effect in (0.3, 0.5, 1.0):
         n = int(needed(effect, 1.0, ALPHA))
-        values = effect + rng.standard_normal((4 * DRAWS, n))
+        values = effect + rng.standard_normal((4 * draws, n))
         t = values.mean(axis=1) / (values.std(axis=1, ddof=1) / np.sqrt(n))
         found = np.mean(np.abs(t) > stats.t.isf(ALPHA / 2, n - 1))
-        pilot = rng.standard_normal((DRAWS, 8)).std(axis=1, ddof=1)
+        pilot = rng.standard_normal((draws, 8)).std(axis=1, ddof=1)
         low, high = (pilot * np.sqrt(7 / stats.chi2.ppf(q, 7)) for q in (0.975, 0.025))
         print(f"  {effect} {n:4d} {found:.1%}  {np.mean((low <= 1) & (high >= 1)):.1%}", flush=True)
 
 
-def new_data_sets() -> None:
+def new_data_sets(draws: int) -> None:
     """Coverage of the interval for one more target."""
     rng = np.random.default_rng(2)
     print(
@@ -102,7 +106,7 @@ def new_data_sets() -> None:
         cells = []
         for n in (8, 12, 16, 26):
             held = []
-            for _ in range(DRAWS):
+            for _ in range(draws):
                 x = rng.standard_normal(n)
                 r = np.tanh(np.arctanh(0.6) + 0.3 * rng.standard_normal(targets + 1))
                 y = r[:, None] * x + np.sqrt(1 - r**2)[:, None] * rng.standard_normal(
@@ -117,7 +121,14 @@ def new_data_sets() -> None:
         print(f"  {targets:3d}  " + "  ".join(cells), flush=True)
 
 
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--draws", type=int, default=2_000)
+    draws = parser.parse_args().draws
+    for table in (models, data_sets, new_data_sets):
+        table(draws)
+
+
 if __name__ == "__main__":
-    models()
-    data_sets()
-    new_data_sets()
+    main()

@@ -28,7 +28,7 @@ from cache.cell import Cell, CellAddress
 
 NETWORK = {"input_size": 64, "weights": "random(0)"}
 EMPTY = (
-    *("linear", "fewshot", "transfer", "predictors", "correlation", "report", "pretrain"),
+    *("linear", "fewshot", "transfer", "transferability", "correlation", "report", "pretrain"),
     "finetune",
 )
 STUDY = {
@@ -58,8 +58,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         _make(folder, asked.images)
-        _stage(folder, "index", "made").communicate()
-        _stage(folder, "extract", "made").communicate()
+        for stage in ("index", "extract"):
+            if _stage(folder, stage, "made").wait():
+                sys.exit(f"{stage} did not end well")
         expected, chunks = _embeddings(folder), _chunks(folder)
         print(f"{asked.images:,} images, 2 models, {chunks} chunks; {asked.shards} shards")
         generator, killed = random.Random(asked.seed), 0

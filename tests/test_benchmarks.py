@@ -4,14 +4,48 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import runpy
 import subprocess
 import sys
 
 import pytest
+import torch
 from projects import REPOSITORY
 
 from benchmarks.scale_plan import MACHINES, blocks_of, images_of, seconds_an_image, simulate
 from pipeline.study.params import parse_study
+
+TINY = {
+    "cache_io": "--megabytes 4 --repeats 1",
+    "coverage": "coefficients --draws 2",
+    "heads": "--rows 200 --epochs 1 --repeats 1 --columns 16 --classes 3",
+    "knn": "--bank 300 --queries 50 --k 20 --repeats 1 --columns 16",
+    "linear": "--images 200 --classes 3 --columns 8 --iterations 20 --budget 1",
+    "many_files": "--images 80 --per-class 8 --commands index status",
+    "one_pass": "--images 8 --side 64",
+    "power": "--draws 20",
+    "scale_plan": "",
+    "status": "--models 2 --datasets 2 --images 60 --repeats 1",
+}
+"""What a benchmark is told so that it takes seconds."""
+
+SLOW = {
+    "correlate": "make made --models 4 --datasets 2 --images 20",
+    "extraction": "--images 8 --side 64 --repeats 1 --models mobilenetv2_100",
+    "finetuning": "--epochs 1",
+    "shards": "--images 60 --shards 2 --rounds 1 --kills 1",
+    "cache_types": "--megabytes 16 --types symlink",
+}
+"""Those that take more, most of it the start of processes."""
+
+ELSEWHERE = {"device_check", "loop", "published_tables", "scale", "trust_coverage"}
+"""Run by tests of their own, below and in tests/pipeline/statistics."""
+
+
+def test_every_benchmark_is_run():
+    there = {path.stem for path in (REPOSITORY / "benchmarks").glob("*.py")}
+    assert there == {*TINY, *SLOW, *ELSEWHERE}
 
 
 def tiny(name: str, *options: str) -> str:
@@ -22,24 +56,72 @@ def tiny(name: str, *options: str) -> str:
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PROBELINE_DEVICE": "cpu"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+@pytest.fixture
+def here(monkeypatch, tmp_path, capsys):
+    """Run a benchmark in this process, where the libraries are imported already."""
+
+    def run(name: str, options: str) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *options.split()])
+        runpy.run_path(str(REPOSITORY / "benchmarks" / f"{name}.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    monkeypatch.setenv("PROBELINE_DEVICE", "cpu")
+    threads = torch.get_num_threads()
+    yield run
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("name", sorted(TINY.keys() - {"many_files", "status"}))
+def test_runs(here, name):
+    said = here(name, TINY[name])
+    assert len(said.splitlines()) >= 3
+    assert not re.search(r"Traceback|fault", said), said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SLOW))
+def test_runs_with_processes_of_its_own(here, name):
+    said = here(name, SLOW[name])
+    assert not re.search(r"Traceback|fault|OTHER", said), said
+    if name == "correlate":
+        assert "stage correlate" in here(name, "run .")
+
+
 def test_status():
-    sizes = ("--models", "2", "--datasets", "2", "--images", "60", "--repeats", "1")
-    said = tiny("status", *sizes)
+    said = tiny("status", *TINY["status"].split())
     assert "2 models x 2 data sets of 60 images" in said
     assert "torch, timm, sklearn, pandas, zarr imported: none" in said
     assert "| probeline status |" in said
 
 
 def test_many_files():
-    said = tiny("many_files", "--images", "80", "--per-class", "8", "--commands", "index", "status")
+    said = tiny("many_files", *TINY["many_files"].split())
     assert said.count("| index |") == said.count("| status |") == 2
+
+
+@pytest.mark.slow
+def test_device_check(monkeypatch):
+    """On a CPU only that it runs: what it is to prove, a GPU proves."""
+    monkeypatch.setenv("SCALE", "tiny")
+    checks = [json.loads(line) for line in tiny("device_check").splitlines() if line[:1] == "{"]
+    assert len(checks) == 13
+    assert all(check["ok"] for check in checks[:-1])
+    assert checks[-1]["failed"] == []
+
+
+@pytest.mark.slow
+def test_published_tables(shared_data, monkeypatch):
+    monkeypatch.setenv("PROBELINE_SHARED", str(shared_data))
+    assert tiny("published_tables", "biobench").count(" GB") == 4
 
 
 def test_scale(monkeypatch):
