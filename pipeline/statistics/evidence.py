@@ -168,7 +168,7 @@ class Evidence:
         roles = zip(self.cube["dataset"].values, self.cube["role"].values, strict=True)
         return target_of(self.named_target, {str(n): str(r) for n, r in roles}).datasets
 
-    @property
+    @cached_property
     def headline(self) -> Mapping[str, str]:
         """First variant of each protocol, as ``protocol/variant``."""
         return headline_variants(self.cube)
@@ -178,7 +178,7 @@ class Evidence:
         """All variants by their names in the cube, ``protocol/variant``."""
         return variants_of(self.cube)
 
-    @property
+    @cached_property
     def models(self) -> list[str]:
         """Names of all models, in the study's order."""
         return [str(name) for name in self.cube["model"].values]
