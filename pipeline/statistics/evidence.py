@@ -139,6 +139,9 @@ class Evidence:
         What is known of single images; read when it is asked for.
     named_target : tuple of str
         `report.target`.
+    headlines : Evidence or None
+        The evidence with headlines and cheap predictors alone, where it was made of this one:
+        what looks at nothing else is computed for that one, and once.
     outcomes : callable
         From a variant and a data set to what `read_hits` gives, as text: the keys of its records.
     """
@@ -155,6 +158,7 @@ class Evidence:
     baseline: tuple[str, ...] | None = None
     images: SingleImages = field(default_factory=SingleImages)
     named_target: tuple[str, ...] = ()
+    headlines: Evidence | None = None
     outcomes: Callable[[str, str], str] = field(default=lambda variant, dataset: "")
 
     @cached_property
