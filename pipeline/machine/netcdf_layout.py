@@ -23,7 +23,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from xarray.conventions import encode_cf_variable, encode_dataset_coordinates
 
-_NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
+_NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable."
 _TEXT = h5py.string_dtype()
 _VERSION = ("v108", "v108")
 """Of HDF5's format: the oldest that keeps the order of creation."""
