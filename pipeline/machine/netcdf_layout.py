@@ -82,9 +82,7 @@ def _write(group: h5py.Group, name: str, variable: xr.Variable) -> h5py.Dataset:
     values, dtype = _stored(encoded.values)
     attributes = dict(encoded.attrs)
     fill = attributes.pop("_FillValue", None)
-    written = group.create_dataset(
-        name, data=values, dtype=dtype, fillvalue=fill, track_order=True
-    )
+    written = group.create_dataset(name, data=values, dtype=dtype, fillvalue=fill, track_order=True)
     if fill is not None:
         written.attrs.create("_FillValue", np.array([fill], dtype))
     for key, value in attributes.items():

@@ -12,7 +12,9 @@ import xarray as xr
 Answer = TypeVar("Answer", xr.DataArray, xr.Dataset)
 
 
-def once_per_cube(function: Callable[[xr.Dataset, str], Answer]) -> Callable[[xr.Dataset, str], Answer]:
+def once_per_cube(
+    function: Callable[[xr.Dataset, str], Answer],
+) -> Callable[[xr.Dataset, str], Answer]:
     """Remember a function's answers as long as the cube is there; who asks gets a copy of them.
 
     By identity: comparing two cubes would cost more than most answers. A cube is not changed once

@@ -54,8 +54,8 @@ def counted_together(first: Mask, second: Mask) -> NDArray[np.float32]:
     if second.all():
         counts = np.count_nonzero(first, axis=0).astype(np.float32)
         return np.broadcast_to(counts[:, np.newaxis], (first.shape[1], second.shape[1]))
-    counts = first.T.astype(np.float32) @ second.astype(np.float32)
-    return counts
+    counted: NDArray[np.float32] = first.T.astype(np.float32)
+    return counted @ second.astype(np.float32)
 
 
 def _sums(scores: Floats, models: Mask, others: Mask) -> Sums:

@@ -221,7 +221,8 @@ def _most_alike(ranks: Floats, truth: Floats, halves: NDArray[np.bool_]) -> Iter
     drawn = halves.astype(np.float64)
     few = drawn @ np.isfinite(ranks) < MIN_MODELS
     for block, rho in resampled_correlations(ranks, truth[:, np.newaxis], drawn, "spearman"):
-        for first, row in zip(halves[block], np.where(few[block], np.nan, rho[..., 0]), strict=True):
+        known = np.where(few[block], np.nan, rho[..., 0])
+        for first, row in zip(halves[block], known, strict=True):
             if np.isnan(row).all():
                 yield None
                 continue

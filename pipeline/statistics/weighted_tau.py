@@ -10,6 +10,7 @@ from pipeline.statistics.kendall import counted_together
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+
 def weighted_tau(scores: Floats) -> Floats:
     """Weighted τ of every column with every other, over the models that both have.
 
