@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import h5netcdf
 import netCDF4
 import xarray as xr
-from xarray.backends import H5NetCDFStore, NetCDF4DataStore
+from xarray.backends import NetCDF4DataStore
 
 from cache.errors import ProbelineError
 from cache.seals import read_sealed, write_sealed
+from pipeline.machine.netcdf_layout import netcdf_bytes
 
 
 def write_netcdf(
@@ -30,14 +29,7 @@ def write_netcdf(
         Further data sets, by the name of their group.
     """
     # In memory first: where the disk is full, HDF5 ends the whole process by a segmentation fault.
-    # By `to_netcdf` the file would be opened, and all of it visited, for each group anew.
-    # h5netcdf, as netCDF4 would write the time, and equal tables are to be equal files.
-    whole = io.BytesIO()
-    with h5netcdf.File(whole, "w") as file:
-        dataset.dump_to_store(H5NetCDFStore(file))
-        for name, group in (groups or {}).items():
-            group.dump_to_store(H5NetCDFStore(file.create_group(name)))
-    write_sealed(path, whole.getvalue())
+    write_sealed(path, netcdf_bytes(dataset, groups or {}))
 
 
 def read_netcdf(path: Path) -> xr.Dataset:

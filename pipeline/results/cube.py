@@ -19,6 +19,7 @@ from pipeline.study.metric import TRANSFERABILITY
 from pipeline.study.protocol_list import classifies
 from pipeline.study.records import is_asked, protocols_of
 from pipeline.machine.netcdf import read_netcdf
+from pipeline.results.once import once_per_cube
 from pipeline.results.score_table import (
     CELL,
     CELL_COSTS,
@@ -265,6 +266,7 @@ def cheap_predictors(cube: xr.Dataset) -> list[str]:
     return [str(v) for v in cube["variant"].values[~_judges(cube).values]]
 
 
+@once_per_cube
 def metrics_used(cube: xr.Dataset, metric: str) -> xr.DataArray:
     """By which metric each variant's scores on each data set are compared.
 
@@ -330,6 +332,7 @@ def _by(cube: xr.Dataset, metric: str) -> xr.Dataset:
     return good.rename(dict(zip(ends, ("ci_low", "ci_high"), strict=True)))
 
 
+@once_per_cube
 def comparable(cube: xr.Dataset, metric: str) -> xr.DataArray:
     """What ranks the models by each variant: its metric, or of a transferability metric its promise.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.project.paths import PARAMS, SCORES, index_path
+from pipeline.study import metrics
 from pipeline.study.records import is_asked, protocols_of
 from pipeline.results.costs import recorded_costs
 from pipeline.results.current import Current
@@ -87,7 +88,8 @@ def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
                     details = json.dumps(score["details"], sort_keys=True)
                     # A record that answers the study has no other variants than it asks for.
                     label = asked[protocol, score["variant"]].label
-                    rows.append({**known, **score, "details": details, "label": label})
+                    told = {**score, **metrics.ends_of(score), "details": details, "label": label}
+                    rows.append({**known, **told})
     return typed(pd.DataFrame(rows, columns=list(COLUMNS))), missing
 
 

@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from pipeline.results.cube import comparable, same_metric
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.panel import cluster_weights, logit
+from pipeline.statistics.panel import clusters_of, logit, weights_of
 from pipeline.statistics.rank_sets import ranks_of
 from pipeline.statistics.withheld import withheld
 
@@ -55,7 +55,7 @@ class _Block:
         self.logits = logit(self.scores, evidence.cube["n_test"].values[used])
         of_one = same_metric(evidence.cube, evidence.settings.metric, variant)
         self.same = np.isin(self.datasets, of_one)
-        self._cube = evidence.cube
+        self._clusters = clusters_of(evidence.cube, self.datasets)
 
     @property
     def usable(self) -> bool:
@@ -68,8 +68,7 @@ class _Block:
             ((self.scores, kept & self.same), (-self.ranks, kept), (self.logits, kept & self.same))
         ):
             if mask.any():
-                chosen = list(np.array(self.datasets)[mask])
-                found[row] = table[:, mask] @ cluster_weights(self._cube, chosen)
+                found[row] = table[:, mask] @ weights_of(self._clusters[mask])
         return found
 
 

@@ -16,6 +16,7 @@ from scipy import stats
 
 from pipeline.statistics.fisher_z import least_errors, limits
 from pipeline.statistics.jackknife import MIN_GROUPS, Jackknife, deletion_groups, members_of
+from pipeline.statistics.kendall import all_pairs, pairs_with, tau_b
 
 MIN_MODELS = 4
 """Below this, coefficients are withheld."""
@@ -110,6 +111,9 @@ def _interval(
     confidence: float,
 ) -> tuple[Floats, Floats]:
     """Delete-one-unit intervals; NaN where a pair of columns has fewer than five units."""
+    if (counts < MIN_GROUPS).all():
+        nothing = np.full(value.shape, np.nan)
+        return nothing, nothing
     present = np.isfinite(scores)
     n = together(present)
     groups = deletion_groups(units)
@@ -131,14 +135,13 @@ def leave_one_family_out(
     Kendall's sums over pairs of models lose a family's pairs instead of being made anew, so that
     a thousand families cost as much as a few.
     """
-    everything = _pair_sums(scores, np.ones(len(scores), dtype=bool))
+    whole, logit = all_pairs(scores), logits(scores, n_test)
     for members in in_family:
-        rest = scores[~members]
         concordance, untied = (
-            whole - part
-            for whole, part in zip(everything, _pair_sums(scores, members), strict=True)
+            all_of - part for all_of, part in zip(whole, pairs_with(scores, members), strict=True)
         )
-        yield np.stack([*_products(rest, n_test), _tau(concordance, untied)])
+        rest = ~members
+        yield np.stack([*_products(scores[rest], logit[rest]), tau_b((concordance, untied))])
 
 
 def coefficients(scores: Floats, n_test: Floats) -> Floats:
@@ -151,8 +154,7 @@ def coefficients(scores: Floats, n_test: Floats) -> Floats:
     ndarray of shape (4, n_columns, n_columns)
         In the order of `COEFFICIENTS`; NaN for a constant column or fewer than two models.
     """
-    everybody = np.ones(len(scores), dtype=bool)
-    return np.stack([*_products(scores, n_test), _tau(*_pair_sums(scores, everybody))])
+    return np.stack([*_products(scores, logits(scores, n_test)), tau_b(all_pairs(scores))])
 
 
 def logits(scores: Floats, n_test: Floats) -> Floats:
@@ -165,9 +167,8 @@ def logits(scores: Floats, n_test: Floats) -> Floats:
     return np.log((hits + 0.5) / (n_test - hits + 0.5))
 
 
-def _products(scores: Floats, n_test: Floats) -> tuple[Floats, Floats, Floats]:
+def _products(scores: Floats, logit: Floats) -> tuple[Floats, Floats, Floats]:
     """The coefficients that are products of standardised columns."""
-    logit = logits(scores, n_test)
     return _pearson(scores), _pearson(logit), _spearman(scores)
 
 
@@ -190,47 +191,23 @@ def _of_standardised(scores: Floats, transform: Callable[[Floats], Floats]) -> F
             rows = pattern & other
             if rows.sum() < 2:
                 continue
-            x, y = (_standardise(transform(scores[np.ix_(rows, c)])) for c in (columns, partners))
+            x = _standardise(transform(scores[np.ix_(rows, columns)]))
+            same = partners is columns
+            y = x.copy("K") if same else _standardise(transform(scores[np.ix_(rows, partners)]))
             block = np.clip(x.T @ y, -1, 1)
             result[np.ix_(columns, partners)] = block
             result[np.ix_(partners, columns)] = block.T
     return result
 
 
-def _pair_sums(scores: Floats, members: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """Kendall's sums over all pairs of models with at least one of `members`.
-
-    Returns
-    -------
-    concordance : ndarray of shape (n_columns, n_columns)
-        Pairs ordered alike less pairs ordered otherwise; exact, of whole numbers.
-    untied : ndarray of shape (n_columns, n_columns)
-        Pairs that the row's column does not tie, of those that both columns have.
-    """
-    columns = scores.shape[1]
-    concordance, untied = np.zeros((columns, columns)), np.zeros((columns, columns))
-    for model in np.flatnonzero(members):
-        signs = np.sign(scores[model] - scores)
-        weight = np.where(members, 0.5, 1.0)[:, np.newaxis]  # pairs of two members come twice
-        both = np.isfinite(signs).astype(np.float64)
-        signs = np.nan_to_num(signs)
-        concordance += signs.T @ (weight * signs)
-        untied += np.square(signs).T @ (weight * both)
-    return concordance, untied
-
-
-def _tau(concordance: Floats, untied: Floats) -> Floats:
-    """Kendall's τ-b (1945)."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.clip(concordance / np.sqrt(untied * untied.T), -1, 1)
-
-
 def by_pattern(values: Floats) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
     """Columns grouped by which rows they have: complete tables are one group, empty ones none."""
     if not values.shape[1]:
         return []
-    patterns, group = np.unique(np.isfinite(values), axis=1, return_inverse=True)
-    return [(patterns[:, g], np.flatnonzero(group.ravel() == g)) for g in range(patterns.shape[1])]
+    present = np.isfinite(values)
+    bits = np.packbits(present, axis=0)  # in the order of the patterns, an eighth of the bytes
+    _, first, group = np.unique(bits, axis=1, return_index=True, return_inverse=True)
+    return [(present[:, at], np.flatnonzero(group.ravel() == g)) for g, at in enumerate(first)]
 
 
 def _standardise(values: Floats) -> Floats:

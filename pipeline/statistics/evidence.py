@@ -139,6 +139,9 @@ class Evidence:
         What is known of single images; read when it is asked for.
     named_target : tuple of str
         `report.target`.
+    headlines : Evidence or None
+        The evidence with headlines and cheap predictors alone, where it was made of this one:
+        what looks at nothing else is computed for that one, and once.
     outcomes : callable
         From a variant and a data set to what `read_hits` gives, as text: the keys of its records.
     """
@@ -155,6 +158,7 @@ class Evidence:
     baseline: tuple[str, ...] | None = None
     images: SingleImages = field(default_factory=SingleImages)
     named_target: tuple[str, ...] = ()
+    headlines: Evidence | None = None
     outcomes: Callable[[str, str], str] = field(default=lambda variant, dataset: "")
 
     @cached_property
@@ -168,7 +172,7 @@ class Evidence:
         roles = zip(self.cube["dataset"].values, self.cube["role"].values, strict=True)
         return target_of(self.named_target, {str(n): str(r) for n, r in roles}).datasets
 
-    @property
+    @cached_property
     def headline(self) -> Mapping[str, str]:
         """First variant of each protocol, as ``protocol/variant``."""
         return headline_variants(self.cube)
@@ -178,7 +182,7 @@ class Evidence:
         """All variants by their names in the cube, ``protocol/variant``."""
         return variants_of(self.cube)
 
-    @property
+    @cached_property
     def models(self) -> list[str]:
         """Names of all models, in the study's order."""
         return [str(name) for name in self.cube["model"].values]

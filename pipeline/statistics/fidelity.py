@@ -28,7 +28,7 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import deletion_groups
 from pipeline.statistics.predictions import Predictions, predictions, trusted_predictors
 from pipeline.statistics.rank_correlation import spearman
-from pipeline.statistics.remembered import remembered
+from pipeline.statistics.remembered import remembered_of_headlines
 from pipeline.statistics.resampling import (
     REPLICATES,
     family_weights,
@@ -285,7 +285,7 @@ class Fidelity:
         return values
 
 
-@remembered
+@remembered_of_headlines
 def fidelity(evidence: Evidence) -> Fidelity | str:
     """Of every protocol's headline and every transferability metric, or why there is none."""
     found = predictions(evidence, trusted_predictors(evidence))

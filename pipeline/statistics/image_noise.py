@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.statistics.evidence import Evidence, Hits, ValSplit
 from pipeline.statistics.image_draws import EXACT_UP_TO, multinomial_draws, normal_draws
-from pipeline.statistics.remembered import remembered
+from pipeline.statistics.remembered import remembered_of_headlines
 from pipeline.study import metrics
 
 Floats = NDArray[np.float64]
@@ -121,7 +121,7 @@ class ImageNoise:
     shared: Mapping[tuple[Column, Column], Floats]
 
 
-@remembered
+@remembered_of_headlines
 def image_noise(evidence: Evidence) -> ImageNoise:
     """The noise of each protocol's headline on each data set; outcomes are read once and dropped.
 

@@ -51,13 +51,14 @@ def kept_statistics(evidence: Evidence) -> dict[str, xr.Dataset]:
     names = [name for name in OF_HEADLINES if name in statistics]
     alone = headlines_alone(evidence)
     path = _FOLDER / f"{digest_of(alone)[:32]}.nc"
+    whole = replace(evidence, headlines=alone)
     kept = _read(path)
     if kept is None or not kept.keys() >= set(names):
         write_netcdf(xr.Dataset(), path, {name: statistics[name](alone) for name in names})
         kept = read_netcdf_groups(path)  # in the form that they will be read in
         _forget_oldest()
     return {
-        name: kept[name] if name in names else statistic(evidence)
+        name: kept[name] if name in names else statistic(whole)
         for name, statistic in statistics.items()
     }
 
@@ -72,7 +73,7 @@ def headlines_alone(evidence: Evidence) -> Evidence:
         read_draws=no_draws,
         everything=None,
         images=SingleImages(),
-        named_target=(),
+        headlines=None,
     )
 
 
@@ -99,7 +100,7 @@ def _parts(evidence: Evidence) -> Iterator[bytes]:
         yield canonical_json([*told, test.paths]).encode()
         yield test.labels.tobytes()
     told = [
-        evidence.settings.to_key(), evidence.margin, sorted(evidence.untrained),
+        evidence.settings.to_key(), evidence.margin, sorted(evidence.untrained), evidence.target,
         sorted([*cell, seen] for cell, seen in evidence.seen.items()), evidence.baseline,
     ]  # fmt: skip
     yield canonical_json(told).encode()

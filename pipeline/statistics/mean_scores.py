@@ -27,7 +27,7 @@ from pipeline.statistics.model_pairs import (
     paired,
 )
 from pipeline.statistics.pair_tests import Paired, PairTests, compare_pairs
-from pipeline.statistics.remembered import remembered
+from pipeline.statistics.remembered import remembered_of_headlines
 from pipeline.statistics.standing import STANDING, standing, standing_attributes
 from pipeline.statistics.unpaired import CONSERVATIVE, unpaired_columns, unpaired_means
 from pipeline.statistics.withheld import withheld
@@ -118,7 +118,7 @@ def mean_pairs(evidence: Evidence) -> xr.Dataset:
     return pair_table(evidence, axes, tests, definition)
 
 
-@remembered
+@remembered_of_headlines
 def mean_tests(evidence: Evidence) -> Mapping[tuple[str, str], PairTests]:
     """Of each protocol and scope with means of 2 models or more.
 

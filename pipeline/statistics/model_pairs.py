@@ -18,7 +18,7 @@ from pipeline.statistics.image_noise import (
 )
 from pipeline.statistics.multiplicity import benjamini_hochberg
 from pipeline.statistics.pair_tests import FEW_DISCORDANT, Paired, PairTests, compare_pairs
-from pipeline.statistics.remembered import remembered
+from pipeline.statistics.remembered import remembered_of_headlines
 from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
@@ -40,7 +40,7 @@ CORRECTED = (
 SOURCE = "McNemar 1947; Romano & Wolf 2005; Mogstad, Romano, Shaikh & Wilhelm 2024"
 
 
-@remembered
+@remembered_of_headlines
 def pair_tests(evidence: Evidence) -> Mapping[Column, PairTests]:
     """Of every protocol's headline on every data set with outcomes of 2 models or more."""
     confidence = evidence.settings.confidence

@@ -13,6 +13,8 @@ set in turn. Only where it does is there a reason to look at one's nearest neigh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -27,6 +29,7 @@ from pipeline.statistics.fidelity import fidelity
 from pipeline.statistics.fisher_z import rho_limit, z_of
 from pipeline.statistics.panel import clusters_of
 from pipeline.statistics.predictions import ALL, Predictions, mean_of_known
+from pipeline.statistics.resampling import resampled_correlations
 from pipeline.statistics.trained import left_out
 from pipeline.statistics.trust import coordinates
 from pipeline.statistics.withheld import withheld
@@ -40,6 +43,9 @@ MIN_TARGETS = 3
 
 HALVINGS = 20
 ALPHA = 0.05
+_EQUAL = 1e-9
+"""Of two ρ that differ by rounding alone."""
+
 MIN_HALF = 8
 """Models of a half, from which on a neighbour is looked for."""
 
@@ -188,13 +194,11 @@ def _neighbour(
     truth = values[rows, target]
     elsewhere = mean_of_known(ranks)
     rng = np.random.default_rng(target)
+    halves = np.stack([rng.permutation(len(rows)) < len(rows) // 2 for _ in range(HALVINGS)])
     chosen, near, every = [], [], []
-    for _ in range(HALVINGS):
-        first = rng.permutation(len(rows)) < len(rows) // 2
-        alike = np.array([_rho(ranks[first, o], truth[first]) for o in range(len(others))])
-        if np.isnan(alike).all():
+    for first, best in zip(halves, _most_alike(ranks, truth, halves), strict=True):
+        if best is None:
             continue
-        best = int(np.nanargmax(alike))
         both = ~first & np.isfinite(ranks[:, best])
         rho = _rho(ranks[both, best], truth[both]), _rho(elsewhere[both], truth[both])
         if np.isfinite(rho).all():
@@ -207,6 +211,23 @@ def _neighbour(
         max(dict.fromkeys(chosen), key=chosen.count), float(np.mean(near)), float(np.mean(every)),
         len(rows),
     )  # fmt: skip
+
+
+def _most_alike(ranks: Floats, truth: Floats, halves: NDArray[np.bool_]) -> Iterator[int | None]:
+    """Of each half, the column that orders its models most like the truth; None without any ρ.
+
+    All ρ at once differ from those one by one in their last digit, which must not choose.
+    """
+    drawn = halves.astype(np.float64)
+    few = drawn @ np.isfinite(ranks) < MIN_MODELS
+    for block, rho in resampled_correlations(ranks, truth[:, np.newaxis], drawn, "spearman"):
+        known = np.where(few[block], np.nan, rho[..., 0])
+        for first, row in zip(halves[block], known, strict=True):
+            if np.isnan(row).all():
+                yield None
+                continue
+            highest = np.flatnonzero(row > np.nanmax(row) - _EQUAL)
+            yield max(map(int, highest), key=lambda o: _rho(ranks[first, o], truth[first]))
 
 
 def _percentiles(values: Floats) -> Floats:

@@ -10,7 +10,7 @@ from scipy.special import expit
 from pipeline.results.cube import same_metric
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
-from pipeline.statistics.panel import MEAN, cluster_weights, clusters_of, headline_panel
+from pipeline.statistics.panel import MEAN, clusters_of, headline_panel, weights_of
 from pipeline.statistics.rank_sets import ranks_of
 from pipeline.statistics.withheld import withheld
 
@@ -115,11 +115,10 @@ def _one(
 
     def statistic(kept: NDArray[np.bool_]) -> tuple[Floats, Counts]:
         left = scores[:, kept]
-        weights = cluster_weights(evidence.cube, list(np.array(datasets)[kept]))
+        weights = weights_of(clusters[kept])
         meant = same[kept]
         if meant.any():
-            chosen = list(np.array(datasets)[kept][meant])
-            mean = left[:, meant] @ cluster_weights(evidence.cube, chosen)
+            mean = left[:, meant] @ weights_of(clusters[kept][meant])
         else:
             mean = np.full(n_models, np.nan)
         with np.errstate(invalid="ignore"):

@@ -66,12 +66,9 @@ class PairTests:
     Attributes
     ----------
     paired : Paired
-    difference, low, high : ndarray
-        The intervals hold for all pairs at once; one contains 0, or ends there, exactly where the
-        pair is within chance.
-    error : ndarray
-        Standard error of the difference.
     p, p_corrected : ndarray
+    critical : ndarray
+        How many standard errors wide the limits of all pairs at once are.
     better : ndarray of bool
         Whether the row's model is better than the column's.
     behind_high : ndarray of shape (n_models,)
@@ -80,15 +77,39 @@ class PairTests:
     """
 
     paired: Paired
-    difference: Floats
-    low: Floats
-    high: Floats
-    error: Floats
     p: Floats
     p_corrected: Floats
+    critical: Floats
     better: Mask
     behind_high: Floats
     confidence: float
+
+    @property
+    def difference(self) -> Floats:
+        """The row's score less the column's."""
+        return self.paired.scores[:, np.newaxis] - self.paired.scores
+
+    @property
+    def error(self) -> Floats:
+        """Standard errors of the differences."""
+        return _standard_error(self.paired.covariance)
+
+    @cached_property
+    def high(self) -> Floats:
+        """Upper limits of the differences, for all pairs at once.
+
+        An interval contains 0, or ends there, exactly where the pair is within chance.
+        """
+        images = self.paired.effective or self.paired.images
+        high = upper_limit(self.difference, self.error, self.critical, images)
+        high = np.where(self.better.T, np.minimum(high, 0), np.maximum(high, 0))
+        np.fill_diagonal(high, 0)
+        return high
+
+    @property
+    def low(self) -> Floats:
+        """Lower limits, as `high`."""
+        return -self.high.T
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -184,15 +205,12 @@ def compare_pairs(paired: Paired, drawn: Floats | None, confidence: float) -> Pa
     corrected = np.maximum(corrected, min(1.0, 2.0 ** (1 - min(paired.images, 1_000))))
     better = implied((corrected <= alpha) & (difference > 0))
     corrected = np.where(better | better.T, np.minimum(corrected, alpha), corrected)
-    high = upper_limit(difference, error, critical, images)
-    high = np.where(better.T, np.minimum(high, 0), np.maximum(high, 0))
-    np.fill_diagonal(high, 0)
     best = rank_sets(better)[0] == 1
-    ahead_by = upper_limit(difference, error, against.T, images)
+    ahead_by = np.zeros(error.shape)  # by how much those ahead are that may be the best
+    ahead_by[best] = upper_limit(difference[best], error[best], against.T[best], images)
     return PairTests(
-        paired, difference, -high.T, high, error, p, corrected, better,
-        farthest_behind(ahead_by, best, images), confidence,
-    )  # fmt: skip
+        paired, p, corrected, critical, better, farthest_behind(ahead_by, best, images), confidence
+    )
 
 
 def _pairs(models: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

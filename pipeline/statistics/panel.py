@@ -44,7 +44,11 @@ def cluster_weights(cube: xr.Dataset, datasets: Sequence[str]) -> Floats:
 
     A data set without a cluster is one of its own.
     """
-    clusters = clusters_of(cube, datasets)
+    return weights_of(clusters_of(cube, datasets))
+
+
+def weights_of(clusters: NDArray[np.str_]) -> Floats:
+    """The same of data sets by their clusters."""
     _, place, size = np.unique(clusters, return_inverse=True, return_counts=True)
     weights: Floats = 1 / (size[place] * max(len(size), 1))
     return weights

@@ -20,6 +20,9 @@ MANY = 200
 _ELEMENTS = 4_000_000
 """Numbers in one block of permuted columns: 32 MB."""
 
+_COLUMNS = 32
+"""Columns that are multiplied at once: of a square, little more than half is needed."""
+
 
 def permutation_p(
     scores: Floats, backbones: NDArray[np.str_], rng: np.random.Generator
@@ -59,7 +62,8 @@ def permutation_p(
             if rows.sum() < 2:
                 continue
             groups = np.unique(backbones[rows], return_inverse=True)[1]
-            x, y = (_within(scores[np.ix_(rows, chosen)], groups) for chosen in (mine, theirs))
+            x = _within(scores[np.ix_(rows, mine)], groups)
+            y = x if mine is theirs else _within(scores[np.ix_(rows, theirs)], groups)
             many = len(groups) > MANY
             found = _normal_p(x, y, groups) if many else _share_beyond(x, y, groups, rng)
             p[np.ix_(mine, theirs)], p[np.ix_(theirs, mine)] = found, found.T
@@ -75,15 +79,41 @@ def permutation_p(
 def _share_beyond(
     x: Floats, y: Floats, groups: NDArray[np.intp], rng: np.random.Generator
 ) -> Floats:
-    observed = np.abs(x.T @ y)
-    step = max(1, _ELEMENTS // max(observed.size, y.size, 1))
+    """P values of each column of `x` with each of `y`.
+
+    Of columns with themselves (`x is y`) only those on and below the diagonal are asked for.
+    """
+    fewer = x.shape[1] < y.shape[1]  # the fewer columns are moved
+    still, moved = (_exact(values) for values in ((y, x) if fewer else (x, y)))
+    observed = np.abs(still.T @ moved)
+    step = max(1, _ELEMENTS // max(observed.size, moved.size, 1))
     beyond = np.zeros(observed.shape, dtype=np.int64)
     for start in range(0, PERMUTATIONS, step):
-        count = min(step, PERMUTATIONS - start)
-        permuted = y[_permutations_within(groups, count, rng)]
-        beyond += (np.abs(x.T @ permuted) >= observed - 1e-9).sum(axis=0)
+        places = _permutations_within(groups, min(step, PERMUTATIONS - start), rng)
+        permuted = moved[_inverse(places) if fewer else places]
+        for first in range(0, observed.shape[0], _COLUMNS):
+            rows = slice(first, first + _COLUMNS)
+            asked = slice(0, rows.stop if x is y else None)
+            products = still[:, rows].T @ permuted[..., asked]
+            np.abs(products, out=products)
+            beyond[rows, asked] += (products >= observed[rows, asked] - 1e-9).sum(axis=0)
+    if fewer:
+        beyond = beyond.T
     movable = np.outer(np.square(x).sum(axis=0) > 1e-9, np.square(y).sum(axis=0) > 1e-9)
     return np.where(movable, (beyond + 1) / (PERMUTATIONS + 1), np.nan)
+
+
+def _exact(values: Floats) -> NDArray[np.floating]:
+    """Halves of whole numbers as whole ones, in float32: sums of `MANY` products stay exact."""
+    twice = 2 * values
+    return twice.astype(np.float32) if (twice == np.rint(twice)).all() else values
+
+
+def _inverse(permutations: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Σ x_i y_π(i) is Σ x_π⁻¹(i) y_i."""
+    back = np.empty_like(permutations)
+    np.put_along_axis(back, permutations, np.arange(back.shape[1])[np.newaxis], axis=1)
+    return back
 
 
 def _normal_p(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Floats:

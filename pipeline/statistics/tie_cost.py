@@ -12,6 +12,9 @@ Mask = NDArray[np.bool_]
 _HALVINGS = 30
 """Of the interval in which a limit lies: to 1e-9."""
 
+_BLOCK = 8_192
+"""Limits that are found at once: they stay near the processor."""
+
 POWER = 0.8
 """With which a difference as large as the margin shall be found."""
 
@@ -41,10 +44,20 @@ def upper_limit(difference: Floats, error: Floats, critical: Floats, images: int
     ----------
     Tango 1998, Statistics in Medicine 17.
     """
+    given = np.broadcast_arrays(difference, error, critical)
+    parts = [np.asarray(of, np.float64).ravel() for of in given]
+    found = np.empty(parts[0].shape)
+    for start in range(0, len(found), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        found[block] = _limits(*(of[block] for of in parts), images)
+    return found.reshape(given[0].shape)
+
+
+def _limits(difference: Floats, error: Floats, critical: Floats, images: int) -> Floats:
     n = float(images)
     discordant = np.maximum((n - 1) * np.square(error) + np.square(difference), abs(difference))
     won, lost = (discordant + difference) * n / 2, (discordant - difference) * n / 2
-    low, high = difference.astype(np.float64), np.ones(difference.shape)
+    low, high = difference, np.ones(difference.shape)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         # The share of images that the other one alone has right: most likely, given the middle.

@@ -22,7 +22,7 @@ from pipeline.statistics.image_noise import Column, image_noise
 from pipeline.statistics.model_pairs import DRAWS
 from pipeline.statistics.pair_tests import Paired, PairTests, compare_pairs
 from pipeline.statistics.panel import ASSUMED_TESTS, clusters_of
-from pipeline.statistics.remembered import remembered
+from pipeline.statistics.remembered import remembered_of_headlines
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +67,7 @@ class Unpaired:
         )  # fmt: skip
 
 
-@remembered
+@remembered_of_headlines
 def unpaired_columns(evidence: Evidence) -> Mapping[Column, Unpaired]:
     """Each protocol's headline on each data set with scores, and without per-image outcomes."""
     cube, names = evidence.cube, list(evidence.headline.values())

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from pipeline.statistics.kendall import counted_together
 
-_ELEMENTS = 4_000_000
-"""Numbers in one block of ranks: 32 MB."""
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 def weighted_tau(scores: Floats) -> Floats:
@@ -31,49 +31,52 @@ def weighted_tau(scores: Floats) -> Floats:
     Notes
     -----
     The weights are sums over the pair's two models, so that the sum over pairs is one over models:
-    Σ_i w_i Σ_j sgn(x_i - x_j) sgn(y_i - y_j), n matrix products.
+    Σ_i w_i Σ_j sgn(x_i - x_j) sgn(y_i - y_j), n matrix products. Their elements are counts.
 
     References
     ----------
     Vigna 2015, "A weighted correlation index for rankings with ties".
     """
-    models, columns = scores.shape
-    one_sided = np.empty((columns, columns))
-    step = max(1, _ELEMENTS // max(models * columns, 1))
-    for start in range(0, columns, step):
-        block = slice(start, start + step)
-        one_sided[block] = _ranked_by_first(scores, block)
+    columns = scores.shape[1]
+    present = np.isfinite(scores)
+    concordance, untied_first, untied_second = np.zeros((3, columns, columns))
+    for model, mine in enumerate(scores):
+        above, ties = scores > mine, scores == mine
+        both, untied = present & present[model], above | (scores < mine)
+        signs = np.where(above, np.float32(-1), untied.astype(np.float32))
+        weight = 1 / (1 + _better(model, above, ties, both))
+        concordance += weight * (signs.T @ signs)
+        pairs = counted_together(untied, both)
+        untied_first += weight * pairs
+        untied_second += weight * pairs.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        one_sided = concordance / np.sqrt(untied_first * untied_second)
     return np.clip((one_sided + one_sided.T) / 2, -1, 1)
 
 
-def _ranked_by_first(scores: Floats, block: slice) -> Floats:
-    """Weighted τ with ranks by the columns of a block, shape (n_block, n_columns)."""
-    weights = _weights(scores[:, block], scores)
-    shape = weights.shape[1:]
-    concordance, untied_first, untied_second = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for model, weight in enumerate(weights):
-        signs = np.sign(scores[model] - scores)
-        both = np.isfinite(signs).astype(np.float64)
-        signs = np.nan_to_num(signs)
-        untied = np.square(signs)
-        concordance += weight * (signs[:, block].T @ signs)
-        untied_first += weight * (untied[:, block].T @ both)
-        untied_second += weight * (both[:, block].T @ untied)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return concordance / np.sqrt(untied_first * untied_second)
+def _better(model: int, above: Mask, ties: Mask, both: Mask) -> Floats:
+    """Models before one, among those with both columns: by the row's column, then the other.
 
+    Of models that are equal in both columns, the study's order counts.
 
-def _weights(first: Floats, second: Floats) -> Floats:
-    """1/(rank + 1) by `first`, then by `second`, among models with both; missing ones come last.
+    Parameters
+    ----------
+    model : int
+    above, ties, both : ndarray of bool, shape (n_models, n_columns)
+        Which models score higher than this one, which alike, and which have the column as it has.
 
     Returns
     -------
-    ndarray of shape (n_models, n_first, n_second)
+    ndarray of shape (n_columns, n_columns)
     """
-    a, b = np.broadcast_arrays(first[:, :, np.newaxis], second[:, np.newaxis, :])
-    missing = ~(np.isfinite(a) & np.isfinite(b))
-    order = np.lexsort((-b, np.where(missing, np.inf, -a)), axis=0)
-    ranks = np.empty(order.shape)
-    places = np.arange(1.0, len(first) + 1)[:, np.newaxis, np.newaxis]
-    np.put_along_axis(ranks, order, np.broadcast_to(places, order.shape), axis=0)
-    return 1 / ranks
+    before = counted_together(above, both).astype(np.float64)
+    others = ties.copy()
+    others[model] = False
+    tied = np.flatnonzero(others.any(axis=0))
+    if tied.size:
+        others[model:] = False
+        first_of_equal = above | others
+        ties = ties[:, tied]
+        ties[model] = False
+        before[tied] += counted_together(ties, first_of_equal)
+    return before

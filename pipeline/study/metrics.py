@@ -5,7 +5,7 @@ Whoever reads them goes through this module (`metrics.METRICS`), as tests add on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -204,6 +204,19 @@ METRICS = distinct(
 def metric_named(name: str) -> Metric:
     """The metric of that name."""
     return {metric.name: metric for metric in METRICS}[name]
+
+
+def ends_of(score: Mapping[str, Any]) -> dict[str, float | None]:
+    """The ends of a record's interval, inside of its metric's range.
+
+    Records hold what the formula gave: mean and error of a few surely told images can say that a
+    log loss may be below 0. A transferability metric has no range.
+    """
+    ends = {end: score[end] for end in ("ci_low", "ci_high")}
+    if score["metric"] in TRANSFERABILITY:
+        return ends
+    low, high = metric_named(score["metric"]).range
+    return {name: None if end is None else min(max(end, low), high) for name, end in ends.items()}
 
 
 def direction(name: str) -> int:

@@ -28,6 +28,7 @@ from pipeline.embeddings.cells import open_cells
 from pipeline.models.licence import licence_of, weights_source
 from pipeline.models.networks import LoadedModel, load_model, timm_call
 from pipeline.probes.scoring import Outcome, stored_outcome
+from pipeline.study.metrics import ends_of
 from pipeline.study.schema import Study
 from pipeline.study.variant import Variant
 from pipeline.taken.abstention import steps_of
@@ -221,8 +222,8 @@ def _facts(
         "selected": {k: v for k, v in stored.details.items() if k != "path"},
         "n_train": own[0]["n_train"],
         "n_test": own[0]["n_test"],
-        "scores": [{name: row[name] for name in ("metric", "value", "ci_low", "ci_high", "n_test")}
-                   for row in own],
+        "scores": [{"metric": row["metric"], "value": row["value"], **ends_of(row),
+                    "n_test": row["n_test"]} for row in own],
         "abstention": [astuple(step) for step in steps_of(stored.confidence, hits)],
         "record": fingerprint(chosen.record.key),
         "embeddings": dict(chosen.record.key).get("train", ""),

@@ -92,3 +92,27 @@ def test_a_file_that_the_disk_does_not_take_is_an_error_and_no_crash(tmp_path):
     assert "is larger than a file may be here" in ran.stdout
     assert path.read_bytes() == b"former"
     assert [p.name for p in tmp_path.iterdir()] == ["scores.nc"]
+
+
+def test_what_is_written_comes_back_and_equal_tables_are_equal_files(tmp_path):
+    """Dimensions with and without labels, of length 0, alike in two groups; texts and numbers."""
+    alone = xr.Dataset(
+        {"text": "ü", "number": 3, "rows": ("row", np.arange(3.0)), "n": ("row", [1, 2, 3])},
+        coords={"label": ("row", ["a", "", "ß"])},
+        attrs={"shape": [3, 4], "half": 0.5},
+    )
+    empty = xr.Dataset({"none": (("row", "empty"), np.zeros((2, 0)))}, coords={"row": ["x", "y"]})
+    square = xr.Dataset({"v": (("a", "b"), np.eye(3, 4, dtype=np.float32))}, {"b": [4, 3, 2, 1]})
+    groups = {"alone": alone, "empty": empty, "square": square}
+    paths = [tmp_path / "one.nc", tmp_path / "two.nc"]
+    write_netcdf(xr.Dataset(), paths[0], groups)
+    found = read_netcdf_groups(paths[0])
+    for name, table in groups.items():
+        xr.testing.assert_equal(found[name], table)
+        assert list(found[name].variables) == list(table.variables)
+        assert {n: v.dtype for n, v in found[name].variables.items()} == {
+            n: v.dtype for n, v in table.variables.items()
+        }
+    assert found["alone"].attrs["shape"].tolist() == [3, 4]
+    write_netcdf(found.pop(""), paths[1], found)  # what it was read from leaves no trace
+    assert paths[0].read_bytes() == paths[1].read_bytes()

@@ -69,6 +69,30 @@ def test_they_are_the_same_computed_read_or_without_any_of_this(here, evidence, 
     assert told > 12
 
 
+def test_means_over_a_named_target_are_kept_as_they_are(here, evidence, monkeypatch):
+    monkeypatch.setattr(registry, "STATISTICS", {"mean_scores": STATISTICS["mean_scores"]})
+    named = replace(evidence, named_target=("d2",))
+    found = kept_statistics(named)["mean_scores"].sel(scope="target", protocol="linear")
+    expected = evidence.cube["value"].sel(variant="linear/b", dataset="d2").squeeze(drop=True)
+    np.testing.assert_allclose(found["mean"], expected)
+
+
+def test_what_looks_at_headlines_alone_is_asked_once(here, evidence, monkeypatch):
+    """Statistics of all variants get what those of headlines have computed."""
+    monkeypatch.setattr(registry, "STATISTICS", {
+        name: STATISTICS[name] for name in ("mean_scores", "target_checks", "class_accuracy")
+    })  # fmt: skip
+    asked = []
+
+    def read_hits(variant, dataset):
+        asked.append((variant, dataset))
+        return evidence.read_hits(variant, dataset)
+
+    kept_statistics(replace(evidence, read_hits=read_hits))
+    assert asked
+    assert len(asked) == len(set(asked))
+
+
 def test_a_variant_that_is_no_headline_changes_nothing_of_it(evidence):
     fewer = evidence.cube.sel(variant=list(VARIANTS)).assign_attrs(scores_csv_sha256="other")
     assert digest_of(headlines_alone(replace(evidence, cube=fewer))) == digest_of(
@@ -103,6 +127,7 @@ OTHERS = {
     "an untrained model": lambda e: replace(e, untrained=frozenset({"m1"})),
     "what was seen": lambda e: replace(e, seen={("m1", "d1"): Seen.IMAGES}),
     "the baseline": lambda e: replace(e, baseline=("m1", "m2")),
+    "the target": lambda e: replace(e, named_target=("d2",)),
 }  # fmt: skip
 
 

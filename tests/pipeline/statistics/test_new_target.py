@@ -8,7 +8,7 @@ from made_cubes import make_cube
 from made_evidence import make_evidence
 from scipy import stats
 
-from pipeline.statistics.new_target import behaves_like, new_target, predicted
+from pipeline.statistics.new_target import _most_alike, _rho, behaves_like, new_target, predicted
 
 
 def test_one_more_value_of_a_normal_sample():
@@ -59,3 +59,22 @@ def test_a_twin_is_found_and_predicts():
 
 def test_without_twins_the_nearest_does_not_predict():
     assert "does not predict better" in behaves_like(planted()).attrs["predicts"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_all_halves_at_once_choose_what_one_by_one_choose(seed):
+    """Of equal ρ the first; ties, gaps, constant columns and twins among them."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 9, 20) / 9
+    ranks = rng.integers(0, 6, (20, 7)) / 6
+    ranks[:, 3], ranks[:, 4] = ranks[:, 1], 0.5
+    ranks[rng.random(ranks.shape) < 0.2] = np.nan
+    ranks[:, 5] = np.nan
+    halves = np.stack([rng.permutation(20) < 10 for _ in range(8)])
+    halves[7] = np.arange(20) < 3  # too few
+    expected = []
+    for half in halves:
+        rho = np.array([_rho(column[half], truth[half]) for column in ranks.T])
+        expected.append(None if np.isnan(rho).all() else int(np.nanargmax(rho)))
+    assert list(_most_alike(ranks, truth, halves)) == expected
+    assert expected[7] is None

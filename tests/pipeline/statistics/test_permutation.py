@@ -103,3 +103,23 @@ def test_of_many_models_a_column_without_spread_has_no_p():
     assert np.isnan(p[0, 1])
     assert np.isnan(smallest[0, 1])
     assert p[0, 0] < 1e-9
+
+
+@pytest.mark.parametrize(("n_x", "n_y"), [(5, 5), (2, 5), (5, 2)])
+@pytest.mark.parametrize("backbones", [1, 3])
+def test_sums_are_those_of_the_permutations_one_by_one(n_x, n_y, backbones, monkeypatch):
+    """A square's half, fewer columns moved back, whole numbers in float32, blocks: the same p."""
+    monkeypatch.setattr(permutation, "PERMUTATIONS", 300)
+    monkeypatch.setattr(permutation, "_ELEMENTS", 500)
+    monkeypatch.setattr(permutation, "_COLUMNS", 2)
+    rng = np.random.default_rng(n_x)
+    groups = np.arange(15) % backbones
+    x, y = (permutation._within(rng.integers(0, 5, (15, n)) / 5, groups) for n in (n_x, n_y))
+    if n_x == n_y:
+        y = x
+    places = permutation._permutations_within(groups, 300, np.random.default_rng(9))
+    sums = np.array([[[abs(a @ b[p]) for b in y.T] for a in x.T] for p in places])
+    expected = (np.sum(sums >= np.abs(x.T @ y) - 1e-9, axis=0) + 1) / 301
+    found = permutation._share_beyond(x, y, groups, np.random.default_rng(9))
+    asked = np.tril(np.ones((n_x, n_y), bool)) if x is y else np.ones((n_x, n_y), bool)
+    np.testing.assert_array_equal(found[asked], expected[asked])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from planted import outcomes, paired_of
 from scipy import optimize, stats
 
+from pipeline.statistics import tie_cost
 from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.pair_tests import compare_pairs
 from pipeline.statistics.tie_cost import images_to_tell, upper_limit
@@ -44,6 +45,15 @@ def test_the_limit_is_tangos(won, lost, more, critical):
     error = np.sqrt(max(q - d**2, 0) / max(n - 1, 1))
     found = upper_limit(np.array(d), np.array(error), np.array(critical), n)
     assert found == pytest.approx(tango(won, lost, n, critical), abs=1e-5)
+
+
+def test_blocks_change_no_limit(monkeypatch):
+    rng = np.random.default_rng(1)
+    difference, error = rng.uniform(-0.3, 0.3, (7, 5)), rng.uniform(0, 0.1, (7, 5))
+    critical = np.full(5, 2.5)
+    whole = upper_limit(difference, error, critical, 400)
+    monkeypatch.setattr(tie_cost, "_BLOCK", 3)
+    np.testing.assert_array_equal(upper_limit(difference, error, critical, 400), whole)
 
 
 def test_the_limit_of_models_that_agree_everywhere():

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from pipeline.statistics import weighted_tau as module
 from pipeline.statistics.weighted_tau import weighted_tau
 
 
@@ -48,13 +47,6 @@ def test_scores_that_hardly_differ_still_equal_scipys(seed, models, spread, leve
     scores = 0.5 * (1 + spread * rng.integers(-levels, levels + 1, (models, 2)) / levels)
     scores[rng.random(scores.shape) < 0.1] = np.nan
     np.testing.assert_allclose(weighted_tau(scores)[0, 1], scipys(*scores.T), atol=1e-12)
-
-
-def test_blocks_of_columns_change_nothing(monkeypatch):
-    scores = np.random.default_rng(0).integers(0, 9, (12, 7)) / 9
-    whole = weighted_tau(scores)
-    monkeypatch.setattr(module, "_ELEMENTS", 200)
-    np.testing.assert_allclose(weighted_tau(scores), whole, atol=1e-14)
 
 
 def test_the_best_models_count_more():

@@ -181,3 +181,32 @@ def test_imported_scores_lie_where_their_metric_can(tmp_path):
     with pytest.raises(ProbelineError, match="nll is outside 0 to inf") as caught:
         read_foreign(path)
     assert ":3" in caught.value.place
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "told"),
+    [
+        ("nll", -0.02, 0.5, (0.0, 0.5)),
+        ("nll", 0.1, 7.0, (0.1, 7.0)),
+        ("top1", -1e-9, 1.2, (0.0, 1.0)),
+        ("ece", None, None, (None, None)),
+        ("value", -3.0, 9.0, (-3.0, 9.0)),  # of a transferability metric
+    ],
+)
+def test_no_interval_leaves_what_its_metric_can_be(metric, low, high, told):
+    score = {"metric": metric, "value": 0.2, "ci_low": low, "ci_high": high}
+    assert tuple(metrics.ends_of(score).values()) == told
+
+
+def test_a_log_loss_of_surely_told_images_reaches_no_table_with_an_end_below_0():
+    predictions = Predictions(
+        *(np.zeros(9, np.int64), np.ones(9, np.int64)),
+        np.log(np.array([0.999] * 8 + [0.5], np.float32)),
+        *(np.full(9, 0.9), np.zeros(9, np.int64), np.zeros(9, np.int64), 2),
+    )
+    nll = metrics.metric_named("nll")
+    assert nll.interval is not None
+    low, high = nll.interval(predictions)
+    assert low < 0
+    ends = metrics.ends_of({"metric": "nll", "ci_low": low, "ci_high": high})
+    assert ends == {"ci_low": 0, "ci_high": high}
