@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
+from pipeline.report.columns import head, heads
 from pipeline.report.formats import NOTHING, interval, percent, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import (
@@ -17,6 +18,7 @@ from pipeline.report.panels import (
     Tables,
     answer_order,
     estimate,
+    numbers,
     table_of,
     whole,
 )
@@ -50,8 +52,11 @@ def _model_pairs(inputs: Inputs, found: xr.Dataset) -> Filled:
         ]
         for dataset in found["dataset"].values
     ]
-    head = ["Data set", *(inputs.variants[v].label for v in found["variant"].values)]
-    return Filled(head, rows)
+    return Filled(["Data set", *_variants(inputs, found)], rows)
+
+
+def _variants(inputs: Inputs, found: xr.Dataset) -> list[str]:
+    return [inputs.variants[name].label for name in found["variant"].values]
 
 
 def overall_table(inputs: Inputs) -> Table:
@@ -82,9 +87,9 @@ def _overall_ranks(inputs: Inputs, found: xr.Dataset) -> Filled:
                         Cell(whole(of["datasets"]), _clusters(of["clusters"])),
                     ]
                 )  # fmt: skip
-    head = ["Model, protocol", "Rank by mean", "Mean of logits, as accuracy", "Rank by wins",
-            "Pairwise wins", "Borda", "Data sets"]  # fmt: skip
-    return Filled(head, rows)
+    means = [head("overall_ranks.rank"), head("overall_ranks.mean", ", as accuracy")]
+    wins = heads("win_rank", "win_rate", "borda")
+    return Filled(["Model, protocol", *means, *wins, "Data sets"], rows)
 
 
 def _clusters(value: xr.DataArray) -> str:
@@ -123,8 +128,7 @@ def _reliability(inputs: Inputs, found: xr.Dataset) -> Filled:
         ]
         for dataset in found["dataset"].values
     ]
-    head = ["Data set", *(inputs.variants[v].label for v in found["variant"].values)]
-    return Filled(head, rows)
+    return Filled(["Data set", *_variants(inputs, found)], rows)
 
 
 def _disattenuated(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -145,11 +149,11 @@ def _disattenuated(inputs: Inputs, found: xr.Dataset) -> Filled:
             [
                 Cell(inputs.columns[of["predictor"].item()].label,
                      f"with {inputs.columns[of['target'].item()].label}"),
-                Cell(rho(float(of["observed"]))),
+                *numbers(of, "observed"),
                 estimate(of, "value", "low", "high"),
                 Cell(" and ".join(ends)),
                 Cell(whole(of["n"]), counted(float(of["families"]), "family", "families")),
             ]
         )  # fmt: skip
-    head = ["Pair", "Observed r", "Without image noise", "Reliabilities", "Models"]
-    return Filled(head, rows, max(len(places) - MOST_ROWS, 0))
+    columns = heads("observed", "disattenuated_pearson.value", "reliability")
+    return Filled(["Pair", *columns, "Models"], rows, max(len(places) - MOST_ROWS, 0))

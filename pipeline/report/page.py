@@ -128,7 +128,7 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "interval": report_formats.interval,
         "unsaid": unsaid,
-        "explained": columns.explained,
+        "head": columns.head,
         "legend": columns.legend,
         "shows": shows,
         "verdict": verdicts.verdict,

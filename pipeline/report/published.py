@@ -5,9 +5,19 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from pipeline.report.columns import head, heads
 from pipeline.report.formats import NOTHING, level, percent, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import Cell, Filled, Table, Tables, answer_order, table_of, whole
+from pipeline.report.panels import (
+    Cell,
+    Filled,
+    Table,
+    Tables,
+    answer_order,
+    numbers,
+    table_of,
+    whole,
+)
 from pipeline.report.verdicts import listed, rounded
 from pipeline.results.cube import metrics_used
 from pipeline.statistics.advice import scores_word
@@ -19,6 +29,7 @@ from pipeline.study import metrics
 from pipeline.study.protocol_list import protocol_label
 
 _WAY = {"raw": "raw scores", "rank": "ranks", "logit": "logits"}
+_FIRST = [head("leader", f" {_WAY[way]}") for way in WAYS]
 
 
 def section(inputs: Inputs) -> Tables:
@@ -80,10 +91,10 @@ def _settle(inputs: Inputs, found: xr.Dataset) -> Filled:
                 Cell(str(of["question"].item()).split("/")[0], sentence),
                 Cell(_many(float(of["now"]))),
                 Cell(_many(_as_told(of["needed"])), " to ".join(ends) if known else ""),
-                Cell(percent(float(of["power_now"])) if np.isfinite(of["power_now"]) else NOTHING),
+                *numbers(of, "power_now"),
             ]
         )
-    return Filled(["Of what", "Now", "Needed for 80%", "Power now"], rows)
+    return Filled(["Of what", "Now", *heads("needed", "power_now")], rows)
 
 
 def _as_told(needed: xr.DataArray) -> float:
@@ -116,13 +127,11 @@ def _concordance(inputs: Inputs, found: xr.Dataset) -> Filled:
                 Cell(protocol_label(str(protocol)),
                      f"{whole(of['models'])} models, {whole(of['datasets'])} data sets"),
                 Cell(rho(float(of["w"])), p_is(float(of["p"]))),
-                Cell(rho(float(of["mean_rho"]))),
+                *numbers(of, "mean_rho"),
                 *(_leader(without, str(protocol), way) for way in WAYS),
             ]
         )  # fmt: skip
-    head = ["Protocol", "Kendall’s W", "Mean ρ of two data sets",
-            *(f"First by {_WAY[way]}" for way in WAYS)]  # fmt: skip
-    return Filled(head, rows)
+    return Filled(["Protocol", *heads("w", "mean_rho"), *_FIRST], rows)
 
 
 def _leader(without: xr.Dataset, protocol: str, way: str) -> Cell:
@@ -139,7 +148,7 @@ def _leader(without: xr.Dataset, protocol: str, way: str) -> Cell:
 
 def averages_table(inputs: Inputs) -> Table:
     """Means by the three ways side by side."""
-    heading = "Three ways of averaging"
+    heading = "Three ways of averaging, with the place by each"
     return table_of(inputs, "averages", heading, lambda found: _averages(inputs, found))
 
 
@@ -159,7 +168,7 @@ def _averages(inputs: Inputs, found: xr.Dataset) -> Filled:
                     Cell(percent(float(of["logit"])), _place(of["place_logit"])),
                 ]
             )
-    return Filled(["Model, protocol", "Raw mean", "Mean rank", "Mean of logits"], rows)
+    return Filled(["Model, protocol", *heads("raw", "averages.rank", "logit")], rows)
 
 
 def _place(value: xr.DataArray) -> str:
@@ -182,7 +191,7 @@ def _leaders(found: xr.Dataset) -> Filled:
                 for way in WAYS
             ]  # fmt: skip
             rows.append([Cell(str(dataset), protocol_label(str(protocol))), *cells])
-    return Filled(["Without", *(f"First by {_WAY[way]}" for way in WAYS)], rows)
+    return Filled(["Without", *_FIRST], rows)
 
 
 def new_target_table(inputs: Inputs) -> Table:
@@ -200,21 +209,14 @@ def _new_target(inputs: Inputs, found: xr.Dataset) -> Filled:
                 [
                     Cell(inputs.columns[str(predictor)].label,
                          f"to predict {scores_word(str(targets))}"),
-                    Cell(rho(float(of["rho"]))),
+                    *numbers(of, "rho"),
                     Cell(f"{rho(float(of['low']))} to {rho(float(of['high']))}"
                          if np.isfinite(of["low"]) else NOTHING),
-                    Cell(whole(of["clusters"])),
-                    Cell(percent(float(of["covered"])) if np.isfinite(of["covered"]) else NOTHING),
+                    *numbers(of, "clusters", "covered"),
                 ]
             )  # fmt: skip
-    head = [
-        "Predictor",
-        "ρ",
-        f"{level(inputs.study.correlation.confidence)} for a new data set",
-        "Clusters",
-        "Own targets covered",
-    ]
-    return Filled(head, rows)
+    ends = f"{level(inputs.study.correlation.confidence)} for a new data set"
+    return Filled(["Predictor", head("rho"), ends, *heads("clusters", "covered")], rows)
 
 
 def behaves_table(inputs: Inputs) -> Table:
@@ -233,11 +235,7 @@ def _behaves(found: xr.Dataset) -> Filled:
                 [
                     Cell(str(dataset), protocol_label(str(protocol))),
                     Cell(str(of["nearest"].item()) or NOTHING),
-                    Cell(rho(float(of["rho_nearest"]))),
-                    Cell(rho(float(of["rho_all"]))),
-                    Cell(whole(of["models"])),
+                    *numbers(of, "rho_nearest", "rho_all", "models"),
                 ]
             )
-    head = ["Data set", "Nearest", "ρ with the nearest, held out", "ρ with the mean rank elsewhere",
-            "Models"]  # fmt: skip
-    return Filled(head, rows)
+    return Filled(["Data set", "Nearest", *heads("rho_nearest", "rho_all"), "Models"], rows)

@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.report.formats import NOTHING, interval, p_value, points, rho
+from pipeline.report.columns import head, heads
+from pipeline.report.formats import NOTHING, interval, p_value, points
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import (
     MOST_ROWS,
@@ -16,6 +17,7 @@ from pipeline.report.panels import (
     Table,
     Tables,
     estimate,
+    numbers,
     protocol_heads,
     table_of,
     whole,
@@ -91,25 +93,19 @@ def _share(found: xr.Dataset) -> Filled:
                 Cell(verdict) if verdict else estimate(of, "share", "share_low", "share_high"),
             ]
         )
-    head = ["Protocol", "Gap, logits", "Gap at equal backbone, logits", "Share explained"]
-    return Filled(head, rows)
+    return Filled(["Protocol", *heads("gap", "adjusted", "share")], rows)
 
 
 def _variance(found: xr.Dataset) -> Filled:
+    parts = ("first_in", "last_in", "lmg", "null_high")
     rows = []
     for protocol in map(str, found["protocol"].values):
         for factor in map(str, found["factor"].values):
             of = found.sel(protocol=protocol, factor=factor, dataset=MEAN)
             verdict = str(of["verdict"].item())
-            numbers = [rho(float(of[n])) for n in ("first_in", "last_in", "lmg", "null_high")]
-            rows.append(
-                [Cell(f"{factor}, {protocol_label(protocol)}"),
-                 *(map(Cell, [verdict] + [NOTHING] * 3) if verdict else map(Cell, numbers)),
-                 Cell(p_value(float(of["p"])))]
-            )  # fmt: skip
-    head = ["Factor, protocol", "Alone", "Beyond the other", "Mean of both (LMG)",
-            "95% of permutations below", "p"]  # fmt: skip
-    return Filled(head, rows)
+            cells = map(Cell, [verdict] + [NOTHING] * 3) if verdict else numbers(of, *parts)
+            rows.append([Cell(f"{factor}, {protocol_label(protocol)}"), *cells, *numbers(of, "p")])
+    return Filled(["Factor, protocol", *heads(*parts, "p")], rows)
 
 
 def _within(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -125,8 +121,8 @@ def _within(inputs: Inputs, found: xr.Dataset) -> Filled:
             for b in range(of.sizes["backbone"])
         ]
         rows.append([first, *cells])
-    head = ["ρ of", *map(str, found["backbone"].values)]
-    return Filled(head, rows, max(len(known) - MOST_ROWS, 0))
+    backbones = map(str, found["backbone"].values)
+    return Filled([head("pair"), *backbones], rows, max(len(known) - MOST_ROWS, 0))
 
 
 def shift_section(inputs: Inputs) -> Tables:
@@ -161,7 +157,7 @@ def _correlations_by_shift(found: xr.Dataset) -> Filled:
                         f"with {protocol_label(protocol)}",
                     )
                     rows.append([first, *cells])
-    return Filled(["ρ of", *map(str, found["shift"].values)], rows)
+    return Filled([head("pair"), *map(str, found["shift"].values)], rows)
 
 
 def sensitivity_table(inputs: Inputs) -> Table:

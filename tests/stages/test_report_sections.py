@@ -16,10 +16,11 @@ from report_study import make_study, store
 
 from pipeline.project.paths import REPORT
 from pipeline.report import page, sections
+from pipeline.report.columns import Head
 from pipeline.report.panels import Cell, Table, Tables, as_it_is
 from pipeline.report.section import GROUPS, Section
 from pipeline.statistics import registry
-from pipeline.statistics.columns import Column
+from pipeline.statistics.column import Column
 from stages.correlate import main as correlate
 from stages.report import main as report
 
@@ -136,7 +137,7 @@ def test_the_page_itself_names_no_section():
 
 def toy(withheld=""):
     rows = ((Cell("model <0>"), Cell("0.25")),)
-    table = Table("All toys", "toys", ("Model", "Share"), rows, withheld)
+    table = Table("All toys", "toys", (Head("Model"), Head("Share")), rows, withheld)
     return Section("toys", "Toys & more", "tables.html.j2", lambda _: Tables([table], intro="New."))
 
 
@@ -191,7 +192,7 @@ def test_what_others_add_has_its_part(monkeypatch):
     assert ("fails", "Where it fails") in links_of(markup)
 
 
-COLUMNS = {"spread": Column("standard deviation over models", "share")}
+COLUMNS = {"spread": Column("standard deviation over models", "share", head="Spread, points")}
 
 
 def spread(evidence):
@@ -222,5 +223,6 @@ def test_a_statistic_and_its_section_are_a_module_and_two_lines(monkeypatch):
     assert "Spread of scores How far models differ. Spread over models" in words
     label = "linear probe: logistic regression, plain"  # not the name that records have
     assert f"{row['spread'].item():,.4g} 4" in words.split(f"in0, {label}")[1][:20]
+    assert "Spread, points Standard deviation over models. " in words  # told as its object says
     assert "What it is Standard deviation of the scores over models" in words
     assert "nan" not in words.split("Spread of scores")[-1].split("All numbers")[0]
