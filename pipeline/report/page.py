@@ -26,7 +26,7 @@ from pipeline.report.answers import answer
 from pipeline.report.embed import pack, squeezed
 from pipeline.report.figure_words import shows
 from pipeline.report.figures import report_figures
-from pipeline.report.gaps import missing_cells
+from pipeline.report.gaps_scores import missing_cells
 from pipeline.report.heat import COEFFICIENT_WORDS, MODELS_WORDS
 from pipeline.report.inputs import Inputs
 from pipeline.report.methods import embeddings, methods
