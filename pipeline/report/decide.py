@@ -88,7 +88,7 @@ def checks(inputs: Inputs) -> Tables:
     )
 
 
-def _rows(known: Sequence[Check], _: xr.Dataset) -> Filled:
+def _rows(known: Sequence[Check], _: Inputs, __: xr.Dataset) -> Filled:
     rows = [
         [
             Cell(of.label, "" if of.on_target else "not on the target’s own images"),

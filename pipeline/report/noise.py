@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import xarray as xr
 
@@ -29,13 +27,8 @@ from pipeline.study.protocol_list import protocol_label
 def pairs_section(inputs: Inputs) -> Tables:
     """The pairs of models that differ, a click away."""
     intro = "On each data set all pairs of models are tested together: how many differ."
-    return Tables([], [pairs_table(inputs)], intro)
-
-
-def pairs_table(inputs: Inputs) -> Table:
-    """F3: on each data set, how many pairs of models differ."""
     heading = "Pairs of models that differ on each data set"
-    return table_of(inputs, "model_pairs", heading, lambda found: _model_pairs(inputs, found))
+    return Tables([], [table_of(inputs, "model_pairs", heading, _model_pairs)], intro)
 
 
 def _model_pairs(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -61,9 +54,7 @@ def _variants(inputs: Inputs, found: xr.Dataset) -> list[str]:
 
 def overall_table(inputs: Inputs) -> Table:
     """Ranks across data sets, of every protocol."""
-    return table_of(
-        inputs, "overall_ranks", "Ranks across data sets", partial(_overall_ranks, inputs)
-    )
+    return table_of(inputs, "overall_ranks", "Ranks across data sets", _overall_ranks)
 
 
 def _overall_ranks(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -104,10 +95,8 @@ def noise_tables(inputs: Inputs) -> list[Table]:
     """How much of the scores is chance in the test images, and r without it."""
     heading = "Pearson r without the chance in the test images"
     return [
-        table_of(
-            inputs, "reliability", "Reliability of the scores", lambda f: _reliability(inputs, f)
-        ),
-        table_of(inputs, "disattenuated_pearson", heading, lambda f: _disattenuated(inputs, f)),
+        table_of(inputs, "reliability", "Reliability of the scores", _reliability),
+        table_of(inputs, "disattenuated_pearson", heading, _disattenuated),
     ]
 
 

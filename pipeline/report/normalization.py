@@ -17,29 +17,14 @@ from pipeline.study.protocol_list import protocol_label
 
 def section(inputs: Inputs) -> Tables:
     """What a normalization changes: scores, and how well they predict."""
-    shown = [
-        table_of(
-            inputs,
-            "normalization_effect",
-            "Change of the score, points",
-            partial(_score_effect, inputs),
-        ),
-        table_of(
-            inputs,
-            "normalization_ranking",
-            "Change of ρ with out-of-domain scores",
-            partial(_rank_effect, inputs),
-        ),
-    ]
-    tests = [
-        table_of(
-            inputs,
-            "normalization_tests",
-            "Tested together: change of mean ρ",
-            partial(_normalization_tests, inputs),
-        ),
-    ]
-    return Tables(shown, tests)
+    of = partial(table_of, inputs)
+    return Tables(
+        [
+            of("normalization_effect", "Change of the score, points", _score_effect),
+            of("normalization_ranking", "Change of ρ with out-of-domain scores", _rank_effect),
+        ],
+        [of("normalization_tests", "Tested together: change of mean ρ", _normalization_tests)],
+    )
 
 
 def _score_effect(inputs: Inputs, found: xr.Dataset) -> Filled:

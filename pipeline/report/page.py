@@ -105,7 +105,7 @@ def _parts(
     parts = [
         (
             name,
-            [(s, content) for s, content in contents if s.part == name and not content.withheld],
+            [(s, content) for s, content in contents if s.group == name and not content.withheld],
             place,
         )
         for name, place in GROUPS.items()

@@ -124,7 +124,7 @@ class Filled(NamedTuple):
 
 
 def table_of(
-    inputs: Inputs, name: str, heading: str, fill: Callable[[xr.Dataset], Filled | str]
+    inputs: Inputs, name: str, heading: str, fill: Callable[[Inputs, xr.Dataset], Filled | str]
 ) -> Table:
     """The table of a statistic, or why there is none.
 
@@ -135,10 +135,11 @@ def table_of(
         Of the statistic.
     heading : str
     fill : callable
-        From the statistic to the table's contents, or to the sentence that says why there are none.
+        From the inputs and the statistic to the table's contents, or to the sentence that says why
+        there are none.
     """
     found = statistic(inputs, name)
-    filled = found if isinstance(found, str) else fill(found)
+    filled = found if isinstance(found, str) else fill(inputs, found)
     if isinstance(filled, str):
         return Table(heading, name, withheld=filled)
     head, rows = _with_content(filled)
@@ -150,12 +151,11 @@ def table_of(
 
 def as_it_is(name: str, heading: str, intro: str = "") -> Callable[[Inputs], Content]:
     """The content of a section that shows one statistic, whatever it holds, as a table."""
-    return lambda inputs: Tables(
-        [table_of(inputs, name, heading, partial(_as_it_is, inputs, name))], intro=intro
-    )
+    fill = partial(_as_it_is, name)
+    return lambda inputs: Tables([table_of(inputs, name, heading, fill)], intro=intro)
 
 
-def _as_it_is(inputs: Inputs, statistic: str, found: xr.Dataset) -> Filled:
+def _as_it_is(statistic: str, inputs: Inputs, found: xr.Dataset) -> Filled:
     """A row for each combination of labels, a column for each variable."""
     dims, names = (list(map(str, of)) for of in (found.dims, found.data_vars))
     rows = [

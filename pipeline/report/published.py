@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 
@@ -11,7 +13,6 @@ from pipeline.report.inputs import Inputs
 from pipeline.report.panels import (
     Cell,
     Filled,
-    Table,
     Tables,
     answer_order,
     numbers,
@@ -34,9 +35,19 @@ _FIRST = [head("leader", f" {_WAY[way]}") for way in WAYS]
 
 def section(inputs: Inputs) -> Tables:
     """All tables; the intro says what imported scores rest on."""
+    of = partial(table_of, inputs)
+    alike = str(inputs.told("behaves_like").attrs.get("predicts", ""))
     return Tables(
-        [settle_table(inputs), concordance_table(inputs), averages_table(inputs)],
-        [leaders_table(inputs), new_target_table(inputs), behaves_table(inputs)],
+        [
+            of("power", "To settle it", _settle),
+            of("concordance", "Do the data sets agree, and does one of them decide?", _concordance),
+            of("averages", "Three ways of averaging, with the place by each", _averages),
+        ],
+        [
+            of("leaders_without", "Without one data set", _leaders),
+            of("new_target", "On a new data set like these", _new_target),
+            of("behaves_like", "Behaves like" + (f" ({alike})" if alike else ""), _behaves),
+        ],
         " ".join(rests_on(inputs)),
     )
 
@@ -75,12 +86,7 @@ def rests_on(inputs: Inputs) -> list[str]:
     return said
 
 
-def settle_table(inputs: Inputs) -> Table:
-    """How many models, data sets and test images would settle it."""
-    return table_of(inputs, "power", "To settle it", lambda found: _settle(inputs, found))
-
-
-def _settle(inputs: Inputs, found: xr.Dataset) -> Filled:
+def _settle(_: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for place, sentence in enumerate(to_settle_it({"power": found})):
         of = found.isel(question=place)
@@ -105,14 +111,6 @@ def _as_told(needed: xr.DataArray) -> float:
 
 def _many(number: float) -> str:
     return whole(number) if np.isfinite(number) else "over 1,000,000" if number > 0 else NOTHING
-
-
-def concordance_table(inputs: Inputs) -> Table:
-    """Kendall's W, and whether one data set decides who leads."""
-    return table_of(
-        inputs, "concordance", "Do the data sets agree, and does one of them decide?",
-        lambda found: _concordance(inputs, found),
-    )  # fmt: skip
 
 
 def _concordance(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -146,12 +144,6 @@ def _leader(without: xr.Dataset, protocol: str, way: str) -> Cell:
     return Cell(str(of["leader_of_all"].values[known][0]), small)
 
 
-def averages_table(inputs: Inputs) -> Table:
-    """Means by the three ways side by side."""
-    heading = "Three ways of averaging, with the place by each"
-    return table_of(inputs, "averages", heading, lambda found: _averages(inputs, found))
-
-
 def _averages(inputs: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for protocol in answer_order(inputs, found):
@@ -175,12 +167,7 @@ def _place(value: xr.DataArray) -> str:
     return f"{float(value):g}." if np.isfinite(value) else ""
 
 
-def leaders_table(inputs: Inputs) -> Table:
-    """Who leads without each data set."""
-    return table_of(inputs, "leaders_without", "Without one data set", _leaders)
-
-
-def _leaders(found: xr.Dataset) -> Filled:
+def _leaders(_: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for protocol in found["protocol"].values:
         for dataset in found["dataset"].values:
@@ -192,12 +179,6 @@ def _leaders(found: xr.Dataset) -> Filled:
             ]  # fmt: skip
             rows.append([Cell(str(dataset), protocol_label(str(protocol))), *cells])
     return Filled(["Without", *_FIRST], rows)
-
-
-def new_target_table(inputs: Inputs) -> Table:
-    """What a predictor's ρ will be on a new data set."""
-    heading = "On a new data set like these"
-    return table_of(inputs, "new_target", heading, lambda found: _new_target(inputs, found))
 
 
 def _new_target(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -219,14 +200,7 @@ def _new_target(inputs: Inputs, found: xr.Dataset) -> Filled:
     return Filled(["Predictor", head("rho"), ends, *heads("clusters", "covered")], rows)
 
 
-def behaves_table(inputs: Inputs) -> Table:
-    """Which data sets behave alike, and whether that predicts."""
-    said = str(inputs.told("behaves_like").attrs.get("predicts", ""))
-    heading = "Behaves like" + (f" ({said})" if said else "")
-    return table_of(inputs, "behaves_like", heading, _behaves)
-
-
-def _behaves(found: xr.Dataset) -> Filled:
+def _behaves(_: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for protocol in found["protocol"].values:
         for dataset in found["dataset"].values:

@@ -14,7 +14,6 @@ from pipeline.report.inputs import Inputs
 from pipeline.report.panels import (
     Cell,
     Filled,
-    Table,
     Tables,
     estimate,
     numbers,
@@ -29,9 +28,21 @@ from pipeline.statistics.written import counted
 
 def section(inputs: Inputs) -> Tables:
     """How far each predictor is to be trusted, what it costs, and the tests."""
+    of = partial(table_of, inputs)
     return Tables(
-        [trust_table(inputs), choosing_table(inputs), comparison_table(inputs)],
-        [null_table(inputs), reference_table(inputs)],
+        [
+            of("trust", "How well each predictor orders the models", _trust),
+            of("choosing", "What choosing a model by it would have cost", _choosing),
+            of("comparison", "All predictors on the same targets and models", _comparison),
+        ],
+        [
+            of("null_models", "What costs no evaluation of the target", _nulls),
+            of(
+                "predictor_differences",
+                "Each predictor against the in-domain linear probe",
+                _against_reference,
+            ),
+        ],
         _rests_on(inputs),
     )
 
@@ -41,12 +52,6 @@ def _rests_on(inputs: Inputs) -> str:
     if not found.data_vars:
         return ""
     return families_behind(found.sel(targets=first_targets(found)), "joint_low")
-
-
-def comparison_table(inputs: Inputs) -> Table:
-    """All predictors on the same targets and models; whoever is not compared, with the reason."""
-    heading = "All predictors on the same targets and models"
-    return table_of(inputs, "comparison", heading, partial(_comparison, inputs))
 
 
 def _comparison(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -82,13 +87,7 @@ def _sorted(found: xr.Dataset, targets: str) -> list[str]:
     return [str(found["predictor"].values[i]) for i in np.argsort(-means, kind="stable")]
 
 
-def null_table(inputs: Inputs) -> Table:
-    """Orders of the models that ask for no evaluation."""
-    heading = "What costs no evaluation of the target"
-    return table_of(inputs, "null_models", heading, _nulls)
-
-
-def _nulls(found: xr.Dataset) -> Filled:
+def _nulls(_: Inputs, found: xr.Dataset) -> Filled:
     first = first_targets(found)
     sets = list(dict.fromkeys([first, *map(str, found["targets"].values)]))
     rows = []
@@ -110,13 +109,6 @@ def _nulls(found: xr.Dataset) -> Filled:
         )
     means = [head("mean", f", {set_word(s)}") for s in sets]
     return Filled(["Order of the models", head("cost"), means[0], head("ends"), *means[1:]], rows)
-
-
-def trust_table(inputs: Inputs) -> Table:
-    """How well each predictor ranks models on the targets."""
-    return table_of(
-        inputs, "trust", "How well each predictor orders the models", partial(_trust, inputs)
-    )
 
 
 def _trust(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -171,16 +163,6 @@ def _models(count: xr.DataArray) -> str:
     return counted(float(count), "model")
 
 
-def choosing_table(inputs: Inputs) -> Table:
-    """What choosing a model by each predictor costs."""
-    return table_of(
-        inputs,
-        "choosing",
-        "What choosing a model by it would have cost",
-        partial(_choosing, inputs),
-    )
-
-
 def _choosing(inputs: Inputs, found: xr.Dataset) -> Filled:
     targets = first_targets(found)
     table = found.sel(targets=targets)
@@ -202,12 +184,6 @@ def _choosing(inputs: Inputs, found: xr.Dataset) -> Filled:
     regrets = [head(key, ": naive (cross-fitted)") for key in ("regret_naive", "relative_naive")]
     others = heads("top1", "top3", "decision_accuracy", "top_half")
     return Filled(["Predictor", *regrets, *others, "Targets"], rows)
-
-
-def reference_table(inputs: Inputs) -> Table:
-    """F1: every predictor against the in-domain linear probe."""
-    heading = "Each predictor against the in-domain linear probe"
-    return table_of(inputs, "predictor_differences", heading, partial(_against_reference, inputs))
 
 
 def _against_reference(inputs: Inputs, found: xr.Dataset) -> Filled | str:

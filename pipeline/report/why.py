@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -14,7 +16,6 @@ from pipeline.report.panels import (
     NOT_ESTIMABLE,
     Cell,
     Filled,
-    Table,
     Tables,
     estimate,
     numbers,
@@ -26,34 +27,29 @@ from pipeline.statistics.panel import MEAN
 from pipeline.statistics.written import counted
 from pipeline.study.protocol_list import protocol_label
 
-_GAPS = "Gaps between objectives and between backbones, points of the mean score"
-_SHARE = "Share of the gap between objectives that the backbone explains"
-_VARIANCE = "Variance that objective and backbone explain"
-_WITHIN = "ρ within a backbone, and given the backbone"
-
 
 def section(inputs: Inputs) -> Tables:
-    """The gaps and what explains them; sensitivity and variance a click away."""
-    tables = why_tables(inputs)
+    """What backbone and objective of pre-training have to do with it."""
+    of = partial(table_of, inputs)
     return Tables(
-        tables[:2], tables[2:],
+        [
+            of("gaps", "Gaps between objectives and between backbones, points of the mean score",
+               _gaps),
+            of("objective_share", "Share of the gap between objectives that the backbone explains",
+               _share),
+        ],
+        [
+            of("gap_sensitivity", "The gaps under other readings of the study, points",
+               _gap_sensitivity),
+            of("variance_explained", "Variance that objective and backbone explain", _variance),
+            of("within_backbones", "ρ within a backbone, and given the backbone", _within),
+        ],
         "A gap between objectives may be one between backbones: what the models can’t tell is "
         "called not estimable. Intervals leave out one method at a time.",
     )  # fmt: skip
 
 
-def why_tables(inputs: Inputs) -> list[Table]:
-    """What backbone and objective of pre-training have to do with it."""
-    return [
-        table_of(inputs, "gaps", _GAPS, _gaps),
-        table_of(inputs, "objective_share", _SHARE, _share),
-        sensitivity_table(inputs),
-        table_of(inputs, "variance_explained", _VARIANCE, _variance),
-        table_of(inputs, "within_backbones", _WITHIN, lambda found: _within(inputs, found)),
-    ]
-
-
-def _gaps(found: xr.Dataset) -> Filled:
+def _gaps(_: Inputs, found: xr.Dataset) -> Filled:
     table = found.sel(scale="accuracy", dataset=MEAN)
     rows = []
     for contrast in map(str, table["contrast"].values):
@@ -80,7 +76,7 @@ def _gaps(found: xr.Dataset) -> Filled:
     return Filled(["Gap", *protocol_heads(table)], rows)
 
 
-def _share(found: xr.Dataset) -> Filled:
+def _share(_: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for protocol in map(str, found["protocol"].values):
         of = found.sel(protocol=protocol, dataset=MEAN)
@@ -96,7 +92,7 @@ def _share(found: xr.Dataset) -> Filled:
     return Filled(["Protocol", *heads("gap", "adjusted", "share")], rows)
 
 
-def _variance(found: xr.Dataset) -> Filled:
+def _variance(_: Inputs, found: xr.Dataset) -> Filled:
     parts = ("first_in", "last_in", "lmg", "null_high")
     rows = []
     for protocol in map(str, found["protocol"].values):
@@ -131,17 +127,13 @@ def shift_section(inputs: Inputs) -> Tables:
         "How well in-domain scores order the models on the out-of-domain data sets of each kind of "
         "shift."
     )
-    return Tables([shift_table(inputs)], intro=intro)
-
-
-def shift_table(inputs: Inputs) -> Table:
-    """Correlations by the kind of shift of the targets."""
-    return table_of(
-        inputs, "correlations_by_shift", "Mean ρ by kind of shift", _correlations_by_shift
+    heading = "Mean ρ by kind of shift"
+    return Tables(
+        [table_of(inputs, "correlations_by_shift", heading, _correlations_by_shift)], intro=intro
     )
 
 
-def _correlations_by_shift(found: xr.Dataset) -> Filled:
+def _correlations_by_shift(_: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for predictor in map(str, found["predictor"].values):
         for dataset in map(str, found["in_domain"].values):
@@ -160,17 +152,7 @@ def _correlations_by_shift(found: xr.Dataset) -> Filled:
     return Filled([head("pair"), *map(str, found["shift"].values)], rows)
 
 
-def sensitivity_table(inputs: Inputs) -> Table:
-    """The gaps under other readings of the study."""
-    return table_of(
-        inputs,
-        "gap_sensitivity",
-        "The gaps under other readings of the study, points",
-        _gap_sensitivity,
-    )
-
-
-def _gap_sensitivity(found: xr.Dataset) -> Filled:
+def _gap_sensitivity(_: Inputs, found: xr.Dataset) -> Filled:
     changes = [str(change) for change in found["change"].values]
     single = {
         "without any one family": [c for c in changes if c.startswith("without family ")],

@@ -94,7 +94,7 @@ def check_contents(markup):
     shown = [place for place in places if place != "absent"]
     assert sorted([*shown, *lines_of(markup)]) == sorted(s.place for s in sections.SECTIONS)
     order = list(GROUPS)
-    expected = sorted(sections.SECTIONS, key=lambda s: order.index(s.part))
+    expected = sorted(sections.SECTIONS, key=lambda s: order.index(s.group))
     assert shown == [s.place for s in expected if s.place in shown]
     levels = [int(level) for level in re.findall(r"<h([1-6])", markup)]
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
@@ -121,7 +121,7 @@ def test_sections_are_told_apart():
     assert len({s.place for s in sections.SECTIONS}) == len(sections.SECTIONS)
     assert len({s.heading for s in sections.SECTIONS}) == len(sections.SECTIONS)
     folder = Path(page.__file__).parent
-    assert {s.part for s in sections.SECTIONS} <= set(GROUPS)
+    assert {s.group for s in sections.SECTIONS} <= set(GROUPS)
     used = {s.template for s in sections.SECTIONS}
     assert {name for name in used if not (folder / name).is_file()} == set()
     for name in used:  # the page makes section and heading, from the object
@@ -173,8 +173,11 @@ def test_a_section_with_nothing_to_say_is_one_line_with_its_reason(monkeypatch):
 def test_what_others_add_has_its_part(monkeypatch):
     """A part is there with its first section, at the end; links to that are there with it."""
     others = [
-        Section(place, heading, "tables.html.j2", toy().content)
-        for place, heading in (("fails", "Where it fails"), ("use", "Use it"))
+        Section(place, heading, "tables.html.j2", toy().content, group=group)
+        for place, heading, group in (
+            ("fails", "Where it fails", "Data"),
+            ("use", "Use it", "Use it"),
+        )
     ]
     places = [section.place for section in others]
     kept = tuple(section for section in sections.SECTIONS if section.place not in places)
