@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 import numpy as np
 import xarray as xr
@@ -254,13 +254,14 @@ _WRITTEN: Mapping[str, Callable[[float], str]] = {
 
 def numbers(of: xr.Dataset, *columns: str) -> list[Cell]:
     """A cell for each column, by its key in `COLUMNS`, written as its unit asks for."""
-    return [
-        Cell(_WRITTEN.get(COLUMNS[key].unit, whole)(float(of[key.rpartition(".")[2]])))
-        for key in columns
-    ]
+    cells = []
+    for key in columns:
+        write = _WRITTEN.get(COLUMNS[key].unit, whole)
+        cells.append(Cell(write(float(of[key.rpartition(".")[2]]))))
+    return cells
 
 
-def whole(value: Any) -> str:
+def whole(value: SupportsFloat) -> str:
     """A count that is stored as a float."""
     number = float(value)
     return count(int(number)) if np.isfinite(number) else NOTHING
