@@ -12,7 +12,7 @@ import xarray as xr
 
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
-from pipeline.report.theme import COLORS, SHAPES, finish
+from pipeline.report.theme import finish, told_apart
 from pipeline.report.verdicts import listed, margin_words
 from pipeline.study.protocol_list import protocol_label
 
@@ -157,9 +157,8 @@ def _numbered(rows: stated.Rows) -> stated.Rows:
 
 def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.Spec:
     """A line for each data set; the parameter `chooser` chooses among them."""
-    below = stated.legend()
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    repeat = range(len(datasets))
+    color, shape = told_apart("dataset:N", datasets, stated.legend())
     base = (
         alt.Chart()
         .transform_filter(f"datum.{chooser} == {chooser}")
@@ -176,11 +175,7 @@ def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.S
                 scale=alt.Scale(zero=True),
                 axis=alt.Axis(format="~r", tickCount=5),
             ),
-            color=alt.Color(
-                "dataset:N",
-                scale=alt.Scale(domain=datasets, range=[COLORS[i % len(COLORS)] for i in repeat]),
-                legend=below,
-            ),
+            color=color,
         )
     )
     tooltip: list[Any] = [
@@ -191,17 +186,12 @@ def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.S
         alt.Tooltip("p_best:Q", title="chooses the very best", format=".1%"),
         alt.Tooltip("models:Q"),
     ]
-    shape = alt.Shape(
-        "dataset:N",
-        scale=alt.Scale(domain=datasets, range=[SHAPES[i % len(SHAPES)] for i in repeat]),
-        legend=below,
-    )
     figure = alt.layer(
         base.mark_line(strokeWidth=1.5, opacity=0.85),
         base.mark_point(filled=True, size=70, opacity=1).encode(shape=shape, tooltip=tooltip),
         data=alt.NamedData(name="rows"),
     ).properties(width="container", height=300)
-    return finish(figure.add_params(alt.param(name=chooser, value=rows[0][chooser])))
+    return finish(figure, **{chooser: rows[0][chooser]})
 
 
 def _ties(inputs: Inputs, table: xr.Dataset) -> dict[str, tuple[Tie, ...]]:
