@@ -66,6 +66,11 @@ def p(meaning: str, head: str = "") -> Column:
     return Column(meaning, "probability", SHARE, head)
 
 
+def rho(meaning: str, head: str = "") -> Column:
+    """A rank correlation."""
+    return Column(meaning, "ρ", DIFFERENCE, head)
+
+
 def share(meaning: str, unit: str = "share", head: str = "") -> Column:
     """A number from 0 to 1."""
     return Column(meaning, unit, SHARE, head)

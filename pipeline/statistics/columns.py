@@ -18,6 +18,7 @@ from pipeline.statistics.column import (
     Column,
     count,
     p,
+    rho,
     share,
     text,
     yes,
@@ -40,10 +41,8 @@ COLUMNS: dict[str, Column] = {
     "change": text("what is read otherwise than in `gaps`"),
     "check": text("evaluation and the data set that it is made on"),
     "class": text("a class of the data set, by name or number"),
-    "coefficient": text(
-        "pearson, spearman, kendall, or pearson_logit of logit scores; beside it, it is what "
-        "other columns call ρ",
-    ),
+    "coefficient": text("pearson, spearman, kendall, or pearson_logit of logit scores; beside it, "
+                        "it is what other columns call ρ"),
     "contrast": text("which side less which"),
     "dataset": text("data set that scores are on; mean: over all of them"),
     "factor": text("what may explain scores: objective or backbone"),
@@ -92,10 +91,9 @@ COLUMNS: dict[str, Column] = {
     "forward_passes": count("images that one model embeds for it", "images"),
     "groups": count("groups of images", "groups"),
     "images": count("test images behind the number", "images"),
-    "images_to_tell": Column(
-        "test images with which a model that truly lies one margin behind is told from the best "
-        "in 80% of cases", "images", COUNT, "Images to tell",
-    ),
+    "images_to_tell": Column("test images with which a model that truly lies one margin behind is "
+                             "told from the best in 80% of cases", "images", COUNT,
+                             "Images to tell"),
     "labels": Column("labels of a class that are learned from", "labels", COUNT),
     "left_out": count("strongest models that are left out", "models"),
     "methods": count("ways of pre-training that both sides have", "methods"),
@@ -106,10 +104,8 @@ COLUMNS: dict[str, Column] = {
     "n_right": count("models of the other side", "models"),
     "n_targets": count("targets behind the number", "targets"),
     "n_test": count("test images", "images"),
-    "needed": Column(
-        "how many would find the stated difference in 80% of cases",
-        "of the question", COUNT, "Needed for 80%",
-    ),
+    "needed": Column("how many would find the stated difference in 80% of cases",
+                     "of the question", COUNT, "Needed for 80%"),
     "needed_high": Column("the same, at the upper end of what the pilot knows", "as needed", COUNT),
     "needed_low": Column("the same, at the lower end of what the pilot knows", "as needed", COUNT),
     "now": Column("how many the study has", "of the question", COUNT),
@@ -127,10 +123,8 @@ COLUMNS: dict[str, Column] = {
     "without_group": count("images without a group", "images"),
     # Scores and their means
     "accuracy": share("accuracy"),
-    "adjusted": Column(
-        "the gap that is left between models of the same backbone",
-        "logits", ANY, "Gap at equal backbone, logits",
-    ),
+    "adjusted": Column("the gap that is left between models of the same backbone", "logits", ANY,
+                       "Gap at equal backbone, logits"),
     "agreement": share("how often a nearest neighbour of the same class is of the same group"),
     "aurc": share("mean risk over all coverages"),
     "band": Column("half the prediction band of the line", "logits", COUNT),
@@ -138,36 +132,26 @@ COLUMNS: dict[str, Column] = {
     "best_aurc": share("the same if confidence ordered errors last"),
     "best_less_median": Column("best model less the median one", "share", SHARE),
     "behind": Column("how far it lies behind the best", "share", SHARE),
-    "behind_high": Column(
-        "upper limit, for all models at once, of how far it lies behind the best",
-        "share", DIFFERENCE, "At most behind",
-    ),
+    "behind_high": Column("upper limit, for all models at once, of how far it lies behind the "
+                          "best", "share", DIFFERENCE, "At most behind"),
     "beyond": Column("how far the model lies outside the line's models", "logits", COUNT),
     "bin_high": share("upper end of the bin of confidences"),
     "bin_low": share("lower end of the bin of confidences"),
-    "borda": share(
-        "mean share of the other models that it beats; another model may change it", head="Borda",
-    ),
+    "borda": share("mean share of the other models that it beats; another model may change it",
+                   head="Borda"),
     "chance": share("accuracy of guessing"),
     "confidence": share("probability of the predicted class", "probability"),
     "corrected": Column("accuracy corrected for chance; 0: guessing", "", (-INF, 1)),
     "coverage": share("share of images that are answered"),
-    "covered": share(
-        "share of the study’s own targets that the interval made from the others holds",
-        head="Own targets covered",
-    ),
-    "crossing": Column(
-        "label count at which the difference first changes its sign",
-        "labels a class", COUNT, "Change places at, labels a class",
-    ),
-    "decision_accuracy": share(
-        "share of model pairs that the predictor orders rightly, of those that differ beyond "
-        "chance on the target", head="Pairs ordered rightly",
-    ),
-    "detectable": Column(
-        "the smallest true difference that 80% of such studies would find",
-        "ρ", COUNT, "Could have been found",
-    ),
+    "covered": share("share of the study’s own targets that the interval made from the others "
+                     "holds", head="Own targets covered"),
+    "crossing": Column("label count at which the difference first changes its sign",
+                       "labels a class", COUNT, "Change places at, labels a class"),
+    "decision_accuracy": share("share of model pairs that the predictor orders rightly, of those "
+                               "that differ beyond chance on the target",
+                               head="Pairs ordered rightly"),
+    "detectable": Column("the smallest true difference that 80% of such studies would find", "ρ",
+                         COUNT, "Could have been found"),
     "difference": Column("first less second", "share", DIFFERENCE),
     "drop": Column("accuracy that new groups cost", "share", DIFFERENCE),
     "error": share("expected calibration error"),
@@ -176,122 +160,80 @@ COLUMNS: dict[str, Column] = {
     "expected": share("accuracy on the line"),
     "fidelity": MEAN_RHO,
     "first_in": Column("adjusted R² of the factor alone", "share of variance", (-INF, 1), "Alone"),
-    "fisher": Column(
-        "the mean taken of atanh ρ, and turned back: high values weigh more",
-        "ρ", DIFFERENCE, "By Fisher’s z",
-    ),
-    "gap": Column(
-        "generative less discriminative models, mean logit of accuracy",
-        "logits", ANY, "Gap, logits",
-    ),
+    "fisher": rho("the mean taken of atanh ρ, and turned back: high values weigh more",
+                  "By Fisher’s z"),
+    "gap": Column("generative less discriminative models, mean logit of accuracy", "logits", ANY,
+                  "Gap, logits"),
     "held_out": share("kNN accuracy without neighbours of the image's group"),
     "kept_value": Column("with scores on data sets that models were trained on", "", ANY),
-    "last_in": Column(
-        "adjusted R² that the factor adds to the other one",
-        "share of variance", (-INF, 1), "Beyond the other",
-    ),
+    "last_in": Column("adjusted R² that the factor adds to the other one", "share of variance",
+                      (-INF, 1), "Beyond the other"),
     "left_value": Column("without these", "", ANY),
-    "lmg": Column(
-        "mean of what it explains alone and beyond the other",
-        "share of variance", SHARE, "Mean of both (LMG)",
-    ),
+    "lmg": Column("mean of what it explains alone and beyond the other", "share of variance",
+                  SHARE, "Mean of both (LMG)"),
     "logit": MEAN_LOGIT,
     "mean": MEAN_RHO,
-    "mean_rho": Column(
-        "Spearman’s ρ of the models’ scores on two data sets, averaged over all pairs of data "
-        "sets", "ρ", DIFFERENCE, "Mean ρ of two data sets",
-    ),
+    "mean_rho": rho("Spearman’s ρ of the models’ scores on two data sets, averaged over all pairs "
+                    "of data sets", "Mean ρ of two data sets"),
     "null_mean": Column("what chance explains, on average", "share of variance", (-INF, 1)),
-    "null_high": Column(
-        "95th percentile of what chance explains",
-        "share of variance", (-INF, 1), "95% of permutations below",
-    ),
+    "null_high": Column("95th percentile of what chance explains", "share of variance", (-INF, 1),
+                        "95% of permutations below"),
     "observed": Column("Pearson’s r as measured", "r", DIFFERENCE, "Observed r"),
     "p_best": p("how often it is the best model"),
     "power": share("how often the stated difference would be found", "probability"),
-    "power_now": share(
-        "how often a study like this one finds the stated difference", head="Power now",
-    ),
+    "power_now": share("how often a study like this one finds the stated difference",
+                       head="Power now"),
     "raw": Column("mean of the scores as they are", "as the score", ANY, "Raw mean"),
     "regret": share("accuracy that the choice costs, on average"),
-    "regret_crossed": Column(
-        "regret by one half of the images, judged by the other", "share", DIFFERENCE,
-    ),
+    "regret_crossed": Column("regret by one half of the images, judged by the other", "share",
+                             DIFFERENCE),
     "regret_high": share("95th percentile of the same"),
-    "regret_naive": share(
-        "how far the model that the predictor puts first lies behind the best one; too large by "
-        "luck (cross-fitted: too small)", head="Regret, points",
-    ),
+    "regret_naive": share("how far the model that the predictor puts first lies behind the best "
+                          "one; too large by luck (cross-fitted: too small)",
+                          head="Regret, points"),
     "relative_crossed": Column("regret_crossed as a share of best_less_median", "share", ANY),
-    "relative_naive": Column(
-        "regret as a share of what lies between the best model and the median one",
-        "share", COUNT, "Regret / (best − median)",
-    ),
-    "reliability": Column(
-        "share of each score’s variance over models that is not noise of its images; below 0 "
-        "where noise is all", "share", (-INF, 1), "Reliabilities",
-    ),
+    "relative_naive": Column("regret as a share of what lies between the best model and the "
+                             "median one", "share", COUNT, "Regret / (best − median)"),
+    "reliability": Column("share of each score’s variance over models that is not noise of its "
+                          "images; below 0 where noise is all", "share", (-INF, 1),
+                          "Reliabilities"),
     "reliability_predictor": Column("reliability of the predictor", "share", (-INF, 1)),
     "reliability_target": Column("reliability of the target", "share", (-INF, 1)),
-    "rho": Column("ρ to expect on a new data set", "ρ", DIFFERENCE, "ρ"),
-    "rho_all": Column(
-        "Spearman’s ρ with the models’ mean rank on all other data sets, over the same models",
-        "ρ", DIFFERENCE, "ρ with the mean rank elsewhere",
-    ),
-    "rho_nearest": Column(
-        "Spearman’s ρ with the nearest data set, over models that had no part in finding it",
-        "ρ", DIFFERENCE, "ρ with the nearest, held out",
-    ),
+    "rho": rho("ρ to expect on a new data set", "ρ"),
+    "rho_all": rho("Spearman’s ρ with the models’ mean rank on all other data sets, over the same "
+                   "models", "ρ with the mean rank elsewhere"),
+    "rho_nearest": rho("Spearman’s ρ with the nearest data set, over models that had no part in "
+                       "finding it", "ρ with the nearest, held out"),
     "risk": share("share of wrong answers among those given"),
     "robustness": share("share of neighbours of the same class among those of one kind only"),
     "score": Column("the headline score", "as the score", ANY),
-    "seconds": Column(
-        "seconds of the check itself on one model, embeddings given", "s", COUNT, "Seconds a model",
-    ),
-    "share": Column(
-        "1 − gap at equal backbone / gap: what the backbones explain",
-        "share", ANY, "Share explained",
-    ),
+    "seconds": Column("seconds of the check itself on one model, embeddings given", "s", COUNT,
+                      "Seconds a model"),
+    "share": Column("1 − gap at equal backbone / gap: what the backbones explain", "share", ANY,
+                    "Share explained"),
     "share_x": share("share of the variance along x", "share of variance"),
     "share_y": share("share of the variance along y", "share of variance"),
     "slope": Column("of the line, logit against logit", "", ANY),
     "spread_sd": Column("standard deviation over models", "share", COUNT),
     "strength": Column("agreement beyond chance, of what is possible", "share", (-INF, 1)),
     "threshold": share("confidence of the least sure answer", "probability"),
-    "top1": share(
-        "share of the targets on which the predictor puts the best model first",
-        head="Best model chosen",
-    ),
-    "top3": share(
-        "share of the targets on which the best model is among the first three",
-        head="Best among its first three",
-    ),
-    "top_half": Column(
-        "Spearman’s ρ among the better half of the models, by the predictor: weak models alone "
-        "can make an order look right", "ρ", DIFFERENCE, "ρ in its top half",
-    ),
-    "top_ten": Column(
-        "ρ among the ten models that the predictor puts first", "ρ", DIFFERENCE, "ρ in its top ten",
-    ),
+    "top1": share("share of the targets on which the predictor puts the best model first",
+                  head="Best model chosen"),
+    "top3": share("share of the targets on which the best model is among the first three",
+                  head="Best among its first three"),
+    "top_half": rho("Spearman’s ρ among the better half of the models, by the predictor: weak "
+                    "models alone can make an order look right", "ρ in its top half"),
+    "top_ten": rho("ρ among the ten models that the predictor puts first", "ρ in its top ten"),
     "v": share("Cramér's V of group and class, corrected for chance"),
     "v_plain": share("Cramér's V as it is"),
-    "value": Column("Spearman's ρ", "ρ", DIFFERENCE),
-    "w": share(
-        "agreement of all data sets on the order of the models: 0 none, 1 all the same",
-        head="Kendall’s W",
-    ),
-    "win_rate": share(
-        "share of data sets on which the model is better, averaged over the other models; ties "
-        "count half", head="Pairwise wins",
-    ),
-    "with_all": Column(
-        "mean ρ with the models that are left out of the other columns, as any check tells them "
-        "from trained ones", "ρ", DIFFERENCE, "With untrained and collapsed models",
-    ),
-    "within": Column(
-        "ρ among models of the same backbone, pooled over backbones",
-        "ρ", DIFFERENCE, "Within backbones",
-    ),
+    "value": rho("Spearman's ρ"),
+    "w": share("agreement of all data sets on the order of the models: 0 none, 1 all the same",
+               head="Kendall’s W"),
+    "win_rate": share("share of data sets on which the model is better, averaged over the other "
+                      "models; ties count half", head="Pairwise wins"),
+    "with_all": rho("mean ρ with the models that are left out of the other columns, as any check "
+                    "tells them from trained ones", "With untrained and collapsed models"),
+    "within": rho("ρ among models of the same backbone, pooled over backbones", "Within backbones"),
     "without": Column("the same without normalisation", "as the score, or ρ", ANY),
     "x": Column("place along the first direction", "", ANY),
     "y": Column("place along the second direction", "", ANY),
@@ -302,11 +244,11 @@ COLUMNS: dict[str, Column] = {
     "drop_from": text("accuracy that the drop is from"),
     "drop_over": text("what the interval of drop is over"),
     "high": Column("upper end of the interval", "as what it is of", ANY),
-    "highest": Column("highest over targets, or data sets", "ρ", DIFFERENCE),
+    "highest": rho("highest over targets, or data sets"),
     "joint_high": Column("upper end of an interval that holds for all at once", "as mean", ANY),
     "joint_low": Column("lower end of an interval that holds for all at once", "as mean", ANY),
     "low": Column("lower end of the interval", "as what it is of", ANY),
-    "lowest": Column("lowest over targets, or data sets", "ρ", DIFFERENCE),
+    "lowest": rho("lowest over targets, or data sets"),
     "new_high": Column("upper end of an interval for new targets", "as mean", ANY),
     "new_low": Column("lower end of an interval for new targets", "as mean", ANY),
     "win_high": share("upper end of the interval of win_rate"),
@@ -318,9 +260,8 @@ COLUMNS: dict[str, Column] = {
     "p_corrected": p("p for all comparisons at once"),
     "p_holm": p("p for all these comparisons at once, by Holm’s rule", "p, Holm"),
     "p_max_t": p("p for all these comparisons at once, from joint redraws", "p, max-T"),
-    "p_none": p(
-        "probability that the difference has the same sign at all label counts", "P(no crossing)",
-    ),
+    "p_none": p("probability that the difference has the same sign at all label counts",
+                "P(no crossing)"),
     "p_smallest": p("smallest p that so many models can reach"),
     "p_zero": p("two-sided p of no correlation"),
     "smallest_p": p("smallest p that so many models can reach"),
@@ -337,9 +278,8 @@ COLUMNS: dict[str, Column] = {
     "asks": text("what may change: the best model, or evaluation"),
     "below": yes("the range goes on below the numbers of labels that were tried"),
     "changes": yes("another model leads without the data set"),
-    "claim": text(
-        "whether the claim is about families of models or the models named", "Says something of",
-    ),
+    "claim": text("whether the claim is about families of models or the models named",
+                  "Says something of"),
     "compared": yes("it is part of the comparison"),
     "cost": text("what has to be done to have this order", "It costs"),
     "differs": yes("the difference is no chance, for all comparisons at once"),
@@ -376,17 +316,14 @@ COLUMNS: dict[str, Column] = {
     "within_chance": yes("it can't be told from the best"),
     # Where a table's column is another
     "against_null_models.difference": Column("mean ρ less the null model's", "ρ", TWICE),
-    "averages.rank": Column(
-        "mean over data sets of the model’s place", "place", PLACE, "Mean rank",
-    ),
+    "averages.rank": Column("mean over data sets of the model’s place", "place", PLACE,
+                            "Mean rank"),
     "calibration.n": count("images of the bin", "images"),
     "class_accuracy.n": count("test images of the class", "images"),
     "confusions.n": count("test images of the true class", "images"),
     "confusions.share": share("of the class's test images that are taken for the other"),
-    "disattenuated_pearson.value": Column(
-        "Pearson’s r after what chance in the test images takes from it; may pass 1",
-        "r", ANY, "Without image noise",
-    ),
+    "disattenuated_pearson.value": Column("Pearson’s r after what chance in the test images takes "
+                                          "from it; may pass 1", "r", ANY, "Without image noise"),
     "effective_robustness.value": Column("accuracy above the line", "logits", ANY),
     "embedding_map.n": count("test images", "images"),
     "embedding_map.right": yes("the model gets the image right"),
@@ -395,41 +332,30 @@ COLUMNS: dict[str, Column] = {
     "group_neighbors.accuracy": share("kNN accuracy without as many neighbours, drawn by lot"),
     "headline_pairs.common": Column("that of models with all scores", "r, ρ or τ", DIFFERENCE),
     "headline_pairs.value": Column("the coefficient", "r, ρ or τ", DIFFERENCE),
-    "label_crossing.high": Column(
-        "highest label count at which the difference may be 0", "labels a class", COUNT,
-    ),
-    "label_crossing.low": Column(
-        "lowest label count at which the difference may be 0", "labels a class", COUNT,
-    ),
+    "label_crossing.high": Column("highest label count at which the difference may be 0",
+                                  "labels a class", COUNT),
+    "label_crossing.low": Column("lowest label count at which the difference may be 0",
+                                 "labels a class", COUNT),
     "mean_scores.mean": share("mean accuracy over data sets"),
     "normalization_tests.p": P_ALONE,
-    "normalization_ranking.difference": Column(
-        "change of Spearman’s ρ with the scores by that protocol, out of domain: with "
-        "normalization less without", "ρ", TWICE, "ρ with",
-    ),
-    "normalization_tests.difference": Column(
-        "mean ρ with normalization less mean ρ without, on the same models and targets",
-        "ρ", TWICE, "Δ mean ρ",
-    ),
+    "normalization_ranking.difference": Column("change of Spearman’s ρ with the scores by that "
+                                               "protocol, out of domain: with normalization less "
+                                               "without", "ρ", TWICE, "ρ with"),
+    "normalization_tests.difference": Column("mean ρ with normalization less mean ρ without, on "
+                                             "the same models and targets", "ρ", TWICE, "Δ mean ρ"),
     "overall_ranks.mean": MEAN_LOGIT,
-    "overall_ranks.rank": Column(
-        "place by the mean of the logits over data sets, clusters alike",
-        "place", PLACE, "Rank by mean",
-    ),
-    "predictor_differences.difference": Column(
-        "mean ρ less that of the reference, on the same models and targets", "ρ", TWICE, "Δ mean ρ",
-    ),
+    "overall_ranks.rank": Column("place by the mean of the logits over data sets, clusters alike",
+                                 "place", PLACE, "Rank by mean"),
+    "predictor_differences.difference": Column("mean ρ less that of the reference, on the same "
+                                               "models and targets", "ρ", TWICE, "Δ mean ρ"),
     "predictor_differences.p": P_ALONE,
     "shared_errors.images": count("test images that no model gets right", "images"),
     "shared_errors.n": count("test images", "images"),
     "class_accuracy.limit": share("upper limit of the share, for all classes at once"),
-    "target_checks.behind": share(
-        "how far the model that the check puts first lies behind the best one on the target",
-        head="Points behind the best",
-    ),
-    "target_checks.behind_high": share(
-        "upper limit of that, for all models at once", head="At most",
-    ),
+    "target_checks.behind": share("how far the model that the check puts first lies behind the "
+                                  "best one on the target", head="Points behind the best"),
+    "target_checks.behind_high": share("upper limit of that, for all models at once",
+                                       head="At most"),
     "power.targets": count("targets that the number of models is for", "targets"),
     "transfer_residual.value": Column("accuracy above the line", "logits", ANY),
     "wrong_images.n": count("test images", "images"),
