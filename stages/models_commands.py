@@ -11,8 +11,9 @@ import click
 
 from cache.errors import ProbelineError
 from pipeline.models.settings import Model
-from pipeline.models.transform_origin import listed, not_given, transform_parts
+from pipeline.models.transform_origin import not_given, transform_parts
 from pipeline.models.zoo import zoo_model, zoo_names
+from pipeline.statistics.written import listed
 from pipeline.study.params import load_study
 from stages._run import explain_errors
 from stages.table import print_table

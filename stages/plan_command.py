@@ -180,7 +180,8 @@ def _say_training(study: Study, trained: FinetunePlan | None) -> None:
 
 
 def _warn_of_defaults(study: Study) -> None:
-    from pipeline.models.transform_origin import listed, not_given
+    from pipeline.models.transform_origin import not_given
+    from pipeline.statistics.written import listed
 
     for name, entry in study.models.items():
         if missing := not_given(entry):

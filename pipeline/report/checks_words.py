@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 from pipeline.report.checks import OPEN, SAME, YES, Check, Trust
 from pipeline.report.choice import Choice
-from pipeline.report.choice_words import images_needed
+from pipeline.report.choice_words import images_needed, with_article
 from pipeline.report.formats import count, points, seconds
 from pipeline.report.verdicts import at_most, listed
 from pipeline.statistics.common_ground import ENOUGH_MODELS, ENOUGH_TARGETS
 from pipeline.statistics.written import counted
-from pipeline.study.protocol_list import protocol_label
 
 MOST_POOR = 2
 """Models picked, and checks that picked each, that the line on poor ones names."""
@@ -101,13 +100,8 @@ def _takes(spent: float) -> str:
 
 def _picks(check: Check, c: Choice) -> str:
     if c.contest is not None and check.picked == c.contest.best:
-        return f"It picks {check.picked}, as {_decider(c)} does."
+        return f"It picks {check.picked}, as {with_article(c.protocol, 'the')} does."
     return f"It picks {check.picked}, at most {at_most(check.at_most)} points behind the best."
-
-
-def _decider(c: Choice) -> str:
-    label = protocol_label(c.protocol)
-    return f"the {label}" if label.endswith("probe") else label
 
 
 def until_then(t: Trust, c: Choice) -> str:
@@ -115,14 +109,9 @@ def until_then(t: Trust, c: Choice) -> str:
     if t.state != OPEN or not c.protocol:
         return ""
     return (
-        f"Until then: compare models by {_with_a(c)} on your own images"
+        f"Until then: compare models by {with_article(c.protocol)} on your own images"
         f"{_takes(t.deciding_seconds)}."
     )
-
-
-def _with_a(c: Choice) -> str:
-    label = protocol_label(c.protocol)
-    return f"a {label}" if label.endswith("probe") else label
 
 
 def on_target(t: Trust, c: Choice) -> str:
@@ -138,7 +127,7 @@ def on_target(t: Trust, c: Choice) -> str:
         verb = "picks" if len(checks) == 1 and checks[0].shots is None else "pick"
         names = listed(merged(checks))
         parts.append(f"{names} {verb} {picked}{_cost(checks[0], c)}")
-    return f"On {c.target.words}, beside {_decider(c)}: {'; '.join(parts)}."
+    return f"On {c.target.words}, beside {with_article(c.protocol, 'the')}: {'; '.join(parts)}."
 
 
 def merged(checks: Sequence[Check]) -> list[str]:

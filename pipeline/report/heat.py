@@ -104,7 +104,7 @@ def _no_map(inputs: Inputs) -> str:
     if heat_rows(inputs):
         return ""
     models = len(inputs.models)
-    few = f"; this study has {models} model{'s' * (models != 1)}" if models < MIN_MODELS else ""
+    few = f"; this study has {counted(models, 'model')}" if models < MIN_MODELS else ""
     return (
         f"Nothing to show: a correlation needs {MIN_MODELS} models with two different columns of "
         f"scores{few}."

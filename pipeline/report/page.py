@@ -36,6 +36,7 @@ from pipeline.report.section import GROUPS, Content, Section
 from pipeline.report.stated import by_reason
 from pipeline.report.tables import score_table
 from pipeline.statistics.correlation import MIN_FAMILIES, MIN_MODELS
+from pipeline.statistics.written import rounded
 from pipeline.study.metrics import BOOTSTRAP
 from pipeline.study.protocol_list import protocol_label, protocol_named
 
@@ -134,7 +135,7 @@ def _environment() -> jinja2.Environment:
         "verdict": verdicts.verdict,
         "at_most": verdicts.at_most,
         "margin": verdicts.margin_words,
-        "rounded": verdicts.rounded,
+        "rounded": rounded,
     }
     return environment
 

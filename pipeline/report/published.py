@@ -19,13 +19,13 @@ from pipeline.report.panels import (
     table_of,
     whole,
 )
-from pipeline.report.verdicts import listed, rounded
+from pipeline.report.verdicts import listed
 from pipeline.results.cube import metrics_used
 from pipeline.statistics.advice import scores_word
 from pipeline.statistics.averages import WAYS
 from pipeline.statistics.panel import ASSUMED_TESTS
 from pipeline.statistics.power_words import to_settle_it
-from pipeline.statistics.written import p_is
+from pipeline.statistics.written import p_is, rounded
 from pipeline.study import metrics
 from pipeline.study.protocol_list import protocol_label
 
