@@ -11,6 +11,7 @@ import click
 from cache.errors import ProbelineError
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
+from pipeline.study.words import number_of
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -129,7 +130,7 @@ def _say_memory(found: Survey) -> None:
             + (f"; MORE than the {_disk(free)} that it may take" if stage.size > free else "")
         )
     for probe in found.probes:
-        line = f"{probe.protocol}: {_many(probe.cells, 'cell')} to score, about "
+        line = f"{probe.protocol}: {number_of(probe.cells, 'cell')} to score, about "
         line += f"{_time(probe.seconds)} on all processors, within a factor of about three; "
         line += f"memory of the largest about {_disk(probe.size)}"
         if probe.streamed:
@@ -157,13 +158,13 @@ def _probed(study: Study) -> dict[str, tuple[float, int]]:
 def _say_downloads(planned: PlannedDownloads) -> None:
     if planned.checkpoints:
         size = _at_least(planned.checkpoint_bytes)
-        click.echo(f"{_many(planned.checkpoints, 'checkpoint')} to fetch, {size}")
+        click.echo(f"{number_of(planned.checkpoints, 'checkpoint')} to fetch, {size}")
     if planned.of_hubs:
-        weights = _many(planned.of_hubs, "file of weights", "files of weights")
+        weights = number_of(planned.of_hubs, "file of weights", "files of weights")
         click.echo(f"{weights} to fetch of timm or a hub, {_at_least(planned.hub_bytes)}")
     if planned.datasets:
         click.echo(
-            f"{_many(len(planned.datasets), 'known data set')} to prepare, archives of about "
+            f"{number_of(len(planned.datasets), 'known data set')} to prepare, archives of about "
             f"{_disk(planned.dataset_bytes)}: see `probeline datasets prepare NAME`"
         )
 
@@ -208,10 +209,6 @@ def _all_problems(problems: Sequence[ProbelineError]) -> ProbelineError:
 def _some(names: Sequence[str]) -> str:
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _many(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def _at_least(size: float) -> str:
