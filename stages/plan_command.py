@@ -45,6 +45,7 @@ def plan(measure: bool) -> None:
     from pipeline.planning.overview import data_lines
     from pipeline.planning.question import open_question
     from pipeline.planning.survey import survey
+    from stages.models_commands import warn_of_defaults
 
     study = load_study()
     found = survey(study, _probed(study) if measure else None)
@@ -62,7 +63,8 @@ def plan(measure: bool) -> None:
         click.echo("\nimages, as the networks see them:")
         for line, names in found.transforms.items():
             click.echo(f"  {_some(names)}: {line}")
-    _warn_of_defaults(study)
+    for name, entry in study.models.items():
+        warn_of_defaults(name, entry)
     if lacking := open_question(study):
         click.echo("\n" + "\n".join(lacking))
     if found.problems:
@@ -178,18 +180,6 @@ def _say_training(study: Study, trained: FinetunePlan | None) -> None:
             f"{trained.runs} runs of fine-tuning, {trained.epochs:,} epochs of "
             f"{_count(trained.images)} images in all, about {_time(trained.seconds)} of one device"
         )
-
-
-def _warn_of_defaults(study: Study) -> None:
-    from pipeline.models.transform_origin import not_given
-    from pipeline.statistics.written import listed
-
-    for name, entry in study.models.items():
-        if missing := not_given(entry):
-            click.echo(
-                f"warning: {name} is a checkpoint of your own, used with timm's default "
-                f"{listed(missing)}: give what it was trained with"
-            )
 
 
 def _all_problems(problems: Sequence[ProbelineError]) -> ProbelineError:

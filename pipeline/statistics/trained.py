@@ -18,8 +18,10 @@ from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import words
 from pipeline.statistics.remembered import remembered
+from pipeline.study.predictors import PREDICTORS
+from pipeline.study.variant import Variant
 
-RANKME = "predictors/rankme"
+RANKME = Variant(protocol=PREDICTORS.name, called="rankme").full_name
 """Whose ``value`` is the effective rank of a model's train features."""
 
 
