@@ -18,9 +18,9 @@ from pipeline.embeddings.provenance import copied_rows, describe_audit, recorded
 from pipeline.embeddings.unavailable import reason, record_unavailable
 from pipeline.machine.shards import Shard
 from pipeline.project.paths import EMBEDDINGS, cell_address
+from pipeline.statistics.written import counted
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
-from pipeline.study.words import number_of
 from stages._run import Tally, explain_errors, say
 from stages.of_dataset import named_dataset
 from stages.of_shards import as_shard, shard_option
@@ -165,7 +165,7 @@ def _warn(stage: str, absent: Mapping[str, ProbelineError]) -> None:
     if not absent:
         return
     click.echo(
-        f"warning: {stage}: the weights of {number_of(len(absent), 'model')} can't be fetched; "
+        f"warning: {stage}: the weights of {counted(len(absent), 'model')} can't be fetched; "
         "the others go on",
         err=True,
     )

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cache.errors import ProbelineError
+from pipeline.statistics.written import counted
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
-from pipeline.study.words import number_of
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -52,8 +52,8 @@ def plan(measure: bool) -> None:
     _print_datasets(found)
     for line in data_lines(study):
         click.echo(line)
-    for name, counted in found.counted.items():
-        for line in counted.said:
+    for name, images in found.counted.items():
+        for line in images.said:
             click.echo(f"{name}: {line}")
     _say_times(study, found)
     _say_downloads(found.downloads)
@@ -132,7 +132,7 @@ def _say_memory(found: Survey) -> None:
             + (f"; MORE than the {_disk(free)} that it may take" if stage.size > free else "")
         )
     for probe in found.probes:
-        line = f"{probe.protocol}: {number_of(probe.cells, 'cell')} to score, about "
+        line = f"{probe.protocol}: {counted(probe.cells, 'cell')} to score, about "
         line += f"{_time(probe.seconds)} on all processors, within a factor of about three; "
         line += f"memory of the largest about {_disk(probe.size)}"
         if probe.streamed:
@@ -160,13 +160,13 @@ def _probed(study: Study) -> dict[str, tuple[float, int]]:
 def _say_downloads(planned: PlannedDownloads) -> None:
     if planned.checkpoints:
         size = _at_least(planned.checkpoint_bytes)
-        click.echo(f"{number_of(planned.checkpoints, 'checkpoint')} to fetch, {size}")
+        click.echo(f"{counted(planned.checkpoints, 'checkpoint')} to fetch, {size}")
     if planned.of_hubs:
-        weights = number_of(planned.of_hubs, "file of weights", "files of weights")
+        weights = counted(planned.of_hubs, "file of weights", "files of weights")
         click.echo(f"{weights} to fetch of timm or a hub, {_at_least(planned.hub_bytes)}")
     if planned.datasets:
         click.echo(
-            f"{number_of(len(planned.datasets), 'known data set')} to prepare, archives of about "
+            f"{counted(len(planned.datasets), 'known data set')} to prepare, archives of about "
             f"{_disk(planned.dataset_bytes)}: see `probeline datasets prepare NAME`"
         )
 

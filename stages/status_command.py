@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.project.paths import index_path
+from pipeline.statistics.written import counted
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
-from pipeline.study.words import number_of
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -49,8 +49,8 @@ def status(whole: bool) -> None:
     models, cells = len(study.models), len(study.models) * len(study.datasets)
     cached = sum(d.cached for d in overview.datasets)
     click.echo(
-        f"{number_of(models, 'model')} on {number_of(len(study.datasets), 'data set')}: "
-        f"embeddings of {cached:,} of {number_of(cells, 'cell')} are cached\n"
+        f"{counted(models, 'model')} on {counted(len(study.datasets), 'data set')}: "
+        f"embeddings of {cached:,} of {counted(cells, 'cell')} are cached\n"
     )
     _print_datasets(overview, models, whole=whole)
     for line in data_lines(study):
@@ -94,7 +94,7 @@ def _print_datasets(overview: Overview, models: int, *, whole: bool) -> None:
     ]
     print_table(header, rows)
     if rest := len(overview.datasets) - len(shown):
-        click.echo(f"… and {number_of(rest, 'further data set')}: `probeline status --all`")
+        click.echo(f"… and {counted(rest, 'further data set')}: `probeline status --all`")
 
 
 def _print_images(study: Study) -> None:

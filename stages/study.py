@@ -17,7 +17,6 @@ from pipeline.project.paths import EMBEDDINGS, INDEX, PROVENANCE, section_path
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
 from pipeline.study.target import check_target
-from pipeline.study.words import number_of
 from stages._run import explain_errors, keep_folder, say
 
 
@@ -32,7 +31,8 @@ def main() -> None:
         keep_folder(folder)
     write_sections(study)
     models, datasets = len(study.models), len(study.datasets)
-    say("study", f"{number_of(models, 'model')}, {number_of(datasets, 'data set')}")
+    said = f"{models} model{'s' * (models != 1)}, {datasets} data set{'s' * (datasets != 1)}"
+    say("study", said)
     if left:
         say("study", f"the index of {', '.join(left)} is kept aside, until a study names it again")
 
