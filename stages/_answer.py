@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -33,10 +34,4 @@ def print_answer(summary: str, report: Path) -> None:
 
 def _plain(text: str) -> str:
     """Without code spans and escapes."""
-    plain, escaped = "", False
-    for character in text.replace("`", ""):
-        if character == "\\" and not escaped:
-            escaped = True
-            continue
-        plain, escaped = plain + character, False
-    return plain
+    return re.sub(r"\\(.?)", r"\1", text.replace("`", ""), flags=re.DOTALL)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
@@ -43,8 +43,7 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
             with announced():
                 return function(*args, **kwargs)
         except ProbelineError as error:
-            print(_paint(error), file=sys.stderr)
-            sys.exit(1)
+            _fail(error)
         except MemoryError as error:
             said = ProbelineError(
                 "this machine's memory",
@@ -53,13 +52,11 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
                 remedy="`probeline plan` says what a study needs; of a stranger's file, look at "
                 "what it promises",
             )
-            print(_paint(said), file=sys.stderr)
-            sys.exit(1)
+            _fail(said)
         except OSError as error:
             if error.errno in (None, errno.EPIPE):  # a pipe's reader that has gone: click ends
                 raise
-            print(_paint(_of_the_system(error)), file=sys.stderr)
-            sys.exit(1)
+            _fail(_of_the_system(error))
         except KeyboardInterrupt as end:
             print(
                 "\ninterrupted: what was committed is kept; run it again to go on", file=sys.stderr
@@ -115,6 +112,18 @@ class Tally:
         print(f"{self._stage}: {self.cached} cached, {self.computed} computed, {seconds:.1f} s")
 
 
+def folder_option(flag: str, default: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """An option that says into which folder a command writes, as its parameter ``folder``."""
+    return click.option(
+        flag,
+        "folder",
+        type=click.Path(path_type=Path),
+        default=Path(default),
+        show_default=True,
+        help="Folder to write to.",
+    )
+
+
 def keep_folder(folder: Path) -> None:
     """Make a stage's folder, which DVC expects even where the study asks nothing of the stage.
 
@@ -130,8 +139,8 @@ def say(stage: str, text: str) -> None:
     print(f"{stage}: {text}")
 
 
-def _paint(error: ProbelineError) -> str:
-    text = str(error)
-    if not sys.stderr.isatty() or "NO_COLOR" in os.environ:
-        return f"error: {text}"
-    return click.style("error: ", fg="red", bold=True) + text
+def _fail(error: ProbelineError) -> NoReturn:
+    plain = not sys.stderr.isatty() or "NO_COLOR" in os.environ
+    word = "error: " if plain else click.style("error: ", fg="red", bold=True)
+    print(f"{word}{error}", file=sys.stderr)
+    sys.exit(1)

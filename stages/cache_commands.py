@@ -30,7 +30,7 @@ from pipeline.project.paths import (
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
 from pipeline.study.words import number_of
-from stages._run import explain_errors
+from stages._run import explain_errors, folder_option
 from stages.table import print_table
 
 
@@ -243,14 +243,7 @@ def import_(folder: Path, dataset: str, model: str, features: tuple[str, ...]) -
 @cache.command()
 @click.argument("dataset")
 @click.argument("model")
-@click.option(
-    "--to",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=Path("export"),
-    show_default=True,
-    help="Folder to write to.",
-)
+@folder_option("--to", "export")
 @click.option(
     "--format", "kind", type=click.Choice(["npy", "parquet"]), default="npy", show_default=True
 )

@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from pipeline.study.params import load_study
-from stages._run import explain_errors
+from stages._run import explain_errors, folder_option
 
 LEGIBLE = 6
 """Points of text."""
@@ -23,14 +23,7 @@ LEGIBLE = 6
     show_default=True,
     help="pdf and svg can be scaled; png has 300 dots an inch.",
 )
-@click.option(
-    "--out",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=Path("figures"),
-    show_default=True,
-    help="Folder to write to.",
-)
+@folder_option("--out", "figures")
 @click.option("--only", multiple=True, metavar="NAME", help="This figure alone; may be repeated.")
 @click.option(
     "--width", default="", metavar="84mm", help="So wide (mm, cm, in or pt), text of 8 pt."
@@ -68,14 +61,7 @@ def figures(
 
 
 @click.command(short_help="Write scores and trust as LaTeX tables, for papers.")
-@click.option(
-    "--out",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=Path("tables"),
-    show_default=True,
-    help="Folder to write to.",
-)
+@folder_option("--out", "tables")
 @click.pass_obj
 @explain_errors
 def tables(started_in: Path, folder: Path) -> None:

@@ -11,8 +11,9 @@ import click
 
 from cache.errors import ProbelineError
 from pipeline.models.settings import Model
-from pipeline.models.transform_origin import listed, not_given, transform_parts
+from pipeline.models.transform_origin import not_given, transform_parts
 from pipeline.models.zoo import zoo_model, zoo_names
+from pipeline.statistics.written import listed
 from pipeline.study.params import load_study
 from stages._run import explain_errors
 from stages.table import print_table
@@ -93,7 +94,7 @@ def show_model(name: str) -> None:
         there = "on this disk" if Path(entry.weights_file).exists() else "not on this disk yet"
         rows.append([there, entry.weights_file])
     print_table(["", name], rows)
-    _warn_of_defaults(name, entry)
+    warn_of_defaults(name, entry)
 
 
 @models.command("check")
@@ -106,7 +107,7 @@ def check_models(names: tuple[str, ...]) -> None:
     for name in names:
         entry = _entry(name)
         click.echo(check_model(name, entry))
-        _warn_of_defaults(name, entry)
+        warn_of_defaults(name, entry)
 
 
 @models.command("fetch")
@@ -161,7 +162,8 @@ def _known_transform(name: str, entry: Model) -> Mapping[str, Any] | None:
     return None if size is None else size.transform
 
 
-def _warn_of_defaults(name: str, entry: Model) -> None:
+def warn_of_defaults(name: str, entry: Model) -> None:
+    """Say what of its transform nobody gave with a checkpoint."""
     if missing := not_given(entry):
         click.echo(
             f"warning: {name} is a checkpoint of your own, and {listed(missing)} "

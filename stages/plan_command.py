@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cache.errors import ProbelineError
+from pipeline.statistics.written import counted
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
 from stages._run import explain_errors
@@ -44,14 +45,15 @@ def plan(measure: bool) -> None:
     from pipeline.planning.overview import data_lines
     from pipeline.planning.question import open_question
     from pipeline.planning.survey import survey
+    from stages.models_commands import warn_of_defaults
 
     study = load_study()
     found = survey(study, _probed(study) if measure else None)
     _print_datasets(found)
     for line in data_lines(study):
         click.echo(line)
-    for name, counted in found.counted.items():
-        for line in counted.said:
+    for name, images in found.counted.items():
+        for line in images.said:
             click.echo(f"{name}: {line}")
     _say_times(study, found)
     _say_downloads(found.downloads)
@@ -61,7 +63,8 @@ def plan(measure: bool) -> None:
         click.echo("\nimages, as the networks see them:")
         for line, names in found.transforms.items():
             click.echo(f"  {_some(names)}: {line}")
-    _warn_of_defaults(study)
+    for name, entry in study.models.items():
+        warn_of_defaults(name, entry)
     if lacking := open_question(study):
         click.echo("\n" + "\n".join(lacking))
     if found.problems:
@@ -129,7 +132,7 @@ def _say_memory(found: Survey) -> None:
             + (f"; MORE than the {_disk(free)} that it may take" if stage.size > free else "")
         )
     for probe in found.probes:
-        line = f"{probe.protocol}: {_many(probe.cells, 'cell')} to score, about "
+        line = f"{probe.protocol}: {counted(probe.cells, 'cell')} to score, about "
         line += f"{_time(probe.seconds)} on all processors, within a factor of about three; "
         line += f"memory of the largest about {_disk(probe.size)}"
         if probe.streamed:
@@ -157,13 +160,13 @@ def _probed(study: Study) -> dict[str, tuple[float, int]]:
 def _say_downloads(planned: PlannedDownloads) -> None:
     if planned.checkpoints:
         size = _at_least(planned.checkpoint_bytes)
-        click.echo(f"{_many(planned.checkpoints, 'checkpoint')} to fetch, {size}")
+        click.echo(f"{counted(planned.checkpoints, 'checkpoint')} to fetch, {size}")
     if planned.of_hubs:
-        weights = _many(planned.of_hubs, "file of weights", "files of weights")
+        weights = counted(planned.of_hubs, "file of weights", "files of weights")
         click.echo(f"{weights} to fetch of timm or a hub, {_at_least(planned.hub_bytes)}")
     if planned.datasets:
         click.echo(
-            f"{_many(len(planned.datasets), 'known data set')} to prepare, archives of about "
+            f"{counted(len(planned.datasets), 'known data set')} to prepare, archives of about "
             f"{_disk(planned.dataset_bytes)}: see `probeline datasets prepare NAME`"
         )
 
@@ -177,17 +180,6 @@ def _say_training(study: Study, trained: FinetunePlan | None) -> None:
             f"{trained.runs} runs of fine-tuning, {trained.epochs:,} epochs of "
             f"{_count(trained.images)} images in all, about {_time(trained.seconds)} of one device"
         )
-
-
-def _warn_of_defaults(study: Study) -> None:
-    from pipeline.models.transform_origin import listed, not_given
-
-    for name, entry in study.models.items():
-        if missing := not_given(entry):
-            click.echo(
-                f"warning: {name} is a checkpoint of your own, used with timm's default "
-                f"{listed(missing)}: give what it was trained with"
-            )
 
 
 def _all_problems(problems: Sequence[ProbelineError]) -> ProbelineError:
@@ -207,10 +199,6 @@ def _all_problems(problems: Sequence[ProbelineError]) -> ProbelineError:
 def _some(names: Sequence[str]) -> str:
     more = len(names) - MOST_NAMED
     return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _many(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def _at_least(size: float) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.project.paths import index_path
+from pipeline.statistics.written import counted
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
@@ -48,8 +49,8 @@ def status(whole: bool) -> None:
     models, cells = len(study.models), len(study.models) * len(study.datasets)
     cached = sum(d.cached for d in overview.datasets)
     click.echo(
-        f"{_many(models, 'model')} on {_many(len(study.datasets), 'data set')}: "
-        f"embeddings of {cached:,} of {_many(cells, 'cell')} are cached\n"
+        f"{counted(models, 'model')} on {counted(len(study.datasets), 'data set')}: "
+        f"embeddings of {cached:,} of {counted(cells, 'cell')} are cached\n"
     )
     _print_datasets(overview, models, whole=whole)
     for line in data_lines(study):
@@ -93,7 +94,7 @@ def _print_datasets(overview: Overview, models: int, *, whole: bool) -> None:
     ]
     print_table(header, rows)
     if rest := len(overview.datasets) - len(shown):
-        click.echo(f"… and {_many(rest, 'further data set')}: `probeline status --all`")
+        click.echo(f"… and {counted(rest, 'further data set')}: `probeline status --all`")
 
 
 def _print_images(study: Study) -> None:
@@ -135,7 +136,3 @@ def _counted(todo: Sequence[ToDo]) -> list[str]:
         more = ", …" if len(items) > EXAMPLES else ""
         lines.append(f"{len(items):,} x {kind}: {some}{more}")
     return [*lines, "`probeline status --all` names each of them"]
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -15,6 +15,7 @@ from named_variants import AnyColumns, AnyVariants, variants_named
 
 from pipeline.report.inputs import Inputs
 from pipeline.report.page import _environment
+from pipeline.results.score_table import COLUMNS
 from pipeline.results.variant_table import variant_coords, variants_of
 from pipeline.study.protocol_list import protocol_label
 from pipeline.study.schema import Study
@@ -105,7 +106,8 @@ def make_inputs(
             "finetune": {},
         }
     )
-    return MadeInputs(study, cube, correlations, pd.DataFrame(), {}, {}, dict(statistics))
+    scores = pd.DataFrame(columns=[*COLUMNS])
+    return MadeInputs(study, cube, correlations, scores, {}, {}, dict(statistics))
 
 
 def table(dims, labels, variables, **attrs):

@@ -101,12 +101,6 @@ def not_given(entry: Model) -> tuple[str, ...]:
     return tuple(name for name in DECISIVE if getattr(entry, name) is None)
 
 
-def listed(names: Sequence[str]) -> str:
-    """``mean, std and crop``."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
 def _words(value: Any) -> str:
     if value is None:
         return ""

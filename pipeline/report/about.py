@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from pipeline.report.columns import word
 from pipeline.report.inputs import Inputs
 from pipeline.report.words import set_word, task_word
+from pipeline.statistics.columns import COLUMNS
 
 HEADINGS = {
     "definition": "What it is",
-    "behind_high": "At most behind",
-    "p_none": "P(no crossing)",
     "p_zero": "p of no correlation",
     "common": "Common models",
     "corrected": "Corrected for chance",
@@ -18,7 +18,7 @@ HEADINGS = {
     "budget": "Labels",
     "headline_targets": "Targets put first",
 }
-"""Of attributes whose names do not say it."""
+"""Of attributes whose names do not say it, and that are about no column with a head."""
 
 _NAMES: Mapping[str, Callable[[Inputs, str], str]] = {
     "budget": lambda _, name: task_word(name),
@@ -50,7 +50,7 @@ class About:
         attributes = self._inputs.told(name).attrs
         order = sorted(attributes, key=lambda key: _PLACES.get(key, 2))
         return [
-            (HEADINGS.get(key, key.replace("_", " ").capitalize()), text)
+            (HEADINGS.get(key) or word(key, COLUMNS.get(key)), text)
             for key in order
             if (text := self._in_words(key, str(attributes[key])))
         ]

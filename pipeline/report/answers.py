@@ -174,7 +174,7 @@ def _why_withheld(inputs: Inputs, found: tuple[Predictor, ...]) -> str:
     models = len(inputs.models)
     if models < MIN_MODELS:
         return (
-            f"Withheld: a rank correlation over {models} model{'s' * (models != 1)} says nothing. "
+            f"Withheld: a rank correlation over {counted(models, 'model')} says nothing. "
             f"At least {MIN_MODELS} are needed."
         )
     if not found:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pipeline.report.figure_words import shows
 from pipeline.report.figures import Figure
+from pipeline.report.formats import sentence
 from pipeline.report.heat import COEFFICIENT_WORDS
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import dataset_word
@@ -54,9 +55,4 @@ def caption(inputs: Inputs, name: str, figure: Figure) -> str:
         f"Interval: {about['interval']}" if about.get("interval") else "",
         f"After {about['source']}" if about.get("source") else "",
     ]
-    return " ".join(_sentence(part) for part in parts if part)
-
-
-def _sentence(text: str) -> str:
-    whole = f"{text[:1].upper()}{text[1:]}"
-    return whole if whole.endswith((".", "!", "?")) else f"{whole}."
+    return " ".join(sentence(part) for part in parts if part)

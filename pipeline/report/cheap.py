@@ -141,9 +141,5 @@ def _figure(rows: stated.Rows) -> stated.Spec:
         points,
         data=alt.NamedData(name="rows"),
     ).properties(autosize="fit-x", width="container", height=alt.Step(34, **{"for": "position"}))
-    return finish(
-        figure.add_params(
-            alt.param(name="protocol", value=rows[0]["protocol"]),
-            alt.param(name="dataset", value=EVERY if len(datasets) > 1 else datasets[0]),
-        )
-    )
+    first = EVERY if len(datasets) > 1 else datasets[0]
+    return finish(figure, protocol=rows[0]["protocol"], dataset=first)

@@ -15,9 +15,11 @@ from pipeline.statistics.common_ground import ENOUGH_MODELS
 from pipeline.statistics.predictions import ALL
 from pipeline.statistics.settling import groups_needed
 from pipeline.statistics.statements import ALPHA, Leader
-from pipeline.study.column import EACH_TARGET
+from pipeline.study.column import EACH_TARGET, column_name
+from pipeline.study.fewshot import FEWSHOT
 from pipeline.study.finetune import FINETUNE
 from pipeline.study.protocol_list import classifies
+from pipeline.study.variant import Variant
 
 YES, SAME, OPEN = "yes", "no difference", "this study cannot say"
 """The three states of the answer."""
@@ -35,7 +37,7 @@ class Check:
     on_target : bool
         Whether it looks at the target itself.
     probe : bool
-        Whether it classifies test images, other than a number of the embeddings.
+        Whether it classifies test images of the target, other than a number of the embeddings.
     picked : str
     behind, at_most : float
         How far that model lies behind the best, and the upper limit of it.
@@ -43,6 +45,8 @@ class Check:
         Whether that model is within chance of the best; shown to be as good.
     seconds : float
         On one model, embeddings given.
+    shots : int or None
+        Labels of a class, of a head on the target that learned from so few.
     """
 
     label: str
@@ -54,6 +58,7 @@ class Check:
     near: bool
     good: bool
     seconds: float
+    shots: int | None = None
 
 
 @dataclass(frozen=True)
@@ -185,18 +190,23 @@ def _checks(inputs: Inputs) -> tuple[Check, ...]:
     found = inputs.told("target_checks")
     if not found.data_vars:
         return ()
-    probes = {
-        variant.full_name for variant in inputs.variants.values() if classifies(variant.protocol)
-    }
+    target = ", ".join(inputs.target.datasets)
+    of_target = {column_name(v.full_name, target): v for v in inputs.variants.values()}
     return tuple(
         Check(
             label=str(row["label"]), on_target=row["on_target"] == 1,
-            probe=str(name).rpartition("@")[0] in probes, picked=str(row["picked"]),
+            probe=variant is not None and classifies(variant.protocol), picked=str(row["picked"]),
             behind=row["behind"], at_most=row["behind_high"], near=row["within_chance"] == 1,
-            good=row["as_good"] == 1, seconds=row["seconds"],
+            good=row["as_good"] == 1, seconds=row["seconds"], shots=_shots(variant),
         )
         for name, row in found.to_dataframe().iterrows()
+        for variant in [of_target.get(str(name))]
     )  # fmt: skip
+
+
+def _shots(variant: Variant | None) -> int | None:
+    few = variant is not None and variant.protocol == FEWSHOT.name and variant.budget
+    return few.shots if few else None
 
 
 def _seconds(inputs: Inputs, name: str, targets: str) -> float:

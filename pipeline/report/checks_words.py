@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 from pipeline.report.checks import OPEN, SAME, YES, Check, Trust
 from pipeline.report.choice import Choice
-from pipeline.report.choice_words import images_needed
+from pipeline.report.choice_words import images_needed, with_article
 from pipeline.report.formats import count, points, seconds
 from pipeline.report.verdicts import at_most, listed
 from pipeline.statistics.common_ground import ENOUGH_MODELS, ENOUGH_TARGETS
 from pipeline.statistics.written import counted
-from pipeline.study.protocol_list import protocol_label
 
 MOST_POOR = 2
 """Models picked, and checks that picked each, that the line on poor ones names."""
@@ -101,13 +100,8 @@ def _takes(spent: float) -> str:
 
 def _picks(check: Check, c: Choice) -> str:
     if c.contest is not None and check.picked == c.contest.best:
-        return f"It picks {check.picked}, as {_decider(c)} does."
+        return f"It picks {check.picked}, as {with_article(c.protocol, 'the')} does."
     return f"It picks {check.picked}, at most {at_most(check.at_most)} points behind the best."
-
-
-def _decider(c: Choice) -> str:
-    label = protocol_label(c.protocol)
-    return f"the {label}" if label.endswith("probe") else label
 
 
 def until_then(t: Trust, c: Choice) -> str:
@@ -115,14 +109,9 @@ def until_then(t: Trust, c: Choice) -> str:
     if t.state != OPEN or not c.protocol:
         return ""
     return (
-        f"Until then: compare models by {_with_a(c)} on your own images"
+        f"Until then: compare models by {with_article(c.protocol)} on your own images"
         f"{_takes(t.deciding_seconds)}."
     )
-
-
-def _with_a(c: Choice) -> str:
-    label = protocol_label(c.protocol)
-    return f"a {label}" if label.endswith("probe") else label
 
 
 def on_target(t: Trust, c: Choice) -> str:
@@ -135,21 +124,19 @@ def on_target(t: Trust, c: Choice) -> str:
         by.setdefault(check.picked, []).append(check)
     parts = []
     for picked, checks in by.items():
-        verb = "picks" if len(checks) == 1 and not checks[0].label[0].isdigit() else "pick"
-        names = listed(merged([check.label for check in checks]))
+        verb = "picks" if len(checks) == 1 and checks[0].shots is None else "pick"
+        names = listed(merged(checks))
         parts.append(f"{names} {verb} {picked}{_cost(checks[0], c)}")
-    return f"On {c.target.words}, beside {_decider(c)}: {'; '.join(parts)}."
+    return f"On {c.target.words}, beside {with_article(c.protocol, 'the')}: {'; '.join(parts)}."
 
 
-def merged(labels: Sequence[str]) -> list[str]:
-    """Numbers of labels as one entry: 1, 5 and 25 labels a class."""
-    ends = (" label a class", " labels a class")
-    shots = [label.split(" ")[0] for label in labels if label.endswith(ends)]
-    others = [label for label in labels if not label.endswith(ends)]
-    if not shots:
-        return others
-    word = ends[0] if shots == ["1"] else ends[1]
-    return [*others, listed(sorted(shots, key=int)) + word]
+def merged(checks: Sequence[Check]) -> list[str]:
+    """What they are called; numbers of labels are one entry: 1, 5 and 25 labels a class."""
+    few = sorted((check.shots, check.label) for check in checks if check.shots is not None)
+    others = [check.label for check in checks if check.shots is None]
+    if len(few) < 2:
+        return [*others, *(label for _, label in few)]
+    return [*others, f"{listed([str(shots) for shots, _ in few])} labels a class"]
 
 
 def _cost(check: Check, c: Choice) -> str:
@@ -165,15 +152,13 @@ def not_good_enough(checks: Sequence[Check]) -> str:
     poor = sorted((check for check in checks if not check.near), key=lambda check: -check.behind)
     if not poor:
         return ""
-    by: dict[tuple[str, str], list[str]] = {}
+    by: dict[tuple[str, str], list[Check]] = {}
     for check in poor:
-        by.setdefault((check.picked, points(check.behind)), []).append(check.label)
-    words = [
-        f"{listed(merged(labels)[:MOST_POOR])} ({picked}, {behind} points behind)"
-        for (picked, behind), labels in list(by.items())[:MOST_POOR]
-    ]
-    named = sum(len(merged(labels)[:MOST_POOR]) for labels in list(by.values())[:MOST_POOR])
-    more = sum(len(merged(labels)) for labels in by.values()) - named
+        by.setdefault((check.picked, points(check.behind)), []).append(check)
+    called = [(place, merged(of)) for place, of in by.items()]
+    told = [(place, names[:MOST_POOR]) for place, names in called[:MOST_POOR]]
+    words = [f"{listed(n)} ({picked}, {behind} points behind)" for (picked, behind), n in told]
+    more = sum(len(names) for _, names in called) - sum(len(names) for _, names in told)
     further = f"; and {more} more" if more else ""
     return f"Not good enough here, by the model that each puts first: {'; '.join(words)}{further}."
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from pipeline.report.choice import ALONE, CLEAR, FEW, NONE, TIE, Choice, ClassShare, Offer
 from pipeline.report.formats import count, interval, level, percent, points
-from pipeline.report.verdicts import all_others, at_most, listed, margin_words, rounded, standing
-from pipeline.statistics.written import counted
+from pipeline.report.verdicts import all_others, at_most, listed, margin_words, standing
+from pipeline.statistics.written import counted, rounded
 from pipeline.study import metrics
 from pipeline.study.protocol_list import protocol_label
 
@@ -37,7 +37,7 @@ def accuracy(c: Choice, metric: str) -> str:
         return ""
     ends = interval(c.low, c.high, in_points=True)
     known = f" ({level(c.level)}: {ends})" if ends else ""
-    probe = f"by {_with_article(protocol_label(c.protocol))}"
+    probe = f"by {with_article(c.protocol)}"
     images = counted(c.images, "test image") if c.images else "an unknown number of test images"
     several = c.contest is not None and len(c.contest.datasets) > 1
     if metric == _HITS and not several:
@@ -47,8 +47,10 @@ def accuracy(c: Choice, metric: str) -> str:
     return f"{percent(c.score)}{known} {of.goodness_of(of.label)} on {images}{mean}, {probe}"
 
 
-def _with_article(label: str) -> str:
-    return f"a {label}" if label.endswith(" probe") else label
+def with_article(protocol: str, article: str = "a") -> str:
+    """A protocol in a sentence: a linear probe, but kNN."""
+    label = protocol_label(protocol)
+    return f"{article} {label}" if label.endswith("probe") else label
 
 
 def verdict(c: Choice) -> str:

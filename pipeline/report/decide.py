@@ -11,6 +11,7 @@ import xarray as xr
 from pipeline.report import checks_words, choice_words
 from pipeline.report.checks import OPEN, Check, Trust, trust_in
 from pipeline.report.choice import VERDICTS, Choice, choose
+from pipeline.report.columns import head, heads
 from pipeline.report.formats import level, points, seconds
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import Cell, Filled, Tables, table_of
@@ -87,7 +88,7 @@ def checks(inputs: Inputs) -> Tables:
     )
 
 
-def _rows(known: Sequence[Check], _: xr.Dataset) -> Filled:
+def _rows(known: Sequence[Check], _: Inputs, __: xr.Dataset) -> Filled:
     rows = [
         [
             Cell(of.label, "" if of.on_target else "not on the target’s own images"),
@@ -99,15 +100,8 @@ def _rows(known: Sequence[Check], _: xr.Dataset) -> Filled:
         ]
         for of in sorted(known, key=lambda of: (of.behind, of.at_most))
     ]
-    head = [
-        "Check",
-        "Puts first",
-        "Points behind the best",
-        "At most",
-        "Verdict",
-        "Seconds a model",
-    ]
-    return Filled(head, rows)
+    of_target = heads("picked", "target_checks.behind", "target_checks.behind_high")
+    return Filled(["Check", *of_target, "Verdict", head("seconds")], rows)
 
 
 def _word(of: Check) -> str:

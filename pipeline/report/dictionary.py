@@ -72,11 +72,12 @@ def data_dictionary() -> str:
             "### Columns of these tables",
             "",
             "Where a table's column means something else, the table's name goes before it. `X_low` "
-            "and `X_high` are the ends of the interval of X.",
+            "and `X_high` are the ends of the interval of X. What the page calls a column stands "
+            "beside it where a table there shows it.",
             "",
             *_table(
-                ("column", "meaning", "unit", "range"),
-                ((name, c.meaning, c.unit, _ends(c.range)) for name, c in columns.items()),
+                ("column", "on the page", "meaning", "unit", "range"),
+                ((name, c.head, c.meaning, c.unit, _ends(c.range)) for name, c in columns.items()),
             ),
             "",
         ]

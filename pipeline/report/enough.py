@@ -12,7 +12,7 @@ import xarray as xr
 
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
-from pipeline.report.theme import COLORS, SHAPES, finish
+from pipeline.report.theme import finish, told_apart
 from pipeline.report.verdicts import listed, margin_words
 from pipeline.study.protocol_list import protocol_label
 
@@ -78,20 +78,19 @@ class Enough:
         return stated.all_withheld(self.labels, self.images, self.tied)
 
 
+_AXES = {
+    "enough_labels": ("labels", "Labels a class", "head"),
+    "enough_images": ("images", "Test images", "protocol"),
+}
+"""Of each figure and statistic, what is across, and which parameter chooses among the curves."""
+
+
 def figures(inputs: Inputs) -> stated.Drawn:
     """What choosing a model costs, by labels and by test images."""
-    drawn: stated.Drawn = {}
-    labels, images = (
-        stated.statistic(inputs, "enough_labels"),
-        stated.statistic(inputs, "enough_images"),
-    )
-    if isinstance(labels, xr.Dataset) and (rows := _rows(labels)):
-        drawn["enough_labels"] = _curves(rows, "labels", "Labels a class", "head"), rows
-    if isinstance(images, xr.Dataset) and (
-        rows := stated.answer_first(inputs, _numbered(_rows(images)))
-    ):
-        drawn["enough_images"] = _curves(rows, "images", "Test images", "protocol"), rows
-    return drawn
+    rows = _rows(inputs)
+    return {
+        name: (_curves(rows[name], *of), rows[name]) for name, of in _AXES.items() if rows[name]
+    }
 
 
 def section(inputs: Inputs) -> Enough:
@@ -102,33 +101,45 @@ def section(inputs: Inputs) -> Enough:
     )
     ranks = stated.statistic(inputs, "ranks")
     margin = inputs.study.report.margin / 100
-    shown = figures(inputs)
+    rows = _rows(inputs)
     too_small = "Nothing to show: no data set has more than ten test images."
     too_few = "Nothing to show: no data set has two models with both scores."
     return Enough(
-        labels=_reason(labels, "enough_labels" in shown, too_few),
-        images=_reason(images, "enough_images" in shown, too_small),
+        labels=_reason(labels, bool(rows["enough_labels"]), too_few),
+        images=_reason(images, bool(rows["enough_images"]), too_small),
         tied=ranks if isinstance(ranks, str) else "",
-        label_choices=_heads(shown),
-        image_choices=_protocols(shown),
-        label_words=_words(shown, "enough_labels", "head", "labels", margin),
-        image_words=_words(shown, "enough_images", "protocol", "images", margin),
+        label_choices=(
+            stated.choice("head", "Head", (row["head"] for row in rows["enough_labels"])),
+        ),
+        image_choices=(
+            stated.choice(
+                "protocol",
+                "Protocol",
+                (row["protocol"] for row in rows["enough_images"]),
+                protocol_label,
+            ),
+        ),
+        label_words=_words(rows["enough_labels"], "head", "labels", margin),
+        image_words=_words(rows["enough_images"], "protocol", "images", margin),
         target="" if isinstance(labels, str) else inputs.variants[labels.attrs["target"]].label,
         ties=_ties(inputs, ranks) if isinstance(ranks, xr.Dataset) else {},
     )
 
 
-def _rows(table: xr.Dataset) -> stated.Rows:
-    """With what a choice loses in points."""
-    return [
-        row | {"lost": stated.short(100 * row["regret"])} for row in stated.rows_of(table, "regret")
-    ]
+def _rows(inputs: Inputs) -> dict[str, stated.Rows]:
+    """The rows of each figure, with what a choice loses in points; none where it has nothing."""
+    found: dict[str, stated.Rows] = {}
+    for name in _AXES:
+        table = stated.statistic(inputs, name)
+        rows = [] if isinstance(table, str) else stated.rows_of(table, "regret")
+        found[name] = [row | {"lost": stated.short(100 * row["regret"])} for row in rows]
+    images = [
+        row | {"images": int(row["images"])} for row in found["enough_images"]
+    ]  # labels there
+    return found | {"enough_images": stated.answer_first(inputs, images)}
 
 
-def _words(
-    shown: stated.Drawn, figure: str, chooser: str, field: str, margin: float
-) -> tuple[str, ...]:
-    rows = shown[figure][1] if figure in shown else []
+def _words(rows: stated.Rows, chooser: str, field: str, margin: float) -> tuple[str, ...]:
     return tuple(sufficient(rows, chooser, field, margin).values())
 
 
@@ -138,28 +149,10 @@ def _reason(found: xr.Dataset | str, shown: bool, empty: str) -> str:
     return "" if shown else empty
 
 
-def _heads(shown: stated.Drawn) -> tuple[stated.Choice, ...]:
-    rows = shown["enough_labels"][1] if "enough_labels" in shown else []
-    return (stated.choice("head", "Head", (row["head"] for row in rows)),)
-
-
-def _protocols(shown: stated.Drawn) -> tuple[stated.Choice, ...]:
-    rows = shown["enough_images"][1] if "enough_images" in shown else []
-    return (
-        stated.choice("protocol", "Protocol", (row["protocol"] for row in rows), protocol_label),
-    )
-
-
-def _numbered(rows: stated.Rows) -> stated.Rows:
-    """Sizes as numbers; they are labels in the statistic."""
-    return [{**row, "images": int(row["images"])} for row in rows]
-
-
 def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.Spec:
     """A line for each data set; the parameter `chooser` chooses among them."""
-    below = stated.legend()
     datasets = list(dict.fromkeys(row["dataset"] for row in rows))
-    repeat = range(len(datasets))
+    color, shape = told_apart("dataset:N", datasets, stated.legend())
     base = (
         alt.Chart()
         .transform_filter(f"datum.{chooser} == {chooser}")
@@ -176,11 +169,7 @@ def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.S
                 scale=alt.Scale(zero=True),
                 axis=alt.Axis(format="~r", tickCount=5),
             ),
-            color=alt.Color(
-                "dataset:N",
-                scale=alt.Scale(domain=datasets, range=[COLORS[i % len(COLORS)] for i in repeat]),
-                legend=below,
-            ),
+            color=color,
         )
     )
     tooltip: list[Any] = [
@@ -191,17 +180,12 @@ def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.S
         alt.Tooltip("p_best:Q", title="chooses the very best", format=".1%"),
         alt.Tooltip("models:Q"),
     ]
-    shape = alt.Shape(
-        "dataset:N",
-        scale=alt.Scale(domain=datasets, range=[SHAPES[i % len(SHAPES)] for i in repeat]),
-        legend=below,
-    )
     figure = alt.layer(
         base.mark_line(strokeWidth=1.5, opacity=0.85),
         base.mark_point(filled=True, size=70, opacity=1).encode(shape=shape, tooltip=tooltip),
         data=alt.NamedData(name="rows"),
     ).properties(width="container", height=300)
-    return finish(figure.add_params(alt.param(name=chooser, value=rows[0][chooser])))
+    return finish(figure, **{chooser: rows[0][chooser]})
 
 
 def _ties(inputs: Inputs, table: xr.Dataset) -> dict[str, tuple[Tie, ...]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
 
 import altair as alt
 
 from pipeline.report.stated import Rows, Spec, legend
-from pipeline.report.theme import COLORS, finish
+from pipeline.report.theme import COLORS, ends, finish, told_apart
 
 WORST = 20
 """Classes that the figure shows at once."""
@@ -89,9 +88,8 @@ def map_figure(rows: Rows, pictures: dict[str, str]) -> tuple[Spec, Rows]:
             autosize=alt.AutoSizeParams(type="fit-x", contains="padding", resize=True),
         )
     )
-    params = [*_dataset(rows), alt.param(name="by", value="answer"),
-              alt.param(name="pictures", value=pictures)]  # fmt: skip
-    return finish(figure.add_params(*params)), shown
+    dataset = rows[0]["dataset"]
+    return finish(figure, dataset=dataset, by="answer", pictures=pictures), shown
 
 
 def _coloured(rows: Rows) -> list[str]:
@@ -136,19 +134,14 @@ def class_figure(rows: Rows) -> tuple[Spec, Rows]:
                 axis=alt.Axis(domain=False, ticks=False, labelPadding=8, grid=True),
             ),
             yOffset=alt.YOffset("model:N", sort=models),
-            color=alt.Color(
-                "model:N",
-                scale=alt.Scale(domain=models, range=[COLORS[i % 7] for i in range(len(models))]),
-                legend=legend(),
-            ),
+            color=told_apart("model:N", models, legend())[0],
             tooltip=[
                 alt.Tooltip("class:N"),
                 alt.Tooltip("model:N"),
                 alt.Tooltip("n:Q", title="test images", format=","),
                 alt.Tooltip("right:Q", format=","),
                 alt.Tooltip("accuracy:Q", format=".1%"),
-                alt.Tooltip("low:Q", format=".1%", title="… from"),
-                alt.Tooltip("high:Q", format=".1%", title="… to"),
+                *ends(".1%"),
                 alt.Tooltip("taken_for:N", title="most often taken for"),
             ],
         )
@@ -164,11 +157,10 @@ def class_figure(rows: Rows) -> tuple[Spec, Rows]:
         base.mark_point(filled=True, size=70, opacity=1).encode(x=x("accuracy")),
         data=alt.NamedData(name="rows"),
     ).properties(width="container", height=30 * min(classes, WORST))
-    params = _dataset(rows)
     if many:
         field = alt.binding(input="search", name="Find a class ", placeholder="all: the worst 20")
-        params.append(alt.param(name="find", value="", bind=field))
-    return finish(figure.add_params(*params)), shown
+        figure = figure.add_params(alt.param(name="find", value="", bind=field))
+    return finish(figure, dataset=rows[0]["dataset"]), shown
 
 
 def calibration_figure(rows: Rows) -> tuple[Spec, Rows]:
@@ -185,13 +177,12 @@ def calibration_figure(rows: Rows) -> tuple[Spec, Rows]:
             alt.Tooltip("n:Q", title="test images", format=","),
             alt.Tooltip("confidence:Q", format=".1%", title="mean confidence"),
             alt.Tooltip("accuracy:Q", format=".1%", title="right"),
-            alt.Tooltip("low:Q", format=".1%", title="… from"),
-            alt.Tooltip("high:Q", format=".1%", title="… to"),
+            *ends(".1%"),
         ],
     )  # fmt: skip
-    ends = alt.Chart(alt.sequence(0, 2, as_="end")).mark_line(color=_GREY, strokeDash=[4, 3])
+    diagonal = alt.Chart(alt.sequence(0, 2, as_="end")).mark_line(color=_GREY, strokeDash=[4, 3])
     figure = alt.layer(
-        ends.encode(x=alt.X("end:Q", title="How sure it is", scale=scale, axis=axis),
+        diagonal.encode(x=alt.X("end:Q", title="How sure it is", scale=scale, axis=axis),
                     y=alt.Y("end:Q", title=up, scale=scale, axis=axis)),
         base.mark_rule(color=COLORS[0], opacity=0.6).encode(
             y=alt.Y("low:Q", title=up, axis=axis, scale=scale), y2="high:Q"),
@@ -200,7 +191,7 @@ def calibration_figure(rows: Rows) -> tuple[Spec, Rows]:
             size=alt.Size("n:Q", scale=alt.Scale(range=[30, 300], domainMin=0), legend=None)),
         data=alt.NamedData(name="rows"),
     ).properties(width="container", height=300)  # fmt: skip
-    return finish(figure.add_params(*_dataset(rows))), shown
+    return finish(figure, dataset=rows[0]["dataset"]), shown
 
 
 def coverage_figure(rows: Rows) -> tuple[Spec, Rows]:
@@ -225,8 +216,4 @@ def coverage_figure(rows: Rows) -> tuple[Spec, Rows]:
         )
         .properties(width="container", height=300)
     )  # fmt: skip
-    return finish(figure.add_params(*_dataset(rows))), shown
-
-
-def _dataset(rows: Rows) -> list[Any]:
-    return [alt.param(name="dataset", value=rows[0]["dataset"])]
+    return finish(figure, dataset=rows[0]["dataset"]), shown

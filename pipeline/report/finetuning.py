@@ -12,12 +12,14 @@ import xarray as xr
 from pipeline.finetuning.cells import not_run
 from pipeline.finetuning.curves import read_curves
 from pipeline.finetuning.words import run_words
-from pipeline.report.formats import count, percent, points, seconds
+from pipeline.report.columns import Head, head
+from pipeline.report.formats import percent, points, seconds
+from pipeline.report.grouping import by_group, coloring
 from pipeline.report.inputs import Inputs
-from pipeline.report.labels import GROUPS, groupings
 from pipeline.report.panels import Cell, Table
-from pipeline.report.stated import Drawn, Rows, Shown, Spec, choice, legend, short
-from pipeline.report.theme import COLORS, finish
+from pipeline.report.stated import Drawn, Rows, Shown, Spec, choice, short
+from pipeline.report.theme import finish
+from pipeline.statistics.written import counted
 from pipeline.study.budget import Budget
 from pipeline.study.finetune import FINETUNE, Run
 from pipeline.study.linear import LINEAR
@@ -62,7 +64,7 @@ def section(inputs: Inputs) -> Finetuning:
         choice("run", "Run", (row["run"] for row in rows)),
         choice("dataset", "Data set", (row["dataset"] for row in rows)),
         choice("measure", "Shows", _measured(rows), MEASURES.__getitem__),
-        choice("by", "Colour by", groupings(inputs), GROUPS.__getitem__),
+        coloring(inputs),
     )
     return Finetuning(_withheld(inputs, table), choices if rows else (), table)
 
@@ -110,9 +112,9 @@ def _withheld(inputs: Inputs, table: Table) -> str:
 
 
 def _table(inputs: Inputs) -> Table:
-    head = (
-        "Run", "Data set", "Best model", "Mean of models, %", "Few-shot head, %",
-        "Linear probe, %", "Seconds a model",
+    said = (
+        Head("Run"), Head("Data set"), Head("Best model"), Head("Mean of models, %"),
+        head("few_shot_head"), Head("Linear probe, %"), Head("Training, s"),
     )  # fmt: skip
     rows = []
     for name, run in inputs.study.finetune.runs.items():
@@ -121,7 +123,7 @@ def _table(inputs: Inputs) -> Table:
             if (row := _summary(inputs, name, run, dataset)) is not None:
                 rows.append((Cell(name, words), *row))
                 words = ""  # once for each run
-    return Table("What the runs reached", FINETUNE.name, head, tuple(rows))
+    return Table("What the runs reached", FINETUNE.name, said, tuple(rows))
 
 
 def _summary(inputs: Inputs, name: str, run: Run, dataset: str) -> tuple[Cell, ...] | None:
@@ -137,14 +139,11 @@ def _summary(inputs: Inputs, name: str, run: Run, dataset: str) -> tuple[Cell, .
     spent = inputs.cube["seconds"].sel(
         variant=variant, dataset=dataset, metric=inputs.metric, model=list(inputs.study.models)
     )
-    best, number = int(np.nanargmax(scores)), int(has.sum())
+    best = int(np.nanargmax(scores))
     return (
         Cell(dataset),
         Cell(list(inputs.study.models)[best], percent(float(scores[best]))),
-        Cell(
-            points(float(scores[has].mean())),
-            f"{count(number)} model{'s' if number != 1 else ''}",
-        ),
+        Cell(points(float(scores[has].mean())), counted(int(has.sum()), "model")),
         _beside(inputs, own, has, _fewshot_head(inputs, run)),
         _beside(inputs, own, has, inputs.headline.get(LINEAR.name)),
         Cell(seconds(float(spent.mean()))),
@@ -171,11 +170,7 @@ def _beside(
 
 
 def _figure(inputs: Inputs, rows: Rows) -> Spec:
-    ways = groupings(inputs)
-    names = {way: list(dict.fromkeys(of.values())) for way, of in ways.items()}
-    every = [(name, place) for way in names.values() for place, name in enumerate(way)]
-    first = dict(reversed(every))  # a name that stands for two groups looks like the first of them
-    color = alt.Scale(domain=list(first), range=[COLORS[i % len(COLORS)] for i in first.values()])
+    color, _, groups = by_group(inputs)
     base = (
         alt.Chart()
         .transform_filter("datum.run == run && datum.dataset == dataset")
@@ -194,7 +189,7 @@ def _figure(inputs: Inputs, rows: Rows) -> Spec:
                 scale=alt.Scale(zero=False),
                 axis=alt.Axis(tickCount=5, format="~g"),
             ),
-            color=alt.Color("group:N", scale=color, legend=legend(values=alt.ExprRef("names[by]"))),
+            color=color,
             detail="model:N",
         )
     )
@@ -212,13 +207,7 @@ def _figure(inputs: Inputs, rows: Rows) -> Spec:
         .encode(tooltip=tooltip),
         data=alt.NamedData(name="rows"),
     ).properties(width="container", height=320)
+    first = rows[0]
     return finish(
-        figure.add_params(
-            alt.param(name="run", value=rows[0]["run"]),
-            alt.param(name="dataset", value=rows[0]["dataset"]),
-            alt.param(name="measure", value=_measured(rows)[0]),
-            alt.param(name="by", value=next(iter(ways))),
-            alt.param(name="groups", value=ways),
-            alt.param(name="names", value=names),
-        )
+        figure, run=first["run"], dataset=first["dataset"], measure=_measured(rows)[0], **groups
     )

@@ -12,7 +12,7 @@ from pipeline.statistics.written import MINUS, NOTHING, p_value, rho, signed
 
 __all__ = [
     "MINUS", "NOTHING", "count", "interval", "level", "megabytes", "milliseconds", "p_value",
-    "percent", "points", "prose", "rho", "seconds", "size",
+    "percent", "points", "prose", "rho", "seconds", "sentence", "size",
 ]  # fmt: skip
 
 
@@ -73,6 +73,13 @@ def milliseconds(x: float) -> str:
     if not math.isfinite(x):
         return NOTHING
     return f"{x:,.0f} ms" if x >= 10 else f"{x:.2g} ms"
+
+
+def sentence(text: str) -> str:
+    """With a capital, but of a sign (ρ, p), and a full stop."""
+    first, _, _ = text.partition(" ")
+    whole = text if len(first) == 1 else f"{text[:1].upper()}{text[1:]}"
+    return whole if whole.endswith((".", "!", "?")) else f"{whole}."
 
 
 def prose(text: str) -> Markup:

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from pipeline.report.stated import Choice, Rows, Spec, choice, dataset_word, mean_first, zero_line
-from pipeline.report.theme import COLORS, finish
+from pipeline.report.theme import COLORS, ends, finish
 
 _APART = "datum.low > 0 || datum.high < 0"
 _CHOSEN = "datum.head == head && datum.dataset == dataset && datum.group == group"
@@ -69,8 +69,7 @@ def gap_figure(
         tooltip=[
             *tooltip,
             alt.Tooltip("difference:Q", format="+.1%"),
-            alt.Tooltip("low:Q", format="+.1%", title="… from"),
-            alt.Tooltip("high:Q", format="+.1%", title="… to"),
+            *ends("+.1%"),
             alt.Tooltip("supervised:Q", title="supervised models"),
             alt.Tooltip("self_supervised:Q", title="self-supervised models"),
             alt.Tooltip("claim:N", title="a claim about"),
@@ -84,14 +83,7 @@ def gap_figure(
         points,
         data=alt.NamedData(name="rows"),
     ).properties(width="container", height=300)
-    return finish(
-        figure.add_params(
-            *(
-                alt.param(name=name, value=_in_rows(rows, name)[0])
-                for name in ("head", "group", "dataset")
-            )
-        )
-    )
+    return finish(figure, **{n: _in_rows(rows, n)[0] for n in ("head", "group", "dataset")})
 
 
 def _in_rows(rows: Rows, field: str) -> list[str]:

@@ -104,7 +104,7 @@ def _no_map(inputs: Inputs) -> str:
     if heat_rows(inputs):
         return ""
     models = len(inputs.models)
-    few = f"; this study has {models} model{'s' * (models != 1)}" if models < MIN_MODELS else ""
+    few = f"; this study has {counted(models, 'model')}" if models < MIN_MODELS else ""
     return (
         f"Nothing to show: a correlation needs {MIN_MODELS} models with two different columns of "
         f"scores{few}."
@@ -155,10 +155,6 @@ def heat_map(inputs: Inputs) -> dict[str, Any]:
     by_role = _columns_by_role(inputs)
     count = sum(map(len, by_role.values()))
     step = min(52, max(14, 860 // count))
-    params = [
-        alt.param(name="coefficient", value="spearman"),
-        alt.param(name="over", value="both"),
-    ]
     n = _counts(inputs)
     common = inputs.told("headline_pairs").attrs.get("common_models", 0)
     common = int(common) if n.min() != n.max() else None
@@ -177,7 +173,7 @@ def heat_map(inputs: Inputs) -> dict[str, Any]:
     figure = alt.concat(
         *blocks, columns=len(roles), spacing=8, bounds="flush", data=alt.NamedData(name="rows")
     )
-    return finish(figure.add_params(*params))
+    return finish(figure, coefficient="spearman", over="both")
 
 
 def _columns_by_role(inputs: Inputs) -> dict[str, list[str]]:

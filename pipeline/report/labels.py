@@ -11,6 +11,7 @@ import xarray as xr
 from pipeline.report import complexity
 from pipeline.report.complexity import Complexity
 from pipeline.report.gap_figure import gap_choices, gap_figure, log_axis
+from pipeline.report.grouping import by_group, coloring
 from pipeline.report.inputs import Inputs
 from pipeline.report.remarks import probability
 from pipeline.report.stated import (
@@ -21,17 +22,12 @@ from pipeline.report.stated import (
     answer_first,
     choice,
     dataset_word,
-    legend,
     mean_first,
     rows_of,
     statistic,
 )
-from pipeline.report.theme import COLORS, SHAPES, finish
+from pipeline.report.theme import ends, finish
 from pipeline.statistics.supervision_contrasts import ALL
-
-GROUPS = {"model": "model", "supervision": "supervision", "family": "family"}
-_MOST_COLORED = 8
-"""Models that are told apart by colour and shape of their own when the page opens."""
 
 
 @dataclass(frozen=True)
@@ -130,19 +126,6 @@ def section(inputs: Inputs) -> Labels:
     )
 
 
-def groupings(inputs: Inputs) -> dict[str, dict[str, str]]:
-    """Ways to colour the models that tell some of them apart; the page opens with the first."""
-    models = [str(name) for name in inputs.cube["model"].values]
-    words = {
-        name: [str(word) for word in inputs.cube[name].values] for name in ("supervision", "family")
-    }
-    ways = {"model": models} | words
-    useful = {name: of for name, of in ways.items() if name == "model" or len(set(of)) > 1}
-    few = len(models) <= _MOST_COLORED
-    order = sorted(useful, key=lambda name: (name == "model") != few)
-    return {name: dict(zip(models, useful[name], strict=True)) for name in order}
-
-
 def _curve_rows(inputs: Inputs, curves: xr.Dataset) -> Rows:
     rows = rows_of(curves, "accuracy", ("labels", "accuracy", "low", "high"))
     return answer_first(inputs, rows)
@@ -152,20 +135,12 @@ def _curve_choices(inputs: Inputs, curves: xr.Dataset) -> tuple[Choice, ...]:
     return (
         choice("dataset", "Data set", (row["dataset"] for row in _curve_rows(inputs, curves))),
         choice("head", "Head", curves["head"].values),
-        choice("by", "Colour by", groupings(inputs), GROUPS.__getitem__),
+        coloring(inputs),
     )
 
 
 def _curves(inputs: Inputs, rows: Rows) -> Spec:
-    ways = groupings(inputs)
-    names = {way: list(dict.fromkeys(of.values())) for way, of in ways.items()}
-    every = [(name, place) for way in names.values() for place, name in enumerate(way)]
-    first = dict(reversed(every))  # a name that stands for two groups looks like the first of them
-    color, shape = (
-        alt.Scale(domain=list(first), range=[of[i % len(of)] for i in first.values()])
-        for of in (COLORS, SHAPES)
-    )
-    below = legend(values=alt.ExprRef("names[by]"))
+    color, shape, groups = by_group(inputs)
     y = alt.Y("accuracy:Q", title="Accuracy", axis=alt.Axis(format=".0%", tickCount=5),
               scale=alt.Scale(zero=False))  # fmt: skip
     base = (
@@ -174,7 +149,7 @@ def _curves(inputs: Inputs, rows: Rows) -> Spec:
         .transform_calculate(group="groups[by][datum.model]")
         .encode(
             x=log_axis("labels", "Labels a class"),
-            color=alt.Color("group:N", scale=color, legend=below),
+            color=color,
             detail="model:N",
         )
     )
@@ -183,26 +158,15 @@ def _curves(inputs: Inputs, rows: Rows) -> Spec:
         alt.Tooltip("budget:N", title="labels"),
         alt.Tooltip("labels:Q", title="a class", format=".3~r"),
         alt.Tooltip("accuracy:Q", format=".1%"),
-        alt.Tooltip("low:Q", format=".1%", title="… from"),
-        alt.Tooltip("high:Q", format=".1%", title="… to"),
+        *ends(".1%"),
     ]
     figure = alt.layer(
         base.mark_rule(opacity=0.45).encode(y=alt.Y("low:Q", title="Accuracy"), y2="high:Q"),
         base.mark_line(strokeWidth=1.5, opacity=0.85).encode(y=y),
-        base.mark_point(filled=True, size=70, opacity=1).encode(
-            y=y, shape=alt.Shape("group:N", scale=shape, legend=below), tooltip=tooltip
-        ),
+        base.mark_point(filled=True, size=70, opacity=1).encode(y=y, shape=shape, tooltip=tooltip),
         data=alt.NamedData(name="rows"),
     ).properties(width="container", height=340)
-    return finish(
-        figure.add_params(
-            alt.param(name="head", value=rows[0]["head"]),
-            alt.param(name="dataset", value=rows[0]["dataset"]),
-            alt.param(name="by", value=next(iter(ways))),
-            alt.param(name="groups", value=ways),
-            alt.param(name="names", value=names),
-        )
-    )
+    return finish(figure, head=rows[0]["head"], dataset=rows[0]["dataset"], **groups)
 
 
 def _gap(rows: Rows) -> Spec:

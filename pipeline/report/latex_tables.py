@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from cache.files import write_durably
 from pipeline.report.answers import answer
+from pipeline.report.columns import heads
 from pipeline.report.formats import interval, level, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.latex import escaped, table
@@ -111,9 +112,9 @@ def trust_table(inputs: Inputs) -> str:
     found = answer(inputs)
     if not found.predictors:
         return ""
-    head = ["Predictor", "Mean ρ", *(f"with {protocol_label(p)}" for p in found.protocols)]
+    words = ["Predictor", *_words("mean"), *(f"with {protocol_label(p)}" for p in found.protocols)]
     if found.reference:
-        head += ["Δ from the linear probe", "p"]
+        words += _words("predictor_differences.difference", "p_max_t")
     rows = []
     for of in found.predictors:
         row = [of.name, _with_ends(of.mean, of.low, of.high)]
@@ -131,7 +132,11 @@ def trust_table(inputs: Inputs) -> str:
         f"{first.families} families that all predictors have. Intervals ({confidence}) and p hold "
         f"for all {len(rows)} at once."
     )
-    return table(head, rows, said, "trust")
+    return table(words, rows, said, "trust")
+
+
+def _words(*columns: str) -> list[str]:
+    return [of.text for of in heads(*columns)]
 
 
 def _with_ends(value: float, low: float, high: float) -> str:

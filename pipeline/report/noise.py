@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import xarray as xr
 
+from pipeline.report.columns import head, heads
 from pipeline.report.formats import NOTHING, interval, percent, points, rho
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import (
@@ -17,6 +16,7 @@ from pipeline.report.panels import (
     Tables,
     answer_order,
     estimate,
+    numbers,
     table_of,
     whole,
 )
@@ -27,13 +27,8 @@ from pipeline.study.protocol_list import protocol_label
 def pairs_section(inputs: Inputs) -> Tables:
     """The pairs of models that differ, a click away."""
     intro = "On each data set all pairs of models are tested together: how many differ."
-    return Tables([], [pairs_table(inputs)], intro)
-
-
-def pairs_table(inputs: Inputs) -> Table:
-    """F3: on each data set, how many pairs of models differ."""
     heading = "Pairs of models that differ on each data set"
-    return table_of(inputs, "model_pairs", heading, lambda found: _model_pairs(inputs, found))
+    return Tables([], [table_of(inputs, "model_pairs", heading, _model_pairs)], intro)
 
 
 def _model_pairs(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -50,15 +45,16 @@ def _model_pairs(inputs: Inputs, found: xr.Dataset) -> Filled:
         ]
         for dataset in found["dataset"].values
     ]
-    head = ["Data set", *(inputs.variants[v].label for v in found["variant"].values)]
-    return Filled(head, rows)
+    return Filled(["Data set", *_variants(inputs, found)], rows)
+
+
+def _variants(inputs: Inputs, found: xr.Dataset) -> list[str]:
+    return [inputs.variants[name].label for name in found["variant"].values]
 
 
 def overall_table(inputs: Inputs) -> Table:
     """Ranks across data sets, of every protocol."""
-    return table_of(
-        inputs, "overall_ranks", "Ranks across data sets", partial(_overall_ranks, inputs)
-    )
+    return table_of(inputs, "overall_ranks", "Ranks across data sets", _overall_ranks)
 
 
 def _overall_ranks(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -82,9 +78,9 @@ def _overall_ranks(inputs: Inputs, found: xr.Dataset) -> Filled:
                         Cell(whole(of["datasets"]), _clusters(of["clusters"])),
                     ]
                 )  # fmt: skip
-    head = ["Model, protocol", "Rank by mean", "Mean of logits, as accuracy", "Rank by wins",
-            "Pairwise wins", "Borda", "Data sets"]  # fmt: skip
-    return Filled(head, rows)
+    means = [head("overall_ranks.rank"), head("overall_ranks.mean", ", as accuracy")]
+    wins = heads("win_rank", "win_rate", "borda")
+    return Filled(["Model, protocol", *means, *wins, "Data sets"], rows)
 
 
 def _clusters(value: xr.DataArray) -> str:
@@ -99,10 +95,8 @@ def noise_tables(inputs: Inputs) -> list[Table]:
     """How much of the scores is chance in the test images, and r without it."""
     heading = "Pearson r without the chance in the test images"
     return [
-        table_of(
-            inputs, "reliability", "Reliability of the scores", lambda f: _reliability(inputs, f)
-        ),
-        table_of(inputs, "disattenuated_pearson", heading, lambda f: _disattenuated(inputs, f)),
+        table_of(inputs, "reliability", "Reliability of the scores", _reliability),
+        table_of(inputs, "disattenuated_pearson", heading, _disattenuated),
     ]
 
 
@@ -123,8 +117,7 @@ def _reliability(inputs: Inputs, found: xr.Dataset) -> Filled:
         ]
         for dataset in found["dataset"].values
     ]
-    head = ["Data set", *(inputs.variants[v].label for v in found["variant"].values)]
-    return Filled(head, rows)
+    return Filled(["Data set", *_variants(inputs, found)], rows)
 
 
 def _disattenuated(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -145,11 +138,11 @@ def _disattenuated(inputs: Inputs, found: xr.Dataset) -> Filled:
             [
                 Cell(inputs.columns[of["predictor"].item()].label,
                      f"with {inputs.columns[of['target'].item()].label}"),
-                Cell(rho(float(of["observed"]))),
+                *numbers(of, "observed"),
                 estimate(of, "value", "low", "high"),
                 Cell(" and ".join(ends)),
                 Cell(whole(of["n"]), counted(float(of["families"]), "family", "families")),
             ]
         )  # fmt: skip
-    head = ["Pair", "Observed r", "Without image noise", "Reliabilities", "Models"]
-    return Filled(head, rows, max(len(places) - MOST_ROWS, 0))
+    columns = heads("observed", "disattenuated_pearson.value", "reliability")
+    return Filled(["Pair", *columns, "Models"], rows, max(len(places) - MOST_ROWS, 0))

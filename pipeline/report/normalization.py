@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from pipeline.report.formats import p_value, rho
+from pipeline.report.columns import head, heads
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import Cell, Filled, Tables, estimate, table_of
+from pipeline.report.panels import Cell, Filled, Tables, estimate, numbers, table_of
 from pipeline.report.words import set_word
 from pipeline.statistics.panel import MEAN
 from pipeline.study.protocol_list import protocol_label
@@ -17,29 +17,14 @@ from pipeline.study.protocol_list import protocol_label
 
 def section(inputs: Inputs) -> Tables:
     """What a normalization changes: scores, and how well they predict."""
-    shown = [
-        table_of(
-            inputs,
-            "normalization_effect",
-            "Change of the score, points",
-            partial(_score_effect, inputs),
-        ),
-        table_of(
-            inputs,
-            "normalization_ranking",
-            "Change of ρ with out-of-domain scores",
-            partial(_rank_effect, inputs),
-        ),
-    ]
-    tests = [
-        table_of(
-            inputs,
-            "normalization_tests",
-            "Tested together: change of mean ρ",
-            partial(_normalization_tests, inputs),
-        ),
-    ]
-    return Tables(shown, tests)
+    of = partial(table_of, inputs)
+    return Tables(
+        [
+            of("normalization_effect", "Change of the score, points", _score_effect),
+            of("normalization_ranking", "Change of ρ with out-of-domain scores", _rank_effect),
+        ],
+        [of("normalization_tests", "Tested together: change of mean ρ", _normalization_tests)],
+    )
 
 
 def _score_effect(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -57,12 +42,15 @@ def _score_effect(inputs: Inputs, found: xr.Dataset) -> Filled:
         ]
         for variant, plain in zip(found["variant"].values, found["plain"].values, strict=True)
     ]  # fmt: skip
-    head = ["With normalization less without", "Mean over data sets", *shown[1:]]
-    return Filled(head, rows)
+    return Filled(["With normalization less without", "Mean over data sets", *shown[1:]], rows)
 
 
 def _rank_effect(inputs: Inputs, found: xr.Dataset) -> Filled:
     mean = found.sel(target=MEAN)
+    changes = [
+        head("normalization_ranking.difference", f" {protocol_label(str(p))}")
+        for p in mean["protocol"].values
+    ]
     rows = [
         [
             Cell(inputs.variants[variant].label, f"on {dataset}"),
@@ -75,12 +63,11 @@ def _rank_effect(inputs: Inputs, found: xr.Dataset) -> Filled:
         for variant in mean["variant"].values
         for dataset in mean["predictor"].values
     ]  # fmt: skip
-    head = ["Predictor, with less without",
-            *(f"ρ with {protocol_label(str(p))}" for p in mean["protocol"].values)]  # fmt: skip
-    return Filled(head, rows)
+    return Filled(["Predictor, with less without", *changes], rows)
 
 
 def _normalization_tests(inputs: Inputs, found: xr.Dataset) -> Filled:
+    tests = ("normalization_tests.p", "p_max_t", "p_holm", "detectable")
     rows = [
         [
             Cell(
@@ -88,8 +75,7 @@ def _normalization_tests(inputs: Inputs, found: xr.Dataset) -> Filled:
                 f"{set_word(targets)}; less {without.variant.label}",
             ),
             estimate(of, "difference", "low", "high"),
-            *(Cell(p_value(float(of[p]))) for p in ("p", "p_max_t", "p_holm")),
-            Cell(rho(float(of["detectable"]))),
+            *numbers(of, *tests),
         ]
         for label, plain in zip(map(str, found["predictor"].values), found["plain"].values,
                                 strict=True)
@@ -98,5 +84,4 @@ def _normalization_tests(inputs: Inputs, found: xr.Dataset) -> Filled:
         for with_it, without in [(inputs.columns[label], inputs.columns[plain])]
         if np.isfinite(of["difference"])
     ]  # fmt: skip
-    head = ["Predictor", "Δ mean ρ", "p alone", "p, max-T", "p, Holm", "Could have been found"]
-    return Filled(head, rows)
+    return Filled(["Predictor", *heads("normalization_tests.difference", *tests)], rows)

@@ -26,7 +26,7 @@ from pipeline.report.answers import answer
 from pipeline.report.embed import pack, squeezed
 from pipeline.report.figure_words import shows
 from pipeline.report.figures import report_figures
-from pipeline.report.gaps import missing_cells
+from pipeline.report.gaps_scores import missing_cells
 from pipeline.report.heat import COEFFICIENT_WORDS, MODELS_WORDS
 from pipeline.report.inputs import Inputs
 from pipeline.report.methods import embeddings, methods
@@ -36,6 +36,7 @@ from pipeline.report.section import GROUPS, Content, Section
 from pipeline.report.stated import by_reason
 from pipeline.report.tables import score_table
 from pipeline.statistics.correlation import MIN_FAMILIES, MIN_MODELS
+from pipeline.statistics.written import rounded
 from pipeline.study.metrics import BOOTSTRAP
 from pipeline.study.protocol_list import protocol_label, protocol_named
 
@@ -105,7 +106,7 @@ def _parts(
     parts = [
         (
             name,
-            [(s, content) for s, content in contents if s.part == name and not content.withheld],
+            [(s, content) for s, content in contents if s.group == name and not content.withheld],
             place,
         )
         for name, place in GROUPS.items()
@@ -128,13 +129,13 @@ def _environment() -> jinja2.Environment:
     environment.globals |= {
         "interval": report_formats.interval,
         "unsaid": unsaid,
-        "explained": columns.explained,
+        "head": columns.head,
         "legend": columns.legend,
         "shows": shows,
         "verdict": verdicts.verdict,
         "at_most": verdicts.at_most,
         "margin": verdicts.margin_words,
-        "rounded": verdicts.rounded,
+        "rounded": rounded,
     }
     return environment
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsFloat
 
 import numpy as np
 import xarray as xr
 
-from pipeline.report.formats import NOTHING, count, interval, points, rho
+from pipeline.report.columns import Head, word
+from pipeline.report.formats import (
+    NOTHING,
+    count,
+    interval,
+    p_value,
+    percent,
+    points,
+    rho,
+    seconds,
+    sentence,
+)
 from pipeline.report.inputs import Inputs
 from pipeline.report.section import Content
 from pipeline.report.stated import all_withheld, by_reason, statistic
+from pipeline.statistics.columns import COLUMNS
+from pipeline.statistics.registry import column_of
 from pipeline.statistics.written import counted
 from pipeline.study.protocol_list import protocol_label
 
@@ -38,7 +51,7 @@ class Table:
     Attributes
     ----------
     heading : str
-    head : tuple of str
+    head : tuple of Head
     rows : tuple of tuple of Cell
         The first cell heads the row.
     name : str
@@ -53,7 +66,7 @@ class Table:
 
     heading: str
     name: str
-    head: tuple[str, ...] = ()
+    head: tuple[Head, ...] = ()
     rows: tuple[tuple[Cell, ...], ...] = ()
     withheld: str = ""
     left_out: int = 0
@@ -98,19 +111,20 @@ class Filled(NamedTuple):
 
     Attributes
     ----------
-    head : sequence of str
+    head : sequence of Head or str
+        A text alone needs no explaining.
     rows : sequence of sequence of Cell
     left_out : int
         Rows beyond `MOST_ROWS` that were not even made.
     """
 
-    head: Sequence[str]
+    head: Sequence[Head | str]
     rows: Sequence[Sequence[Cell]]
     left_out: int = 0
 
 
 def table_of(
-    inputs: Inputs, name: str, heading: str, fill: Callable[[xr.Dataset], Filled | str]
+    inputs: Inputs, name: str, heading: str, fill: Callable[[Inputs, xr.Dataset], Filled | str]
 ) -> Table:
     """The table of a statistic, or why there is none.
 
@@ -121,10 +135,11 @@ def table_of(
         Of the statistic.
     heading : str
     fill : callable
-        From the statistic to the table's contents, or to the sentence that says why there are none.
+        From the inputs and the statistic to the table's contents, or to the sentence that says why
+        there are none.
     """
     found = statistic(inputs, name)
-    filled = found if isinstance(found, str) else fill(found)
+    filled = found if isinstance(found, str) else fill(inputs, found)
     if isinstance(filled, str):
         return Table(heading, name, withheld=filled)
     head, rows = _with_content(filled)
@@ -136,12 +151,11 @@ def table_of(
 
 def as_it_is(name: str, heading: str, intro: str = "") -> Callable[[Inputs], Content]:
     """The content of a section that shows one statistic, whatever it holds, as a table."""
-    return lambda inputs: Tables(
-        [table_of(inputs, name, heading, partial(_as_it_is, inputs))], intro=intro
-    )
+    fill = partial(_as_it_is, name)
+    return lambda inputs: Tables([table_of(inputs, name, heading, fill)], intro=intro)
 
 
-def _as_it_is(inputs: Inputs, found: xr.Dataset) -> Filled:
+def _as_it_is(statistic: str, inputs: Inputs, found: xr.Dataset) -> Filled:
     """A row for each combination of labels, a column for each variable."""
     dims, names = (list(map(str, of)) for of in (found.dims, found.data_vars))
     rows = [
@@ -151,8 +165,10 @@ def _as_it_is(inputs: Inputs, found: xr.Dataset) -> Filled:
         ]
         for row in found.to_dataframe().reset_index().to_dict("records")
     ]
-    head = [", ".join(dims).replace("dataset", "data set"), *names]
-    return Filled([word.replace("_", " ").capitalize() for word in head], rows)
+    first = ", ".join(dims).replace("dataset", "data set").replace("_", " ").capitalize()
+    columns = {name: column_of(statistic, name) for name in names}
+    heads = (Head(word(name, of), sentence(of.meaning)) for name, of in columns.items())
+    return Filled([first, *heads], rows)
 
 
 def _label(inputs: Inputs, dim: str, name: str) -> str:
@@ -172,14 +188,14 @@ def _plain(value: Any) -> str:
 _EMPTY = ("", NOTHING, NOT_ESTIMABLE)
 
 
-def _with_content(filled: Filled) -> tuple[tuple[str, ...], tuple[tuple[Cell, ...], ...]]:
+def _with_content(filled: Filled) -> tuple[tuple[Head, ...], tuple[tuple[Cell, ...], ...]]:
     """Head and rows without the rows, then the columns, in which every number is withheld."""
     rows = [row for row in filled.rows if any(map(_has_number, row[1:]))]
     kept = [
         place for place in range(len(filled.head))
         if place == 0 or any(row[place].text not in _EMPTY for row in rows)
     ]  # fmt: skip
-    head = tuple(filled.head[place] for place in kept)
+    head = tuple(of if isinstance(of, Head) else Head(of) for of in (filled.head[k] for k in kept))
     return head, tuple(tuple(row[place] for place in kept) for row in rows)
 
 
@@ -229,7 +245,23 @@ def estimate(
     return Cell((points if in_points else rho)(number), ", ".join(filter(None, below)))
 
 
-def whole(value: Any) -> str:
+_WRITTEN: Mapping[str, Callable[[float], str]] = {
+    "ρ": rho, "r": rho, "share of variance": rho, "share": percent, "probability": p_value,
+    "s": seconds,
+}  # fmt: skip
+"""How numbers of a unit are written; what is in none of these units is counted."""
+
+
+def numbers(of: xr.Dataset, *columns: str) -> list[Cell]:
+    """A cell for each column, by its key in `COLUMNS`, written as its unit asks for."""
+    cells = []
+    for key in columns:
+        write = _WRITTEN.get(COLUMNS[key].unit, whole)
+        cells.append(Cell(write(float(of[key.rpartition(".")[2]]))))
+    return cells
+
+
+def whole(value: SupportsFloat) -> str:
     """A count that is stored as a float."""
     number = float(value)
     return count(int(number)) if np.isfinite(number) else NOTHING

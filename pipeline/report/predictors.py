@@ -10,7 +10,6 @@ import xarray as xr
 
 from pipeline.report.inputs import Inputs
 from pipeline.report.targets import first_targets, most_targets, single_target
-from pipeline.report.words import set_word
 from pipeline.statistics.predictions import ALL
 from pipeline.study.column import EACH_TARGET, Column
 from pipeline.study.finetune import FINETUNE
@@ -47,11 +46,9 @@ class Predictor:
         Its name where there is one alone.
     lone, lone_low, lone_high : float
         The same for the headline's one target, where the mean is over a wider set; else NaN.
-    tested_on : str
-        Targets of the comparison with the reference: those of both, or where the two share none of
-        them all targets.
     comparisons : int
-        How many predictors were compared with the reference there: p is corrected for them all.
+        How many predictors were compared with the reference on these targets, or where the two
+        share none of them on all targets: p is corrected for them all.
     difference, difference_low, difference_high, p, detectable : float
         From the reference on the same models and targets, interval and p for all such comparisons
         at once; NaN for the reference itself.
@@ -73,7 +70,6 @@ class Predictor:
     lone: float
     lone_low: float
     lone_high: float
-    tested_on: str
     comparisons: int
     difference: float
     difference_low: float
@@ -164,11 +160,10 @@ def _against_reference(inputs: Inputs, label: str, targets: str) -> dict[str, An
             every = found.sel(reference=reference, targets=name)
             cell = every.sel(predictor=label)
             if np.isfinite(cell["difference"]):
-                return {
-                    "tested_on": set_word(name),
-                    "comparisons": int(every["p_max_t"].notnull().sum()),
-                } | {key: float(cell[variable]) for key, variable in _DIFFERENCE.items()}
-    return {"tested_on": "", "comparisons": 0} | dict.fromkeys(_DIFFERENCE, _NAN)
+                return {"comparisons": int(every["p_max_t"].notnull().sum())} | {
+                    key: float(cell[variable]) for key, variable in _DIFFERENCE.items()
+                }
+    return {"comparisons": 0} | dict.fromkeys(_DIFFERENCE, _NAN)
 
 
 def _seconds(inputs: Inputs, label: str, targets: str) -> float:

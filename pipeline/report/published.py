@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 
+from pipeline.report.columns import head, heads
 from pipeline.report.formats import NOTHING, level, percent, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import Cell, Filled, Table, Tables, answer_order, table_of, whole
-from pipeline.report.verdicts import listed, rounded
+from pipeline.report.panels import (
+    Cell,
+    Filled,
+    Tables,
+    answer_order,
+    numbers,
+    table_of,
+    whole,
+)
+from pipeline.report.verdicts import listed
 from pipeline.results.cube import metrics_used
 from pipeline.statistics.advice import scores_word
 from pipeline.statistics.averages import WAYS
 from pipeline.statistics.panel import ASSUMED_TESTS
 from pipeline.statistics.power_words import to_settle_it
-from pipeline.statistics.written import p_is
+from pipeline.statistics.written import p_is, rounded
 from pipeline.study import metrics
 from pipeline.study.protocol_list import protocol_label
 
 _WAY = {"raw": "raw scores", "rank": "ranks", "logit": "logits"}
+_FIRST = [head("leader", f" {_WAY[way]}") for way in WAYS]
 
 
 def section(inputs: Inputs) -> Tables:
     """All tables; the intro says what imported scores rest on."""
+    of = partial(table_of, inputs)
+    alike = str(inputs.told("behaves_like").attrs.get("predicts", ""))
     return Tables(
-        [settle_table(inputs), concordance_table(inputs), averages_table(inputs)],
-        [leaders_table(inputs), new_target_table(inputs), behaves_table(inputs)],
+        [
+            of("power", "To settle it", _settle),
+            of("concordance", "Do the data sets agree, and does one of them decide?", _concordance),
+            of("averages", "Three ways of averaging, with the place by each", _averages),
+        ],
+        [
+            of("leaders_without", "Without one data set", _leaders),
+            of("new_target", "On a new data set like these", _new_target),
+            of("behaves_like", "Behaves like" + (f" ({alike})" if alike else ""), _behaves),
+        ],
         " ".join(rests_on(inputs)),
     )
 
@@ -64,12 +86,7 @@ def rests_on(inputs: Inputs) -> list[str]:
     return said
 
 
-def settle_table(inputs: Inputs) -> Table:
-    """How many models, data sets and test images would settle it."""
-    return table_of(inputs, "power", "To settle it", lambda found: _settle(inputs, found))
-
-
-def _settle(inputs: Inputs, found: xr.Dataset) -> Filled:
+def _settle(_: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for place, sentence in enumerate(to_settle_it({"power": found})):
         of = found.isel(question=place)
@@ -80,10 +97,10 @@ def _settle(inputs: Inputs, found: xr.Dataset) -> Filled:
                 Cell(str(of["question"].item()).split("/")[0], sentence),
                 Cell(_many(float(of["now"]))),
                 Cell(_many(_as_told(of["needed"])), " to ".join(ends) if known else ""),
-                Cell(percent(float(of["power_now"])) if np.isfinite(of["power_now"]) else NOTHING),
+                *numbers(of, "power_now"),
             ]
         )
-    return Filled(["Of what", "Now", "Needed for 80%", "Power now"], rows)
+    return Filled(["Of what", "Now", *heads("needed", "power_now")], rows)
 
 
 def _as_told(needed: xr.DataArray) -> float:
@@ -94,14 +111,6 @@ def _as_told(needed: xr.DataArray) -> float:
 
 def _many(number: float) -> str:
     return whole(number) if np.isfinite(number) else "over 1,000,000" if number > 0 else NOTHING
-
-
-def concordance_table(inputs: Inputs) -> Table:
-    """Kendall's W, and whether one data set decides who leads."""
-    return table_of(
-        inputs, "concordance", "Do the data sets agree, and does one of them decide?",
-        lambda found: _concordance(inputs, found),
-    )  # fmt: skip
 
 
 def _concordance(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -116,13 +125,11 @@ def _concordance(inputs: Inputs, found: xr.Dataset) -> Filled:
                 Cell(protocol_label(str(protocol)),
                      f"{whole(of['models'])} models, {whole(of['datasets'])} data sets"),
                 Cell(rho(float(of["w"])), p_is(float(of["p"]))),
-                Cell(rho(float(of["mean_rho"]))),
+                *numbers(of, "mean_rho"),
                 *(_leader(without, str(protocol), way) for way in WAYS),
             ]
         )  # fmt: skip
-    head = ["Protocol", "Kendall’s W", "Mean ρ of two data sets",
-            *(f"First by {_WAY[way]}" for way in WAYS)]  # fmt: skip
-    return Filled(head, rows)
+    return Filled(["Protocol", *heads("w", "mean_rho"), *_FIRST], rows)
 
 
 def _leader(without: xr.Dataset, protocol: str, way: str) -> Cell:
@@ -135,12 +142,6 @@ def _leader(without: xr.Dataset, protocol: str, way: str) -> Cell:
     changed = [str(d) for d in of["dataset"].values[of["changes"].values == 1]]
     small = f"another one without {listed(changed)}" if changed else "whichever one is left out"
     return Cell(str(of["leader_of_all"].values[known][0]), small)
-
-
-def averages_table(inputs: Inputs) -> Table:
-    """Means by the three ways side by side."""
-    heading = "Three ways of averaging"
-    return table_of(inputs, "averages", heading, lambda found: _averages(inputs, found))
 
 
 def _averages(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -159,19 +160,14 @@ def _averages(inputs: Inputs, found: xr.Dataset) -> Filled:
                     Cell(percent(float(of["logit"])), _place(of["place_logit"])),
                 ]
             )
-    return Filled(["Model, protocol", "Raw mean", "Mean rank", "Mean of logits"], rows)
+    return Filled(["Model, protocol", *heads("raw", "averages.rank", "logit")], rows)
 
 
 def _place(value: xr.DataArray) -> str:
     return f"{float(value):g}." if np.isfinite(value) else ""
 
 
-def leaders_table(inputs: Inputs) -> Table:
-    """Who leads without each data set."""
-    return table_of(inputs, "leaders_without", "Without one data set", _leaders)
-
-
-def _leaders(found: xr.Dataset) -> Filled:
+def _leaders(_: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for protocol in found["protocol"].values:
         for dataset in found["dataset"].values:
@@ -182,13 +178,7 @@ def _leaders(found: xr.Dataset) -> Filled:
                 for way in WAYS
             ]  # fmt: skip
             rows.append([Cell(str(dataset), protocol_label(str(protocol))), *cells])
-    return Filled(["Without", *(f"First by {_WAY[way]}" for way in WAYS)], rows)
-
-
-def new_target_table(inputs: Inputs) -> Table:
-    """What a predictor's ρ will be on a new data set."""
-    heading = "On a new data set like these"
-    return table_of(inputs, "new_target", heading, lambda found: _new_target(inputs, found))
+    return Filled(["Without", *_FIRST], rows)
 
 
 def _new_target(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -200,31 +190,17 @@ def _new_target(inputs: Inputs, found: xr.Dataset) -> Filled:
                 [
                     Cell(inputs.columns[str(predictor)].label,
                          f"to predict {scores_word(str(targets))}"),
-                    Cell(rho(float(of["rho"]))),
+                    *numbers(of, "rho"),
                     Cell(f"{rho(float(of['low']))} to {rho(float(of['high']))}"
                          if np.isfinite(of["low"]) else NOTHING),
-                    Cell(whole(of["clusters"])),
-                    Cell(percent(float(of["covered"])) if np.isfinite(of["covered"]) else NOTHING),
+                    *numbers(of, "clusters", "covered"),
                 ]
             )  # fmt: skip
-    head = [
-        "Predictor",
-        "ρ",
-        f"{level(inputs.study.correlation.confidence)} for a new data set",
-        "Clusters",
-        "Own targets covered",
-    ]
-    return Filled(head, rows)
+    ends = f"{level(inputs.study.correlation.confidence)} for a new data set"
+    return Filled(["Predictor", head("rho"), ends, *heads("clusters", "covered")], rows)
 
 
-def behaves_table(inputs: Inputs) -> Table:
-    """Which data sets behave alike, and whether that predicts."""
-    said = str(inputs.told("behaves_like").attrs.get("predicts", ""))
-    heading = "Behaves like" + (f" ({said})" if said else "")
-    return table_of(inputs, "behaves_like", heading, _behaves)
-
-
-def _behaves(found: xr.Dataset) -> Filled:
+def _behaves(_: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for protocol in found["protocol"].values:
         for dataset in found["dataset"].values:
@@ -233,11 +209,7 @@ def _behaves(found: xr.Dataset) -> Filled:
                 [
                     Cell(str(dataset), protocol_label(str(protocol))),
                     Cell(str(of["nearest"].item()) or NOTHING),
-                    Cell(rho(float(of["rho_nearest"]))),
-                    Cell(rho(float(of["rho_all"]))),
-                    Cell(whole(of["models"])),
+                    *numbers(of, "rho_nearest", "rho_all", "models"),
                 ]
             )
-    head = ["Data set", "Nearest", "ρ with the nearest, held out", "ρ with the mean rank elsewhere",
-            "Models"]  # fmt: skip
-    return Filled(head, rows)
+    return Filled(["Data set", "Nearest", *heads("rho_nearest", "rho_all"), "Models"], rows)

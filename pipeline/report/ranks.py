@@ -79,10 +79,6 @@ def rank_rows(inputs: Inputs) -> list[dict[str, Any]]:
 
 def rank_figure(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Ranks with their simultaneous sets; the parameters `protocol` and `dataset` choose whose."""
-    params = [
-        alt.param(name="protocol", value=rows[0]["protocol"]),
-        alt.param(name="dataset", value=rows[0]["dataset"]),
-    ]
     count = len({row["model"] for row in rows})
     base = (
         alt.Chart()
@@ -134,4 +130,4 @@ def rank_figure(rows: list[dict[str, Any]]) -> dict[str, Any]:
     figure = alt.layer(*layers, data=alt.NamedData(name="rows")).properties(
         width="container", height=(26 if count <= _MOST else 9) * count
     )
-    return finish(figure.add_params(*params))
+    return finish(figure, protocol=rows[0]["protocol"], dataset=rows[0]["dataset"])

@@ -204,6 +204,4 @@ def _figure(rows: stated.Rows, choosers: list[str]) -> stated.Spec:
         points,
         data=alt.NamedData(name="rows"),
     ).properties(autosize="fit-x", width="container", height=alt.Step(24))
-    return finish(
-        figure.add_params(*(alt.param(name=name, value=rows[0][name]) for name in chosen))
-    )
+    return finish(figure, **{name: rows[0][name] for name in chosen})

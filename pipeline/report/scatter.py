@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.report.inputs import Inputs
 from pipeline.report.remarks import intervals_of_points, whose_scores
 from pipeline.report.stated import Drawn
-from pipeline.report.theme import COLORS, SHAPES, finish, number
+from pipeline.report.theme import ends, finish, number, told_apart
 from pipeline.statistics.mean_scores import OUTSIDE
 
 MEAN_TARGET = "mean"
@@ -143,19 +143,13 @@ def scatter(inputs: Inputs, protocol: str) -> dict[str, Any]:
     """In-domain score against out-of-domain score; `x_set` and `y_set` choose the data sets."""
     across, up = scatter_choices(inputs)
     families = sorted(set(inputs.words("family").values()))
-    repeat = range(len(families))
     legend = alt.Legend(orient="bottom", title=None, columns=3, symbolSize=90, symbolOpacity=1)
+    color, shape = told_apart("family:N", families, legend)
     base = (
         alt.Chart()
         .transform_filter(_CHOSEN)
         .transform_calculate(**{f"{field}_shown": _shown(field) for field in _SCORES})
-        .encode(
-            color=alt.Color(
-                "family:N",
-                scale=alt.Scale(domain=families, range=[COLORS[i % len(COLORS)] for i in repeat]),
-                legend=legend,
-            )
-        )
+        .encode(color=color)
     )
     x_title = "In-domain score" if inputs.datasets("in_domain") else "Score on one data set"
     y_title = "Out-of-domain score" if inputs.datasets("out_of_domain") else "Score on another"
@@ -174,30 +168,19 @@ def scatter(inputs: Inputs, protocol: str) -> dict[str, Any]:
     points = base.mark_point(filled=True, size=110, opacity=1).encode(
         x=x,
         y=y,
-        shape=alt.Shape(
-            "family:N",
-            scale=alt.Scale(domain=families, range=[SHAPES[i % len(SHAPES)] for i in repeat]),
-            legend=legend,
-        ),
+        shape=shape,
         tooltip=[
             *(alt.Tooltip(f"{f}:N") for f in ("model", "family", "backbone", "supervision")),
             alt.Tooltip("x:Q", format=".1%", title="across"),
-            alt.Tooltip("x_low:Q", format=".1%", title="… from"),
-            alt.Tooltip("x_high:Q", format=".1%", title="… to"),
+            *ends(".1%", "x_low", "x_high"),
             alt.Tooltip("y:Q", format=".1%", title="up"),
-            alt.Tooltip("y_low:Q", format=".1%", title="… from"),
-            alt.Tooltip("y_high:Q", format=".1%", title="… to"),
+            *ends(".1%", "y_low", "y_high"),
         ],
     )
     figure = alt.layer(*bars, points, _nothing(), data=alt.NamedData(name="rows")).properties(
         width="container", height=320
     )
-    params = [
-        alt.param(name="x_set", value=across[0]),
-        alt.param(name="y_set", value=up[0]),
-        alt.param(name="axes", value=PLAIN),
-    ]
-    return finish(figure.add_params(*params))
+    return finish(figure, x_set=across[0], y_set=up[0], axes=PLAIN)
 
 
 def _nothing() -> Any:

@@ -36,9 +36,6 @@ GROUPS = {
 }
 """Parts of the page, in its order: the navigation's words, which are the headings, and the ids."""
 
-_USUAL = {"use": "Use it", "fails": "Data", "shortcuts": "Data"}
-"""Groups of sections that name none."""
-
 
 @dataclass(frozen=True)
 class Section:
@@ -60,7 +57,7 @@ class Section:
     style : str
         CSS class: ``long`` may break between printed pages, ``card`` has a frame.
     group : str
-        The part of the page that it is in, one of `GROUPS`; empty: the usual one.
+        The part of the page that it is in, one of `GROUPS`.
     """
 
     place: str
@@ -69,9 +66,4 @@ class Section:
     content: Callable[[Inputs], Content] = lambda _: Given()
     figures: Callable[[Inputs], Drawn] = lambda _: {}
     style: str = ""
-    group: str = ""
-
-    @property
-    def part(self) -> str:
-        """The part of the page that it is in."""
-        return self.group or _USUAL.get(self.place, "Statistics")
+    group: str = "Statistics"

@@ -134,4 +134,4 @@ def _figure(found: xr.Dataset, rows: Rows) -> Spec:
         numbers = base.mark_text(fontSize=11)
         layers.append(numbers.encode(text="shown:N", color=ink("datum.cka")))
     figure = alt.layer(*layers, data=alt.NamedData(name="rows"))
-    return finish(figure.add_params(alt.param(name="dataset", value=rows[0]["dataset"])))
+    return finish(figure, dataset=rows[0]["dataset"])

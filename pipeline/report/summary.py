@@ -13,7 +13,8 @@ from pipeline.report.checks import trust_in
 from pipeline.report.choice import choose
 from pipeline.report.contests import Contest
 from pipeline.report.formats import interval, percent, rho
-from pipeline.report.gaps import missing_cells, withheld_statistics
+from pipeline.report.gaps import withheld_statistics
+from pipeline.report.gaps_scores import missing_cells
 from pipeline.report.inputs import Inputs
 from pipeline.report.seen import seen_statements
 from pipeline.report.to_know import section

@@ -6,8 +6,10 @@ style sheet repaints text and rules in the dark; the colours here are those of a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+import altair as alt
 import numpy as np
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8a8a8a")
@@ -37,12 +39,41 @@ _CONFIG: dict[str, Any] = {
 }
 
 
-def finish(figure: Any) -> dict[str, Any]:
-    """A chart as a Vega-Lite specification in the report's style."""
+def finish(figure: Any, **chosen: Any) -> dict[str, Any]:
+    """A chart as a Vega-Lite specification in the report's style.
+
+    Parameters
+    ----------
+    figure : Chart
+        Altair's, of whatever kind.
+    **chosen
+        The figure's parameters, each with what it is when the page opens.
+    """
+    figure = figure.add_params(*(alt.param(name=name, value=of) for name, of in chosen.items()))
     # Altair's own check of the whole figure costs a second; its parts were checked when made.
     spec: dict[str, Any] = figure.to_dict(validate=False)
     spec["config"] = _CONFIG
     return spec
+
+
+def told_apart(
+    field: str, names: Collection[str], legend: alt.Legend
+) -> tuple[alt.Color, alt.Shape]:
+    """Colours and shapes by a field, in the order of its names; far more names look alike."""
+    ranges = ([of[i % len(of)] for i in range(len(names))] for of in (COLORS, SHAPES))
+    color, shape = (alt.Scale(domain=list(names), range=of) for of in ranges)
+    return (
+        alt.Color(field, scale=color, legend=legend),
+        alt.Shape(field, scale=shape, legend=legend),
+    )
+
+
+def ends(form: str, low: str = "low", high: str = "high") -> list[alt.Tooltip]:
+    """What a tooltip says of an interval, after what it is of."""
+    return [
+        alt.Tooltip(f"{low}:Q", format=form, title="… from"),
+        alt.Tooltip(f"{high}:Q", format=form, title="… to"),
+    ]
 
 
 def number(x: float, digits: int = 5) -> float | None:

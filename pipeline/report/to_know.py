@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.models.transform_origin import DECISIVE, not_given
-from pipeline.report.gaps import missing_cells, undefined_predictors, without_weights
+from pipeline.report.gaps_scores import missing_cells, transferability, without_weights
 from pipeline.report.inputs import Inputs
 from pipeline.statistics.written import counted, listed
 
@@ -131,11 +131,8 @@ def _weights(inputs: Inputs) -> Iterator[Note]:
 
 
 def _undefined(inputs: Inputs) -> Iterator[Note]:
-    for gap in undefined_predictors(inputs):
-        if gap.places:
-            by: dict[str, int] = {}
-            for place in gap.places:
-                name = place.split(" of ")[0]
-                by[name] = by.get(name, 0) + 1
-            words = [f"{name} ({counted(n, 'cell')})" for name, n in by.items()]
-            yield Note(f"Cheap checks without a value: {listed(words)}", "gaps")
+    rows = transferability(inputs)
+    lacking = rows[rows["value"].isna()].groupby("label", sort=False).size()
+    if len(lacking):
+        words = [f"{label} ({counted(n, 'cell')})" for label, n in lacking.items()]
+        yield Note(f"Cheap checks without a value: {listed(words)}", "gaps")

@@ -12,7 +12,7 @@ import xarray as xr
 from pipeline.report import stated
 from pipeline.report.inputs import Inputs
 from pipeline.report.targets import first_targets
-from pipeline.report.theme import COLORS, SHAPES, finish
+from pipeline.report.theme import finish, told_apart
 from pipeline.report.words import set_word
 from pipeline.study.protocol_list import protocol_label
 
@@ -143,18 +143,7 @@ def _place_names(rows: stated.Rows) -> None:
 
 def _figure(rows: stated.Rows) -> stated.Spec:
     protocols = list(dict.fromkeys(row["protocol"] for row in rows))
-    repeat = range(len(protocols))
-    below = stated.legend()
-    color = alt.Color(
-        "protocol:N",
-        scale=alt.Scale(domain=protocols, range=[COLORS[i % len(COLORS)] for i in repeat]),
-        legend=below,
-    )
-    shape = alt.Shape(
-        "protocol:N",
-        scale=alt.Scale(domain=protocols, range=[SHAPES[i % len(SHAPES)] for i in repeat]),
-        legend=below,
-    )
+    color, shape = told_apart("protocol:N", protocols, stated.legend())
     x = alt.X(
         "drawn:Q",
         title="Cost of a model (seconds or images, as chosen above; log scale)",
@@ -209,9 +198,4 @@ def _figure(rows: stated.Rows) -> stated.Spec:
         names,
         data=alt.NamedData(name="rows"),
     ).properties(width="container", height=HEIGHT)
-    return finish(
-        figure.add_params(
-            alt.param(name="targets", value=rows[0]["targets"]),
-            alt.param(name="cost", value=rows[0]["cost"]),
-        )
-    )
+    return finish(figure, targets=rows[0]["targets"], cost=rows[0]["cost"])

@@ -8,9 +8,18 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from pipeline.report.formats import NOTHING, interval, p_value, percent, points, rho
+from pipeline.report.columns import head, heads
+from pipeline.report.formats import NOTHING, interval, percent, points, rho
 from pipeline.report.inputs import Inputs
-from pipeline.report.panels import Cell, Filled, Table, Tables, estimate, table_of, whole
+from pipeline.report.panels import (
+    Cell,
+    Filled,
+    Tables,
+    estimate,
+    numbers,
+    table_of,
+    whole,
+)
 from pipeline.report.remarks import families_behind
 from pipeline.report.targets import first_targets, most_targets
 from pipeline.report.words import set_word
@@ -19,9 +28,21 @@ from pipeline.statistics.written import counted
 
 def section(inputs: Inputs) -> Tables:
     """How far each predictor is to be trusted, what it costs, and the tests."""
+    of = partial(table_of, inputs)
     return Tables(
-        [trust_table(inputs), choosing_table(inputs), comparison_table(inputs)],
-        [null_table(inputs), reference_table(inputs)],
+        [
+            of("trust", "How well each predictor orders the models", _trust),
+            of("choosing", "What choosing a model by it would have cost", _choosing),
+            of("comparison", "All predictors on the same targets and models", _comparison),
+        ],
+        [
+            of("null_models", "What costs no evaluation of the target", _nulls),
+            of(
+                "predictor_differences",
+                "Each predictor against the in-domain linear probe",
+                _against_reference,
+            ),
+        ],
         _rests_on(inputs),
     )
 
@@ -31,12 +52,6 @@ def _rests_on(inputs: Inputs) -> str:
     if not found.data_vars:
         return ""
     return families_behind(found.sel(targets=first_targets(found)), "joint_low")
-
-
-def comparison_table(inputs: Inputs) -> Table:
-    """All predictors on the same targets and models; whoever is not compared, with the reason."""
-    heading = "All predictors on the same targets and models"
-    return table_of(inputs, "comparison", heading, partial(_comparison, inputs))
 
 
 def _comparison(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -53,20 +68,17 @@ def _comparison(inputs: Inputs, found: xr.Dataset) -> Filled:
                      f"{_targets(main['n_targets'])}, {_models(main['n'])}"),
                 estimate(main, "mean", "joint_low", "joint_high"),
                 Cell(interval(main["lowest"], main["highest"]) or NOTHING),
-                Cell(rho(float(main["top_half"]))),
-                Cell(rho(float(main["top_ten"]))),
-                Cell(rho(float(main["within"]))),
-                Cell(rho(float(main["with_all"]))),
+                *numbers(main, *_OF_SOME),
                 *(estimate(of.sel(targets=s), "mean", "joint_low", "joint_high")
                   for s in sets[1:]),
             ]
         )  # fmt: skip
-    head = [
-        "Predictor", f"Mean ρ, {set_word(first)}", "Lowest to highest", "In its top half",
-        "In its top ten", "Within backbones", "With untrained and collapsed models",
-        *(f"Mean ρ, {set_word(s)}" for s in sets[1:]),
-    ]  # fmt: skip
-    return Filled(head, rows)
+    means = [head("mean", f", {set_word(s)}") for s in sets]
+    return Filled(["Predictor", means[0], head("ends"), *heads(*_OF_SOME), *means[1:]], rows)
+
+
+_OF_SOME = ("top_half", "top_ten", "within", "with_all")
+"""Mean ρ over some of the models, or more of them."""
 
 
 def _sorted(found: xr.Dataset, targets: str) -> list[str]:
@@ -75,13 +87,7 @@ def _sorted(found: xr.Dataset, targets: str) -> list[str]:
     return [str(found["predictor"].values[i]) for i in np.argsort(-means, kind="stable")]
 
 
-def null_table(inputs: Inputs) -> Table:
-    """Orders of the models that ask for no evaluation."""
-    heading = "What costs no evaluation of the target"
-    return table_of(inputs, "null_models", heading, _nulls)
-
-
-def _nulls(found: xr.Dataset) -> Filled:
+def _nulls(_: Inputs, found: xr.Dataset) -> Filled:
     first = first_targets(found)
     sets = list(dict.fromkeys([first, *map(str, found["targets"].values)]))
     rows = []
@@ -96,21 +102,13 @@ def _nulls(found: xr.Dataset) -> Filled:
             [
                 Cell(str(of["label"].item()), small),
                 Cell(str(of["cost"].item())),
-                Cell(rho(float(main["mean"]))),
+                *numbers(main, "mean"),
                 Cell(interval(main["lowest"], main["highest"]) or NOTHING),
-                *(Cell(rho(float(of["mean"].sel(targets=s)))) for s in sets[1:]),
+                *(cell for s in sets[1:] for cell in numbers(of.sel(targets=s), "mean")),
             ]
         )
-    head = ["Order of the models", "It costs", f"Mean ρ, {set_word(first)}", "Lowest to highest",
-            *(f"Mean ρ, {set_word(s)}" for s in sets[1:])]  # fmt: skip
-    return Filled(head, rows)
-
-
-def trust_table(inputs: Inputs) -> Table:
-    """How well each predictor ranks models on the targets."""
-    return table_of(
-        inputs, "trust", "How well each predictor orders the models", partial(_trust, inputs)
-    )
+    means = [head("mean", f", {set_word(s)}") for s in sets]
+    return Filled(["Order of the models", head("cost"), means[0], head("ends"), *means[1:]], rows)
 
 
 def _trust(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -131,14 +129,12 @@ def _trust(inputs: Inputs, found: xr.Dataset) -> Filled:
                 *(estimate(of.sel(targets=s), "mean", "low", "high") for s in sets[1:]),
             ]
         )  # fmt: skip
-    rho_word = "Mean ρ" if several else "ρ"
-    head = [
-        "Predictor", f"{rho_word}, {set_word(first)}",
-        *(("By Fisher’s z", "Lowest to highest", "For new targets") if several else ()),
-        *(f"{'Mean ρ' if most_targets(found, s) > 1 else 'ρ, one target'}, {set_word(s)}"
-          for s in sets[1:]),
-    ]  # fmt: skip
-    return Filled(head, rows)
+    means = [
+        head("mean" if most_targets(found, s) > 1 else "one_target", f", {set_word(s)}")
+        for s in sets
+    ]
+    spread = heads("fisher", "ends", "new_targets") if several else []
+    return Filled(["Predictor", means[0], *spread, *means[1:]], rows)
 
 
 def _order(inputs: Inputs, own: xr.Dataset, first: str) -> list[str]:
@@ -167,16 +163,6 @@ def _models(count: xr.DataArray) -> str:
     return counted(float(count), "model")
 
 
-def choosing_table(inputs: Inputs) -> Table:
-    """What choosing a model by each predictor costs."""
-    return table_of(
-        inputs,
-        "choosing",
-        "What choosing a model by it would have cost",
-        partial(_choosing, inputs),
-    )
-
-
 def _choosing(inputs: Inputs, found: xr.Dataset) -> Filled:
     targets = first_targets(found)
     table = found.sel(targets=targets)
@@ -189,31 +175,22 @@ def _choosing(inputs: Inputs, found: xr.Dataset) -> Filled:
                 Cell(inputs.columns[label].label),
                 _two_estimates(of, "regret", points),
                 _two_estimates(of, "relative", rho),
-                Cell(percent(float(of["top1"]))),
-                Cell(percent(float(of["top3"]))),
+                *numbers(of, "top1", "top3"),
                 Cell(percent(float(of["decision_accuracy"])),
                      f"of {whole(of['decided_pairs'])} pairs"),
-                Cell(rho(float(of["top_half"]))),
-                Cell(whole(of["n_targets"])),
+                *numbers(of, "top_half", "n_targets"),
             ]
         )  # fmt: skip
-    head = ["Predictor", "Regret, points: naive (cross-fitted)",
-            "Regret / (best − median): naive (cross-fitted)", "Best model chosen",
-            "Best among its first three", "Pairs ordered rightly", "ρ in its top half",
-            "Targets"]  # fmt: skip
-    return Filled(head, rows)
-
-
-def reference_table(inputs: Inputs) -> Table:
-    """F1: every predictor against the in-domain linear probe."""
-    heading = "Each predictor against the in-domain linear probe"
-    return table_of(inputs, "predictor_differences", heading, partial(_against_reference, inputs))
+    regrets = [head(key, ": naive (cross-fitted)") for key in ("regret_naive", "relative_naive")]
+    others = heads("top1", "top3", "decision_accuracy", "top_half")
+    return Filled(["Predictor", *regrets, *others, "Targets"], rows)
 
 
 def _against_reference(inputs: Inputs, found: xr.Dataset) -> Filled | str:
     reference = str(found.attrs["reference"])
     if not reference:
         return "Withheld: there is no in-domain linear probe to compare with."
+    tests = ("p_max_t", "p_holm", "predictor_differences.p", "detectable")
     rows = []
     for targets in map(str, found["targets"].values):
         table = found.sel(reference=reference, targets=targets)
@@ -225,15 +202,12 @@ def _against_reference(inputs: Inputs, found: xr.Dataset) -> Filled | str:
                     [
                         Cell(inputs.columns[label].label, set_word(targets)),
                         estimate(of, "difference", "joint_low", "joint_high"),
-                        *(Cell(p_value(float(of[p]))) for p in ("p_max_t", "p_holm", "p")),
-                        Cell(rho(float(of["detectable"]))),
+                        *numbers(of, *tests),
                     ]
                 )
     than = inputs.columns[reference].label
-    head = ["Predictor, targets", f"Δ mean ρ from {than}",
-            "p, corrected by max-T", "p, corrected by Holm", "p alone",
-            "Shows up in 4 of 5 studies from"]  # fmt: skip
-    return Filled(head, rows)
+    difference = head("predictor_differences.difference", f" from {than}")
+    return Filled(["Predictor, targets", difference, *heads(*tests)], rows)
 
 
 def _two_estimates(of: xr.Dataset, name: str, write: Callable[[float], str]) -> Cell:

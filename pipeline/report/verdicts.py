@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 from pipeline.report.contests import Contest
 from pipeline.report.formats import count, percent, points
+from pipeline.statistics import written
 from pipeline.statistics.tie_cost import POWER
+from pipeline.statistics.written import counted, rounded
 
-_NAMED = 8
-"""Names that a sentence lists; of more it names one less, and counts the rest."""
-
+_NAMED = 7
+"""Names of many that a sentence lists, before it counts the rest."""
 
 UNPAIRED = " (conservative: compared without per-image outcomes, as if on different images)"
 
@@ -31,7 +32,7 @@ def standing(c: Contest) -> str:
         return "There is no other model to compare it with."
     if not c.compared:
         return _by_scores(c)
-    images = f"on {_images(c.images)}" + ("" if c.paired else UNPAIRED)
+    images = f"on {counted(c.images, 'test image')}" + ("" if c.paired else UNPAIRED)
     others, left = len(c.others), len(c.others) - len(c.near)
     if left == others:
         following, lead = c.others[0].model, f"{points(c.others[0].difference)} points behind"
@@ -85,7 +86,7 @@ def enough_images(c: Contest) -> str:
     what = f"a model that lies {margin_words(c.margin)} behind in {POWER:.0%} of cases"
     most = math.ceil(max(needed))
     if most <= c.images:
-        return f"These {_images(c.images)} tell {what}."
+        return f"These {counted(c.images, 'test image')} tell {what}."
     return f"About {count(rounded(most))} test images would tell {what}."
 
 
@@ -95,25 +96,13 @@ def all_others(others: int) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """a, b and c; of many names the first ones."""
-    if len(names) > _NAMED:
-        return f"{', '.join(names[: _NAMED - 1])} and {count(len(names) - _NAMED + 1)} more"
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    """a, b and c; of more than eight names the first seven."""
+    return written.listed(names, _NAMED)
 
 
 def at_most(share: float) -> str:
     """An upper limit in points: rounded up, as it would be wrong rounded down."""
     return f"{math.ceil(1000 * share - 1e-9) / 10:.1f}"
-
-
-def rounded(number: float) -> int:
-    """A number of images to two digits, upwards: what it is made of is not known better."""
-    step = 10 ** max(len(str(math.ceil(number))) - 2, 0)
-    return int(math.ceil(number / step) * step)
-
-
-def _images(n: int) -> str:
-    return "1 test image" if n == 1 else f"{count(n)} test images"
 
 
 def margin_words(share: float) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from pipeline.report.formats import NOTHING, interval, p_value, points, rho
+from pipeline.report.columns import head, heads
+from pipeline.report.formats import NOTHING, interval, p_value, points
 from pipeline.report.inputs import Inputs
 from pipeline.report.panels import (
     MOST_ROWS,
     NOT_ESTIMABLE,
     Cell,
     Filled,
-    Table,
     Tables,
     estimate,
+    numbers,
     protocol_heads,
     table_of,
     whole,
@@ -24,34 +27,29 @@ from pipeline.statistics.panel import MEAN
 from pipeline.statistics.written import counted
 from pipeline.study.protocol_list import protocol_label
 
-_GAPS = "Gaps between objectives and between backbones, points of the mean score"
-_SHARE = "Share of the gap between objectives that the backbone explains"
-_VARIANCE = "Variance that objective and backbone explain"
-_WITHIN = "ρ within a backbone, and given the backbone"
-
 
 def section(inputs: Inputs) -> Tables:
-    """The gaps and what explains them; sensitivity and variance a click away."""
-    tables = why_tables(inputs)
+    """What backbone and objective of pre-training have to do with it."""
+    of = partial(table_of, inputs)
     return Tables(
-        tables[:2], tables[2:],
+        [
+            of("gaps", "Gaps between objectives and between backbones, points of the mean score",
+               _gaps),
+            of("objective_share", "Share of the gap between objectives that the backbone explains",
+               _share),
+        ],
+        [
+            of("gap_sensitivity", "The gaps under other readings of the study, points",
+               _gap_sensitivity),
+            of("variance_explained", "Variance that objective and backbone explain", _variance),
+            of("within_backbones", "ρ within a backbone, and given the backbone", _within),
+        ],
         "A gap between objectives may be one between backbones: what the models can’t tell is "
         "called not estimable. Intervals leave out one method at a time.",
     )  # fmt: skip
 
 
-def why_tables(inputs: Inputs) -> list[Table]:
-    """What backbone and objective of pre-training have to do with it."""
-    return [
-        table_of(inputs, "gaps", _GAPS, _gaps),
-        table_of(inputs, "objective_share", _SHARE, _share),
-        sensitivity_table(inputs),
-        table_of(inputs, "variance_explained", _VARIANCE, _variance),
-        table_of(inputs, "within_backbones", _WITHIN, lambda found: _within(inputs, found)),
-    ]
-
-
-def _gaps(found: xr.Dataset) -> Filled:
+def _gaps(_: Inputs, found: xr.Dataset) -> Filled:
     table = found.sel(scale="accuracy", dataset=MEAN)
     rows = []
     for contrast in map(str, table["contrast"].values):
@@ -78,7 +76,7 @@ def _gaps(found: xr.Dataset) -> Filled:
     return Filled(["Gap", *protocol_heads(table)], rows)
 
 
-def _share(found: xr.Dataset) -> Filled:
+def _share(_: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for protocol in map(str, found["protocol"].values):
         of = found.sel(protocol=protocol, dataset=MEAN)
@@ -91,25 +89,19 @@ def _share(found: xr.Dataset) -> Filled:
                 Cell(verdict) if verdict else estimate(of, "share", "share_low", "share_high"),
             ]
         )
-    head = ["Protocol", "Gap, logits", "Gap at equal backbone, logits", "Share explained"]
-    return Filled(head, rows)
+    return Filled(["Protocol", *heads("gap", "adjusted", "share")], rows)
 
 
-def _variance(found: xr.Dataset) -> Filled:
+def _variance(_: Inputs, found: xr.Dataset) -> Filled:
+    parts = ("first_in", "last_in", "lmg", "null_high")
     rows = []
     for protocol in map(str, found["protocol"].values):
         for factor in map(str, found["factor"].values):
             of = found.sel(protocol=protocol, factor=factor, dataset=MEAN)
             verdict = str(of["verdict"].item())
-            numbers = [rho(float(of[n])) for n in ("first_in", "last_in", "lmg", "null_high")]
-            rows.append(
-                [Cell(f"{factor}, {protocol_label(protocol)}"),
-                 *(map(Cell, [verdict] + [NOTHING] * 3) if verdict else map(Cell, numbers)),
-                 Cell(p_value(float(of["p"])))]
-            )  # fmt: skip
-    head = ["Factor, protocol", "Alone", "Beyond the other", "Mean of both (LMG)",
-            "95% of permutations below", "p"]  # fmt: skip
-    return Filled(head, rows)
+            cells = map(Cell, [verdict] + [NOTHING] * 3) if verdict else numbers(of, *parts)
+            rows.append([Cell(f"{factor}, {protocol_label(protocol)}"), *cells, *numbers(of, "p")])
+    return Filled(["Factor, protocol", *heads(*parts, "p")], rows)
 
 
 def _within(inputs: Inputs, found: xr.Dataset) -> Filled:
@@ -125,8 +117,8 @@ def _within(inputs: Inputs, found: xr.Dataset) -> Filled:
             for b in range(of.sizes["backbone"])
         ]
         rows.append([first, *cells])
-    head = ["ρ of", *map(str, found["backbone"].values)]
-    return Filled(head, rows, max(len(known) - MOST_ROWS, 0))
+    backbones = map(str, found["backbone"].values)
+    return Filled([head("pair"), *backbones], rows, max(len(known) - MOST_ROWS, 0))
 
 
 def shift_section(inputs: Inputs) -> Tables:
@@ -135,17 +127,13 @@ def shift_section(inputs: Inputs) -> Tables:
         "How well in-domain scores order the models on the out-of-domain data sets of each kind of "
         "shift."
     )
-    return Tables([shift_table(inputs)], intro=intro)
-
-
-def shift_table(inputs: Inputs) -> Table:
-    """Correlations by the kind of shift of the targets."""
-    return table_of(
-        inputs, "correlations_by_shift", "Mean ρ by kind of shift", _correlations_by_shift
+    heading = "Mean ρ by kind of shift"
+    return Tables(
+        [table_of(inputs, "correlations_by_shift", heading, _correlations_by_shift)], intro=intro
     )
 
 
-def _correlations_by_shift(found: xr.Dataset) -> Filled:
+def _correlations_by_shift(_: Inputs, found: xr.Dataset) -> Filled:
     rows = []
     for predictor in map(str, found["predictor"].values):
         for dataset in map(str, found["in_domain"].values):
@@ -161,20 +149,10 @@ def _correlations_by_shift(found: xr.Dataset) -> Filled:
                         f"with {protocol_label(protocol)}",
                     )
                     rows.append([first, *cells])
-    return Filled(["ρ of", *map(str, found["shift"].values)], rows)
+    return Filled([head("pair"), *map(str, found["shift"].values)], rows)
 
 
-def sensitivity_table(inputs: Inputs) -> Table:
-    """The gaps under other readings of the study."""
-    return table_of(
-        inputs,
-        "gap_sensitivity",
-        "The gaps under other readings of the study, points",
-        _gap_sensitivity,
-    )
-
-
-def _gap_sensitivity(found: xr.Dataset) -> Filled:
+def _gap_sensitivity(_: Inputs, found: xr.Dataset) -> Filled:
     changes = [str(change) for change in found["change"].values]
     single = {
         "without any one family": [c for c in changes if c.startswith("without family ")],

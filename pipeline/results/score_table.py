@@ -96,8 +96,6 @@ def _names(**wanted: str) -> tuple[str, ...]:
 
 
 COLUMNS = tuple(column.name for column in SCORE_TABLE)
-SCORE_COLUMNS = _names(of="score")
-"""What a protocol says of one score."""
 MODEL_WORDS = _names(of="model")
 MODEL_SIZES = _names(of="model size")
 DATASET_WORDS = _names(of="dataset")

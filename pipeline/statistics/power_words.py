@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +9,7 @@ import xarray as xr
 
 from pipeline.statistics.t_power import MOST, NUMBERS
 from pipeline.statistics.tie_cost import POWER
-from pipeline.statistics.written import counted
+from pipeline.statistics.written import counted, rounded
 from pipeline.study.protocol_list import protocol_label
 
 
@@ -60,17 +59,11 @@ def settling(
         return f"No number of {noun}s up to {MOST:,} would tell {what} at {difference}; {has}."
     ends = ""
     if np.isfinite(of["needed_low"]):
-        high = f"{_upwards(of['needed_high']):,}" if of["needed_high"] < np.inf else f"{MOST:,}"
-        ends = f" ({_upwards(of['needed_low']):,} to {high}, as far as this study tells)"
+        high = f"{rounded(of['needed_high']):,}" if of["needed_high"] < np.inf else f"{MOST:,}"
+        ends = f" ({rounded(of['needed_low']):,} to {high}, as far as this study tells)"
     on = f" on {counted(of['targets'], 'target')} like these" if kind == "models" else ""
-    takes = f"{counted(_upwards(of['needed']), noun)}{ends}{on}"
+    takes = f"{counted(rounded(of['needed']), noun)}{ends}{on}"
     if of["needed"] <= of["now"]:
         return f"{takes} tell {what} at {difference} in {power:.0%} of cases; {has}."
     would = f"{takes} would tell {what} at {difference} in {power:.0%} of cases"
     return f"To settle it: {would}; {has}."
-
-
-def _upwards(number: float) -> int:
-    """To two digits, upwards: what it is made of is not known better."""
-    step = 10 ** max(len(str(math.ceil(number))) - 2, 0)
-    return int(math.ceil(number / step) * step)

@@ -19,7 +19,8 @@ from pipeline.statistics.budgets import label_curves
 from pipeline.statistics.calibration import calibration, risk_coverage
 from pipeline.statistics.choosing import choosing
 from pipeline.statistics.class_errors import class_accuracy, confusions
-from pipeline.statistics.columns import COLUMNS, Column, explained
+from pipeline.statistics.column import Column
+from pipeline.statistics.columns import COLUMNS
 from pipeline.statistics.comparison import comparison
 from pipeline.statistics.complexity_gap import complexity_gap
 from pipeline.statistics.disattenuation import disattenuated_pearson, reliability
@@ -113,16 +114,22 @@ def own_columns(name: str) -> dict[str, Column]:
     return found
 
 
-def column_of(name: str, column: str) -> Column:
-    """What a column of a statistic's table means.
+def column_of(statistic: str, name: str) -> Column:
+    """A column of a statistic's table; ``X_low`` is an end of X's interval.
 
     Raises
     ------
     KeyError
         When nobody has said it.
     """
-    shared = {column: COLUMNS[key]} if (key := f"{name}.{column}") in COLUMNS else {}
-    return explained(column, own_columns(name), shared)
+    known = COLUMNS | own_columns(statistic)
+    if found := known.get(f"{statistic}.{name}") or known.get(name):
+        return found
+    of, _, end = name.rpartition("_")
+    if end not in ("low", "high"):
+        raise KeyError(name)
+    which = {"low": "lower", "high": "upper"}[end]
+    return Column(f"{which} end of the interval of {of}", column_of(statistic, of).unit)
 
 
 def compute_statistics(evidence: Evidence) -> dict[str, xr.Dataset]:

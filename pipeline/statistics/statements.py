@@ -198,14 +198,6 @@ def worth_its_cost(
     )
 
 
-def is_worth_its_cost(beaten: Mapping[str, tuple[float, float]]) -> bool:
-    """The rule of `worth_its_cost`: better than each tested one at 5%."""
-    tested = {name: of for name, of in beaten.items() if math.isfinite(of[1])}
-    return bool(set(tested) - {RANDOM_ORDER}) and all(
-        difference > 0 and p < ALPHA for difference, p in tested.values()
-    )
-
-
 def simpson(label: str, mean: float, within: float, models: int) -> str:
     """A warning where ρ is one of backbones more than of models; else empty."""
     if not (math.isfinite(within) and models >= ENOUGH_MODELS and within < mean - SIMPSON):

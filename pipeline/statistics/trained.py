@@ -13,19 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.pretraining.collapse import SMALLEST_RANK, has_collapsed
+from pipeline.pretraining.collapse import has_collapsed
 from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import words
 from pipeline.statistics.remembered import remembered
+from pipeline.study.predictors import PREDICTORS
+from pipeline.study.variant import Variant
 
-RANKME = "predictors/rankme"
+RANKME = Variant(protocol=PREDICTORS.name, called="rankme").full_name
 """Whose ``value`` is the effective rank of a model's train features."""
-
-COLLAPSED = (
-    f"an effective rank (RankMe) of the train features below {SMALLEST_RANK:.0%} of what their "
-    "width and the number of images allow, on every data set where it was measured"
-)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import SupportsFloat
+
+from pipeline.study.words import number_of
 
 MINUS = "−"
 NOTHING = "–"
@@ -49,12 +52,17 @@ def counted(count: float, noun: str, many: str = "") -> str:
     """One noun, one number: ``1 model``, ``2 models``."""
     if not math.isfinite(count):
         return f"{NOTHING} {many or noun + 's'}"
-    number = int(count)
-    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
+    return number_of(int(count), noun, many)
 
 
-def listed(names: list[str], most: int = 4) -> str:
+def listed(names: Sequence[str], most: int = 4) -> str:
     """``a``, ``a and b``, ``a, b and c``, ``a, b, c, d and 3 more``."""
     if len(names) > most + 1:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]])) if names else ""
+
+
+def rounded(number: float) -> int:
+    """To two digits, upwards: what it is made of is not known better."""
+    step = 10 ** max(len(str(math.ceil(number))) - 2, 0)
+    return int(math.ceil(number / step) * step)

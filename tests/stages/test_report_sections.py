@@ -16,10 +16,11 @@ from report_study import make_study, store
 
 from pipeline.project.paths import REPORT
 from pipeline.report import page, sections
+from pipeline.report.columns import Head
 from pipeline.report.panels import Cell, Table, Tables, as_it_is
 from pipeline.report.section import GROUPS, Section
 from pipeline.statistics import registry
-from pipeline.statistics.columns import Column
+from pipeline.statistics.column import Column
 from stages.correlate import main as correlate
 from stages.report import main as report
 
@@ -93,7 +94,7 @@ def check_contents(markup):
     shown = [place for place in places if place != "absent"]
     assert sorted([*shown, *lines_of(markup)]) == sorted(s.place for s in sections.SECTIONS)
     order = list(GROUPS)
-    expected = sorted(sections.SECTIONS, key=lambda s: order.index(s.part))
+    expected = sorted(sections.SECTIONS, key=lambda s: order.index(s.group))
     assert shown == [s.place for s in expected if s.place in shown]
     levels = [int(level) for level in re.findall(r"<h([1-6])", markup)]
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
@@ -120,7 +121,7 @@ def test_sections_are_told_apart():
     assert len({s.place for s in sections.SECTIONS}) == len(sections.SECTIONS)
     assert len({s.heading for s in sections.SECTIONS}) == len(sections.SECTIONS)
     folder = Path(page.__file__).parent
-    assert {s.part for s in sections.SECTIONS} <= set(GROUPS)
+    assert {s.group for s in sections.SECTIONS} <= set(GROUPS)
     used = {s.template for s in sections.SECTIONS}
     assert {name for name in used if not (folder / name).is_file()} == set()
     for name in used:  # the page makes section and heading, from the object
@@ -136,7 +137,7 @@ def test_the_page_itself_names_no_section():
 
 def toy(withheld=""):
     rows = ((Cell("model <0>"), Cell("0.25")),)
-    table = Table("All toys", "toys", ("Model", "Share"), rows, withheld)
+    table = Table("All toys", "toys", (Head("Model"), Head("Share")), rows, withheld)
     return Section("toys", "Toys & more", "tables.html.j2", lambda _: Tables([table], intro="New."))
 
 
@@ -172,8 +173,11 @@ def test_a_section_with_nothing_to_say_is_one_line_with_its_reason(monkeypatch):
 def test_what_others_add_has_its_part(monkeypatch):
     """A part is there with its first section, at the end; links to that are there with it."""
     others = [
-        Section(place, heading, "tables.html.j2", toy().content)
-        for place, heading in (("fails", "Where it fails"), ("use", "Use it"))
+        Section(place, heading, "tables.html.j2", toy().content, group=group)
+        for place, heading, group in (
+            ("fails", "Where it fails", "Data"),
+            ("use", "Use it", "Use it"),
+        )
     ]
     places = [section.place for section in others]
     kept = tuple(section for section in sections.SECTIONS if section.place not in places)
@@ -191,7 +195,7 @@ def test_what_others_add_has_its_part(monkeypatch):
     assert ("fails", "Where it fails") in links_of(markup)
 
 
-COLUMNS = {"spread": Column("standard deviation over models", "share")}
+COLUMNS = {"spread": Column("standard deviation over models", "share", head="Spread, points")}
 
 
 def spread(evidence):
@@ -222,5 +226,6 @@ def test_a_statistic_and_its_section_are_a_module_and_two_lines(monkeypatch):
     assert "Spread of scores How far models differ. Spread over models" in words
     label = "linear probe: logistic regression, plain"  # not the name that records have
     assert f"{row['spread'].item():,.4g} 4" in words.split(f"in0, {label}")[1][:20]
+    assert "Spread, points Standard deviation over models. " in words  # told as its object says
     assert "What it is Standard deviation of the scores over models" in words
     assert "nan" not in words.split("Spread of scores")[-1].split("All numbers")[0]

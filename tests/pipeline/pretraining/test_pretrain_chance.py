@@ -159,16 +159,17 @@ def test_records_of_former_versions_say_what_they_know():
 def test_the_report_names_trainings_that_learned_nothing(monkeypatch):
     from types import SimpleNamespace
 
-    from pipeline.report import gaps
+    from pipeline.report import gaps_models
 
     records = {
         "poor": {"epochs": [{"loss": 3.0}], "chance_loss": 2.5},
         "good": {"epochs": [{"loss": 2.0}], "chance_loss": 2.5},
     }
-    monkeypatch.setattr(gaps, "read_training", records.get)
+    monkeypatch.setattr(gaps_models, "read_training", records.get)
     inputs = SimpleNamespace(study=SimpleNamespace(pretrain=dict.fromkeys([*records, "absent"])))
-    (found,) = gaps._pretraining(inputs)
+    found = gaps_models.remarks_on_pretraining(inputs)
     (place,) = found.places
     assert place.startswith("poor has hardly been trained")
     assert found.checked == 3
-    assert gaps._pretraining(SimpleNamespace(study=SimpleNamespace(pretrain={}))) == []
+    none = gaps_models.remarks_on_pretraining(SimpleNamespace(study=SimpleNamespace(pretrain={})))
+    assert none.checked == 0  # and so the page does not tell of it

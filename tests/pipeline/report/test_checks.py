@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from scipy import optimize
@@ -41,6 +42,10 @@ def trust(state=OPEN, *, across=True, of=None, checks=(), models=9, inside=1, ne
 
 def check(label, picked="a", behind=0.0, at_most=0.009, *, near=True, good=False, on=True):
     return Check(label, on, True, picked, behind, at_most, near, good, 0.2)
+
+
+def few(shots, *numbers):
+    return replace(check(f"{shots} label{'s' * (shots > 1)} a class", *numbers), shots=shots)
 
 
 def choice(models=9, images=124):
@@ -105,8 +110,7 @@ def test_one_folder_alone():
 
 def test_what_was_measured_on_the_target():
     far = check("kNN on photos", "c", 0.08, 0.2, near=False, on=False)
-    few = [check(f"{n} a class", "b", 0.02, 0.05) for n in ("10 labels", "1 label")]
-    found = trust(checks=[check("kNN"), *few, far])
+    found = trust(checks=[check("kNN"), *(few(n, "b", 0.02, 0.05) for n in (10, 1)), far])
     assert on_target(found, choice()) == (
         "On mine, beside the linear probe: kNN picks a, the same model; 1 and 10 labels a class "
         "pick b, 2.0 points behind the best (at most 5.0)."
@@ -122,10 +126,8 @@ def test_what_was_measured_on_the_target():
 
 
 def test_numbers_of_labels_are_one_entry():
-    assert merged(["1 label a class"]) == ["1 label a class"]
-    assert merged(["10 labels a class", "kNN", "5 labels a class", "1 label a class"]) == [
-        "kNN", "1, 5 and 10 labels a class",
-    ]  # fmt: skip
+    assert merged([few(1)]) == ["1 label a class"]
+    assert merged([few(10), check("kNN"), few(5), few(1)]) == ["kNN", "1, 5 and 10 labels a class"]
 
 
 def test_what_to_add_and_the_lines_for_it():

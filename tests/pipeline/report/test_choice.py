@@ -161,8 +161,7 @@ def test_no_word_of_the_trade(made):
 
 
 # Of single scores (`metrics.CONFIDENCE`), and quantiles: what the setting does not change.
-ALWAYS_95 = {"labels.html.j2", "latex_tables.py", "methods.html.j2", "scores.html.j2",
-             "remarks.py", "why.py"}  # fmt: skip
+ALWAYS_95 = {"labels.html.j2", "latex_tables.py", "methods.html.j2", "remarks.py", "scores.html.j2"}
 
 
 def test_the_level_of_an_interval_is_never_written_by_hand():

@@ -20,7 +20,7 @@ NAN = float("nan")
 def predictor(protocol, mean, **said):
     column = Column(Variant(protocol=protocol, head="ridge"), "in0")
     numbers = dict.fromkeys(Predictor.__dataclass_fields__, NAN)
-    words = {"column": column, "by_protocol": {}, "only_target": "", "tested_on": "", "mean": mean}
+    words = {"column": column, "by_protocol": {}, "only_target": "", "mean": mean}
     return Predictor(
         **numbers | words | {"models": 12, "targets": 3, "low": 0.1, "high": 0.9} | said
     )

@@ -2,44 +2,67 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from made_inputs import drawn, make_inputs, partial, table
 
-from pipeline.report.columns import COLUMNS, explained, legend
+from pipeline.report import columns
+from pipeline.report.columns import OF_THE_PAGE, Head, head, legend
 from pipeline.report.heat import figures, section
 from pipeline.report.panels import Cell, Table, unsaid
 from pipeline.report.stated import answer_first
+from pipeline.statistics.columns import COLUMNS
+
+OWN = Path(columns.__file__)
+FOLDER = OWN.parent
 
 
-@pytest.mark.parametrize(
-    ("head", "key"),
-    [
-        ("Mean ρ, scores by all protocols", "Mean ρ"),
-        ("Mean ρ of two data sets", "Mean ρ of two data sets"),  # the longest that fits
-        ("Δ mean ρ from linear probe on digits", "Δ mean ρ"),
-        ("First by logits", "First by"),
-        ("p", "p"),
-    ],
-)
-def test_a_head_is_explained_by_how_it_begins(head, key):
-    assert explained(head) == COLUMNS[key]
-
-
-@pytest.mark.parametrize("head", ["Model", "Data set", "Protocol", "pairs", "Params"])
-def test_what_says_itself_needs_no_words(head):
-    assert explained(head) == ""
+def test_a_head_says_what_its_column_says_in_a_sentence():
+    assert head("observed", ", kNN") == ("Observed r, kNN", "Pearson’s r as measured.", "observed")
+    assert head("fisher").meaning.startswith("The mean taken of")
+    for sign in ("top_ten", "p_holm"):  # begin with a sign, which has no capital
+        assert head(sign).meaning[:1] == COLUMNS[sign].meaning[:1]
 
 
 def test_columns_that_mean_the_same_are_explained_once():
-    heads = ["Predictor", "Mean ρ, kNN", "Mean ρ, linear probe", "Borda"]
-    assert legend(heads) == [("Mean ρ, kNN", COLUMNS["Mean ρ"]), ("Borda", COLUMNS["Borda"])]
+    heads = [Head("Predictor"), head("mean", ", kNN"), head("mean", ", linear"), head("borda")]
+    assert legend(heads) == [heads[1], heads[3]]
+
+
+def test_no_two_columns_have_one_key_or_one_head():
+    """But of single tables, which tell their own meaning under a head that others have, too."""
+    assert not COLUMNS.keys() & OF_THE_PAGE.keys()
+    said = {}
+    for key, column in (COLUMNS | OF_THE_PAGE).items():
+        if column.head and "." not in key:
+            assert said.setdefault(column.head, column) is column, key
+    assert all(column.head for column in OF_THE_PAGE.values())
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*FOLDER.glob("*.py"), *FOLDER.glob("*.j2")]), ids=lambda path: path.name
+)
+def test_a_head_is_spelled_in_its_object_alone(path):
+    heads = {of.head for of in (COLUMNS | OF_THE_PAGE).values()} - {"", "p", "ρ"}
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".py":
+        nodes = ast.walk(ast.parse(text))
+        spelled = {of.value for of in nodes if isinstance(of, ast.Constant) and path != OWN}
+    else:
+        spelled = set(re.findall(r'scope="col">([^<{]+)', text))
+    assert not {
+        words for words in spelled if isinstance(words, str) and words.partition(", ")[0] in heads
+    }
 
 
 def test_equal_reasons_are_one_line():
     tables = [
         Table("A", "a", withheld="Withheld: no x."),
-        Table("B", "b", ("h",), ((Cell("1"),),)),
+        Table("B", "b", (Head("h"),), ((Cell("1"),),)),
         Table("C", "c", withheld="Withheld: no y."),
         Table("D", "d", withheld="Withheld: no x."),
     ]

@@ -42,6 +42,7 @@ def made_inputs(enabled=True, models=MODELS):
         models=list(MODELS),
         headline={"linear": VARIANTS[0], "finetune": VARIANTS[2]},
         datasets=lambda: ["in", "out"],
+        words=lambda name: dict(zip(MODELS, cube[name].values.tolist(), strict=True)),
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from made_inputs import drawn, make_inputs, partial, table, withheld
 
-from pipeline.report.labels import figures, groupings, section
+from pipeline.report.grouping import groupings
+from pipeline.report.labels import figures, section
 
 HEADS, DATASETS, MODELS = ["ridge", "prototypes"], ["in0", "out0"], ["a", "b", "c"]
 BUDGETS, COUNTS = ["1_shots", "5_shots", "10_shots"], [1.0, 5.0, 10.0]

@@ -8,10 +8,8 @@ import numpy as np
 import xarray as xr
 from named_variants import AnyColumns, AnyVariants
 
-from pipeline.report.noise import noise_tables, overall_table, pairs_table
+from pipeline.report import noise, trust, why
 from pipeline.report.panels import MOST_ROWS
-from pipeline.report.trust import choosing_table, reference_table, trust_table
-from pipeline.report.why import sensitivity_table, why_tables
 
 NAN = float("nan")
 
@@ -38,16 +36,24 @@ def table_of(axes, attrs=None, **variables):
     )
 
 
+def table_named(name, section, inputs):
+    """The table of a statistic, of a section that has it."""
+    [found] = (table for table in section(inputs).all if table.name == name)
+    return found
+
+
 def texts(table):
     return [[cell.text for cell in row] for row in table.rows]
 
 
 def test_what_is_withheld_says_why():
+    nothing = inputs_of()
     every = [
-        *(f(inputs_of()) for f in (trust_table, choosing_table, reference_table, overall_table)),
-        *why_tables(inputs_of()),
-        *noise_tables(inputs_of()),
-        pairs_table(inputs_of()),
+        *trust.section(nothing).all,
+        *why.section(nothing).all,
+        *noise.pairs_section(nothing).all,
+        *noise.noise_tables(nothing),
+        noise.overall_table(nothing),
     ]
     assert {table.withheld for table in every} == {"Withheld: fewer than 4 models."}
     assert not any(table.rows for table in every)
@@ -67,11 +73,11 @@ def test_predictors_stand_by_their_mean_on_the_targets_spoken_of_first():
         fisher=mean, fisher_low=NAN, fisher_high=NAN, lowest=0.0, highest=1.0, n=8.0,
         new_low=NAN, new_high=NAN, n_targets=5.0,
     )  # fmt: skip
-    table = trust_table(inputs_of(trust=statistic))
+    table = table_named("trust", trust.section, inputs_of(trust=statistic))
     assert [row[0].text for row in table.rows] == [
         "linear probe on a", "kNN on a", "RankMe on each target",
     ]  # fmt: skip
-    assert table.head[1] == "Mean ρ, fine-tuning"
+    assert table.head[1].text == "Mean ρ, fine-tuning"
     assert table.rows[0][1] == ("0.70", "0.60 to 0.80")
     assert table.rows[2][1] == ("–", "")
     assert table.rows[1][4] == ("0.90", "0.80 to 1.00")  # other protocols
@@ -85,13 +91,12 @@ def test_differences_are_those_from_the_reference():
         {"reference": "linear/y@a"}, difference=difference, low=0.1, high=0.4, p=0.0001,
         p_max_t=0.02, p_holm=0.03, detectable=0.12, joint_low=0.05, joint_high=0.45,
     )  # fmt: skip
-    table = reference_table(inputs_of(predictor_differences=statistic))
+    inputs = inputs_of(predictor_differences=statistic)
+    table = table_named("predictor_differences", trust.section, inputs)
     assert texts(table) == [["kNN on a", "0.25", "0.020", "0.030", "< 0.001", "0.12"]]
     statistic.attrs["reference"] = ""
-    assert (
-        "no in-domain linear probe"
-        in reference_table(inputs_of(predictor_differences=statistic)).withheld
-    )
+    table = table_named("predictor_differences", trust.section, inputs)
+    assert "no in-domain linear probe" in table.withheld
 
 
 def test_regret_is_two_estimates_or_a_bound():
@@ -101,7 +106,7 @@ def test_regret_is_two_estimates_or_a_bound():
         relative_crossed=[[0.1], [NAN]], relative_naive=[[0.5], [0.2]], top1=0.5, top3=1.0,
         decision_accuracy=0.9, decided_pairs=7.0, top_half=NAN, n_targets=2.0,
     )  # fmt: skip
-    table = choosing_table(inputs_of(choosing=statistic))
+    table = table_named("choosing", trust.section, inputs_of(choosing=statistic))
     assert texts(table) == [
         ["linear probe on a", "2.0", "0.20", "50.0%", "100.0%", "90.0%", "2"],
         ["kNN on a", "5.0", "0.50", "50.0%", "100.0%", "90.0%", "2"],
@@ -109,7 +114,7 @@ def test_regret_is_two_estimates_or_a_bound():
     assert [[cell.small for cell in row[1:3]] for row in table.rows] == [
         ["at most", "at most"], ["(1.0)", "(0.10)"],
     ]  # fmt: skip
-    assert "ρ in its top half" not in table.head  # nobody has it
+    assert "top_half" not in [head.key for head in table.head]  # nobody has it
 
 
 def test_a_confounded_design_is_not_estimable():
@@ -125,7 +130,7 @@ def test_a_confounded_design_is_not_estimable():
         gap_axes, value=NAN, low=NAN, high=NAN, p=NAN, p_smallest=NAN, n_left=1, n_right=4
     )
     gaps["verdict"] = (tuple(gap_axes), np.full((1, 1, 1, 2), "withheld: few", object))
-    found = why_tables(inputs_of(objective_share=share, gaps=gaps))
+    found = why.section(inputs_of(objective_share=share, gaps=gaps)).all
     assert (found[0].rows, found[0].withheld) == ((), "Not estimable: few.")
     assert texts(found[1]) == [["kNN", "0.30", reason]]
 
@@ -136,7 +141,7 @@ def test_sensitivity_tells_the_range_over_single_models_and_families():
         {"contrast": ["x - y"], "protocol": ["knn"], "change": changes},
         value=[[[0.10, -0.02, 0.03, 0.05, 0.20]]],
     )
-    table = sensitivity_table(inputs_of(gap_sensitivity=statistic))
+    table = table_named("gap_sensitivity", why.section, inputs_of(gap_sensitivity=statistic))
     assert texts(table) == [["x − y", "10.0", "−2.0", "3.0 to 3.0", "5.0 to 20.0"]]
 
 
@@ -148,7 +153,8 @@ def test_pairs_that_differ_are_counted():
         {"variant": ["knn/study"], "dataset": ["a"], "model": models, "rival": models},
         differs=differs,
     )
-    assert texts(pairs_table(inputs_of(model_pairs=statistic))) == [["a", "2 of 3"]]
+    [table] = noise.pairs_section(inputs_of(model_pairs=statistic)).all
+    assert texts(table) == [["a", "2 of 3"]]
 
 
 def test_long_tables_are_cut_and_say_so():
@@ -157,7 +163,7 @@ def test_long_tables_are_cut_and_say_so():
         {"backbone": ["all models"], "predictor": ["knn/x@a"], "target": targets},
         value=0.5, low=NAN, high=NAN, n=9,
     )  # fmt: skip
-    table = why_tables(inputs_of(within_backbones=statistic))[4]
+    table = why.section(inputs_of(within_backbones=statistic)).all[4]
     assert (len(table.rows), table.left_out) == (MOST_ROWS, 7)
     assert table.rows[0][1] == ("0.50", "9 models")
 
@@ -168,6 +174,6 @@ def test_only_pairs_into_the_other_domain_are_disattenuated():
         {"predictor": labels, "target": labels}, value=0.9, low=0.8, high=0.95, observed=0.85,
         reliability_predictor=0.97, reliability_target=0.93, n=9.0, families=6.0,
     )  # fmt: skip
-    (_, table) = noise_tables(inputs_of(disattenuated_pearson=statistic))
+    (_, table) = noise.noise_tables(inputs_of(disattenuated_pearson=statistic))
     assert texts(table) == [["kNN on a", "0.85", "0.90", "0.97 and 0.93", "9"]]
     assert table.rows[0][0].small == "with kNN on b"

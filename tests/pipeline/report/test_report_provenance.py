@@ -13,7 +13,7 @@ from pipeline.models.feature_kinds import FEATURES, Feature
 from pipeline.models.settings import Model
 from pipeline.report.inputs import Inputs
 from pipeline.report.methods import embeddings
-from pipeline.report.tables import provenance_table
+from pipeline.report.origins import provenance_table
 from pipeline.study.schema import Study
 
 PLAIN = {"architecture": "test_vit", "weights": "random(0)"}

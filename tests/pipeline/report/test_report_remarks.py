@@ -7,7 +7,7 @@ import pytest
 import vl_convert
 import xarray as xr
 
-from pipeline.report.gaps import Gap
+from pipeline.report.gap import Gap
 from pipeline.report.remarks import (
     families_behind,
     how_drawn,
