@@ -8,7 +8,7 @@ import numpy as np
 
 from cache.cell import Cell
 from cache.writer import CellWriter
-from pipeline.probes.protocol import Task
+from pipeline.probes.task import Task
 from pipeline.project.paths import cell_address
 from pipeline.study.schema import Study
 

@@ -17,7 +17,7 @@ from PIL import Image
 from cache.errors import ProbelineError
 from cache.fingerprint import fingerprint
 from pipeline.datasets.doors import open_root
-from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.manifests import samples_of_manifest
 from pipeline.datasets.picture_tar import INDEX, LEFT, png, write_collection
 from pipeline.datasets.roots import Kept, Root

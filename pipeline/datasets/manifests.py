@@ -8,9 +8,10 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 from cache.errors import ProbelineError
 from pipeline.datasets.doors import location, open_path
+from pipeline.datasets.folders import Folder
 from pipeline.datasets.labels import shown
 from pipeline.datasets.remote import Remote, RemoteFolder
-from pipeline.datasets.roots import Entry, Folder, Kept, Root
+from pipeline.datasets.roots import Entry, Kept, Root
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.tables import NOTES, Table, counted, like, read_table

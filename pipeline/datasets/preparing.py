@@ -15,11 +15,12 @@ from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, fsync_directory, sha256_file
 from cache.fingerprint import fingerprint
 from cache.lock import Lock
+from pipeline.datasets.folders import Folder
 from pipeline.datasets.known import KnownDataset, KnownFile
 from pipeline.datasets.known_layouts import read_layout
-from pipeline.datasets.roots import Folder
 from pipeline.fetching.archives import is_archive, unpack
-from pipeline.fetching.downloads import Content, download
+from pipeline.fetching.content import Content
+from pipeline.fetching.downloads import download
 from pipeline.machine.environment import wait_seconds
 
 

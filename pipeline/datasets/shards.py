@@ -14,14 +14,15 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 from cache.errors import ProbelineError
-from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.labels import clean_label
 from pipeline.datasets.ledger import LEFT_OUT, Ledger
 from pipeline.datasets.parts import Parts, parts_of
-from pipeline.datasets.roots import Entry, Kept, Listing, Tar, explain_reading, whole
+from pipeline.datasets.roots import Entry, Kept, Listing, Root, explain_reading, whole
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.tables import as_text, counted, refuse_two_spellings
+from pipeline.datasets.tars import Tar
 from pipeline.project.foreign_files import explain_reading as explain_foreign
 from pipeline.project.paths import SPLITS
 
@@ -32,7 +33,7 @@ _Sample = dict[str, Entry]
 """A sample's members by what follows the first dot: ``jpg``, ``cls``."""
 
 
-class Shards:
+class Shards(Root):
     """Members of all tar files below a folder; a member's path begins with its shard's.
 
     Parameters
@@ -40,17 +41,13 @@ class Shards:
     parts : Parts
         The shards, and what lies beside them.
     leave_out : sequence of str
-        Members that are no part of the data set; see `pipeline.datasets.roots.is_named`.
+        Members that are no part of the data set; see `pipeline.datasets.unwanted.is_named`.
     """
 
     def __init__(self, parts: Parts, leave_out: Sequence[str] = ()) -> None:
         self.beside, self._shards = parts.beside, parts.blobs
         self._leave_out = tuple(leave_out)
         self._left = parts.left
-
-    def entries(self) -> list[Entry]:
-        """As `listing`."""
-        return self.listing().entries
 
     def listing(self) -> Listing:
         """All regular files of all shards, sorted by path; looked at once."""

@@ -12,29 +12,26 @@ from cache.errors import ProbelineError
 from pipeline.datasets import ledger
 from pipeline.datasets.blobs import Blob, OfProcess
 from pipeline.datasets.ledger import Ledger
-from pipeline.datasets.roots import Entry, Listing, explain_reading, listed, whole
+from pipeline.datasets.roots import Entry, Listing, Root, explain_reading, whole
+from pipeline.datasets.unwanted import listed
 
 MAX_BYTES = 1 << 30
 """Of a member: a few compressed bytes can promise any length."""
 
 
-class Zip:
+class Zip(Root):
     """See `pipeline.datasets.roots.Root`.
 
     Parameters
     ----------
     blob : Blob
     leave_out : sequence of str
-        See `pipeline.datasets.roots.is_named`.
+        See `pipeline.datasets.unwanted.is_named`.
     """
 
     def __init__(self, blob: Blob, leave_out: Sequence[str] = ()) -> None:
         self.blob, self._leave_out = blob, tuple(leave_out)
         self._archive = OfProcess(self._open)
-
-    def entries(self) -> list[Entry]:
-        """As `listing`."""
-        return self.listing().entries
 
     def listing(self) -> Listing:
         """All regular files."""

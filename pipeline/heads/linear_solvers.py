@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.heads.columns import namespace, principal_axes
 from pipeline.heads.library_logistic import LibraryPath
 from pipeline.heads.logistic import Fit, LogisticPath
-from pipeline.heads.ridge import Ridge
+from pipeline.heads.ridge_solvers import Ridge
 from pipeline.heads.slabs import Rows, placed, slab_size, slabs, whole
 from pipeline.machine.backends import require_cuml_size
 

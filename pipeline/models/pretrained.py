@@ -21,7 +21,8 @@ from timm.models._hub import load_model_config_from_path
 from torch import nn
 
 from cache.errors import ProbelineError
-from pipeline.fetching.downloads import Content, download
+from pipeline.fetching.content import Content
+from pipeline.fetching.downloads import download
 from pipeline.models import hub
 from pipeline.models.arguments import ways_to_weights
 from pipeline.models.checkpoint_files import CheckpointError, read_checkpoint, require_plain

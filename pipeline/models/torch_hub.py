@@ -25,7 +25,8 @@ from cache.files import explain_disk_errors, sha256_file
 from cache.fingerprint import fingerprint
 from cache.lock import Lock
 from pipeline.fetching.archives import unpack
-from pipeline.fetching.downloads import Content, download
+from pipeline.fetching.content import Content
+from pipeline.fetching.downloads import download
 from pipeline.machine.environment import wait_seconds
 from pipeline.models.lockfile import locked, record
 from pipeline.project.paths import WEIGHTS

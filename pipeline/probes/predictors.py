@@ -34,10 +34,11 @@ from pipeline.probes.predictor_formulas import (
     rankme,
     uniformity,
 )
-from pipeline.probes.protocol import Scored, Task, run_protocol, shape_of
+from pipeline.probes.protocol import run_protocol
 from pipeline.probes.reading import read_parts, read_rows
 from pipeline.probes.scoring import outcome_table
 from pipeline.probes.similarity import label_cka
+from pipeline.probes.task import Scored, Task, shape_of
 from pipeline.study.metric import TRANSFERABILITY
 from pipeline.study.predictors import NAME
 from pipeline.study.protocol import Say

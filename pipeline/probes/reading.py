@@ -12,7 +12,7 @@ from cache.cell import Cell
 from pipeline.heads.normalization import Features
 from pipeline.heads.slabs import Rows, slabs
 from pipeline.neighbors.banks import ArrayBank, Bank
-from pipeline.probes.protocol import read_features
+from pipeline.probes.task import read_features
 
 
 class CachedRows:

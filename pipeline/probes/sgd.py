@@ -27,7 +27,7 @@ from pipeline.heads.linear_solvers import use_our_share_of_threads
 from pipeline.heads.normalization import Features
 from pipeline.heads.tuning import HIDDEN, PRESET_RATE
 from pipeline.machine.devices import this_machine
-from pipeline.probes.protocol import read_features
+from pipeline.probes.task import read_features
 from pipeline.project.paths import SPLITS, cell_address
 from pipeline.study.linear import gradient_variants, gradient_views
 from pipeline.study.schema import Study

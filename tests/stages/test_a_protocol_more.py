@@ -15,8 +15,9 @@ from projects import REPOSITORY, RESNET, VIT, fill_folder
 from ruamel.yaml import YAML
 
 from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups
-from pipeline.probes.protocol import Scored, Task, judged, read_features, run_protocol
+from pipeline.probes.protocol import run_protocol
 from pipeline.probes.scoring import make_outcome
+from pipeline.probes.task import Scored, Task, judged, read_features
 from pipeline.project.names import distinct
 from pipeline.project.paths import section_path
 from pipeline.report.words import set_word
