@@ -31,15 +31,19 @@ class BadImageError(ProbelineError, ValueError):
 
 
 @contextmanager
-def explain_decoding(data: bytes, place: str) -> Iterator[None]:
-    """Whatever Pillow or one of its plugins raises becomes an error that names the matter."""
-    if not data:
+def explain_decoding(data: bytes | None, place: str) -> Iterator[None]:
+    """Whatever Pillow or one of its plugins raises becomes an error that names the matter.
+
+    `data` are the file's bytes; None of an image that Pillow has opened already.
+    """
+    if data == b"":
         raise bad_image(place, "the file is empty", "0 bytes")
     try:
         yield
     except BadImageError:
         raise
     except UnidentifiedImageError:
+        assert data is not None  # else it would not have been opened
         if is_heif(data) and not heif_parser():
             raise BadImageError(
                 place,
@@ -58,7 +62,7 @@ def explain_decoding(data: bytes, place: str) -> Iterator[None]:
             remedy=_ODD_FILE if kind else _BAD_FILE,
         ) from None
     except Exception as error:  # noqa: BLE001 - decoders raise RuntimeError, struct.error, …
-        raise decoder_fault(error, data, place) from None
+        raise _decoder_fault(error, data, place) from None
 
 
 _DAMAGE = (
@@ -72,10 +76,10 @@ _METADATA = ("text_chunk", "text_memory", "decompressed data too large")
 """Words of Pillow for texts and colour profiles beyond its limits."""
 
 
-def decoder_fault(error: Exception, data: bytes, place: str) -> BadImageError:
+def _decoder_fault(error: Exception, data: bytes | None, place: str) -> BadImageError:
     """What an exception of a decoder means for who has the file."""
     said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    words = said.lower()
+    words, size = said.lower(), "" if data is None else f" ({len(data)} bytes)"
     if isinstance(error, Image.DecompressionBombError):
         return bad_image(place, "the image is too large", said)
     if isinstance(error, MemoryError):
@@ -92,11 +96,11 @@ def decoder_fault(error: Exception, data: bytes, place: str) -> BadImageError:
             place, "the image's colour space is not read", found=said, remedy=_ODD_FILE
         )
     if isinstance(error, EOFError | struct.error | IndexError) or any(w in words for w in _DAMAGE):
-        return bad_image(place, "the image is damaged", f"{said} ({len(data)} bytes)")
+        return bad_image(place, "the image is damaged", f"{said}{size}")
     return BadImageError(
         place,
         "the image can't be decoded: it is of a form that is not read, or damaged",
-        found=f"{said} ({len(data)} bytes)",
+        found=f"{said}{size}",
         remedy=_ODD_FILE,
     )
 

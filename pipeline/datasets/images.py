@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.datasets.grey import Deep
-from pipeline.datasets.image_faults import BadImageError, bad_image, decoder_fault, explain_decoding
+from pipeline.datasets.image_faults import BadImageError, bad_image, explain_decoding
 from pipeline.datasets.image_kinds import FORMATS, heif_parser, is_heif, make_ready
 
 DECODER = "rgb-2"
@@ -111,14 +111,9 @@ def decode_opened(image: Image.Image, place: str, white: float | None = None) ->
     BadImageError
         As `decode`.
     """
-    try:
-        with _quiet, _upright(image, place) as upright:
-            found = _to_rgb(upright, place, white)
-            return found.copy() if found is image else found
-    except BadImageError:
-        raise
-    except Exception as error:  # noqa: BLE001 - decoders raise RuntimeError, struct.error, …
-        raise decoder_fault(error, b"", place) from None
+    with explain_decoding(None, place), _quiet, _upright(image, place) as upright:
+        found = _to_rgb(upright, place, white)
+        return found.copy() if found is image else found
 
 
 def examine(data: bytes, place: str) -> Deep | None:

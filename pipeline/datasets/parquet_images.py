@@ -11,7 +11,6 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -72,11 +71,7 @@ class ParquetImages(Root):
         return self._column
 
     def listing(self) -> Listing:
-        """A file for each row, ``SHARD.parquet/NUMBER``; its offset is the row; looked at once."""
-        return self._listing
-
-    @cached_property
-    def _listing(self) -> Listing:
+        """A file for each row, ``SHARD.parquet/NUMBER``; its offset is the row."""
         passed = Ledger()
         passed.add_paths(LEFT_OUT, self._left)
         found = []

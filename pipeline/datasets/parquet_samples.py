@@ -6,8 +6,10 @@ A class is a number whose name the file's metadata tells, a word, or a number.
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -18,8 +20,9 @@ from pipeline.datasets.roots import Entry, Kept
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import splits_of_files
-from pipeline.datasets.tables import NOTES, Choose, Table, counted, like, table_of_parquet
+from pipeline.datasets.tables import NOTES, Table, refuse_absent, table_of_parquet
 from pipeline.project.paths import SPLITS
+from pipeline.project.words import number_of
 
 
 def samples_of_parquet(name: str, dataset: Dataset, kept: Kept) -> Found:
@@ -43,12 +46,12 @@ def samples_of_parquet(name: str, dataset: Dataset, kept: Kept) -> Found:
             wanted = [label, *dataset.filter, *filter(None, [columns.group])]
             if columns.split in schema.names:
                 wanted.append(str(columns.split))
-            _refuse_absent(place, wanted, schema.names)
-            table = table_of_parquet(opened, place, _these(wanted))
+            refuse_absent(name, place, wanted, schema.names)
+            table = table_of_parquet(opened, place, wanted)
         tables.append(_with_names(table, label, _class_names(schema, label)))
     whole_table = _together(root.place, tables)
     table, left, remarks = filtered_rows(name, dataset, whole_table)
-    entries = root.entries()
+    entries = kept.entries()
     gone = set(left)
     here = [entry for row, entry in enumerate(entries) if row not in gone]
     samples = sample_table(
@@ -59,10 +62,6 @@ def samples_of_parquet(name: str, dataset: Dataset, kept: Kept) -> Found:
     )
     samples.attrs[NOTES] = (*table.notes, *table.merged_labels(label), *remarks)
     return Found(samples, [[entries[row].path] for row in left])
-
-
-def _these(names: Sequence[str]) -> Choose:
-    return lambda _: names
 
 
 def _splits(
@@ -102,7 +101,6 @@ def _listed(words: Sequence[str]) -> str:
 def _together(place: str, tables: Sequence[Table]) -> Table:
     """The rows of all files, one after the other."""
     columns: dict[str, list[str | None]] = {name: [] for name in tables[0].columns}
-    names: list[tuple[Table, int]] = []
     for table in tables:
         if table.columns.keys() != columns.keys():
             raise ProbelineError(
@@ -114,10 +112,7 @@ def _together(place: str, tables: Sequence[Table]) -> Table:
             )
         for name, cells in table.columns.items():
             columns[name] += cells
-        names += [(table, len(table))]
-    starts = [0]
-    for _, rows in names:
-        starts.append(starts[-1] + rows)
+    starts = list(itertools.accumulate(map(len, tables), initial=0))
 
     def row_name(row: int) -> str:
         at = bisect.bisect_right(starts, row) - 1
@@ -133,9 +128,7 @@ def _with_names(table: Table, label: str, names: Sequence[str] | None) -> Table:
         return table
     known: Mapping[str | None, str] = {str(number): name for number, name in enumerate(names)}
     cells = [known.get(cell) for cell in table.columns[label]]
-    return Table(
-        table.place, table.names, {**table.columns, label: cells}, table.row_name, table.notes
-    )
+    return replace(table, columns={**table.columns, label: cells})
 
 
 def _class_names(schema: pa.Schema, label: str) -> list[str] | None:
@@ -155,18 +148,7 @@ def _label_column(place: str, dataset: Dataset, schema: pa.Schema) -> str:
     raise ProbelineError(
         place,
         f"has no column {said!r}, and "
-        f"{counted(len(of_class), 'other column', 'other columns')} that could hold classes",
+        f"{number_of(len(of_class), 'other column', 'other columns')} that could hold classes",
         found=f"columns {', '.join(schema.names)}",
         remedy="name it: `columns: {label: NAME}`",
     )
-
-
-def _refuse_absent(place: str, wanted: Sequence[str], names: Sequence[str]) -> None:
-    if absent := [column for column in wanted if column not in names]:
-        raise ProbelineError(
-            place,
-            f"has no column {absent[0]!r}",
-            expected=f"columns {', '.join(wanted)}",
-            found=f"columns {', '.join(names)}",
-            remedy=like(absent[0], names) + "name the right columns in `columns` or `filter`",
-        )

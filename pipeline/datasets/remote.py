@@ -281,7 +281,7 @@ def _of_process(protocol: str, process: int) -> Any:
         raise ProbelineError(
             f"{protocol}://",
             f"needs the package `{error.name or 'fsspec'}`",
-            found=" ".join(str(error).split())[:200],
+            found=words_of(error),
             remedy="install it: pip install -e '.[remote]'",
         ) from None
 

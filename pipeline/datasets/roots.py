@@ -69,12 +69,7 @@ class Root(Protocol):
 
 
 class Kept(Root):
-    """A root that is listed once, however often it is asked.
-
-    Parameters
-    ----------
-    root : Root
-    """
+    """A root that is listed once, however often it is asked."""
 
     def __init__(self, root: Root) -> None:
         self.root, self._listing = root, root.listing()
@@ -94,12 +89,7 @@ class Kept(Root):
 
 @contextlib.contextmanager
 def explain_reading(entry: Entry) -> Iterator[None]:
-    """Turn what the system says of a file into an error that names it and a remedy.
-
-    Raises
-    ------
-    ProbelineError
-    """
+    """Turn what the system says of a file into an error that names it and a remedy."""
     try:
         yield
     except OSError as error:

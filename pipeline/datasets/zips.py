@@ -14,6 +14,7 @@ from pipeline.datasets.blobs import Blob, OfProcess
 from pipeline.datasets.ledger import Ledger
 from pipeline.datasets.roots import Entry, Listing, Root, explain_reading, whole
 from pipeline.datasets.unwanted import listed
+from pipeline.project.foreign_files import words_of
 
 MAX_BYTES = 1 << 30
 """Of a member: a few compressed bytes can promise any length."""
@@ -92,7 +93,7 @@ def _explained(place: str) -> Iterator[None]:
             place,
             "can't be unpacked",
             expected="a zip file without password, with deflated or stored members",
-            found=" ".join(str(error).split())[:200] or type(error).__name__,
+            found=words_of(error),
             remedy="copy it again, or pack it anew",
         ) from None
 

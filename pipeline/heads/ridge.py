@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.errors import ProbelineError
-from pipeline.heads.columns import Array, namespace
+from pipeline.heads.columns import Array
+from pipeline.heads.refusing import refuse_not_finite, refuse_one_class
 from pipeline.heads.ridge_solvers import Float64, Labels, Ridge, Samples, Tall, Wide, grouped
-from pipeline.heads.slabs import Rows, slab_size, slabs
+from pipeline.heads.slabs import Rows
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,11 @@ def fit_ridge(
     Raises
     ------
     ProbelineError
-        NaN or infinity in the features, a penalty that is not positive, or a single class.
+        NaN or infinity in the features, or a single class.
     """
     like = np.empty(0) if like is None else like
-    _check(features, labels, penalties, like)
+    refuse_not_finite("ridge", features, like)
+    refuse_one_class("ridge", len(labels), len(np.unique(labels)))
     n, d = features.shape
     together = [] if groups is None else grouped(groups)
     problem = (Tall if n > d else Wide)(Samples(features, labels, n_classes, like))
@@ -119,29 +120,3 @@ def choose(judged: Sequence[LeaveOneOut]) -> int:
 def scores(fit: Ridge, features: NDArray[np.floating]) -> Float64:
     """Of shape (n_samples, n_classes), near 1 for the own class and −1 for others."""
     return np.asarray(features.astype(np.float64) @ fit.coefficients.T + fit.intercept)
-
-
-def _check(features: Rows, labels: Labels, penalties: Sequence[float], like: Array) -> None:
-    xp = namespace(like)
-    n, d = features.shape
-    pieces = slabs(n, d, size=slab_size(like))
-    read = (xp.asarray(features[rows], device=like.device) for rows in pieces)
-    if not all(bool(xp.isfinite(values).all()) for values in read):
-        raise ProbelineError(
-            "ridge",
-            "the features hold NaN or infinity",
-            expected="finite values",
-            remedy="extract the cell again, or leave the model out",
-        )
-    if not all(0 < penalty < np.inf for penalty in penalties):
-        raise ProbelineError(
-            "ridge", "a penalty is not positive", expected="λ above 0", found=str(list(penalties))
-        )
-    if len(np.unique(labels)) < 2:
-        raise ProbelineError(
-            "ridge",
-            "there is nothing to tell apart",
-            expected="train images of two classes or more",
-            found=f"{len(labels)} images of {len(np.unique(labels))} class(es)",
-            remedy="add images of another class, or leave the data set out",
-        )

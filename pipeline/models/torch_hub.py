@@ -43,10 +43,6 @@ class HubNetwork(nn.Module):
     """A network that is only known to turn images into vectors, in timm's clothes.
 
     A linear classifier at its end is taken off; its output is the feature `pooled`.
-
-    Parameters
-    ----------
-    network : Module
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -62,10 +62,4 @@ def _at(error: ProbelineError, cell: str) -> ProbelineError:
     """The same error, which says of which cell it is where its place does not."""
     if "/" in error.place or cell in error.place:
         return error
-    return type(error)(
-        f"{cell}: {error.place}",
-        error.problem,
-        expected=error.expected,
-        found=error.found,
-        remedy=error.remedy,
-    )
+    return error.at(f"{cell}: {error.place}")

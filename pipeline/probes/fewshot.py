@@ -126,10 +126,6 @@ def store_draws(settings: Fewshot, index: Index) -> list[Draw]:
     """Store which images each draw of a data set holds: budget, draw, row and path of each.
 
     Rows are those of the train split. Nothing is written where the same draws lie there already.
-
-    Returns
-    -------
-    list of Draw
     """
     names = index.draw_names("train")
     draws = draws_of(settings, index.labels("train"), len(index.classes), names)

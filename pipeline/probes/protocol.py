@@ -16,10 +16,10 @@ from pipeline.probes.computing import score_cells
 from pipeline.probes.needs import Need
 from pipeline.probes.pending import Pending, Work, find_work
 from pipeline.probes.task import Probe, Task
+from pipeline.project.words import number_of
 from pipeline.study.protocol import Say
 from pipeline.study.protocol_list import backends_offered
 from pipeline.study.schema import Study
-from pipeline.study.words import number_of
 
 
 def run_protocol(

@@ -58,12 +58,7 @@ class Trial:
 
 
 class Views(Sequence[Features]):
-    """Augmented views of a train split; each is read when it is asked for, and not kept.
-
-    Parameters
-    ----------
-    cells : sequence of Cell
-    """
+    """Augmented views of a train split; each is read when it is asked for, and not kept."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self._cells = cells

@@ -59,10 +59,6 @@ class Transfer:
 
     It keeps the heads fitted on a model's sources for all data sets that they are tested on, so
     one probe should get all tasks of a model, one after the other.
-
-    Parameters
-    ----------
-    study : Study
     """
 
     def __init__(self, study: Study) -> None:

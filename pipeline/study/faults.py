@@ -61,9 +61,13 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
     for part in location if between else ():
         found = found[part]
     name = str(location[-1]) if location else ""
-    if kind == _UNKNOWN and (new := new_key(location)):
+    new = new_key(location) if kind == _UNKNOWN else None
+    if kind == "literal_error":
+        new = new_value(location, found)
+    if new is not None:
+        old = name if kind == _UNKNOWN else str(found)
         return ProbelineError(
-            place, "has another name now", expected=f"`{new}`", found=name, remedy=UPGRADE
+            place, "has another name now", expected=f"`{new}`", found=old, remedy=UPGRADE
         )
     if kind == _UNKNOWN:
         legal = _legal_keys(location[:-1])
@@ -93,10 +97,6 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
             expected=names.EXPECTED,
             found=name,
             remedy=f"rename it, e.g. to `{_usable(name, location)}`",
-        )
-    if kind == "literal_error" and (new := new_value(location, found)):
-        return ProbelineError(
-            place, "has another name now", expected=f"`{new}`", found=str(found), remedy=UPGRADE
         )
     return ProbelineError(
         place,

@@ -70,12 +70,7 @@ def test_it_reaches_status_tables_statistics_and_the_page(project, with_toy):
         name: {**(VIT if n % 2 else RESNET), "weights": f"random({n})", "family": f"f{n}"}
         for n, name in enumerate(MODELS)
     }
-    project.params["datasets"]["others"] = {
-        "source": "folder", "path": "others", "role": "out_of_domain"
-    }  # fmt: skip
-    project.prepare()
-    project.prepare("others")
-    project.run("neighbors").succeeded()
+    project.prepare_others()
     for stage in ("knn", "linear"):
         project.run(stage).succeeded("10 computed")
 

@@ -149,7 +149,7 @@ def test_predictors_of_a_device_are_the_cpus(gpu, monkeypatch):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, 400)
     features = (rng.normal(0, 1, (7, 20))[labels] + rng.normal(0, 1, (400, 20))).astype(np.float32)
-    data = Data.of_arrays(features, labels)
+    data = Data(labels, parts_of(features), features.__getitem__)
     there = dataclasses.replace(data, backend="torch")
     for name, predict in PREDICTORS.items():
         ours, theirs = predict(data), predict(there)
