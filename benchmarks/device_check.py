@@ -241,7 +241,7 @@ def forward_rates():
 def decoding():
     import pandas as pd
 
-    from pipeline.datasets.roots import Folder
+    from pipeline.datasets.folders import Folder
     from pipeline.embeddings.loading import BatchLoader
     from pipeline.models.transforms import Geometry
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What a terminal obeys, what turns the order of text around, and bytes that are no text."""
@@ -59,6 +60,12 @@ class ProbelineError(Exception):
             if text:
                 lines.append(f"  {name:<9} {_bounded(text)}")
         return printable("\n".join(lines))
+
+    def at(self, place: str) -> Self:
+        """The same error, whose place is named better."""
+        return type(self)(
+            place, self.problem, expected=self.expected, found=self.found, remedy=self.remedy
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword arguments do not survive a worker process without this.

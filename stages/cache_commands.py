@@ -27,9 +27,9 @@ from pipeline.project.paths import (
     provenance_path,
     record_path,
 )
+from pipeline.project.words import number_of
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
-from pipeline.study.words import number_of
 from stages._run import explain_errors, folder_option
 from stages.table import print_table
 

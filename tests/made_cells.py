@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from projects import study_of
 
 from cache.cell import Cell
 from cache.writer import CellWriter
-from pipeline.probes.protocol import Task
+from pipeline.probes.task import Task
 from pipeline.project.paths import cell_address
 from pipeline.study.schema import Study
 
@@ -45,21 +46,12 @@ def make_task(train, train_labels, val, val_labels, *, model="made") -> Task:
 def make_study(neighbors, knn) -> Study:
     """A study that asks for these neighbours and votes."""
     return Study.model_validate(
-        {
-            "datasets": {"clouds": {"source": "folder", "path": "none", "role": "in_domain"}},
-            "models": {"made": {"architecture": "none", "weights": "random(0)"}},
-            "extraction": {},
-            "neighbors": neighbors,
-            "knn": knn,
-            "linear": {},
-            "fewshot": {},
-            "transfer": {},
-            "transferability": {},
-            "correlation": {},
-            "report": {},
-            "pretrain": {},
-            "finetune": {},
-        }
+        study_of(
+            datasets={"clouds": {"source": "folder", "path": "none", "role": "in_domain"}},
+            models={"made": {"architecture": "none", "weights": "random(0)"}},
+            neighbors=neighbors,
+            knn=knn,
+        )
     )
 
 

@@ -12,6 +12,7 @@ import vl_convert
 import xarray as xr
 from markupsafe import Markup, escape
 from named_variants import AnyColumns, AnyVariants, variants_named
+from projects import study_of
 
 from pipeline.report.inputs import Inputs
 from pipeline.report.page import _environment
@@ -90,21 +91,7 @@ def make_inputs(
     )
     correlations = xr.Dataset(attrs={"metric": METRIC})
     study = Study.model_validate(
-        {
-            "datasets": {},
-            "models": {},
-            "extraction": {},
-            "neighbors": {"metric": ["euclidean"], "normalization": ["none"]},
-            "knn": {"k": [1]},
-            "linear": {},
-            "fewshot": {},
-            "transfer": {},
-            "transferability": {},
-            "correlation": {},
-            "report": {},
-            "pretrain": {},
-            "finetune": {},
-        }
+        study_of(neighbors={"metric": ["euclidean"], "normalization": ["none"]}, knn={"k": [1]})
     )
     scores = pd.DataFrame(columns=[*COLUMNS])
     return MadeInputs(study, cube, correlations, scores, {}, {}, dict(statistics))

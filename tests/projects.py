@@ -62,26 +62,30 @@ class Ran:
         return self.out
 
 
+SECTIONS = (
+    *("datasets", "models", "extraction", "neighbors", "knn", "linear", "fewshot", "transfer"),
+    *("transferability", "correlation", "report", "pretrain", "finetune"),
+)
+
+
+def study_of(**said: dict[str, Any]) -> dict[str, Any]:
+    """A study with every section of params.yaml, those that are not said empty."""
+    return {name: said.get(name, {}) for name in SECTIONS}
+
+
 class Project:
     """A project folder with a small study of one image folder and one tiny model."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.params: dict[str, Any] = {
-            "datasets": {"pets": {"source": "folder", "path": "images", "role": "in_domain"}},
-            "models": {"tiny": {**VIT}},
-            "extraction": {"precision": "float32", "storage": "float16"},
-            "neighbors": {"n_neighbors": 5, "metric": ["euclidean"], "normalization": ["none"]},
-            "knn": {"k": [3]},
-            "linear": {"c": [0.1, 1.0], "normalization": ["none"], "max_iterations": 100},
-            "fewshot": {},
-            "transfer": {},
-            "transferability": {},
-            "correlation": {},
-            "report": {},
-            "pretrain": {},
-            "finetune": {},
-        }
+        self.params = study_of(
+            datasets={"pets": {"source": "folder", "path": "images", "role": "in_domain"}},
+            models={"tiny": {**VIT}},
+            extraction={"precision": "float32", "storage": "float16"},
+            neighbors={"n_neighbors": 5, "metric": ["euclidean"], "normalization": ["none"]},
+            knn={"k": [3]},
+            linear={"c": [0.1, 1.0], "normalization": ["none"], "max_iterations": 100},
+        )
 
     def write(self, text: str | None = None) -> None:
         """Write params.yaml: `params`, or this very text."""
@@ -126,6 +130,29 @@ class Project:
         self.write()
         self.run("index", dataset).succeeded()
         self.run("extract", dataset).succeeded()
+
+    def prepare_others(self) -> None:
+        """Beside the pets, a data set of other images in the folder ``others``; its neighbours."""
+        self.params["datasets"]["others"] = {
+            "source": "folder", "path": "others", "role": "out_of_domain"
+        }  # fmt: skip
+        self.prepare()
+        self.prepare("others")
+        self.run("neighbors").succeeded()
+
+    def score_six_models(self) -> None:
+        """Six models of five families on one data set, scored by kNN and linear, correlated."""
+        self.params["models"] = {
+            f"m{n}": {
+                **(VIT if n % 2 else RESNET), "weights": f"random({n})", "family": f"f{min(n, 4)}"
+            }
+            for n in range(6)
+        }  # fmt: skip
+        self.prepare()
+        for stage in ("neighbors", "knn", "linear"):
+            self.run(stage).succeeded("0 cached, 6 computed")
+        self.run("collect").succeeded("0 cells missing")
+        self.run("correlate").succeeded("over 6 models")
 
     def once(self, kept: Path, build: Callable[[], object]) -> Project:
         """The project as `build` leaves it: built for one test, copied for those that follow.

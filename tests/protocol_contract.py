@@ -21,12 +21,7 @@ def extract(project: Project) -> None:
     for folder, seed in (("images", 1), ("others", 2)):
         fill_folder(project.folder / folder, {"cat": 9, "dog": 9}, seed=seed)
     project.params["models"] = {"m0": RESNET, "m1": {**VIT, "weights": "random(1)"}}
-    project.params["datasets"]["others"] = {
-        "source": "folder", "path": "others", "role": "out_of_domain"
-    }  # fmt: skip
-    project.prepare()
-    project.prepare("others")
-    project.run("neighbors").succeeded()
+    project.prepare_others()
 
 
 def scores_of(protocol: str) -> pd.DataFrame:

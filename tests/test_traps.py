@@ -230,7 +230,7 @@ def test_a_probe_that_fails_leaves_no_score_at_all(project, monkeypatch, protoco
         raise FloatingPointError("the solver broke down")
 
     for name in ("score_rows", "outcome_table"):
-        monkeypatch.setattr(f"pipeline.probes.protocol.{name}", fail)
+        monkeypatch.setattr(f"pipeline.probes.task.{name}", fail)
     assert scoring.score_rows is not fail
     with pytest.raises(FloatingPointError, match="broke down"):
         project.run(protocol)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from cache.errors import ProbelineError
-from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.labels import clean_label
 from pipeline.datasets.ledger import Ledger, describe, other_suffix
 from pipeline.datasets.roots import Entry, Kept, Listing

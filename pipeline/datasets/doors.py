@@ -7,9 +7,11 @@ from pathlib import Path, PurePosixPath
 
 from cache.errors import ProbelineError
 from pipeline.datasets.blobs import Blob, LocalBlob
+from pipeline.datasets.folders import Folder
 from pipeline.datasets.remote import Remote, RemoteBlob, RemoteFolder, remote
-from pipeline.datasets.roots import Folder, Root, Tar
+from pipeline.datasets.roots import Root
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.tars import Tar
 from pipeline.datasets.zips import Zip
 from pipeline.machine.environment import expand_path, expand_text
 
@@ -60,7 +62,7 @@ def open_root(
     place : str
         For errors.
     leave_out : sequence of str
-        See `pipeline.datasets.roots.is_named`.
+        See `pipeline.datasets.unwanted.is_named`.
     named : bool
         Whether a table names the files: then a web server will do, which lists none.
 

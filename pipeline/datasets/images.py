@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import io
-import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -13,10 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image
 
-from cache.errors import ProbelineError
 from pipeline.datasets.grey import Deep
+from pipeline.datasets.image_faults import BadImageError, bad_image, explain_decoding
+from pipeline.datasets.image_kinds import FORMATS, heif_parser, is_heif, make_ready
 
 DECODER = "rgb-2"
 """Names the rules below; part of every key, so that changing them changes the key."""
@@ -27,51 +26,6 @@ MAX_PIXELS = 178_956_970
 LARGE = 1 << 25
 """Pixels of an image that threads decode one after the other: a megabyte of PNG may hold 170
 million, which take 1.5 GB on their way (docs/reliability.md)."""
-
-# A sound picture may carry long texts (the workflow that drew it) and colour profiles: Pillow's
-# own limits are 1 MB and 64 MB. Still bounded, as a few compressed bytes can promise any length.
-PngImagePlugin.MAX_TEXT_CHUNK = 16 * 2**20
-PngImagePlugin.MAX_TEXT_MEMORY = 64 * 2**20
-
-HEIF_SUFFIXES = frozenset([".heic", ".heif", ".hif"])
-
-SUFFIXES = HEIF_SUFFIXES | frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".png",
-        ".bmp",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".jfif",
-        ".avif",
-    ]
-)
-
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "AVIF")
-"""Pillow's parsers that may look at a file, whatever it is called: those of `SUFFIXES` alone."""
-
-NEEDS_HEIF = "install it: pip install -e '.[heif]'"
-
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-
-_STARTS = {
-    b"\xff\xd8\xff": "JPEG",
-    b"\x89PNG": "PNG",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"GIF8": "GIF",
-    b"RIFF": "WebP",
-    b"BM": "BMP",
-}
-"""First bytes of kinds that are read: what starts so and is not, is of an odd form or damaged."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -88,13 +42,6 @@ _ORIENTATION = 274
 
 _PART = 2**18
 """Pixels of grey that are scaled at once."""
-
-_BAD_FILE = "replace or delete the file, then index the data set again"
-_ODD_FILE = "save it as PNG or JPEG; or leave out such files with `on_bad_image: skip`"
-
-
-class BadImageError(ProbelineError, ValueError):
-    """A file that can't be decoded as an image."""
 
 
 class _Quiet:
@@ -124,7 +71,6 @@ class _Quiet:
 
 
 _quiet = _Quiet()
-_plugins = threading.Lock()
 _large = threading.Lock()
 
 
@@ -152,7 +98,7 @@ def decode(data: bytes, place: str, white: float | None = None) -> Image.Image:
         When the file is empty, not an image, cut short, larger than `MAX_PIXELS`, brighter than
         `white`, of negative or undefined brightness, or anything else keeps it from being decoded.
     """
-    with _explained(data, place), _loaded(data, place) as image:
+    with explain_decoding(data, place), _loaded(data, place) as image:
         found = _to_rgb(image, place, white)
         return found.copy() if found is image else found  # the file is closed behind it
 
@@ -165,14 +111,9 @@ def decode_opened(image: Image.Image, place: str, white: float | None = None) ->
     BadImageError
         As `decode`.
     """
-    try:
-        with _quiet, _upright(image, place) as upright:
-            found = _to_rgb(upright, place, white)
-            return found.copy() if found is image else found
-    except BadImageError:
-        raise
-    except Exception as error:  # noqa: BLE001 - decoders raise RuntimeError, struct.error, …
-        raise _matter(error, b"", place) from None
+    with explain_decoding(None, place), _quiet, _upright(image, place) as upright:
+        found = _to_rgb(upright, place, white)
+        return found.copy() if found is image else found
 
 
 def examine(data: bytes, place: str) -> Deep | None:
@@ -183,23 +124,18 @@ def examine(data: bytes, place: str) -> Deep | None:
     BadImageError
         As `decode`.
     """
-    with _explained(data, place), _loaded(data, place) as image:
+    with explain_decoding(data, place), _loaded(data, place) as image:
         if _is_deep(image):
             return Deep(image.mode == "F", _brightest(np.asarray(image), place))
         _to_rgb(image, place, None)
         return None
 
 
-def can_read_heif() -> bool:
-    """Whether the package for HEIC and HEIF is there."""
-    return bool(_heif())
-
-
 @contextmanager
 def _loaded(data: bytes, place: str) -> Iterator[Image.Image]:
     """The image as it is stored, decoded and upright; of large ones, one at a time."""
-    formats = (*FORMATS, *_heif()) if _is_heif(data) else FORMATS
-    _make_ready()
+    formats = (*FORMATS, *heif_parser()) if is_heif(data) else FORMATS
+    make_ready()
     # Pillow warns of sizes below our own limit, and of harmless oddities of metadata.
     with (
         _quiet,
@@ -213,7 +149,7 @@ def _loaded(data: bytes, place: str) -> Iterator[Image.Image]:
 def _upright(image: Image.Image, place: str) -> Iterator[Image.Image]:
     """An opened image, decoded and turned as EXIF says; of large ones, one at a time."""
     if image.width * image.height > MAX_PIXELS:
-        raise _bad(
+        raise bad_image(
             place,
             "the image is too large",
             f"{image.width} x {image.height} pixels; the limit is {MAX_PIXELS}",
@@ -225,11 +161,6 @@ def _upright(image: Image.Image, place: str) -> Iterator[Image.Image]:
         yield image if turn is None else image.transpose(turn)
 
 
-def _is_heif(data: bytes) -> bool:
-    """By its first bytes, which some AVIF files share."""
-    return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
-
-
 def _orientation(image: Image.Image) -> int:
     """As EXIF gives it; 1 where that can't be read: a camera's odd metadata lose no image."""
     try:
@@ -237,25 +168,6 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # noqa: BLE001 - parsers of metadata raise whatever they like
         return 1
     return said if isinstance(said, int) else 1
-
-
-@functools.cache
-def _make_ready() -> None:
-    with _plugins:  # two threads at once would see half of them
-        Image.init()
-
-
-@functools.cache
-def _heif() -> tuple[str, ...]:
-    """The name of the parser for HEIC and HEIF; nothing where the package is not installed."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return ()
-    with _plugins:
-        Image.init()
-        pillow_heif.register_heif_opener()
-    return ("HEIF",)
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -267,7 +179,7 @@ def _brightest(values: NDArray[Any], place: str) -> float:
     """The largest brightness, if all are numbers from 0 upwards."""
     low, high = float(values.min(initial=0)), float(values.max(initial=0))  # NaN where any is NaN
     if not np.isfinite([low, high]).all() or low < 0:
-        raise _bad(
+        raise bad_image(
             place,
             "the image is not grey from black upwards",
             f"brightness from {low:g} to {high:g}",
@@ -322,78 +234,3 @@ def _over_white(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", strip.size, "white")
         result.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
     return result
-
-
-@contextmanager
-def _explained(data: bytes, place: str) -> Iterator[None]:
-    """Whatever Pillow or one of its plugins raises becomes an error that names the matter."""
-    if not data:
-        raise _bad(place, "the file is empty", "0 bytes")
-    try:
-        yield
-    except BadImageError:
-        raise
-    except UnidentifiedImageError:
-        if _is_heif(data) and not _heif():
-            raise BadImageError(
-                place,
-                "this HEIC image needs the package `pillow-heif`",
-                found=f"bytes that start with {data[:12]!r}",
-                remedy=NEEDS_HEIF,
-            ) from None
-        kind = next((kind for start, kind in _STARTS.items() if data.startswith(start)), "")
-        raise BadImageError(
-            place,
-            f"this {kind} image can't be opened: it is of a form that is not read, or damaged"
-            if kind
-            else "is not an image of a kind that is read",
-            expected=", ".join(FORMATS),
-            found=f"bytes that start with {data[:12]!r}",
-            remedy=_ODD_FILE if kind else _BAD_FILE,
-        ) from None
-    except Exception as error:  # noqa: BLE001 - decoders raise RuntimeError, struct.error, …
-        raise _matter(error, data, place) from None
-
-
-_DAMAGE = (
-    "truncated", "broken", "corrupt", "damaged", "checksum", "unrecognized data", "unexpected end",
-    "premature", "cannot read", "not enough", "cut short", "crc",
-)  # fmt: skip
-"""Words of Pillow and its libraries for bytes that are missing or wrong."""
-
-
-_METADATA = ("text_chunk", "text_memory", "decompressed data too large")
-"""Words of Pillow for texts and colour profiles beyond its limits."""
-
-
-def _matter(error: Exception, data: bytes, place: str) -> BadImageError:
-    """What an exception of a decoder means for who has the file."""
-    said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    words = said.lower()
-    if isinstance(error, Image.DecompressionBombError):
-        return _bad(place, "the image is too large", said)
-    if isinstance(error, MemoryError):
-        return _bad(place, "the image needs more memory than there is", said)
-    if any(w in words for w in _METADATA):
-        return BadImageError(
-            place,
-            "the metadata (a text or a colour profile) is too large; the picture may be sound",
-            found=said,
-            remedy=f"save it without metadata, e.g. with exiftool -all= {place.split('/')[-1]}",
-        )
-    if "conversion from" in words:
-        return BadImageError(
-            place, "the image's colour space is not read", found=said, remedy=_ODD_FILE
-        )
-    if isinstance(error, EOFError | struct.error | IndexError) or any(w in words for w in _DAMAGE):
-        return _bad(place, "the image is damaged", f"{said} ({len(data)} bytes)")
-    return BadImageError(
-        place,
-        "the image can't be decoded: it is of a form that is not read, or damaged",
-        found=f"{said} ({len(data)} bytes)",
-        remedy=_ODD_FILE,
-    )
-
-
-def _bad(place: str, problem: str, found: str) -> BadImageError:
-    return BadImageError(place, problem, found=found, remedy=_BAD_FILE)

@@ -38,7 +38,7 @@ from pipeline.datasets.embedding_files import (
 from pipeline.datasets.index import Index, former_index, read_index
 from pipeline.datasets.samples import Found
 from pipeline.datasets.settings import Dataset, Split
-from pipeline.datasets.tables import counted, refuse_two_spellings
+from pipeline.datasets.tables import refuse_two_spellings
 from pipeline.models.card import Card
 from pipeline.project.foreign_files import explain_reading
 from pipeline.project.paths import (
@@ -49,6 +49,7 @@ from pipeline.project.paths import (
     name_path,
     provenance_path,
 )
+from pipeline.project.words import number_of
 
 _BLOCK = 1 << 22
 """Numbers that are written in one go."""
@@ -289,7 +290,7 @@ def _folders(dataset: str) -> list[Path]:
 def _warnings(dataset: str, model: str, splits: Mapping[Split, Samples]) -> Iterator[str]:
     """How a model's samples differ from the index, and from the other models'."""
     if both := sorted(set(splits["train"].ids) & set(splits["val"].ids)):
-        yield f"{counted(len(both), 'id is', 'ids are')} in train and in val, e.g. {both[0]}"
+        yield f"{number_of(len(both), 'id is', 'ids are')} in train and in val, e.g. {both[0]}"
     index = read_index(dataset) if index_path(dataset).exists() else None
     others = [folder for folder in _folders(dataset) if folder.name != model]
     for split, samples in splits.items():
@@ -340,7 +341,7 @@ def differing(ours: Samples, theirs: Samples, numbered: Sequence[str] = ()) -> s
         return ""
     name, found, expected = wrong[0]
     return (
-        f"{counted(len(wrong), 'sample has', 'samples have')} another class, e.g. {name}: "
+        f"{number_of(len(wrong), 'sample has', 'samples have')} another class, e.g. {name}: "
         f"{found} instead of {expected}"
     )
 

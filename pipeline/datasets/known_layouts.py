@@ -21,7 +21,7 @@ from cache.errors import ProbelineError
 from cache.fingerprint import load_json
 from pipeline.datasets.cifar import write_cifar_tar
 from pipeline.datasets.doors import open_path, open_root
-from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.known import PACKED, known_dataset
 from pipeline.datasets.roots import Entry, Kept, Root
 from pipeline.datasets.samples import Found, sample_table

@@ -17,17 +17,18 @@ from PIL import Image
 from cache.errors import ProbelineError
 from cache.fingerprint import fingerprint
 from pipeline.datasets.doors import open_root
-from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.manifests import samples_of_manifest
 from pipeline.datasets.picture_tar import INDEX, LEFT, png, write_collection
 from pipeline.datasets.roots import Kept, Root
 from pipeline.datasets.samples import Found
 from pipeline.datasets.settings import Dataset, Split
-from pipeline.datasets.tables import as_text, counted
+from pipeline.datasets.tables import as_text
 from pipeline.machine.environment import expand_path
 from pipeline.machine.progress import Progress
-from pipeline.project.foreign_files import explain_reading
+from pipeline.project.foreign_files import explain_reading, words_of
 from pipeline.project.paths import RAW, SPLITS
+from pipeline.project.words import number_of
 
 Parts = Mapping[Split | None, Sequence[Any]]
 """The library's own objects for each split; None where it has no splits."""
@@ -122,7 +123,7 @@ def _from_torchvision(
         raise ProbelineError(
             f"data set {name}",
             f"torchvision's {of} can't be read",
-            found=" ".join(str(error).split())[:300] or type(error).__name__,
+            found=words_of(error),
             remedy=f"name as `path` the folder that torchvision calls root; download it there "
             f"with torchvision.datasets.{of}(root, download=True), where it can",
         ) from None
@@ -246,7 +247,7 @@ def _from_hugging_face(
         raise ProbelineError(
             f"data set {name}",
             "can't be had from Hugging Face",
-            found=" ".join(str(error).split())[:300] or type(error).__name__,
+            found=words_of(error),
             remedy="correct OWNER/NAME, connect to the network, or name a local copy as `path`",
         ) from None
     parts: Parts = {None: [loaded]}
@@ -329,7 +330,7 @@ def _labels(values: Iterable[Any], names: Sequence[str] | None, place: str) -> l
     if missing := [number + 1 for number, label in enumerate(labels) if label is None]:
         raise ProbelineError(
             place,
-            f"{counted(len(missing), 'row has', 'rows have')} no class",
+            f"{number_of(len(missing), 'row has', 'rows have')} no class",
             found=f"row {', '.join(map(str, missing[:3]))}" + " …" * (len(missing) > 3),
             remedy="name a split that has labels with `splits`, or another column with `columns`",
         )

@@ -8,13 +8,15 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 from cache.errors import ProbelineError
 from pipeline.datasets.doors import location, open_path
+from pipeline.datasets.folders import Folder
 from pipeline.datasets.labels import shown
 from pipeline.datasets.remote import Remote, RemoteFolder
-from pipeline.datasets.roots import Entry, Folder, Kept, Root
+from pipeline.datasets.roots import Entry, Kept, Root
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.tables import NOTES, Table, counted, like, read_table
+from pipeline.datasets.tables import NOTES, Table, read_table, refuse_absent
 from pipeline.project.paths import SPLITS
+from pipeline.project.words import number_of
 
 
 def open_named(name: str, dataset: Dataset) -> Root:
@@ -124,7 +126,7 @@ def _entries(place: str, dataset: Dataset, table: Table, files: _Files, base: st
         path = entries[twice[0]].path
         raise ProbelineError(
             place,
-            f"{counted(len({entries[row].path for row in twice}), 'image is', 'images are')} "
+            f"{number_of(len({entries[row].path for row in twice}), 'image is', 'images are')} "
             "named more than once",
             found=f"{path} on {table.rows([first[path], twice[0]])}"
             + (", …" if len(twice) > 1 else ""),
@@ -167,7 +169,7 @@ def filtered_rows(
             )
         if vain := sorted(allowed - set(cells)):
             remarks.append(
-                f"filter: {counted(len(vain), 'value is', 'values are')} in no row of column "
+                f"filter: {number_of(len(vain), 'value is', 'values are')} in no row of column "
                 f"{column}, e.g. {shown(vain[0])}"
             )
         passes = set(kept)
@@ -214,15 +216,7 @@ def _columns(name: str, dataset: Dataset, place: str, names: Sequence[str]) -> l
         "split" in columns.model_fields_set or columns.split in names
     ):
         wanted.append(columns.split)  # only the default name may be absent
-    if absent := [column for column in wanted if column not in names]:
-        raise ProbelineError(
-            place,
-            f"has no column {absent[0]!r}",
-            expected=f"columns {', '.join(wanted)}",
-            found=f"columns {', '.join(names)}",
-            remedy=like(absent[0], names)
-            + f"name the right columns in datasets.{name}.columns or .filter",
-        )
+    refuse_absent(name, place, wanted, names)
     return wanted
 
 

@@ -10,8 +10,8 @@ from cache.errors import ProbelineError
 from pipeline.datasets.blobs import Blob, LocalBlob
 from pipeline.datasets.doors import located
 from pipeline.datasets.remote import Remote, RemoteBlob
-from pipeline.datasets.roots import is_named
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.unwanted import is_named
 
 
 @dataclass(frozen=True)

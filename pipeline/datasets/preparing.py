@@ -15,11 +15,12 @@ from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, fsync_directory, sha256_file
 from cache.fingerprint import fingerprint
 from cache.lock import Lock
-from pipeline.datasets.known import KnownDataset, KnownFile
+from pipeline.datasets.folders import Folder
+from pipeline.datasets.known import PACKED, KnownDataset, KnownFile
 from pipeline.datasets.known_layouts import read_layout
-from pipeline.datasets.roots import Folder
 from pipeline.fetching.archives import is_archive, unpack
-from pipeline.fetching.downloads import Content, download
+from pipeline.fetching.content import Content
+from pipeline.fetching.downloads import download
 from pipeline.machine.environment import wait_seconds
 
 
@@ -73,7 +74,7 @@ def describe_counts(known: KnownDataset, folder: Path) -> str:
     ProbelineError
         When images are missing, or there are others.
     """
-    if known.layout == "cifar100":  # two files of raw pixels, which the index stage takes apart
+    if known.layout == PACKED:  # two files of raw pixels, which the index stage takes apart
         return "two files of images"
     table = read_layout(known.layout, known.arguments, Folder(folder))
     counts = Counter(table["split"])
@@ -96,7 +97,7 @@ def digest_lists(known: KnownDataset, folder: Path) -> str:
 
     Of CIFAR's binary files, of the files themselves.
     """
-    if known.layout == "cifar100":
+    if known.layout == PACKED:
         return fingerprint({name: sha256_file(folder / name) for name in ("train.bin", "test.bin")})
     table = read_layout(known.layout, known.arguments, Folder(folder))
     rows = zip(table["path"], table["class"], table["split"], strict=True)

@@ -80,10 +80,6 @@ def refuse_changed(name: str, before: Hashable, after: Hashable) -> None:
     name : str
     before, after : hashable
         `Root.state` before it was listed, and after it was read.
-
-    Raises
-    ------
-    ProbelineError
     """
     if before != after:
         raise ProbelineError(
@@ -96,12 +92,7 @@ def refuse_changed(name: str, before: Hashable, after: Hashable) -> None:
 
 
 def refuse_faults(name: str, faults: Mapping[str, ProbelineError], images: int) -> None:
-    """Refuse a data set with images that can't be read, if there are any; by path.
-
-    Raises
-    ------
-    ProbelineError
-    """
+    """Refuse a data set with images that can't be read, if there are any; by path."""
     if not faults:
         return
     some = [f"{path}: {_said(error)}" for path, error in list(faults.items())[:5]]
@@ -116,12 +107,7 @@ def refuse_faults(name: str, faults: Mapping[str, ProbelineError], images: int) 
 
 
 def refuse_lost_classes(name: str, before: Sequence[str], after: Sequence[str]) -> None:
-    """Refuse to skip all images of a class: it would be missing unseen.
-
-    Raises
-    ------
-    ProbelineError
-    """
+    """Refuse to skip all images of a class: it would be missing unseen."""
     if lost := sorted(set(before) - set(after)):
         raise ProbelineError(
             f"data set {name}",

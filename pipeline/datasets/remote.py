@@ -19,7 +19,8 @@ from urllib.parse import quote, urlsplit
 
 from cache.errors import ProbelineError
 from pipeline.datasets.ledger import Ledger
-from pipeline.datasets.roots import UNKNOWN, Entry, Listing, listed, whole
+from pipeline.datasets.roots import UNKNOWN, Entry, Listing, Root, whole
+from pipeline.datasets.unwanted import listed
 from pipeline.project.foreign_files import words_of
 
 PROTOCOLS = ("s3", "gs", "https", "http")
@@ -204,14 +205,14 @@ class _Explained(io.RawIOBase):
         super().close()
 
 
-class RemoteFolder:
+class RemoteFolder(Root):
     """Images below an address; see `pipeline.datasets.roots.Root`.
 
     Parameters
     ----------
     at : Remote
     leave_out : sequence of str
-        See `pipeline.datasets.roots.is_named`.
+        See `pipeline.datasets.unwanted.is_named`.
     named : bool
         Whether a table names the files, of a server that can't list them.
     """
@@ -219,10 +220,6 @@ class RemoteFolder:
     def __init__(self, at: Remote, leave_out: Sequence[str] = (), *, named: bool = False) -> None:
         self.at, self._leave_out = at, tuple(leave_out)
         self.is_named_by_a_table = named and not at.lists
-
-    def entries(self) -> list[Entry]:
-        """As `listing`."""
-        return self.listing().entries
 
     def listing(self) -> Listing:
         """All objects; none where only a table can name them."""
@@ -284,7 +281,7 @@ def _of_process(protocol: str, process: int) -> Any:
         raise ProbelineError(
             f"{protocol}://",
             f"needs the package `{error.name or 'fsspec'}`",
-            found=" ".join(str(error).split())[:200],
+            found=words_of(error),
             remedy="install it: pip install -e '.[remote]'",
         ) from None
 

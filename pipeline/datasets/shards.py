@@ -10,20 +10,21 @@ import json
 import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from functools import cached_property
 from pathlib import PurePosixPath
 
 from cache.errors import ProbelineError
-from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.labels import clean_label
 from pipeline.datasets.ledger import LEFT_OUT, Ledger
 from pipeline.datasets.parts import Parts, parts_of
-from pipeline.datasets.roots import Entry, Kept, Listing, Tar, explain_reading, whole
+from pipeline.datasets.roots import Entry, Kept, Listing, Root, explain_reading, whole
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.tables import as_text, counted, refuse_two_spellings
+from pipeline.datasets.tables import as_text, refuse_two_spellings
+from pipeline.datasets.tars import Tar
 from pipeline.project.foreign_files import explain_reading as explain_foreign
 from pipeline.project.paths import SPLITS
+from pipeline.project.words import number_of
 
 CLASS_NAMES = "classnames.txt"
 """A file beside the shards that names the numbered classes, a line each."""
@@ -32,7 +33,7 @@ _Sample = dict[str, Entry]
 """A sample's members by what follows the first dot: ``jpg``, ``cls``."""
 
 
-class Shards:
+class Shards(Root):
     """Members of all tar files below a folder; a member's path begins with its shard's.
 
     Parameters
@@ -40,7 +41,7 @@ class Shards:
     parts : Parts
         The shards, and what lies beside them.
     leave_out : sequence of str
-        Members that are no part of the data set; see `pipeline.datasets.roots.is_named`.
+        Members that are no part of the data set; see `pipeline.datasets.unwanted.is_named`.
     """
 
     def __init__(self, parts: Parts, leave_out: Sequence[str] = ()) -> None:
@@ -48,16 +49,8 @@ class Shards:
         self._leave_out = tuple(leave_out)
         self._left = parts.left
 
-    def entries(self) -> list[Entry]:
-        """As `listing`."""
-        return self.listing().entries
-
     def listing(self) -> Listing:
-        """All regular files of all shards, sorted by path; looked at once."""
-        return self._listing
-
-    @cached_property
-    def _listing(self) -> Listing:
+        """All regular files of all shards, sorted by path."""
         found, folders, passed = [], [], Ledger()
         passed.add_paths(LEFT_OUT, self._left)
         for shard, path in self._shards.items():
@@ -147,7 +140,7 @@ def _images(name: str, dataset: Dataset, samples: Mapping[str, _Sample]) -> list
         members = sorted(member for member, e in samples[key].items() if e in found[key])
         raise ProbelineError(
             f"data set {name}",
-            f"{counted(len(several), 'sample has', 'samples have')} more than one image",
+            f"{number_of(len(several), 'sample has', 'samples have')} more than one image",
             expected="one image for each sample",
             found=f"{key} with {', '.join(members)}",
             remedy=f"say which, e.g. `columns: {{path: {members[0]}}}` in datasets.{name}",
@@ -201,7 +194,7 @@ def _refuse(name: str, lack: str, keys: list[str]) -> None:
     if keys:
         raise ProbelineError(
             f"data set {name}",
-            f"{counted(len(keys), 'sample has', 'samples have')} {lack}",
+            f"{number_of(len(keys), 'sample has', 'samples have')} {lack}",
             expected="one image (.jpg, .png, …), and .cls, or .json with the key that "
             "`columns.label` names",
             found=", ".join(keys[:3]) + (" …" if len(keys) > 3 else ""),

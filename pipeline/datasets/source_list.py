@@ -41,7 +41,7 @@ WEBDATASET = Source(
 
 PARQUET = Source(
     name="parquet",
-    samples=Later(f"{_HERE}.parquet_images", "samples_of_parquet"),
+    samples=Later(f"{_HERE}.parquet_samples", "samples_of_parquet"),
     open=Later(f"{_HERE}.parquet_images", "open_parquet_images"),
     suffix=".parquet",
     filters=True,

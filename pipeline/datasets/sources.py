@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from cache.errors import ProbelineError
-from pipeline.datasets.images import HEIF_SUFFIXES, NEEDS_HEIF, SUFFIXES, can_read_heif
+from pipeline.datasets.image_kinds import HEIF_SUFFIXES, NEEDS_HEIF, SUFFIXES, can_read_heif
 from pipeline.datasets.labels import clean_label
 from pipeline.datasets.ledger import (
     FILTERED,

@@ -68,10 +68,6 @@ def with_splits(samples: pd.DataFrame, dataset: Dataset, former: Index | None = 
     former : Index, optional
         Of the same data set. If a stream of random numbers made it, with the same settings, the
         images that it knows stay where they are.
-
-    Returns
-    -------
-    Divided
     """
     settings = {
         "seed": dataset.seed,

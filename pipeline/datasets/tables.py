@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 from cache.errors import ProbelineError
 from pipeline.datasets.labels import clean_label, shown
 from pipeline.project.csv_rows import read_csv_rows, separator_of
+from pipeline.project.foreign_files import words_of
+from pipeline.project.words import number_of
 
 _SHOWN = 3
 """Rows that a message names."""
@@ -87,7 +89,7 @@ class Table:
         if not several:
             return ()
         return (
-            f"{counted(len(several), 'class is', 'classes are')} spelled in several ways that "
+            f"{number_of(len(several), 'class is', 'classes are')} spelled in several ways that "
             f"differ in spaces at the ends or in Unicode's form, e.g. "
             f"{' and '.join(shown(text) for text in several[0][:2])}: they are one class each",
         )
@@ -123,7 +125,7 @@ class Table:
         if missing:
             raise ProbelineError(
                 self.place,
-                f"{counted(len(missing), 'row has', 'rows have')} nothing in column {name!r}",
+                f"{number_of(len(missing), 'row has', 'rows have')} nothing in column {name!r}",
                 found=self.rows(missing),
                 remedy="complete these rows, or take them out",
             )
@@ -169,7 +171,7 @@ def read_table(source: bytes | Path, file: str, place: str, choose: Choose) -> T
     """
     if PurePosixPath(file).suffix.lower() == ".parquet":
         with open_parquet(source, place) as parquet:
-            table = table_of_parquet(parquet, place, choose)
+            table = table_of_parquet(parquet, place, choose(parquet.schema_arrow.names))
     else:
         data = source if isinstance(source, bytes) else source.read_bytes()
         table = _of_csv(data, place, choose, separator_of(file))
@@ -182,6 +184,19 @@ def like(wanted: str, names: Sequence[str]) -> str:
     """A hint where a column is there but for capitals and spaces; else ""."""
     near = [n for n in names if n.strip().casefold() == wanted.casefold()]
     return f"rename column {near[0]!r} to {wanted!r}; or " if near else ""
+
+
+def refuse_absent(dataset: str, place: str, wanted: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse a table that lacks a column; `names` are those that it has."""
+    if absent := [column for column in wanted if column not in names]:
+        raise ProbelineError(
+            place,
+            f"has no column {absent[0]!r}",
+            expected=f"columns {', '.join(wanted)}",
+            found=f"columns {', '.join(names)}",
+            remedy=like(absent[0], names)
+            + f"name the right columns in datasets.{dataset}.columns or .filter",
+        )
 
 
 def _of_csv(data: bytes, place: str, choose: Choose, separator: str) -> Table:
@@ -227,7 +242,7 @@ def open_parquet(source: bytes | Path, place: str) -> pq.ParquetFile:
 
 def not_readable(error: Exception, place: str) -> ProbelineError:
     """What to say of a Parquet file that Arrow refuses."""
-    what = " ".join(str(error).split())[:300] or type(error).__name__
+    what = words_of(error)
     sound = isinstance(error, pa.ArrowNotImplementedError) or "crypt" in what
     return ProbelineError(
         place,
@@ -241,10 +256,10 @@ def not_readable(error: Exception, place: str) -> ProbelineError:
     )
 
 
-def table_of_parquet(file: pq.ParquetFile, place: str, choose: Choose) -> Table:
+def table_of_parquet(file: pq.ParquetFile, place: str, asked: Sequence[str]) -> Table:
     """Read columns of an open Parquet file; see `read_table`."""
     names = tuple(file.schema_arrow.names)
-    wanted = _once_each(names, choose(names), place)
+    wanted = _once_each(names, asked, place)
     columns: dict[str, list[str | None]] = {name: [] for name in wanted}
     try:
         for batch in file.iter_batches(columns=wanted):
@@ -346,8 +361,3 @@ def _whole_of(name: str) -> str:
     """``1`` of ``1.0``; of anything else the name itself."""
     whole, point, zeros = name.partition(".")
     return whole if point and zeros and not zeros.strip("0") and whole.isdecimal() else name
-
-
-def counted(number: int, one: str, more: str) -> str:
-    """``1 row has``, ``2 rows have``."""
-    return f"{number:,} {one if number == 1 else more}"

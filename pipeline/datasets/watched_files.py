@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 
 from cache.errors import ProbelineError
 from pipeline.datasets.doors import located
-from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.remote import Remote
-from pipeline.datasets.roots import unwanted
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.source_list import source_of
+from pipeline.datasets.unwanted import unwanted
 from pipeline.machine.environment import expand_path
 
 
@@ -33,7 +33,7 @@ class Watched:
         A file that says which of them belong to the data set, or "": then a new file is none of
         it until that file names it.
     leave_out : tuple of str
-        Files and folders that are no part of it; see `pipeline.datasets.roots.is_named`.
+        Files and folders that are no part of it; see `pipeline.datasets.unwanted.is_named`.
     """
 
     root: Path

@@ -12,29 +12,27 @@ from cache.errors import ProbelineError
 from pipeline.datasets import ledger
 from pipeline.datasets.blobs import Blob, OfProcess
 from pipeline.datasets.ledger import Ledger
-from pipeline.datasets.roots import Entry, Listing, explain_reading, listed, whole
+from pipeline.datasets.roots import Entry, Listing, Root, explain_reading, whole
+from pipeline.datasets.unwanted import listed
+from pipeline.project.foreign_files import words_of
 
 MAX_BYTES = 1 << 30
 """Of a member: a few compressed bytes can promise any length."""
 
 
-class Zip:
+class Zip(Root):
     """See `pipeline.datasets.roots.Root`.
 
     Parameters
     ----------
     blob : Blob
     leave_out : sequence of str
-        See `pipeline.datasets.roots.is_named`.
+        See `pipeline.datasets.unwanted.is_named`.
     """
 
     def __init__(self, blob: Blob, leave_out: Sequence[str] = ()) -> None:
         self.blob, self._leave_out = blob, tuple(leave_out)
         self._archive = OfProcess(self._open)
-
-    def entries(self) -> list[Entry]:
-        """As `listing`."""
-        return self.listing().entries
 
     def listing(self) -> Listing:
         """All regular files."""
@@ -95,7 +93,7 @@ def _explained(place: str) -> Iterator[None]:
             place,
             "can't be unpacked",
             expected="a zip file without password, with deflated or stored members",
-            found=" ".join(str(error).split())[:200] or type(error).__name__,
+            found=words_of(error),
             remedy="copy it again, or pack it anew",
         ) from None
 

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cache.files import sha256_bytes
-from pipeline.datasets.images import BadImageError, decode
+from pipeline.datasets.image_faults import BadImageError
+from pipeline.datasets.images import decode
 from pipeline.datasets.roots import Root
 from pipeline.datasets.samples import entries_of
 from pipeline.models.transforms import Geometry, Pad, Resized, View, squared

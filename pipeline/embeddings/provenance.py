@@ -72,10 +72,14 @@ def record_provenance(
     kept = kept_path(cell_address(dataset, model, split))
     facts = _kept(kept)
     if facts is None or split not in facts["splits"]:
-        facts = _now(
-            dataset, model, entry, card, split=split, images=images, seconds=seconds,
-            remarks=remarks, device=device, precision=precision, copied=dict(copied or {}),
-        )  # fmt: skip
+        facts = _facts(model, entry, card, device, precision)
+        facts |= _still_recorded(dataset, model, facts)
+        copied = dict(copied or {})
+        if copied and sum(copied.values()) == images:
+            facts |= _computation(facts, dataset, model, copied)
+        cost = seconds + sum(_cost(name, rows) for name, rows in copied.items())
+        part = {"images": images, "seconds": round(cost, 3), "remarks": list(remarks)}
+        facts["splits"][split] = part | ({"copied": copied} if copied else {})
         write_durably(kept, sealed_json(facts))
     with _alone(dataset, model):  # another process may record another split meanwhile
         recorded = read_provenance(dataset, model)
@@ -109,47 +113,26 @@ def _kept(path: Path) -> dict[str, Any] | None:
     return facts if _is_record(facts) else None
 
 
-def _now(
-    dataset: str,
-    model: str,
-    entry: Model,
-    card: Card,
-    *,
-    split: str,
-    images: int,
-    seconds: float,
-    remarks: Sequence[str],
-    device: str,
-    precision: str,
-    copied: dict[str, int],
-) -> dict[str, Any]:
-    """The record with one more split."""
+def _still_recorded(dataset: str, model: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What earlier splits said and what was audited, as far as these facts hold for it, too."""
     earlier = read_provenance(dataset, model)
-    facts = _facts(model, entry, card, device, precision)
-    if copied and sum(copied.values()) == images:
-        facts |= _computation(facts, earlier, copied)
-    if (earlier.get("weights"), earlier.get("precision")) == (card.weights, precision):
-        facts["splits"] = dict(earlier["splits"])
-    facts["splits"][split] = {
-        "images": images,
-        "seconds": round(seconds + sum(_cost(name, n) for name, n in copied.items()), 3),
-        "remarks": list(remarks),
-    }
-    if copied:
-        facts["splits"][split]["copied"] = copied
-    if earlier.get("audit", {}).get("precision") == precision:
-        facts["audit"] = earlier["audit"]
-    return facts
+    kept = {}
+    if all(earlier.get(name) == facts[name] for name in ("weights", "precision")):
+        kept["splits"] = dict(earlier["splits"])
+    if earlier.get("audit", {}).get("precision") == facts["precision"]:
+        kept["audit"] = earlier["audit"]
+    return kept
 
 
 def _computation(
-    facts: Mapping[str, Any], earlier: Mapping[str, Any], copied: Mapping[str, int]
+    facts: Mapping[str, Any], dataset: str, model: str, copied: Mapping[str, int]
 ) -> dict[str, Any]:
     """What computed the rows, where all of them were copied.
 
     With it what only loading the model would say: for copying, nobody loads it.
     """
-    for made in (earlier, *(read_provenance(*name.split("/")[:2]) for name in copied)):
+    for cell in (f"{dataset}/{model}", *copied):
+        made = read_provenance(*cell.split("/")[:2])
         same = all(made.get(name) == facts[name] for name in ("weights", "precision"))
         if same and all(name in made for name in _OF_THE_COMPUTATION):
             kept = {name: made[name] for name in _OF_THE_COMPUTATION}

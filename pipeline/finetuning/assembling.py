@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from cache.records import Record, is_current_record, read_record, write_record
 from pipeline.datasets.index import Index
 from pipeline.finetuning.cells import keys_of, record_key, run_path, unfinished_path
-from pipeline.probes.protocol import groups_of
 from pipeline.probes.scoring import score_rows, stored_outcome
+from pipeline.probes.task import groups_of
 from pipeline.project.paths import record_path
 from pipeline.study import metrics
 from pipeline.study.finetune import FINETUNE

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cache.errors import CellMissingError, ProbelineError
+from cache.errors import CellMissingError
 from cache.fingerprint import fingerprint
 from cache.records import is_current_record
 from pipeline.datasets.images import DECODER
@@ -20,7 +20,7 @@ from pipeline.datasets.settings import Dataset
 from pipeline.embeddings.provenance import recorded_card
 from pipeline.finetuning.recipes import recipe_of, run_key
 from pipeline.models.card import Card
-from pipeline.models.cards import find_card
+from pipeline.models.cards import card_if_here
 from pipeline.models.settings import Model
 from pipeline.models.transforms import VIEW_RULES
 from pipeline.project.paths import FINETUNING, record_path
@@ -142,11 +142,8 @@ def unfinished_path(key: Mapping[str, Any]) -> Path:
 def runs_to_do(study: Study, index: Index, model: str) -> list[str]:
     """Names of the runs of one cell that are not kept."""
     keys = keys_of(study, index, model)
-    return [n for n, key in keys.items() if not is_current_record(_path(index, model, key), key)]
-
-
-def _path(index: Index, model: str, key: Mapping[str, Any]) -> Path:
-    return run_path(index.name, model, key)
+    kept = {name: run_path(index.name, model, key) for name, key in keys.items()}
+    return [name for name, key in keys.items() if not is_current_record(kept[name], key)]
 
 
 def _short(key: Mapping[str, Any]) -> str:
@@ -156,11 +153,7 @@ def _short(key: Mapping[str, Any]) -> str:
 def _card(study: Study, dataset: str, model: str) -> Card:
     """By the weights on this machine, or where they are not here, by what extraction recorded."""
     entry = study.models[model]
-    try:
-        card = find_card(model, entry)
-    except ProbelineError:  # the checkpoint is not here; results that it gave may be
-        card = None
-    card = card or recorded_card(dataset, model, entry)
+    card = card_if_here(model, entry) or recorded_card(dataset, model, entry)
     if card is None:
         raise CellMissingError(
             f"model {model} on data set {dataset}",

@@ -16,6 +16,7 @@ from pipeline.finetuning.adapters import add_adapters
 from pipeline.finetuning.layer_decay import layer_ids
 from pipeline.models.features import compute_features
 from pipeline.models.networks import LoadedModel
+from pipeline.models.running import of_channels
 from pipeline.study.finetune import Run
 
 _HEAD_SPREAD = 0.01
@@ -58,8 +59,8 @@ class Classifier(nn.Module):
             torch.manual_seed(drawn_from(seed, "head"))
             self.head = _new_head(model.columns, classes, run.batch_norm)
             choose_trained(self.backbone, run, place)
-        for name, values in (("mean", model.transform.mean), ("std", model.transform.std)):
-            scaled = torch.tensor(values).view(1, 3, 1, 1) * 255
+        for name in ("mean", "std"):
+            scaled = of_channels(getattr(model.transform, name), torch.device("cpu"))
             self.register_buffer(name, scaled, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,8 @@ from cache.errors import ProbelineError
 from pipeline.datasets.index import Index
 from pipeline.heads.inner_splits import held_out_parts, scheme_for
 from pipeline.probes.shots import make_draws
+from pipeline.project.words import number_of
 from pipeline.study.finetune import Run
-from pipeline.study.words import number_of
 
 Rows = NDArray[np.int64]
 

@@ -11,20 +11,9 @@ from torch import nn
 
 from cache.errors import ProbelineError
 from cache.fingerprint import differences
-from pipeline.machine.training_state import load_state, save_state
+from pipeline.machine.training_state import load_state
 
 Tensors = dict[str, torch.Tensor]
-
-
-def write_state(path: Path, key: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Write a state durably under the key of its training.
-
-    Raises
-    ------
-    DiskFullError
-        When the disk is full; the former state is kept.
-    """
-    save_state(path, {**state, "key": dict(key)})
 
 
 def read_state(path: Path, key: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -27,8 +27,8 @@ from pipeline.machine.failures import all_in_one
 from pipeline.machine.process_pool import Report, process_count, run_jobs
 from pipeline.machine.progress import Progress
 from pipeline.machine.shards import claimed, is_free, is_to_make
-from pipeline.probes.protocol import groups_of
 from pipeline.probes.scoring import outcome_table, score_rows
+from pipeline.probes.task import groups_of
 from pipeline.study.finetune import FINETUNE
 from pipeline.study.schema import Study
 

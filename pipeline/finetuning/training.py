@@ -34,9 +34,10 @@ from pipeline.finetuning.optimization import (
 )
 from pipeline.finetuning.schedule import factor
 from pipeline.finetuning.sharing import counted, parts_of, shared
-from pipeline.finetuning.state import Tensors, put_tensors, read_state, tensors_of, write_state
+from pipeline.finetuning.state import Tensors, put_tensors, read_state, tensors_of
 from pipeline.machine.devices import allow_tf32
 from pipeline.machine.environment import compile_choice
+from pipeline.machine.training_state import save_state
 
 Advance = Callable[[int, str], None]
 """Called with a number of epochs done, and what to say of the last."""
@@ -226,7 +227,7 @@ class Training:
         """Write what is kept and not yet written."""
         state, self._unwritten = self._unwritten, None
         if state is not None:
-            write_state(self._job.state, self._job.key, state)
+            save_state(self._job.state, {**state, "key": dict(self._job.key)})
             self._written = time.monotonic()
 
     def _continue(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.heads.logistic import Fit, classes_to_fit
+from pipeline.heads.logistic import Fit, classes_to_fit, for_all_classes
 from pipeline.heads.newton import GRADIENT, Stopped
 from pipeline.heads.slabs import Rows, slabs, whole
 from pipeline.machine.backends import require_cuml_size
@@ -95,7 +95,7 @@ class LibraryPath:
         if iterations >= estimator.max_iter:
             stopped = "iterations"
         return Fit(
-            *self._of_all_classes(rows, offsets),
+            *for_all_classes(rows, offsets, self._present, self._n_classes),
             c,
             objective=objective,
             # By the penalty alone the objective bends by `strength` along every weight: with the
@@ -105,14 +105,6 @@ class LibraryPath:
             iterations=iterations,
             stopped=stopped,
         )
-
-    def _of_all_classes(self, rows: Float64, offsets: Float64) -> tuple[Float64, Float64]:
-        """Coefficients and intercept, also of classes without a train image."""
-        coefficients = np.zeros((self._n_classes, rows.shape[1]))
-        coefficients[self._present] = rows
-        intercept = np.full(self._n_classes, -np.inf)
-        intercept[self._present] = offsets
-        return coefficients, intercept
 
     def _loss(self, rows: Float64, offsets: Float64) -> tuple[float, Float64]:
         """Loss, and its gradient by the intercept and by the weights of centred features."""

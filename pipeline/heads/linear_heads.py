@@ -19,8 +19,9 @@ from pipeline.heads.inner_splits import Groups
 from pipeline.heads.linear_solvers import LogisticSolver, computed_like, fit_ridge_by
 from pipeline.heads.logistic import Fit, log_probabilities
 from pipeline.heads.normalization import BLOCK, Features, Normalizer
-from pipeline.heads.ridge import Ridge, choose, fit_ridge
+from pipeline.heads.ridge import choose, fit_ridge
 from pipeline.heads.ridge import scores as ridge_scores
+from pipeline.heads.ridge_solvers import Ridge
 from pipeline.heads.selection import Choice, choose_c, working_precision
 from pipeline.heads.slabs import Rows, part, placed, slabs
 from pipeline.heads.tuning import CS, FINE, PENALTIES, PLAIN, ROUGH

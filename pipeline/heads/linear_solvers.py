@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pipeline.heads.columns import namespace, principal_axes
 from pipeline.heads.library_logistic import LibraryPath
 from pipeline.heads.logistic import Fit, LogisticPath
-from pipeline.heads.ridge import Ridge
-from pipeline.heads.slabs import Rows, placed, slab_size, slabs, whole
+from pipeline.heads.refusing import is_finite
+from pipeline.heads.ridge_solvers import Ridge
+from pipeline.heads.slabs import Rows, placed, whole
 from pipeline.machine.backends import require_cuml_size
 
 Labels = NDArray[np.int64]
@@ -87,11 +88,7 @@ class LogisticSolver:
 
     @cached_property
     def _axes(self) -> Any:
-        xp = namespace(self._like)
-        n, d = self.train.shape
-        pieces = (self.train[rows] for rows in slabs(n, d, size=slab_size(self._like)))
-        device = self._like.device
-        if not all(bool(xp.isfinite(xp.asarray(rows, device=device)).all()) for rows in pieces):
+        if not is_finite(self.train, self._like):
             return None  # the path explains it
         return principal_axes(self.train, self._like)
 

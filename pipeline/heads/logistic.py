@@ -13,9 +13,7 @@ next: from there a few matrix products are left.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +21,8 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from pipeline.heads.columns import Array, in_numpy, namespace
 from pipeline.heads.newton import Minimiser, Optimum, Stopped
-from pipeline.heads.slabs import Rows, slab_size, slabs
+from pipeline.heads.refusing import refuse_not_finite, refuse_one_class
+from pipeline.heads.slabs import Rows
 from pipeline.heads.softmax import Point, SoftmaxLoss
 from pipeline.heads.tuning import PLAIN
 
@@ -147,17 +146,6 @@ class LogisticPath:
         return self._loss.at(last.weights)
 
 
-def fit_path(
-    features: Rows, labels: Array, n_classes: int, cs: Sequence[float], **options: Any
-) -> list[Fit]:
-    """Fit every C, in the order of `cs`; weakest regularisation last is fastest.
-
-    Parameters, options and errors are those of `LogisticPath`.
-    """
-    path = LogisticPath(features, labels, n_classes, **options)
-    return [path.fit(c) for c in cs]
-
-
 def decision(fit: Fit, features: Array) -> Array:
     """Scores of shape (n_samples, n_classes) in the features' precision; −∞ for absent classes."""
     coefficients, intercept = (
@@ -203,16 +191,7 @@ def classes_to_fit(features: Rows, labels: Array, n_classes: int) -> NDArray[np.
         NaN or infinity in the features, or labels of fewer than two classes.
     """
     xp = namespace(labels)
-    n, d = features.shape
-    pieces = slabs(n, d, size=slab_size(labels))
-    read = (xp.asarray(features[rows], device=labels.device) for rows in pieces)
-    if not all(bool(xp.isfinite(values).all()) for values in read):
-        raise ProbelineError(
-            "logistic regression",
-            "the features hold NaN or infinity",
-            expected="finite values",
-            remedy="extract the cell again, or leave the model out",
-        )
+    refuse_not_finite("logistic regression", features, labels)
     if int(labels.min()) < 0 or int(labels.max()) >= n_classes:
         raise ProbelineError(
             "logistic regression",
@@ -222,14 +201,7 @@ def classes_to_fit(features: Rows, labels: Array, n_classes: int) -> NDArray[np.
         )
     counts = xp.bincount(labels, minlength=n_classes)
     present = np.array([i for i, count in enumerate(counts.tolist()) if count])
-    if len(present) < 2:
-        raise ProbelineError(
-            "logistic regression",
-            "there is nothing to tell apart",
-            expected="train images of two classes or more",
-            found=f"{len(labels)} images of {len(present)} class(es)",
-            remedy="add images of another class, or leave the data set out",
-        )
+    refuse_one_class("logistic regression", len(labels), len(present))
     return present
 
 
@@ -240,19 +212,25 @@ def _ranks(labels: Array, present: NDArray[np.int64], n_classes: int) -> Array:
     return namespace(labels).asarray(table, device=labels.device)[labels]
 
 
+def for_all_classes(
+    rows: Float64, offsets: Float64, present: NDArray[np.int64], n_classes: int
+) -> tuple[Float64, Float64]:
+    """Coefficients and intercept, also of classes without a train image, which are never said."""
+    coefficients = np.zeros((n_classes, rows.shape[1]))
+    coefficients[present] = rows
+    intercept = np.full(n_classes, -np.inf)
+    intercept[present] = offsets
+    return coefficients, intercept
+
+
 def _fit(
     optimum: Optimum, c: float, loss: SoftmaxLoss, present: NDArray[np.int64], n_classes: int
 ) -> Fit:
     """The optimum in NumPy, for features as they came and for all classes."""
-    inner, offset = map(in_numpy, loss.from_axes(optimum.weights))
-    coefficients = np.zeros((n_classes, inner.shape[1]))
-    coefficients[present] = inner
-    intercept = np.full(n_classes, -np.inf)
-    intercept[present] = offset
+    rows, offsets = map(in_numpy, loss.from_axes(optimum.weights))
     return Fit(
-        coefficients=coefficients,
-        intercept=intercept,
-        c=c,
+        *for_all_classes(rows, offsets, present, n_classes),
+        c,
         objective=optimum.objective,
         gap=optimum.gap,
         gradient_norm=optimum.gradient_norm,

@@ -78,14 +78,13 @@ class Normalizer:
         return result
 
 
-def zscore(train: Rows, *others: Rows) -> tuple[Rows, ...]:
-    """Each column to mean 0 and standard deviation 1 over `train`; constant columns become 0."""
-    return _by_train("zscore", train, *others)
-
-
 def centre_and_scale(train: Rows, *others: Rows) -> tuple[Rows, ...]:
-    """Subtract the train mean and divide by one train scalar, RMS norm / √d."""
-    return _by_train("none", train, *others)
+    """Subtract the train mean and divide by one train scalar, RMS norm / √d.
+
+    Arrays of few features; of many, views that are normalised as they are read.
+    """
+    normalizer = Normalizer.fit("none", train)
+    return tuple(part(x, normalize=normalizer) for x in (train, *others))
 
 
 def unit_length(*features: Features) -> tuple[Features, ...]:
@@ -96,12 +95,6 @@ def unit_length(*features: Features) -> tuple[Features, ...]:
         )
         for x in features
     )
-
-
-def _by_train(kind: str, train: Rows, *others: Rows) -> tuple[Rows, ...]:
-    """Arrays of few features; of many, views that are normalised as they are read."""
-    normalizer = Normalizer.fit(kind, train)
-    return tuple(part(x, normalize=normalizer) for x in (train, *others))
 
 
 def _blocks(features: Rows, unit: bool) -> Iterator[NDArray[np.float64]]:

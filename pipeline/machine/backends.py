@@ -13,14 +13,14 @@ import importlib.util
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from cache.errors import ProbelineError
-from pipeline.machine.environment import requested_device
+from pipeline.machine.environment import requested_device, variable_set
 
 VARIABLE = "PROBELINE_BACKEND"
 
@@ -125,10 +125,6 @@ def require_cuml_size(place: str, *shape: int) -> None:
     place : str
         Whose matrix it is, for the message.
     *shape : int
-
-    Raises
-    ------
-    ProbelineError
     """
     elements = 1
     for side in shape:
@@ -155,19 +151,9 @@ def cuda_devices() -> tuple[str, ...]:
     return tuple(str(device) for device in chosen_devices() if device.type == "cuda")
 
 
-@contextmanager
-def computing_on(device: str) -> Iterator[None]:
+def computing_on(device: str) -> AbstractContextManager[None]:
     """Compute on one device meanwhile, if one is named, whatever `PROBELINE_DEVICE` says."""
-    former = os.environ.get("PROBELINE_DEVICE")
-    if device:
-        os.environ["PROBELINE_DEVICE"] = device
-    try:
-        yield
-    finally:
-        if device and former is None:
-            del os.environ["PROBELINE_DEVICE"]
-        elif device and former is not None:
-            os.environ["PROBELINE_DEVICE"] = former
+    return variable_set("PROBELINE_DEVICE", device) if device else nullcontext()
 
 
 def device_name(backend: str) -> str:

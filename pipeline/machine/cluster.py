@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -47,7 +47,7 @@ class Crew:
     """
 
     def __init__(self, client: Any, address: str) -> None:
-        self._client, self._address = client, address
+        self.client, self._address = client, address
         self.said = hello()
         self._known: dict[str, Answer] = {}
         self._since = time.monotonic()
@@ -70,11 +70,11 @@ class Crew:
         ProbelineError
             When for so long no worker at all was there that may take jobs: says why of each.
         """
-        there = list(self._client.nthreads())
+        there = list(self.client.nthreads())
         self._known = {at: answer for at, answer in self._known.items() if at in there}
         new = [at for at in there if at not in self._known]
         if new:
-            answers = self._client.run(greet, self.said, workers=new, on_error="return")
+            answers = self.client.run(greet, self.said, workers=new, on_error="return")
             for at, answer in answers.items():
                 self._known[at] = self._judged(at, answer)
                 if self._known[at].faults:
@@ -94,7 +94,7 @@ class Crew:
             if self.memory:
                 return
             if wish is None:
-                wish = self._client.submit(_nothing, pure=False)
+                wish = self.client.submit(_nothing, pure=False)
                 limit = cluster_seconds()
                 _log.warning("waiting up to %d s for workers of %s", limit, self._address)
             time.sleep(min(LOOK_SECONDS, cluster_seconds() / 2))
@@ -160,27 +160,21 @@ def run_on_cluster(
     ProbelineError
         When no scheduler answers, or no worker may take jobs.
     """
-    address = os.environ[VARIABLE]
-    with _client(address) as client:
-        crew = Crew(client, address)
-        try:
-            crew.wait()
-            calls = {
-                client.submit(
-                    _on_worker, work, each[0], crew.said, pure=False,
-                    resources=crew.said.resources(each[2], 1),
-                ): each
-                for each in jobs
-            }  # fmt: skip
-            while calls:
-                for call in _ended(calls):
-                    yield partial(_take, call, *calls.pop(call), is_done, progress)
-                if not crew.look(max((size for *_, size in calls.values()), default=1)):
-                    for call in [c for c, (*_, size) in calls.items() if size > crew.memory]:
-                        call.cancel()
-                        yield partial(_too_large, *calls.pop(call)[1:], crew.memory)
-        finally:
-            crew.close()
+    with _crew() as crew:
+        calls = {
+            crew.client.submit(
+                _on_worker, work, each[0], crew.said, pure=False,
+                resources=crew.said.resources(each[2], 1),
+            ): each
+            for each in jobs
+        }  # fmt: skip
+        while calls:
+            for call in _ended(calls):
+                yield partial(_take, call, *calls.pop(call), is_done, progress)
+            if not crew.look(max((size for *_, size in calls.values()), default=1)):
+                for call in [c for c, (*_, size) in calls.items() if size > crew.memory]:
+                    call.cancel()
+                    yield partial(_too_large, *calls.pop(call)[1:], crew.memory)
 
 
 def worker_memory() -> int:
@@ -191,12 +185,19 @@ def worker_memory() -> int:
     ProbelineError
         See `run_on_cluster`.
     """
+    with _crew() as crew:
+        return crew.memory
+
+
+@contextmanager
+def _crew() -> Iterator[Crew]:
+    """The workers of the cluster at ``DASK_SCHEDULER_ADDRESS``, one of which at least is there."""
     address = os.environ[VARIABLE]
     with _client(address) as client:
         crew = Crew(client, address)
         try:
             crew.wait()
-            return crew.memory
+            yield crew
         finally:
             crew.close()
 

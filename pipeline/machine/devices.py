@@ -102,12 +102,7 @@ def float32_by(*, tf32: bool) -> Iterator[None]:
 
 
 def require_tf32(device: torch.device) -> None:
-    """Refuse TF32 where there is none: its rows would be float32's under another name.
-
-    Raises
-    ------
-    ProbelineError
-    """
+    """Refuse TF32 where there is none: its rows would be float32's under another name."""
     has = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     if not has:
         raise ProbelineError(

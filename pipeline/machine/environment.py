@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import string
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cache.errors import ProbelineError
@@ -110,6 +112,20 @@ def expand_text(text: str, place: str) -> str:
             found=f"{text} ({error})",
             remedy="write $NAME, or $$ for a dollar sign",
         ) from None
+
+
+@contextmanager
+def variable_set(name: str, value: str | None) -> Iterator[None]:
+    """Give an environment variable another value meanwhile, or none."""
+    former = os.environ.pop(name, None)
+    if value is not None:
+        os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+        if former is not None:
+            os.environ[name] = former
 
 
 def _whole_number(name: str, default: int, *, at_least: int) -> int:

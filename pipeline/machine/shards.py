@@ -6,13 +6,14 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cache.errors import CellLockedError, ProbelineError
 from cache.lock import Lock
+from pipeline.machine.environment import variable_set
 
 VARIABLE = "PROBELINE_SHARD"
 """Set by ``--shard`` for the stage's own processes."""
@@ -62,17 +63,9 @@ class Shard:
         start = (self.number - 1) * parts // self.of
         return [*range(start, parts), *range(start)]
 
-    @contextmanager
-    def announced(self) -> Iterator[None]:
+    def announced(self) -> AbstractContextManager[None]:
         """Let this process and those that it starts know, by the environment."""
-        former = os.environ.get(VARIABLE)
-        os.environ[VARIABLE] = str(self)
-        try:
-            yield
-        finally:
-            del os.environ[VARIABLE]
-            if former is not None:
-                os.environ[VARIABLE] = former
+        return variable_set(VARIABLE, str(self))
 
     def __str__(self) -> str:
         return f"{self.number}/{self.of}"

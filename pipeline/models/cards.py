@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cache.errors import CellCorruptError
+from cache.errors import CellCorruptError, ProbelineError
 from cache.files import sha256_file, write_durably, write_if_allowed
 from cache.fingerprint import fingerprint
 from cache.seals import read_sealed_json, sealed_json
@@ -39,6 +39,14 @@ def find_card(name: str, entry: Model) -> Card | None:
     try:
         return Card.from_json(read_sealed_json(path))
     except (FileNotFoundError, CellCorruptError, TypeError):
+        return None
+
+
+def card_if_here(name: str, entry: Model) -> Card | None:
+    """`find_card`; None, too, where the checkpoint is not on this machine."""
+    try:
+        return find_card(name, entry)
+    except ProbelineError:
         return None
 
 

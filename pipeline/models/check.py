@@ -18,11 +18,6 @@ IMAGES = 4
 def check_model(name: str, entry: Model) -> str:
     """Load a model and run a few images of noise through it.
 
-    Parameters
-    ----------
-    name : str
-    entry : Model
-
     Returns
     -------
     str

@@ -59,10 +59,6 @@ def why_unreadable(path: Path, error: BaseException) -> tuple[str, str, str]:
     path : Path
     error : exception
         What the reader raised.
-
-    Returns
-    -------
-    problem, found, remedy : str
     """
     size = path.stat().st_size
     words = words_of(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import warnings
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from cache.errors import ProbelineError
+from pipeline.machine.environment import variable_set
 from pipeline.models import inert_pickle
 from pipeline.models.checkpoint_faults import is_safetensors, shard_of_several, why_unreadable
 from pipeline.models.inert_pickle import inert_within
@@ -113,16 +113,13 @@ def _read_inertly(path: Path) -> Any:
     TorchScript and tar files, for which PyTorch has readers that run or unpack them, do not come
     this far: its safe reader gave them up for good.
     """
-    forced = os.environ.pop("TORCH_FORCE_WEIGHTS_ONLY_LOAD", None)
-    try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of classes whose source an old file carries along
-            return torch.load(
-                file, map_location="cpu", weights_only=False, pickle_module=inert_pickle
-            )
-    finally:
-        if forced is not None:
-            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = forced
+    with (
+        variable_set("TORCH_FORCE_WEIGHTS_ONLY_LOAD", None),
+        path.open("rb") as file,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # of classes whose source an old file carries along
+        return torch.load(file, map_location="cpu", weights_only=False, pickle_module=inert_pickle)
 
 
 def python_objects(place: str, found: str) -> CheckpointError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cache.errors import ProbelineError
-from pipeline.fetching.downloads import UnavailableError
+from pipeline.fetching.content import UnavailableError
 from pipeline.models import hub, torch_hub
 from pipeline.models.pretrained import fetch_pretrained, pretrained_is_here
 from pipeline.models.settings import Model

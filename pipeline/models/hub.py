@@ -23,7 +23,7 @@ from huggingface_hub.errors import (
 
 from cache.errors import ProbelineError
 from cache.files import sha256_file
-from pipeline.fetching.downloads import UnavailableError
+from pipeline.fetching.content import UnavailableError
 from pipeline.models.hub_connection import hub_connection
 from pipeline.models.lockfile import locked, record
 from pipeline.project.foreign_files import explain_reading

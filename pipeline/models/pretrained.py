@@ -7,9 +7,8 @@ anything in it, whatever a version of timm would do.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,9 @@ from timm.models._hub import load_model_config_from_path
 from torch import nn
 
 from cache.errors import ProbelineError
-from pipeline.fetching.downloads import Content, download
+from pipeline.fetching.content import Content
+from pipeline.fetching.downloads import download
+from pipeline.machine.environment import variable_set
 from pipeline.models import hub
 from pipeline.models.arguments import ways_to_weights
 from pipeline.models.checkpoint_files import CheckpointError, read_checkpoint, require_plain
@@ -114,22 +115,12 @@ def build_pretrained(architecture: str, place: str, **arguments: Any) -> nn.Modu
     return _without_weights_beside_it(network)
 
 
-@contextmanager
-def nothing_executed() -> Iterator[None]:
+def nothing_executed() -> AbstractContextManager[None]:
     """Whatever timm may read in here, PyTorch unpickles tensors only.
 
     No file should reach timm at all; this holds for those that a new version finds a way to.
     """
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+    return variable_set("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1")
 
 
 def fetch_pretrained(architecture: str, place: str) -> Path:

@@ -25,6 +25,7 @@ from pipeline.models.networks import (
     feature_count,
     resolve_transform,
 )
+from pipeline.models.running import is_convolutional
 from pipeline.models.settings import Model
 from pipeline.models.transforms import Transform
 from pipeline.project.paths import CARDS
@@ -95,13 +96,12 @@ def _look(entry: Model, place: str) -> NetworkSize:
     backbone.eval().requires_grad_(False)
     transform = resolve_transform(backbone, entry, place)
     gmacs, columns = _counted(backbone, transform, entry.feature, place)
-    convolutions = sum(isinstance(part, torch.nn.Conv2d) for part in backbone.modules())
     return NetworkSize(
         parameters=sum(p.numel() for p in backbone.parameters()),
         gmacs=gmacs,
         columns=columns,
         transform=transform.to_dict(),
-        is_convolutional=convolutions > 1,
+        is_convolutional=is_convolutional(backbone),
     )
 
 

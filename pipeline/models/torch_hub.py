@@ -25,7 +25,8 @@ from cache.files import explain_disk_errors, sha256_file
 from cache.fingerprint import fingerprint
 from cache.lock import Lock
 from pipeline.fetching.archives import unpack
-from pipeline.fetching.downloads import Content, download
+from pipeline.fetching.content import Content
+from pipeline.fetching.downloads import download
 from pipeline.machine.environment import wait_seconds
 from pipeline.models.lockfile import locked, record
 from pipeline.project.paths import WEIGHTS
@@ -42,10 +43,6 @@ class HubNetwork(nn.Module):
     """A network that is only known to turn images into vectors, in timm's clothes.
 
     A linear classifier at its end is taken off; its output is the feature `pooled`.
-
-    Parameters
-    ----------
-    network : Module
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -126,12 +126,7 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Resized:
-    """All of an image at the scale of a `Geometry`: what views for training are cut from.
-
-    Attributes
-    ----------
-    geometry : Geometry
-    """
+    """All of an image at the scale of a `Geometry`: what views for training are cut from."""
 
     geometry: Geometry
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from cache.errors import ProbelineError
 from cache.fingerprint import fingerprint
 from cache.seals import MADE_ANEW, read_sealed_json, require_digest
-from pipeline.fetching.downloads import Content, UnavailableError, download
+from pipeline.fetching.content import Content, UnavailableError
+from pipeline.fetching.downloads import download
 from pipeline.machine.environment import expand_path
 from pipeline.models.lockfile import locked, record
 from pipeline.models.settings import Model, pretrained_name

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from timm.models import get_pretrained_cfg
-
+from pipeline.models.licence import licence_of
 from pipeline.models.settings import Model
 from pipeline.models.zoo import verified_model, zoo_model, zoo_names
 
@@ -33,10 +32,8 @@ def zoo_page() -> str:
 def _row(name: str) -> str:
     known, entry = zoo_model(name), Model.model_validate({"zoo": name})
     facts = known.facts
-    licence, source = facts.get("authors_licence", "see there"), entry.weights
+    licence, source = licence_of(entry) or "see there", entry.weights
     if entry.weights == "pretrained":
-        config = get_pretrained_cfg(entry.architecture)
-        licence = (config.license if config else None) or "see there"
         source = f"timm `{entry.architecture}`"
     elif entry.is_remote:
         source = f"[{entry.weights.split('/')[2]}]({entry.weights})"

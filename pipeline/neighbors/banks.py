@@ -36,16 +36,12 @@ class Bank(Protocol):
 
     def describe(self, row: int) -> str:
         """A row, for a message to the user."""
+        return f"row {row}"
 
 
 @dataclass(frozen=True)
-class CellBank:
-    """A whole cell, read chunk by chunk.
-
-    Attributes
-    ----------
-    cell : Cell
-    """
+class CellBank(Bank):
+    """A whole cell, read chunk by chunk."""
 
     cell: Cell
 
@@ -82,7 +78,7 @@ class CellBank:
 
 
 @dataclass(frozen=True)
-class ArrayBank:
+class ArrayBank(Bank):
     """An array that is in memory already.
 
     Attributes
@@ -121,10 +117,6 @@ class ArrayBank:
         """A few rows: ndarray of shape (n_taken, n_features), as they are stored."""
         values: NDArray[np.floating] = self.values[rows]
         return values
-
-    def describe(self, row: int) -> str:
-        """A row of an array that has no name."""
-        return f"row {row}"
 
 
 def draw(

@@ -19,7 +19,7 @@ from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import open_cells
 from pipeline.embeddings.unavailable import available
 from pipeline.neighbors.duplicates import near_duplicates, suspected_label_errors
-from pipeline.neighbors.neighbors import Stored, neighbors_key, read_neighbors, spaces
+from pipeline.neighbors.neighbors import neighbors_key, read_neighbors, spaces
 from pipeline.project.paths import records_folder
 from pipeline.study.knn import KNN
 from pipeline.study.schema import Study
@@ -90,10 +90,11 @@ def _findings(study: Study, index: Index, cells: dict[str, tuple[Cell, Cell]]) -
     """With names for numbers, in `COLUMNS`."""
     space = spaces(study.neighbors)[0]
     twins, doubts = [], []
-    for model, (train, val) in cells.items():
-        stored = read_neighbors(study.neighbors, index.name, model, space, train, val)
-        twins.append(_twins(stored["val"]))
-        doubts.append(_doubts(stored["train"], index))
+    for model, pair in cells.items():
+        stored = read_neighbors(study.neighbors, index.name, model, space, *pair)
+        val, own = stored["val"], stored["train"]
+        twins.append(near_duplicates(val.distances, val.indices))
+        doubts.append(suspected_label_errors(own.indices, index.labels("train"), own.samples))
     paths = {split: index.split(split)["path"] for split in ("train", "val")}
     classes = pd.Series(index.classes)
     pairs, suspects = vote_of_models(twins), vote_of_models(doubts)
@@ -118,12 +119,3 @@ def _findings(study: Study, index: Index, cells: dict[str, tuple[Cell, Cell]]) -
     ]
     frames = [pd.DataFrame(part, columns=list(COLUMNS)).astype({"other": object}) for part in parts]
     return pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
-
-
-def _twins(stored: Stored) -> pd.DataFrame:
-    return near_duplicates(stored.distances, stored.indices)[["val", "train"]]
-
-
-def _doubts(stored: Stored, index: Index) -> pd.DataFrame:
-    found = suspected_label_errors(stored.indices, index.labels("train"), rows=stored.samples)
-    return found[["image", "suggested"]]

@@ -12,48 +12,32 @@ Matrix = NDArray[np.float64]
 Indices = NDArray[np.integer]
 
 
-def near_duplicates(
-    distances: Matrix,
-    indices: Indices,
-    *,
-    train_labels: NDArray[np.integer] | None = None,
-    val_labels: NDArray[np.integer] | None = None,
-    share: float = TWIN_SHARE,
-) -> pd.DataFrame:
+AGREEMENT, ASKED = 0.8, 10
+"""Share of so many neighbours that must name one and the same other class."""
+
+
+def near_duplicates(distances: Matrix, indices: Indices) -> pd.DataFrame:
     """Pairs of a val image and a train image that lie almost at the same point.
+
+    A pair is a near-duplicate up to `TWIN_SHARE` of the median, over val images, of the distance to
+    the last stored neighbour (cosine distances are squares of lengths).
 
     Parameters
     ----------
     distances, indices : ndarray of shape (n_val, n_neighbors)
         Of each val image's train neighbours, nearest first.
-    train_labels : ndarray of shape (n_train,), optional
-    val_labels : ndarray of shape (n_val,), optional
-        With both, a column says whether the two images' labels agree.
-    share : float
-        A pair is a near-duplicate up to this share of the median, over val images, of the
-        distance to the last stored neighbour (cosine distances are squares of lengths).
 
     Returns
     -------
     DataFrame
-        val, train (row numbers), distance, and same_label where labels are given; nearest first.
+        val, train (row numbers).
     """
-    rows, places = np.nonzero(distances <= share * np.median(distances[:, -1]))
-    found = pd.DataFrame(
-        {"val": rows, "train": indices[rows, places], "distance": distances[rows, places]}
-    )
-    if train_labels is not None and val_labels is not None:
-        found["same_label"] = train_labels[found["train"]] == val_labels[found["val"]]
-    return found.sort_values(["distance", "val", "train"], ignore_index=True)
+    rows, places = np.nonzero(distances <= TWIN_SHARE * np.median(distances[:, -1]))
+    return pd.DataFrame({"val": rows, "train": indices[rows, places]})
 
 
 def suspected_label_errors(
-    indices: Indices,
-    train_labels: NDArray[np.integer],
-    *,
-    k: int = 10,
-    agreement: float = 0.8,
-    rows: NDArray[np.integer] | None = None,
+    indices: Indices, train_labels: NDArray[np.integer], images: NDArray[np.integer]
 ) -> pd.DataFrame:
     """Train images whose nearest other images agree on another class.
 
@@ -64,38 +48,18 @@ def suspected_label_errors(
     indices : ndarray of shape (n_queries, n_neighbors)
         Leave-one-out neighbours, nearest first.
     train_labels : ndarray of shape (n_train,)
-    k : int
-        Neighbours that are asked.
-    agreement : float
-        Share of them that must name one and the same other class.
-    rows : ndarray of shape (n_queries,), optional
-        The train image that each query is; by default all, in order.
+    images : ndarray of shape (n_queries,)
+        The train image that each query is.
 
     Returns
     -------
     DataFrame
-        image (row number), label, suggested, share (of the k neighbours that name the suggested
-        class), own_share (that name the image's own); largest share first.
+        image (row number), suggested (the class that its neighbours agree on).
     """
-    images = np.arange(len(indices)) if rows is None else np.asarray(rows)
-    asked = min(k, indices.shape[1])
-    named = np.sort(train_labels[indices[:, :asked]], axis=1)
-    own = train_labels[images]
+    named = np.sort(train_labels[indices[:, :ASKED]], axis=1)
     suggested, votes = _most_named(named)
-    suspect = (votes >= agreement * asked) & (suggested != own)
-    table = pd.DataFrame(
-        {
-            "image": images,
-            "label": own,
-            "suggested": suggested,
-            "share": votes / asked,
-            "own_share": (named == own[:, np.newaxis]).mean(axis=1),
-        }
-    )
-    found: pd.DataFrame = table.loc[suspect]
-    return found.sort_values(
-        ["share", "own_share", "image"], ascending=[False, True, True], ignore_index=True
-    )
+    suspect = (votes >= AGREEMENT * named.shape[1]) & (suggested != train_labels[images])
+    return pd.DataFrame({"image": images[suspect], "suggested": suggested[suspect]})
 
 
 def _most_named(named: Indices) -> tuple[Indices, NDArray[np.int64]]:

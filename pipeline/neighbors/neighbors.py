@@ -258,7 +258,7 @@ def search_cell(
                 memory=memory,
             )
         except ProbelineError as error:
-            raise _at(error, f"{error.place} of {split} images for {path}") from error
+            raise error.at(f"{error.place} of {split} images for {path}") from error
         seconds = round(time.perf_counter() - start, 4)
         on = {"backend": backend, "device": device_name(backend)}
         facts.append({"split": split, "k": k, **on, "seconds": seconds})
@@ -277,7 +277,7 @@ def _free_memory(backend: str) -> int:
 
 
 @dataclass(frozen=True)
-class _Some:
+class _Some(Bank):
     """Some rows of a bank, ascending: a `Bank` itself."""
 
     bank: Bank
@@ -344,10 +344,3 @@ def _matrix(column: pa.ChunkedArray) -> NDArray[Any]:
     lists = column.combine_chunks()
     matrix: NDArray[Any] = lists.flatten().to_numpy().reshape(len(column), -1)
     return matrix
-
-
-def _at(error: ProbelineError, place: str) -> ProbelineError:
-    """The same error, with its place named better."""
-    return type(error)(
-        place, error.problem, expected=error.expected, found=error.found, remedy=error.remedy
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from cache.precision import Moments
 from pipeline.neighbors.banks import Bank, draw
+from pipeline.study.neighbors import Metric, Preparation
 
-METRICS = ("euclidean", "cosine")
-PREPARATIONS = ("none", "l2", "zscore", "centered_l2")
+METRICS, PREPARATIONS = get_args(Metric), get_args(Preparation)
 
 _CENTRE_ROWS = 1024
 """Rows, spread over the bank, whose mean becomes `Space.centre`."""

@@ -99,11 +99,8 @@ class Verdict:
 def vote(
     distances: Matrix,
     neighbor_labels: Labels,
-    k: int,
-    weighting: str,
+    voting: Voting,
     n_classes: int,
-    *,
-    temperature: float | None = None,
 ) -> Matrix:
     """Class probabilities: ndarray of shape (n_queries, n_classes), rows sum to 1.
 
@@ -112,20 +109,17 @@ def vote(
     distances : ndarray of shape (n_queries, n_neighbors)
         Nearest first; the first k vote. For "softmax", cosine distances.
     neighbor_labels : ndarray of shape (n_queries, n_neighbors)
-    k : int
-    weighting, temperature
-        See `Voting`.
+    voting : Voting
     n_classes : int
 
     Raises
     ------
     ProbelineError
-        When k exceeds the stored neighbours, or the temperature does not fit the weighting.
+        When k exceeds the stored neighbours.
     """
-    voting = Voting(k, weighting, temperature)
-    _require_neighbors(distances, k)
-    votes = np.zeros((len(distances), n_classes))
-    _add(votes, neighbor_labels[:, :k], _weights(distances[:, :k], voting))
+    _require_neighbors(distances, voting.k)
+    votes, nearest = np.zeros((len(distances), n_classes)), slice(voting.k)
+    _add(votes, neighbor_labels[:, nearest], _weights(distances[:, nearest], voting))
     votes /= votes.sum(axis=1, keepdims=True)
     return votes
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.project.paths import FORMER
-from pipeline.study.words import number_of
+from pipeline.project.words import number_of
 
 
 def former_results() -> list[Path]:

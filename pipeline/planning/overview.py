@@ -13,9 +13,9 @@ from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import cell_status, needed_splits
 from pipeline.embeddings.unavailable import unavailable
 from pipeline.project.paths import EMBEDDINGS, cell_address, record_path
+from pipeline.project.words import number_of
 from pipeline.study.records import Fingerprints, is_asked, key_on, protocols_of
 from pipeline.study.schema import Study
-from pipeline.study.words import number_of
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cache.errors import ProbelineError
 from cache.seals import read_sealed_json
-from pipeline.datasets.index import Index, read_index
+from pipeline.datasets.index import Index, former_index
 from pipeline.embeddings.cells import cell_status, needed_splits, samples_of
 from pipeline.finetuning.planning import FinetunePlan, plan_finetuning
-from pipeline.models.cards import find_card, loading_part
+from pipeline.models.cards import card_if_here, loading_part
 from pipeline.models.settings import Model
 from pipeline.models.zoo import known_columns
 from pipeline.project.paths import PROVENANCE
@@ -86,25 +85,25 @@ def without_rate(study: Study) -> list[str]:
 
 def finetune_plan(
     study: Study,
-    probed: Mapping[str, tuple[float, int]] | None = None,
-    counted: Mapping[str, Mapping[str, float]] | None = None,
+    probed: Mapping[str, tuple[float, int]],
+    counted: Mapping[str, Mapping[str, float]],
 ) -> FinetunePlan:
     """What fine-tuning still needs; imports no torch. Parameters as of `plan`."""
-    indexes = {name: index_or_none(name) for name in study.datasets}
+    indexes = {name: former_index(name) for name in study.datasets}
     train = {name: _counts(study, name, index)["train"] for name, index in indexes.items()}
-    for name, counts in (counted or {}).items():
+    for name, counts in counted.items():
         train[name] = counts["train"] if math.isnan(train[name]) else train[name]
 
     def rate(model: str) -> float:
         measured = _measured_rate(model)
-        return (probed or {}).get(model, (UNKNOWN, 0))[0] if math.isnan(measured) else measured
+        return probed.get(model, (UNKNOWN, 0))[0] if math.isnan(measured) else measured
 
     return plan_finetuning(study, indexes.__getitem__, train, functools.cache(rate))
 
 
 def without_cells(study: Study, name: str) -> list[str]:
     """Models whose embeddings of a data set are still to be computed."""
-    index = index_or_none(name)
+    index = former_index(name)
     return [
         model
         for model in study.models
@@ -119,7 +118,7 @@ def _dataset_plan(
     columns: Mapping[str, float],
     counted: Mapping[str, float] | None,
 ) -> DatasetPlan:
-    index = index_or_none(name)
+    index = former_index(name)
     counts = _counts(study, name, index) if index is not None or counted is None else counted
     missing = without_cells(study, name)
     test_only = study.datasets[name].test_only
@@ -135,14 +134,6 @@ def _dataset_plan(
         size=sum(images[model] * columns[model] * stored for model in missing),
         seconds=sum(images[model] * rates[model] for model in networks),
     )
-
-
-def index_or_none(name: str) -> Index | None:
-    """The index of a data set, if there is a sound one."""
-    try:
-        return read_index(name)
-    except ProbelineError:
-        return None
 
 
 def _counts(study: Study, name: str, index: Index | None) -> dict[str, float]:
@@ -167,10 +158,7 @@ def _network(entry: Model) -> str:
 
 def columns_of(name: str, entry: Model) -> float:
     """Features per image: measured, or known of the zoo's backbones."""
-    try:
-        card = find_card(name, entry)
-    except ProbelineError:
-        card = None
+    card = card_if_here(name, entry)
     return known_columns(entry.architecture, entry.feature) if card is None else card.columns
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.project.words import number_of
 from pipeline.statistics.correlation import FEW_FAMILIES, MIN_FAMILIES, MIN_MODELS
 from pipeline.study.schema import Study
 
@@ -32,8 +33,8 @@ def open_question(study: Study) -> list[str]:
     if not needs:
         return []
     has = (
-        f"{_many(models, 'model', 'models')} of {_many(families, 'family', 'families')} and "
-        f"{_many(len(roles), 'data set', 'data sets')}"
+        f"{number_of(models, 'model')} of {number_of(families, 'family', 'families')} and "
+        f"{number_of(len(roles), 'data set')}"
     )
     return [
         f"With {has}, the second question stays open: which cheap evaluation predicts scores on "
@@ -42,7 +43,3 @@ def open_question(study: Study) -> list[str]:
         "Whether kNN or a few labels a class pick the same model as the linear probe is answered "
         "on each data set by itself.",
     ]
-
-
-def _many(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

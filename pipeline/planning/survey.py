@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from cache.errors import ProbelineError
+from pipeline.datasets.index import former_index
 from pipeline.embeddings.speed import Speed, measure_speed
 from pipeline.finetuning.planning import FinetunePlan
 from pipeline.machine.devices import this_machine
 from pipeline.machine.environment import expand_path
-from pipeline.models.cards import find_card
+from pipeline.models.cards import card_if_here
 from pipeline.models.fetching import is_fetched
 from pipeline.models.settings import Model
 from pipeline.models.sizes import NetworkSize, network_size
@@ -27,7 +28,6 @@ from pipeline.planning.plan import (
     DatasetPlan,
     columns_of,
     finetune_plan,
-    index_or_none,
     plan,
     without_cells,
     without_rate,
@@ -88,7 +88,7 @@ def survey(study: Study, timed: Mapping[str, tuple[float, int]] | None = None) -
         Seconds per image and features, of models that were timed one by one.
     """
     counted = {
-        name: count_images(name, entry, index_or_none(name))
+        name: count_images(name, entry, former_index(name))
         for name, entry in study.datasets.items()
     }
     problems = [c.problem for c in counted.values() if c.problem is not None]
@@ -159,10 +159,7 @@ def _transform(name: str, entry: Model, size: NetworkSize | None) -> str:
     """How images are prepared, in words; by the model's card, where it ran here before."""
     known = None if size is None else size.transform
     if known is None and entry.weights != "imported":
-        try:
-            card = find_card(name, entry)
-        except ProbelineError:
-            card = None
+        card = card_if_here(name, entry)
         known = None if card is None else card.transform
     return in_one_line(transform_parts(entry, known))
 

@@ -19,9 +19,10 @@ from pipeline.probes.episode_scores import episode_rows, episode_table
 from pipeline.probes.episodes import run_episodes
 from pipeline.probes.needs import fewshot_need
 from pipeline.probes.problems import problems_of
-from pipeline.probes.protocol import Scored, Task, run_protocol, shape_of
+from pipeline.probes.protocol import run_protocol
 from pipeline.probes.reading import read_rows, rows_of
 from pipeline.probes.shots import Draw, make_draws
+from pipeline.probes.task import Scored, Task, shape_of
 from pipeline.project.paths import records_folder
 from pipeline.study.budget import budgets
 from pipeline.study.fewshot import FEWSHOT, Fewshot
@@ -125,10 +126,6 @@ def store_draws(settings: Fewshot, index: Index) -> list[Draw]:
     """Store which images each draw of a data set holds: budget, draw, row and path of each.
 
     Rows are those of the train split. Nothing is written where the same draws lie there already.
-
-    Returns
-    -------
-    list of Draw
     """
     names = index.draw_names("train")
     draws = draws_of(settings, index.labels("train"), len(index.classes), names)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from pipeline.heads.linear_heads import fit_head
 from pipeline.heads.slabs import Rows, part
 from pipeline.probes.knn_variants import neighbors_of
-from pipeline.probes.protocol import Task
 from pipeline.probes.reading import bank_of, rows_of
 from pipeline.probes.scoring import make_outcome, score_rows
+from pipeline.probes.task import Task
 from pipeline.probes.transfer_scores import Part
 from pipeline.probes.transfer_votes import neighbor_votes
 from pipeline.study.linear import Linear, closed_form

@@ -22,8 +22,9 @@ from pipeline.probes.knn_variants import (
     voting_of,
 )
 from pipeline.probes.needs import knn_need
-from pipeline.probes.protocol import Scored, Task, judged, run_protocol, shape_of
+from pipeline.probes.protocol import run_protocol
 from pipeline.probes.scoring import Outcome
+from pipeline.probes.task import Scored, Task, judged, shape_of
 from pipeline.study.knn import KNN, TUNED
 from pipeline.study.protocol import Say
 from pipeline.study.schema import Study

@@ -13,9 +13,10 @@ from pipeline.heads.inner_splits import Groups
 from pipeline.heads.linear_heads import FittedHead, Labels, fit_head
 from pipeline.heads.slabs import Rows, whole
 from pipeline.probes.needs import linear_need
-from pipeline.probes.protocol import Scored, Task, judged, run_protocol, shape_of
+from pipeline.probes.protocol import run_protocol
 from pipeline.probes.reading import rows_of
 from pipeline.probes.scoring import Outcome, make_outcome
+from pipeline.probes.task import Scored, Task, judged, shape_of
 from pipeline.study.linear import LINEAR, closed_form
 from pipeline.study.protocol import Say
 from pipeline.study.schema import Study

@@ -28,13 +28,6 @@ ROUNDING = 1e-10
 """Below this share of the Gram matrix, what is left of it is rounding: features without spread."""
 
 
-def image_sample(n: int, seed: int = 0) -> NDArray[np.int64]:
-    """Rows of the images that are compared, in ascending order."""
-    if n <= IMAGES:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, IMAGES, replace=False))
-
-
 def similarity_map(features: Iterable[NDArray[np.floating]]) -> Floats:
     """CKA of every model with every other.
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cache.cell import Cell, CellAddress
 from pipeline.embeddings.cells import needed_splits
 from pipeline.heads.linear_solvers import computed_like
-from pipeline.probes.class_moments import ClassMoments, Parts, class_moments, parts_of
+from pipeline.probes.class_moments import ClassMoments, Parts, class_moments
 from pipeline.probes.needs import predictors_need
 from pipeline.probes.predictor_formulas import (
     Floats,
@@ -34,16 +34,17 @@ from pipeline.probes.predictor_formulas import (
     rankme,
     uniformity,
 )
-from pipeline.probes.protocol import Scored, Task, run_protocol, shape_of
-from pipeline.probes.reading import read_parts, read_rows
+from pipeline.probes.protocol import run_protocol
+from pipeline.probes.reading import read_parts, read_rows, subsample
 from pipeline.probes.scoring import outcome_table
 from pipeline.probes.similarity import label_cka
+from pipeline.probes.task import Scored, Task, shape_of
+from pipeline.project.words import number_of
 from pipeline.study.metric import TRANSFERABILITY
 from pipeline.study.predictors import NAME
 from pipeline.study.protocol import Say
 from pipeline.study.protocol_list import protocol_named
 from pipeline.study.schema import Study
-from pipeline.study.words import number_of
 
 RANKME_ROWS = 25_600
 UNIFORMITY_ROWS = 8_192
@@ -114,33 +115,6 @@ class Data:
     seed: int = 0
     backend: str = "numpy"
 
-    @classmethod
-    def of_arrays(
-        cls,
-        features: Floats,
-        labels: NDArray[np.integer],
-        views: Sequence[Floats] = (),
-        seed: int = 0,
-    ) -> Data:
-        """Of features and views of shape (n_train, n_features)."""
-        held = [parts_of(view) for view in views]
-        return cls(labels, parts_of(features), features.__getitem__, held, seed)
-
-    @classmethod
-    def of_cells(
-        cls, train: Cell, views: Sequence[Cell], seed: int, backend: str = "numpy"
-    ) -> Data:
-        """Of a train split and its augmented views, as they are cached."""
-        held = [partial(read_parts, view) for view in views]
-        return cls(
-            train.labels(),
-            partial(read_parts, train),
-            partial(read_rows, train),
-            held,
-            seed,
-            backend,
-        )
-
     @cached_property
     def moments(self) -> ClassMoments:
         """First and second moments by class; computed for the first predictor that asks."""
@@ -160,20 +134,20 @@ def run_predictors(study: Study, task: Task) -> Scored:
     splits = [s for s in needed_splits(study, study.models[task.model]) if "_view_" in s][:VIEWS]
     store = task.train.address.store
     views = [Cell.open(CellAddress(store, split)) for split in splits]
-    data = Data.of_cells(task.train, views, study.transferability.seed, task.backend)
+    data = Data(
+        task.train.labels(),
+        partial(read_parts, task.train),
+        partial(read_rows, task.train),
+        [partial(read_parts, view) for view in views],
+        study.transferability.seed,
+        task.backend,
+    )
     rows = []
     for name in (variant.called for variant in task.wanted(study, protocol_named(NAME))):
         start = time.perf_counter()
         prediction = PREDICTORS[name](data)
         rows += _rows(name, prediction, data, time.perf_counter() - start)
     return Scored(rows, outcome_table([]))
-
-
-def subsample(n: int, limit: int, seed: int) -> NDArray[np.int64]:
-    """At most `limit` of n rows, drawn without replacement, in ascending order."""
-    if n <= limit:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))
 
 
 def _rankme(data: Data) -> Prediction:

@@ -12,16 +12,11 @@ from cache.cell import Cell
 from pipeline.heads.normalization import Features
 from pipeline.heads.slabs import Rows, slabs
 from pipeline.neighbors.banks import ArrayBank, Bank
-from pipeline.probes.protocol import read_features
+from pipeline.probes.task import read_features
 
 
 class CachedRows:
-    """A cell's features in float32 as `pipeline.heads.slabs.Rows`: one chunk is held.
-
-    Parameters
-    ----------
-    cell : Cell
-    """
+    """A cell's features in float32 as `pipeline.heads.slabs.Rows`: one chunk is held."""
 
     streamed = True
     dtype: type[np.floating] = np.float32
@@ -57,13 +52,8 @@ def rows_of(cell: Cell, *, streamed: bool) -> Rows:
 
 
 @dataclass(frozen=True)
-class RowsBank:
-    """Rows of features as a `Bank`.
-
-    Attributes
-    ----------
-    features : Rows
-    """
+class RowsBank(Bank):
+    """Rows of features as a `Bank`."""
 
     features: Rows
 
@@ -92,10 +82,6 @@ class RowsBank:
         """A few rows: ndarray of shape (n_taken, n_features)."""
         taken = [self.features[row : row + 1] for row in rows.tolist()]
         return np.concatenate([np.empty((0, self.columns), np.float32), *taken])
-
-    def describe(self, row: int) -> str:
-        """A row, for a message to the user."""
-        return f"row {row}"
 
 
 def bank_of(features: Rows) -> Bank:
@@ -134,6 +120,13 @@ def read_rows(cell: Cell, rows: NDArray[np.int64]) -> Features:
         first, last = np.searchsorted(rows, [held.start, held.stop])
         read[first:last] = values[rows[first:last] - held.start]
     return _checked(cell, read)
+
+
+def subsample(n: int, limit: int, seed: int) -> NDArray[np.int64]:
+    """At most `limit` of n rows, drawn without replacement, in ascending order."""
+    if n <= limit:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))
 
 
 def _checked(cell: Cell, values: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -27,7 +27,7 @@ from pipeline.heads.linear_solvers import use_our_share_of_threads
 from pipeline.heads.normalization import Features
 from pipeline.heads.tuning import HIDDEN, PRESET_RATE
 from pipeline.machine.devices import this_machine
-from pipeline.probes.protocol import read_features
+from pipeline.probes.task import read_features
 from pipeline.project.paths import SPLITS, cell_address
 from pipeline.study.linear import gradient_variants, gradient_views
 from pipeline.study.schema import Study
@@ -58,12 +58,7 @@ class Trial:
 
 
 class Views(Sequence[Features]):
-    """Augmented views of a train split; each is read when it is asked for, and not kept.
-
-    Parameters
-    ----------
-    cells : sequence of Cell
-    """
+    """Augmented views of a train split; each is read when it is asked for, and not kept."""
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         self._cells = cells

@@ -20,7 +20,7 @@ from pipeline.embeddings.cells import open_all_cells
 from pipeline.embeddings.unavailable import available
 from pipeline.heads.normalization import Features
 from pipeline.machine.netcdf import read_netcdf, write_netcdf
-from pipeline.probes.model_similarity import IMAGES, image_sample, similarity_map
+from pipeline.probes.model_similarity import IMAGES, similarity_map
 from pipeline.project.paths import SIMILARITY_NC
 from pipeline.study.schema import Study
 
@@ -107,8 +107,8 @@ def _stored(path: Path) -> xr.Dataset | None:
 
 def _samples(cells: list[Cell]) -> Iterator[Features]:
     """The same images' features of one model after the other."""
-    from pipeline.probes.reading import read_rows  # not needed where nothing is new
+    from pipeline.probes.reading import read_rows, subsample  # not needed where nothing is new
 
-    rows = image_sample(cells[0].manifest.rows)
+    rows = subsample(cells[0].manifest.rows, IMAGES, seed=0)
     for cell in cells:
         yield read_rows(cell, rows)

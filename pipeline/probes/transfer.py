@@ -28,9 +28,10 @@ from pipeline.probes.held_out_groups import hold_out_groups
 from pipeline.probes.knn_variants import neighbors_of
 from pipeline.probes.linear import fit_all_heads
 from pipeline.probes.needs import Need, transfer_need
-from pipeline.probes.protocol import Scored, Source, Task, run_protocol, shape_of
+from pipeline.probes.protocol import run_protocol
 from pipeline.probes.reading import CachedRows, bank_of, read_rows, rows_of
 from pipeline.probes.scoring import make_outcome, score_rows
+from pipeline.probes.task import Scored, Source, Task, shape_of
 from pipeline.probes.transfer_pairs import describe_pairs
 from pipeline.probes.transfer_scores import Part as Judged
 from pipeline.probes.transfer_scores import join
@@ -58,10 +59,6 @@ class Transfer:
 
     It keeps the heads fitted on a model's sources for all data sets that they are tested on, so
     one probe should get all tasks of a model, one after the other.
-
-    Parameters
-    ----------
-    study : Study
     """
 
     def __init__(self, study: Study) -> None:

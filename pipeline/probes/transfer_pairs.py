@@ -10,7 +10,7 @@ from pipeline.datasets.index import Index
 from pipeline.datasets.shared_classes import SharedClasses
 from pipeline.probes.held_out_groups import obstacle
 from pipeline.probes.knn_variants import neighbors_of
-from pipeline.probes.protocol import groups_of
+from pipeline.probes.task import groups_of
 from pipeline.study.schema import Study
 from pipeline.study.transfer import transferred_knn
 

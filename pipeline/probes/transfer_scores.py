@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.probes.protocol import Scored
 from pipeline.probes.scoring import Outcome, outcome_table
+from pipeline.probes.task import Scored
 
 
 @dataclass(frozen=True)

@@ -45,11 +45,4 @@ def neighbor_votes(
         backend, bank, queries, voting.k, *space_of(variant), only=labels >= 0, memory=memory
     )
     for rows in slabs(queries.rows, n_classes):
-        yield vote(
-            found.distances[rows],
-            labels[found.indices[rows]],
-            voting.k,
-            voting.weighting,
-            n_classes,
-            temperature=voting.temperature,
-        )
+        yield vote(found.distances[rows], labels[found.indices[rows]], voting, n_classes)

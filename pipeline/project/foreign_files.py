@@ -19,10 +19,6 @@ def explain_reading(place: str, problem: str, remedy: str) -> Iterator[None]:
     ----------
     place, problem, remedy : str
         See `ProbelineError`. A file that is not there, or may not be read, is said to be that.
-
-    Raises
-    ------
-    ProbelineError
     """
     try:
         yield

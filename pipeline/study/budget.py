@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.study.words import number_of
+from pipeline.project.words import number_of
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,7 @@ EACH_TARGET = "each target"
 
 @dataclass(frozen=True)
 class Column:
-    """A variant on a data set, or on `EACH_TARGET`.
-
-    Attributes
-    ----------
-    variant : Variant
-    dataset : str
-    """
+    """A variant on a data set, or on `EACH_TARGET`."""
 
     variant: Variant
     dataset: str

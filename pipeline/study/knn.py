@@ -11,9 +11,9 @@ from pydantic import Field, model_validator
 
 from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section, spelled
+from pipeline.project.words import number_of
 from pipeline.study.protocol import Protocol
 from pipeline.study.variant import Variant
-from pipeline.study.words import number_of
 
 if TYPE_CHECKING:
     from pipeline.study.schema import Study

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section, Seed
+from pipeline.study.neighbors import BACKENDS
 from pipeline.study.protocol import Protocol
 from pipeline.study.variant import Variant
 
@@ -138,7 +139,7 @@ LINEAR = Protocol(
     variants=linear_variants,
     counts=_counts,
     run=Later("pipeline.probes.linear", "score_all"),
-    backends=("numpy", "torch", "sklearn", "cuml"),
+    backends=BACKENDS,
     rules=Later("pipeline.heads.tuning", "head_rules"),
     views=views_read,
 )

@@ -19,17 +19,9 @@ if TYPE_CHECKING:
 NAME = "predictors"
 
 Name = Literal[
-    "rankme",
-    "alpha_req",
-    "h_score",
-    "logme",
-    "logme_published",
-    "cdnv",
-    "nc1",
-    "uniformity",
-    "alignment",
-    "label_cka",
-]
+    "rankme", "alpha_req", "h_score", "logme", "logme_published", "cdnv", "nc1", "uniformity",
+    "alignment", "label_cka",
+]  # fmt: skip
 
 
 class Transferability(Section):

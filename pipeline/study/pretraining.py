@@ -9,21 +9,9 @@ from pydantic import AfterValidator, Field
 from pipeline.project.section import Arguments, Distinct, Section, Seed, one_of
 
 METHODS = (
-    "random",
-    "supervised",
-    "rotnet",
-    "jigsaw",
-    "simclr",
-    "moco",
-    "byol",
-    "simsiam",
-    "dino",
-    "swav",
-    "barlow_twins",
-    "vicreg",
-    "mae",
-    "simmim",
-)
+    "random", "supervised", "rotnet", "jigsaw", "simclr", "moco", "byol", "simsiam", "dino", "swav",
+    "barlow_twins", "vicreg", "mae", "simmim",
+)  # fmt: skip
 """Of pre-training; `pipeline.pretraining.methods` has what they do."""
 
 PROJECTED = 128

@@ -211,7 +211,7 @@ class Study(ProtocolSections):
 
 
 def _elsewhere(place: tuple[str, ...], expected: str) -> PydanticCustomError:
-    """A fault between two sections; `pipeline.study.params` shows the place."""
+    """A fault between two sections; `pipeline.study.faults` shows the place."""
     return PydanticCustomError(
         "between_sections", "{expected}", {"expected": expected, "place": place}
     )

@@ -10,6 +10,7 @@ from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section
 from pipeline.study.knn import PRESETS, knn_variants
 from pipeline.study.linear import closed_form, head_counts, linear_variants, views_read
+from pipeline.study.neighbors import BACKENDS
 from pipeline.study.protocol import Protocol
 from pipeline.study.variant import Variant
 
@@ -83,7 +84,7 @@ TRANSFER = Protocol(
     variants=_variants,
     counts=_counts,
     run=Later("pipeline.probes.transfer", "score_all"),
-    backends=("numpy", "torch", "sklearn", "cuml"),
+    backends=BACKENDS,
     is_wanted=lambda study: bool(study.transfer.sources),
     is_asked=lambda study, dataset, model: True,  # on data sets without train images nothing else
     rules=Later("pipeline.heads.tuning", "head_rules"),

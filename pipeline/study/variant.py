@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.project.words import number_of
 from pipeline.study.budget import Budget
-from pipeline.study.words import (
-    HEAD_WORDS,
-    NORMALIZATION_WORDS,
-    WEIGHTING_WORDS,
-    number_of,
-)
+from pipeline.study.words import HEAD_WORDS, NORMALIZATION_WORDS, WEIGHTING_WORDS
 
 if TYPE_CHECKING:
     from pipeline.study.protocol import Protocol

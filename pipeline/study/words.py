@@ -20,8 +20,3 @@ NORMALIZATION_WORDS = {
 }
 
 WEIGHTING_WORDS = {"distance": "1/distance", "uniform": "equal votes", "softmax": "softmax"}
-
-
-def number_of(count: int, noun: str, many: str = "") -> str:
-    """``1 image``, ``5 images``; ``2 classes`` where `many` says so."""
-    return f"{count:,} {noun if count == 1 else many or f'{noun}s'}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cache.errors import ProbelineError, printable
-from pipeline.datasets.images import SUFFIXES
+from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.results.score_table import harmless
 from pipeline.taken.classifier import Classifier, load
 

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 from torch import nn
 
 from cache.errors import ProbelineError
-from pipeline.datasets.images import BadImageError
+from pipeline.datasets.image_faults import BadImageError
 from pipeline.machine.devices import IMAGES_AT_ONCE, PIXELS_AT_ONCE, float32_by
 from pipeline.models.arguments import ways_to_weights
 from pipeline.models.constructors import constructor_of

@@ -19,8 +19,8 @@ from pipeline.heads.linear_heads import fit_head
 from pipeline.neighbors.banks import CellBank
 from pipeline.neighbors.preparation import Space
 from pipeline.probes.knn_variants import voting_of
-from pipeline.probes.protocol import groups_of, read_features
 from pipeline.probes.scoring import Outcome
+from pipeline.probes.task import groups_of, read_features
 from pipeline.study.knn import TUNED
 from pipeline.study.schema import Study
 from pipeline.study.variant import Variant

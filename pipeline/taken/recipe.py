@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cache.errors import ProbelineError
-from pipeline.datasets.images import DECODER, BadImageError, decode, decode_opened
+from pipeline.datasets.image_faults import BadImageError
+from pipeline.datasets.images import DECODER, decode, decode_opened
 from pipeline.models.transforms import Geometry, Pad, squared
 
 _LARGEST_INPUT = 4096

@@ -18,6 +18,8 @@ _PACKAGES = ("cache", "pipeline")
 _MODULES = (
     "cache.errors",
     "pipeline.datasets.grey",
+    "pipeline.datasets.image_kinds",
+    "pipeline.datasets.image_faults",
     "pipeline.datasets.images",
     "pipeline.machine.devices",
     "pipeline.models.arguments",

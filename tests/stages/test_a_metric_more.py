@@ -66,12 +66,7 @@ def finished(project, monkeypatch):
             "runs": {"full": {"recipe": "modern", "epochs": 3, "warmup_epochs": 1}},
         },
     }
-    project.params["datasets"]["others"] = {
-        "source": "folder", "path": "others", "role": "out_of_domain"
-    }  # fmt: skip
-    project.prepare()
-    project.prepare("others")
-    project.run("neighbors").succeeded()
+    project.prepare_others()
     for stage in (*PROTOCOLS, "predictors"):
         project.run(stage).succeeded("0 cached")
     return project

@@ -15,8 +15,9 @@ from projects import REPOSITORY, RESNET, VIT, fill_folder
 from ruamel.yaml import YAML
 
 from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups
-from pipeline.probes.protocol import Scored, Task, judged, read_features, run_protocol
+from pipeline.probes.protocol import run_protocol
 from pipeline.probes.scoring import make_outcome
+from pipeline.probes.task import Scored, Task, judged, read_features
 from pipeline.project.names import distinct
 from pipeline.project.paths import section_path
 from pipeline.report.words import set_word
@@ -69,12 +70,7 @@ def test_it_reaches_status_tables_statistics_and_the_page(project, with_toy):
         name: {**(VIT if n % 2 else RESNET), "weights": f"random({n})", "family": f"f{n}"}
         for n, name in enumerate(MODELS)
     }
-    project.params["datasets"]["others"] = {
-        "source": "folder", "path": "others", "role": "out_of_domain"
-    }  # fmt: skip
-    project.prepare()
-    project.prepare("others")
-    project.run("neighbors").succeeded()
+    project.prepare_others()
     for stage in ("knn", "linear"):
         project.run(stage).succeeded("10 computed")
 

@@ -16,7 +16,7 @@ from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import open_cells
 from pipeline.machine.netcdf import read_netcdf
 from pipeline.probes.predictors import Data, run_predictors
-from pipeline.probes.protocol import Task
+from pipeline.probes.task import Task
 from pipeline.project.paths import cell_address, record_path
 from pipeline.results.cube import headline_variants
 from pipeline.study.params import load_study

@@ -268,8 +268,8 @@ def readers() -> Iterator[Reader]:
     from pipeline.datasets import index as indexes
     from pipeline.datasets.embedding_files import read_embeddings
     from pipeline.datasets.images import decode, examine
-    from pipeline.datasets.roots import Tar
     from pipeline.datasets.tables import read_table
+    from pipeline.datasets.tars import Tar
     from pipeline.embeddings import provenance
     from pipeline.fetching.archives import unpack
     from pipeline.models import hub, lockfile, pretrained

@@ -18,9 +18,10 @@ from cache.errors import ProbelineError
 from pipeline.datasets import images
 from pipeline.datasets.embedding_files import mapped
 from pipeline.datasets.images import decode
-from pipeline.datasets.roots import Tar
+from pipeline.datasets.tars import Tar
 from pipeline.fetching.archives import ArchiveError, unpack
-from pipeline.study.params import StudyError, load_study
+from pipeline.study.params import load_study
+from pipeline.study.study_text import StudyError
 
 
 def tar_of(*members: tuple[bytes, bytes]) -> bytes:

@@ -12,7 +12,7 @@ from projects import fill_folder
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.samples import stratified_split
 from pipeline.datasets.settings import Dataset
-from pipeline.probes.protocol import groups_of
+from pipeline.probes.task import groups_of
 
 IMAGES = st.lists(
     st.tuples(st.sampled_from("abc"), st.sampled_from(["", None, *"stuvwxyz"])), min_size=2

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from projects import draw
 
-from pipeline.datasets import images
+from pipeline.datasets import image_kinds, images
 from pipeline.datasets.grey import Deep
-from pipeline.datasets.images import BadImageError, decode, examine
+from pipeline.datasets.image_faults import BadImageError
+from pipeline.datasets.images import decode, examine
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -278,9 +279,9 @@ def test_what_starts_like_a_kind_that_is_read_is_not_called_anything_else():
 
 def test_a_telephone_s_picture_needs_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    images._heif.cache_clear()
+    image_kinds.heif_parser.cache_clear()
     error = refusal(b"\0\0\0\x18ftypheic" + bytes(60))  # whatever the file is called
-    images._heif.cache_clear()
+    image_kinds.heif_parser.cache_clear()
     assert "pillow-heif" in error.problem
     assert ".[heif]" in error.remedy
 

@@ -17,9 +17,10 @@ from torchvision.transforms.functional import center_crop, pil_to_tensor
 
 from cache.errors import ProbelineError
 from pipeline.datasets import known_layouts
+from pipeline.datasets.folders import Folder
 from pipeline.datasets.known import known_dataset, known_names
 from pipeline.datasets.known_layouts import read_layout
-from pipeline.datasets.roots import Entry, Folder
+from pipeline.datasets.roots import Entry
 from pipeline.datasets.settings import Dataset
 from pipeline.models.transforms import padded, squared
 

@@ -14,7 +14,7 @@ from PIL import Image
 from projects import draw, fill_folder
 from source_contract import SourceContract
 
-from pipeline.datasets.roots import Tar
+from pipeline.datasets.tars import Tar
 
 
 @pytest.fixture

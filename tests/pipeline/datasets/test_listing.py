@@ -11,13 +11,14 @@ import pytest
 from projects import draw, fill_folder
 
 from cache.errors import ProbelineError
-from pipeline.datasets import roots
+from pipeline.datasets import folders
+from pipeline.datasets.folders import Folder
 from pipeline.datasets.index import read_index, write_index
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.ledger import Ledger, Reason, describe
-from pipeline.datasets.roots import Folder, Tar
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root, list_source
+from pipeline.datasets.tars import Tar
 from pipeline.project.paths import index_path
 
 
@@ -216,7 +217,7 @@ def test_what_may_not_be_read_is_an_error_or_counted(images, monkeypatch):
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr(roots.os, "scandir", refuse)
+    monkeypatch.setattr(folders.os, "scandir", refuse)
     message = refused(images)
     assert "1 folder that can't be read" in message
     assert "cat/secret" in message

@@ -19,7 +19,7 @@ from cache.lock import Lock
 from pipeline.datasets import preparing
 from pipeline.datasets.known import KnownDataset, known_dataset, known_names
 from pipeline.datasets.preparing import describe_counts, prepare
-from pipeline.fetching import downloads
+from pipeline.fetching import transfers
 from pipeline.fetching.archives import is_archive
 
 BIRDS = ("001.Albatross", "002.Sparrow")
@@ -65,7 +65,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 @pytest.fixture
 def server(monkeypatch):
     """Serves `server.files` by name; a pause between attempts would only cost time."""
-    monkeypatch.setattr(downloads.time, "sleep", lambda _: None)
+    monkeypatch.setattr(transfers.time, "sleep", lambda _: None)
     with servers.serving() as running:
         running.files = {}
         running.script = lambda request, _: servers.send(

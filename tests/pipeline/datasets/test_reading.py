@@ -11,9 +11,9 @@ from projects import fill_folder
 
 from cache.errors import ProbelineError
 from pipeline.datasets import reading
+from pipeline.datasets.folders import Folder
 from pipeline.datasets.index_checks import odd_classes
 from pipeline.datasets.indexing import build_index
-from pipeline.datasets.roots import Folder
 from pipeline.datasets.settings import Dataset
 
 

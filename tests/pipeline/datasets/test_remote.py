@@ -19,10 +19,10 @@ from projects import fill_folder
 from cache.errors import ProbelineError
 from pipeline.datasets import remote
 from pipeline.datasets.blobs import LocalBlob
+from pipeline.datasets.folders import Folder
 from pipeline.datasets.index import Index
 from pipeline.datasets.indexing import build_index
 from pipeline.datasets.remote import Remote
-from pipeline.datasets.roots import Folder
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.zips import Zip
 

@@ -11,7 +11,9 @@ from projects import fill_folder
 
 from cache.errors import ProbelineError
 from pipeline.datasets.doors import open_root
-from pipeline.datasets.roots import Entry, Folder, Tar
+from pipeline.datasets.folders import Folder
+from pipeline.datasets.roots import Entry
+from pipeline.datasets.tars import Tar
 
 
 @pytest.fixture

@@ -24,15 +24,15 @@ def record(split: str, images: int = 3) -> None:
 
 
 def test_two_processes_that_record_two_splits_at_once_lose_neither(project, monkeypatch):
-    real = provenance._now
+    real = provenance._still_recorded
 
-    def meanwhile(*given, **named):
-        facts = real(*given, **named)  # the other one is not yet recorded
-        monkeypatch.setattr(provenance, "_now", real)
-        record("train" if named["split"] == "val" else "val", images=5)
+    def meanwhile(*given):
+        facts = real(*given)  # the other one is not yet recorded
+        monkeypatch.setattr(provenance, "_still_recorded", real)
+        record("train", images=5)
         return facts
 
-    monkeypatch.setattr(provenance, "_now", meanwhile)
+    monkeypatch.setattr(provenance, "_still_recorded", meanwhile)
     record("val")
     splits = read_provenance("pets", "tiny")["splits"]
     assert {name: part["images"] for name, part in splits.items()} == {"train": 5, "val": 3}

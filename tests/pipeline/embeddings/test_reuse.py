@@ -455,7 +455,7 @@ def test_nothing_is_read_of_digests_where_cells_are_current(study, monkeypatch):
 
 def test_an_image_that_changes_while_it_is_read_gives_no_row(study, monkeypatch):
     """Its bytes are compared with the index, and those very bytes are decoded."""
-    from pipeline.datasets.roots import Folder
+    from pipeline.datasets.folders import Folder
 
     draw(31).save("images/cat/950.png")
     study.run("index", "pets").succeeded()

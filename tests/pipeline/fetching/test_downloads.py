@@ -13,8 +13,9 @@ from servers import Server, serving
 
 from cache.errors import CellLockedError, ProbelineError
 from cache.lock import Lock
-from pipeline.fetching import downloads
-from pipeline.fetching.downloads import Content, DownloadError, download
+from pipeline.fetching import transfers
+from pipeline.fetching.content import Content, DownloadError
+from pipeline.fetching.downloads import download
 
 BODY = np.random.default_rng(0).bytes(3_000_000)
 ANY = Content()
@@ -54,7 +55,7 @@ def test_a_cut_connection_is_taken_up_where_it_ended(server, tmp_path):
 
 
 def test_a_stalled_connection_is_taken_up(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, "TIMEOUT", 0.2)
+    monkeypatch.setattr(transfers, "TIMEOUT", 0.2)
 
     def stall_once(request, turn):
         if turn > 1:
@@ -224,7 +225,7 @@ def test_addresses_that_cannot_be_trusted(tmp_path, address):
 
 def test_a_full_disk_keeps_what_came(server, tmp_path, monkeypatch):
     server.script = lambda request, _: send(request)
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
+    monkeypatch.setattr(transfers.shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(ProbelineError, match="no room"):
         fetch(server, tmp_path)
     monkeypatch.undo()

@@ -10,8 +10,9 @@ import pytest
 from servers import serving
 
 from cache.errors import ProbelineError
-from pipeline.fetching import downloads
-from pipeline.fetching.downloads import Content, download
+from pipeline.fetching import transfers
+from pipeline.fetching.content import Content
+from pipeline.fetching.downloads import download
 
 BODY = np.random.default_rng(0).bytes(200_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -79,9 +80,9 @@ def test_nothing_wrong_is_kept(name, tmp_path):
 
 
 def test_a_file_without_end_leaves_the_disk_some_room(tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, "_LOOK_EVERY", 3 << 20)
+    monkeypatch.setattr(transfers, "_LOOK_EVERY", 3 << 20)
     free = iter([10 << 30, *range(3 << 30, -1, -(1 << 30))])
-    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
+    monkeypatch.setattr(transfers.shutil, "disk_usage", lambda _: SimpleNamespace(free=next(free)))
     path = tmp_path / "net.pth"
     with serving() as server:
         server.script = endless
@@ -100,9 +101,9 @@ def test_more_than_the_known_size_is_not_waited_for(tmp_path):
 
 
 def test_a_trickle_is_no_download(tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, "SLOW", 0.05)
-    monkeypatch.setattr(downloads, "SLOWEST", 10_000)
-    monkeypatch.setattr(downloads, "ATTEMPTS", 1)
+    monkeypatch.setattr(transfers, "SLOW", 0.05)
+    monkeypatch.setattr(transfers, "SLOWEST", 10_000)
+    monkeypatch.setattr(transfers, "ATTEMPTS", 1)
     with serving() as server:
         server.script = trickling
         with pytest.raises(ProbelineError, match="fewer than"):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from finetune_cases import SMALL, finetuned, prepare, same_outcome
+from finetune_cases import SMALL, finetuned, prepare
 from hypothesis import given as examples
 from hypothesis import strategies as st
 from test_finetune_data import index_of
@@ -245,13 +245,3 @@ def test_a_smaller_last_batch_in_parts_gives_the_same_weights(project, monkeypat
     small = finetuned()
     assert seen == [6, 6, 6, 6, 4, 4] * 2
     assert np.abs(whole.outcome.log_probability - small.outcome.log_probability).max() < 1e-5
-
-
-@pytest.mark.slow
-def test_two_processes_share_a_smaller_last_batch(project):
-    """Of 32 images in batches of 30, the last two are one for each process."""
-    prepare(project, small={**SMALL, "recipe": "paper", "batch_size": 30, "epochs": 2})
-    one = finetuned(kept=Path("one"))
-    two = finetuned(kept=Path("two"), processes=2)
-    assert np.abs(one.outcome.log_probability - two.outcome.log_probability).max() < 1e-5
-    assert not same_outcome(one, finetuned(kept=Path("kept"), run="small", model="net"))

@@ -63,11 +63,19 @@ def test_a_killed_process_goes_on_to_the_same_weights(project):
 
 @pytest.mark.slow
 def test_two_processes_give_the_scores_of_one(project):
-    """A network without BatchNorm; the batch, its rate and the hold-out stay those of one."""
-    prepare(project, small={**SMALL, "label_smoothing": 0.1})
+    """A network without BatchNorm; the batch, its rate and the hold-out stay those of one.
+
+    Of 26 images in batches of 8, the last two are one for each process.
+    """
+    prepare(
+        project,
+        small={**SMALL, "recipe": "paper", "selection": "holdout", "label_smoothing": 0.1},
+    )
     one = finetuned(kept=Path("one"))
     two = finetuned(kept=Path("two"), processes=2)
     assert two.cost["processes"] == 2
+    assert two.cost["images_seen"] == 3 * 26
+    assert two.details["steps"] == 3 * 4
     assert furthest(weights(Path("one")), weights(Path("two"))) < 1e-5
     difference = np.abs(one.outcome.log_probability - two.outcome.log_probability)
     assert difference.max() < 1e-5

@@ -14,7 +14,7 @@ from pipeline.finetuning.layer_decay import layer_ids, parameter_groups
 from pipeline.finetuning.recipes import PRESETS, Recipe, recipe_of, run_key
 from pipeline.finetuning.schedule import factor
 from pipeline.study.finetune import Run
-from pipeline.study.params import StudyError
+from pipeline.study.study_text import StudyError
 
 
 def recipe(name: str, share: float = 1.0, transformer: bool = False, **changes) -> Recipe:

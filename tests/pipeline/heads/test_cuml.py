@@ -15,7 +15,8 @@ from cache.errors import ProbelineError
 from pipeline.heads.library_logistic import LibraryPath
 from pipeline.heads.linear_heads import fit_head
 from pipeline.heads.linear_solvers import LogisticSolver, fit_ridge_by
-from pipeline.heads.ridge import Ridge, fit_ridge
+from pipeline.heads.ridge import fit_ridge
+from pipeline.heads.ridge_solvers import Ridge
 from pipeline.heads.tuning import PLAIN
 from pipeline.machine.backends import CUML_ELEMENTS, choose_backend
 from pipeline.neighbors.banks import ArrayBank

@@ -16,7 +16,8 @@ from pipeline.heads.linear_heads import FittedHead, fit_head
 from pipeline.heads.linear_solvers import LogisticSolver, computed_like, fit_ridge_by
 from pipeline.heads.logistic import log_probabilities
 from pipeline.heads.normalization import Normalizer
-from pipeline.heads.ridge import Ridge, fit_ridge
+from pipeline.heads.ridge import fit_ridge
+from pipeline.heads.ridge_solvers import Ridge
 from pipeline.heads.tuning import CS, PENALTIES, PLAIN
 from pipeline.study.linear import Linear
 

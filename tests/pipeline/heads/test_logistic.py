@@ -16,11 +16,17 @@ from sklearn.linear_model import LogisticRegression
 from cache.errors import ProbelineError
 from pipeline.heads import newton
 from pipeline.heads.columns import principal_axes
-from pipeline.heads.logistic import LogisticPath, decision, fit_path, log_probabilities
+from pipeline.heads.logistic import LogisticPath, decision, log_probabilities
 from pipeline.heads.softmax import SoftmaxLoss
 
 CS = np.logspace(-3, 1, 5)
 TIGHT = 1e-13
+
+
+def fit_path(features, labels, n_classes, cs, **options):
+    """Every C, in the order of `cs`."""
+    path = LogisticPath(features, labels, n_classes, **options)
+    return [path.fit(c) for c in cs]
 
 
 def clouds(n: int, d: int, classes: int, seed: int = 0, dtype=np.float64):
@@ -371,8 +377,8 @@ def test_blocks_in_torch_agree_with_numpys(dtype):
 
 def test_numpy_features_do_not_import_torch():
     code = (
-        "import sys, numpy as np; from pipeline.heads.logistic import fit_path;"
-        "fit_path(np.eye(4), np.array([0, 1, 0, 1]), 2, [1.0]);"
+        "import sys, numpy as np; from pipeline.heads.logistic import LogisticPath;"
+        "LogisticPath(np.eye(4), np.array([0, 1, 0, 1]), 2).fit(1.0);"
         "sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

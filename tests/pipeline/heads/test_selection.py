@@ -16,11 +16,15 @@ from pipeline.heads import selection
 from pipeline.heads.inner_splits import held_out_parts, scheme_for
 from pipeline.heads.linear_solvers import LogisticSolver
 from pipeline.heads.logistic import LogisticPath
-from pipeline.heads.normalization import centre_and_scale, zscore
+from pipeline.heads.normalization import Normalizer, centre_and_scale
 from pipeline.heads.selection import Record, choose_c
 from pipeline.heads.tuning import BEYOND, EXTENSION, ROUGH
 
 GRID = [1e-3, 1e-2, 1e-1, 1.0]
+
+
+def zscore(train, *others):
+    return tuple(map(Normalizer.fit("zscore", train), (train, *others)))
 
 
 def clouds(n: int = 120, d: int = 6, classes: int = 3, noise: float = 1.5, seed: int = 0):

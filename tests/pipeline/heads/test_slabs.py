@@ -10,9 +10,15 @@ from test_cell_memory import Read, clouds
 
 from pipeline.heads import columns, slabs, softmax
 from pipeline.heads.linear_heads import fit_head
-from pipeline.heads.logistic import fit_path
+from pipeline.heads.logistic import LogisticPath
 from pipeline.heads.slabs import Part, part, whole
 from pipeline.study.linear import Linear
+
+
+def fit_path(features, labels, n_classes, cs, **options):
+    """Every C, in the order of `cs`."""
+    path = LogisticPath(features, labels, n_classes, **options)
+    return [path.fit(c) for c in cs]
 
 
 @given(rows=st.integers(0, 500), width=st.integers(0, 90), most=st.none() | st.integers(1, 40))

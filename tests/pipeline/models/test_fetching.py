@@ -16,7 +16,7 @@ from timm.models import PretrainedCfg
 
 from cache.errors import ProbelineError
 from pipeline.embeddings.unavailable import reason, unavailable
-from pipeline.fetching.downloads import UnavailableError
+from pipeline.fetching.content import UnavailableError
 from pipeline.models import hub, pretrained
 from pipeline.models.fetching import fetch_models
 from pipeline.models.networks import load_model
@@ -157,7 +157,7 @@ def test_a_host_that_does_not_answer_is_asked_for_one_file_only(project, monkeyp
     with servers.serving() as server:
         address = server.address.rpartition("/")[0]  # nobody listens there any more
     waited = []
-    monkeypatch.setattr("pipeline.fetching.downloads.time.sleep", waited.append)
+    monkeypatch.setattr("pipeline.fetching.transfers.time.sleep", waited.append)
     found = fetch_models(
         {name: Model.model_validate({**NET, "weights": f"{address}/{name}.pth"}) for name in "abc"}
     )

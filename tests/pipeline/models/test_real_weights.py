@@ -8,7 +8,7 @@ import torch
 from projects import REPOSITORY
 
 from pipeline.datasets.images import decode
-from pipeline.datasets.roots import Tar
+from pipeline.datasets.tars import Tar
 from pipeline.models.features import compute_features
 from pipeline.models.networks import load_model
 from pipeline.study.params import load_study

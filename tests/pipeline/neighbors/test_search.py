@@ -16,7 +16,7 @@ from sklearn.neighbors import NearestNeighbors
 from cache.cell import Cell, CellAddress, chunk_name
 from cache.errors import CellCorruptError, NonFiniteError, ProbelineError
 from cache.writer import CellWriter
-from pipeline.heads.normalization import unit_length, zscore
+from pipeline.heads.normalization import Normalizer, unit_length
 from pipeline.neighbors import candidates, limits, search
 from pipeline.neighbors.banks import ArrayBank, CellBank, draw
 from pipeline.neighbors.library_search import nearest_by
@@ -106,7 +106,7 @@ def test_preparations_are_the_formulas(metric, preparation):
             (a - bank.mean(0, np.float64)) / deviation,
             (b - bank.mean(0, np.float64)) / deviation,
         )
-        np.testing.assert_allclose(b, zscore(bank, queries)[1], atol=1e-5)
+        np.testing.assert_allclose(b, Normalizer.fit("zscore", bank)(queries), atol=1e-5)
     elif preparation == "centered_l2":
         a, b = a - bank.mean(0, np.float64), b - bank.mean(0, np.float64)
         a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
@@ -269,7 +269,7 @@ def test_only_some_rows_are_searched_but_all_give_the_statistics(backend):
     only[:200] = False
     held = ArrayBank(bank, 130)
     found = nearest_by(backend, held, ArrayBank(queries), 9, "euclidean", "zscore", only=only)
-    a, b = zscore(bank, queries)
+    a, b = map(Normalizer.fit("zscore", bank), (bank, queries))
     distances, order, _ = direct(a[only], b, 9, "euclidean")
     np.testing.assert_array_equal(found.indices, np.flatnonzero(only)[order])
     np.testing.assert_allclose(found.distances, distances, rtol=1e-5)

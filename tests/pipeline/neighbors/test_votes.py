@@ -68,7 +68,7 @@ def test_probabilities_are_scikit_learns(metric, weighting, k):
             queries.astype(np.float64)
         )
     found = nearest(ArrayBank(bank), ArrayBank(queries), 50, metric)
-    shares = vote(found.distances, labels[found.indices], k, weighting, 6)
+    shares = vote(found.distances, labels[found.indices], Voting(k, weighting), 6)
     np.testing.assert_allclose(shares, expected, atol=1e-6)
 
 
@@ -80,7 +80,8 @@ def test_softmax_is_dinos_formula(k, temperature):
     queries, _ = clouds(5, n=30)
     train, test = (x.astype(np.float64) for x in unit_length(bank, queries))
     found = nearest(ArrayBank(bank), ArrayBank(queries), 100, "cosine")
-    shares = vote(found.distances, labels[found.indices], k, "softmax", 6, temperature=temperature)
+    voting = Voting(k, "softmax", temperature)
+    shares = vote(found.distances, labels[found.indices], voting, 6)
     for query, share in zip(test, shares, strict=True):
         similarity = train @ query
         top = np.argsort(-similarity)[:k]
@@ -90,17 +91,17 @@ def test_softmax_is_dinos_formula(k, temperature):
 
 
 def test_nothing_that_decides_a_number_has_a_default():
-    for name in ("k", "weighting", "n_classes"):
-        assert inspect.signature(vote).parameters[name].default is inspect.Parameter.empty
+    for what, name in ((Voting, "k"), (Voting, "weighting"), (vote, "n_classes")):
+        assert inspect.signature(what).parameters[name].default is inspect.Parameter.empty
     distances, names, _ = neighbors()
     with pytest.raises(ProbelineError, match="temperature"):
-        vote(distances, names, 5, "softmax", 6)
+        Voting(5, "softmax")
     with pytest.raises(ProbelineError, match="temperature"):
-        vote(distances, names, 5, "distance", 6, temperature=0.07)
+        Voting(5, "distance", 0.07)
     with pytest.raises(ProbelineError, match="temperature"):
         Voting(5, "softmax", 0.0)
     with pytest.raises(ProbelineError, match="k = 101"):
-        vote(distances, names, 101, "uniform", 6)
+        vote(distances, names, Voting(101, "uniform"), 6)
     with pytest.raises(ProbelineError, match="weighting"):
         Voting(5, "gaussian")
 
@@ -109,8 +110,8 @@ def test_temperatures_near_zero_and_tiny_distances_stay_finite():
     distances = np.array([[1e-320, 1e-310, 1.0], [0.5, 0.5, 2.0]])
     names = np.array([[1, 0, 0], [2, 0, 1]])
     for shares in (
-        vote(distances, names, 3, "distance", 3),
-        vote(distances, names, 3, "softmax", 3, temperature=1e-9),
+        vote(distances, names, Voting(3, "distance"), 3),
+        vote(distances, names, Voting(3, "softmax", 1e-9), 3),
     ):
         assert np.isfinite(shares).all()
         np.testing.assert_allclose(shares.sum(axis=1), 1)
@@ -125,7 +126,7 @@ def test_exact_matches_alone_vote(data):
     distances = np.sort(np.array(data.draw(st.lists(row, min_size=1, max_size=5))), axis=1)
     named = st.lists(st.integers(0, 2), min_size=k, max_size=k)
     labels = np.array([data.draw(named) for _ in distances])
-    found = vote(distances, labels, k, "distance", 3)
+    found = vote(distances, labels, Voting(k, "distance"), 3)
     for i, (d, names) in enumerate(zip(distances, labels, strict=True)):
         weights = (d == 0).astype(float) if (d == 0).any() else 1 / d
         naive = np.array([weights[names == c].sum() for c in range(3)]) / weights.sum()
@@ -140,9 +141,7 @@ def test_verdicts_are_the_outcomes_of_the_probabilities(monkeypatch, block_bytes
     verdicts = judge(distances, names, truth, 6, ALL)
     assert len(verdicts) == 21
     for voting, verdict in verdicts.items():
-        shares = vote(
-            distances, names, voting.k, voting.weighting, 6, temperature=voting.temperature
-        )
+        shares = vote(distances, names, voting, 6)
         outcome = make_outcome("x", shares, truth, seconds=0, backend="x")
         np.testing.assert_array_equal(verdict.predicted, outcome.predicted)
         np.testing.assert_array_equal(verdict.rank, outcome.rank)

@@ -16,7 +16,7 @@ from pipeline.embeddings.cells import open_cells
 from pipeline.heads.heads import fit_heads
 from pipeline.heads.inner_splits import held_out_parts
 from pipeline.probes.linear import run_linear
-from pipeline.probes.protocol import Task
+from pipeline.probes.task import Task
 from pipeline.study.params import load_study
 
 HEADS = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pipeline.probes.class_moments import class_moments, parts_of
-from pipeline.probes.model_similarity import IMAGES, image_sample, similarity_map
+from pipeline.probes.model_similarity import similarity_map
 from pipeline.probes.similarity import label_cka
 
 
@@ -69,11 +69,3 @@ def test_undefined_without_spread_or_with_three_images():
     assert found[0, 0] == pytest.approx(1)
     assert np.isnan(found[1]).all()
     assert np.isnan(similarity_map([x[:3], x[:3]])).all()
-
-
-def test_the_same_images_for_all_models():
-    rows = image_sample(5_000)
-    assert len(rows) == IMAGES
-    assert (np.diff(rows) > 0).all()
-    assert rows.tolist() == image_sample(5_000).tolist()
-    assert image_sample(10).tolist() == list(range(10))

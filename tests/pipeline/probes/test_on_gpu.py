@@ -14,7 +14,7 @@ from cache.errors import ProbelineError
 from cache.records import read_record
 from pipeline.heads.linear_solvers import computed_like
 from pipeline.machine import backends, process_pool
-from pipeline.probes import linear, protocol
+from pipeline.probes import admitting, linear, protocol
 from pipeline.probes.class_moments import class_moments, parts_of
 from pipeline.probes.predictors import PREDICTORS, Data
 from pipeline.project.paths import neighbors_path, record_path
@@ -136,19 +136,20 @@ def test_a_task_knows_its_other_ways():
     choice = backends.Choice("linear", "auto")
     task = protocol.Task("d", "m", None, None, ("a",), backend="torch")
     need = protocol.Need(1, 1, 1.0)
-    parts = protocol._instead(task, need, choice)
+    parts = admitting._instead(task, need, choice)
     assert (parts.streamed, parts.instead.backend, parts.instead.streamed) == (True, "numpy", False)
     assert (
-        protocol._instead(task, dataclasses.replace(need, streamed=None), choice).backend == "numpy"
+        admitting._instead(task, dataclasses.replace(need, streamed=None), choice).backend
+        == "numpy"
     )
-    assert protocol._instead(task, need, backends.Choice("linear", "torch")).instead is None
+    assert admitting._instead(task, need, backends.Choice("linear", "torch")).instead is None
 
 
 def test_predictors_of_a_device_are_the_cpus(gpu, monkeypatch):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, 400)
     features = (rng.normal(0, 1, (7, 20))[labels] + rng.normal(0, 1, (400, 20))).astype(np.float32)
-    data = Data.of_arrays(features, labels)
+    data = Data(labels, parts_of(features), features.__getitem__)
     there = dataclasses.replace(data, backend="torch")
     for name, predict in PREDICTORS.items():
         ours, theirs = predict(data), predict(there)

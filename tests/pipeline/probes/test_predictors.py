@@ -24,7 +24,8 @@ from pipeline.probes.predictor_formulas import (
     rankme,
     uniformity,
 )
-from pipeline.probes.predictors import PREDICTORS, Data, subsample
+from pipeline.probes.predictors import PREDICTORS, Data
+from pipeline.probes.reading import subsample
 from pipeline.probes.similarity import label_cka
 
 NAMES = ["rankme", "alpha_req", "h_score", "logme", "logme_published", "cdnv", "nc1", "uniformity",
@@ -45,7 +46,8 @@ def class_moments(features, labels):
 
 def predict(features, labels, views=(), seed=0):
     """Every predictor by name."""
-    data = Data.of_arrays(features, labels, views, seed)
+    held = [parts_of(view) for view in views]
+    data = Data(labels, parts_of(features), features.__getitem__, held, seed)
     return {name: predictor(data) for name, predictor in PREDICTORS.items()}
 
 

@@ -16,12 +16,12 @@ from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import open_cells
 from pipeline.heads import slabs
 from pipeline.machine.backends import Choice
-from pipeline.probes import protocol
+from pipeline.probes import admitting
 from pipeline.probes.fewshot import run_fewshot
 from pipeline.probes.linear import run_linear
 from pipeline.probes.needs import Need, Shape, fewshot_need, linear_need
-from pipeline.probes.protocol import Source, Task, _allowed
 from pipeline.probes.reading import CachedRows, RowsBank
+from pipeline.probes.task import Source, Task
 from pipeline.probes.transfer import Transfer
 from pipeline.study.params import load_study
 
@@ -94,13 +94,13 @@ def task_named(model: str):
     ],
 )
 def test_a_cell_is_held_or_streamed_or_refused(monkeypatch, need, outcome):
-    monkeypatch.setattr(protocol, "job_memory", lambda: 10)
+    monkeypatch.setattr(admitting, "job_memory", lambda: 10)
     monkeypatch.setattr(
-        protocol, "replace", lambda task, **new: SimpleNamespace(**{**vars(task), **new})
+        admitting, "replace", lambda task, **new: SimpleNamespace(**{**vars(task), **new})
     )
     failed: list = []
     pending = [(None, task_named("m")), (None, task_named("small"))]
-    allowed, costs = _allowed(
+    allowed, costs = admitting.allowed_tasks(
         "linear",
         pending,
         lambda t: need if t.model == "m" else Need(1, 1, 9.0),

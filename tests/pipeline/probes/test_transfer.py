@@ -16,7 +16,7 @@ from pipeline.heads.heads import Head, Recipe, fit_heads
 from pipeline.heads.tuning import PENALTIES
 from pipeline.probes import linear
 from pipeline.probes.held_out_groups import obstacle
-from pipeline.probes.protocol import Source, Task
+from pipeline.probes.task import Source, Task
 from pipeline.probes.transfer import Transfer
 
 PHOTOS = ("zebra", "cat", "owl", "fox")

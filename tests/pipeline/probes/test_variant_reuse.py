@@ -19,7 +19,7 @@ from pipeline.probes.fewshot import run_fewshot
 from pipeline.probes.knn import run_knn
 from pipeline.probes.linear import run_linear
 from pipeline.probes.predictors import run_predictors
-from pipeline.probes.protocol import Source, Task
+from pipeline.probes.task import Source, Task
 from pipeline.probes.transfer import Transfer
 from pipeline.project.paths import neighbors_path
 from pipeline.study.protocol_list import PROTOCOLS, protocol_named

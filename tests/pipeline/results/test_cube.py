@@ -22,22 +22,7 @@ from pipeline.study.params import load_study
 
 @pytest.fixture
 def scored(project, kept_project):
-    return project.once(kept_project, lambda: build(project))
-
-
-def build(project) -> None:
-    """Six models of five families on one data set, scored by both protocols."""
-    project.params["models"] = {
-        f"m{n}": {
-            **(VIT if n % 2 else RESNET), "weights": f"random({n})", "family": f"f{min(n, 4)}"
-        }
-        for n in range(6)
-    }  # fmt: skip
-    project.prepare()
-    for stage in ("neighbors", "knn", "linear"):
-        project.run(stage).succeeded("0 cached, 6 computed")
-    project.run("collect").succeeded("0 cells missing")
-    project.run("correlate").succeeded("over 6 models")
+    return project.once(kept_project, project.score_six_models)
 
 
 def test_tables_cubes_and_statistics_agree_and_are_deterministic(scored):

@@ -190,18 +190,7 @@ def test_remarks(keep):
 
 @pytest.fixture
 def computed(project):
-    """Six models of five families on one data set, scored by both protocols."""
-    project.params["models"] = {
-        f"m{n}": {
-            **(VIT if n % 2 else RESNET), "weights": f"random({n})", "family": f"f{min(n, 4)}"
-        }
-        for n in range(6)
-    }  # fmt: skip
-    project.prepare()
-    for stage in ("neighbors", "knn", "linear"):
-        project.run(stage).succeeded()
-    project.run("collect").succeeded("0 cells missing")
-    project.run("correlate").succeeded("over 6 models")
+    project.score_six_models()
     return project
 
 

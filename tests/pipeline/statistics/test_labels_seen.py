@@ -13,8 +13,9 @@ from test_label_gap import VARIANTS, study
 from pipeline.statistics.complexity_gap import complexity_gap
 from pipeline.statistics.label_gap import label_gap
 from pipeline.statistics.labels_seen import ALL_SEEN
-from pipeline.study.params import StudyError, load_study
+from pipeline.study.params import load_study
 from pipeline.study.seen import Seen, seen_cells
+from pipeline.study.study_text import StudyError
 
 SUPERVISED = [f"m{i}" for i in range(0, 20, 2)]
 

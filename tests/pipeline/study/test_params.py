@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.study.params import StudyError, load_study, parse_study
+from pipeline.study.params import load_study, parse_study
 from pipeline.study.schema import Study
+from pipeline.study.study_text import StudyError
 
 REPOSITORY = Path(__file__).parents[3]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.study.params import StudyError, parse_study, upgrade_study
+from pipeline.study.params import parse_study, upgrade_study
 from pipeline.study.records import settings_of
 from pipeline.study.renamed import RENAMED_KEYS, RENAMED_VALUES
+from pipeline.study.study_text import StudyError
 
 STUDY = """\
 # a study of last year, with comments
