@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import SupportsFloat
 
-from pipeline.study.words import number_of
+from pipeline.project.words import number_of
 
 MINUS = "−"
 NOTHING = "–"
