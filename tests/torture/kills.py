@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import sandbox
+import small_study
+from faults import ENDS, FAULTS, Fault, as_ordinary_user, read_only, without_locks
+from forks import Ran, run
 from ruamel.yaml import YAML
-from sandbox import FAULTS, STAGES, Fault, Ran, files, run
+from small_study import STAGES, files
 
 OF_THE_MACHINE = ("data/cards/", ".probeline/")
 """Named by times and absolute paths, or holding them: of no result. Left-overs there count."""
@@ -24,8 +26,6 @@ CONDITIONS = {"READ-ONLY": "may not be written", "NO LOCKS": "file system withou
 
 TRIES = {"KILL": 2, "TERM": 1, "ENOSPC": 1, "EIO": 1, "EFBIG": 1, "UNREADABLE": 1, "READ EIO": 1}
 """Places at each target, where `--tries 1` is asked for."""
-
-ENDS = {"KILL": (-9,), "TERM": (143, -15)}
 
 
 @dataclass
@@ -78,25 +78,25 @@ def campaign(base: Path, per: int, only: tuple[str, ...] = ()) -> Iterator[Row]:
         Words of targets; all without.
     """
     work, before, after = base / "work", base / "before", base / "after"
-    sandbox.make_study(work)
+    small_study.make_study(work)
     asked_last = [t.name for t in targets() if not only or any(word in t.name for word in only)]
     for target in targets():
         asked = target.name in asked_last
         target.prepare(work)
-        _copy(work, before)
+        copy(work, before)
         whole = run(work, target.command)
         assert whole.status == 0, (target.name, whole)
-        _copy(work, after)
+        copy(work, after)
         if not asked:
             continue
         row = Row(target.name, whole.changes, whole.reads)
         for fault in _faults(whole, per):
-            _copy(before, work)
+            copy(before, work)
             row.tries[fault.kind] += 1
             row.faults += [
                 f"{target.name}, {fault}: {text}" for text in _strike(work, target, fault, after)
             ]
-        _copy(after, work)
+        copy(after, work)
         yield row
         if target.name == asked_last[-1]:
             return
@@ -114,26 +114,26 @@ def in_study(study: Path) -> Iterator[Row]:
     """`SMALL`, on a study that is made already, which is as it was afterwards."""
     base = study.parent
     made, before, after = base / "made", base / "before", base / "after"
-    _copy(study, made)
+    copy(study, made)
     for target in targets():
         if target.name not in SMALL:
             continue
-        _copy(made, study)
+        copy(made, study)
         target.prepare(study)
-        _copy(study, before)
+        copy(study, before)
         whole = run(study, target.command)
         assert whole.status == 0, (target.name, whole)
-        _copy(study, after)
+        copy(study, after)
         row = Row(target.name, whole.changes, whole.reads)
         for kind in SMALL[target.name]:
             fault = Fault(kind, (whole.of(kind) + 1) // 2)
-            _copy(before, study)
+            copy(before, study)
             row.faults += [
                 f"{target.name}, {fault}: {text}" for text in _strike(study, target, fault, after)
             ]
             row.tries[kind] += 1
         yield row
-    _copy(made, study)
+    copy(made, study)
 
 
 def _faults(whole: Ran, per: int) -> Iterator[Fault]:
@@ -183,9 +183,9 @@ def _said(out: str, kind: str) -> list[str]:
 
 def _under_condition(work: Path, command: tuple[str, ...], kind: str) -> Ran:
     if kind == "NO LOCKS":
-        return run(work, command, before=sandbox.without_locks)
-    with sandbox.read_only(work):
-        return run(work, command, before=sandbox.as_ordinary_user)
+        return run(work, command, before=without_locks)
+    with read_only(work):
+        return run(work, command, before=as_ordinary_user)
 
 
 def differences(work: Path, expected: dict[str, bytes]) -> list[str]:
@@ -208,7 +208,8 @@ def comparable(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _copy(of: Path, to: Path) -> None:
+def copy(of: Path, to: Path) -> None:
+    """Make one folder as another is."""
     shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(of, to, symlinks=True)
 
@@ -216,7 +217,7 @@ def _copy(of: Path, to: Path) -> None:
 def targets() -> Iterator[Target]:
     """Everything, in an order in which each has what it needs."""
     yield Target("study", ("study",))
-    yield Target("cache import", sandbox.GIVEN)
+    yield Target("cache import", small_study.GIVEN)
     for stage in STAGES:
         yield Target(" ".join(stage), stage)
     for words in (

@@ -26,7 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import sandbox
+import small_study
+from forks import run
 
 from cache.errors import ProbelineError
 
@@ -63,7 +64,7 @@ class Reader:
 
 def campaign(base: Path, tries: int, only: tuple[str, ...] = (), seed: int = 0) -> Iterator[Row]:
     """One row for each reader."""
-    sandbox.make_whole_study(base / "study", quickly=True)
+    small_study.make_whole_study(base / "study", quickly=True)
     yield from in_study(base / "study", tries, only, seed)
 
 
@@ -540,7 +541,7 @@ def _taken() -> Iterator[Reader]:
     from pipeline.taken.classifier import load
     from pipeline.taken.folder import HEAD_FILE, MANIFEST_FILE, manifest_of
 
-    made = sandbox.run(Path.cwd(), ("cli", "take", "tiny", "taken", "--dataset", "pets"))
+    made = run(Path.cwd(), ("cli", "take", "tiny", "taken", "--dataset", "pets"))
     assert made.status == 0, made
     sound = (Path("taken") / HEAD_FILE).read_bytes()
 

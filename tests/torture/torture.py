@@ -31,10 +31,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--small", action="store_true")
     asked = parser.parse_args()
-    import sandbox
+    import forks
 
-    sandbox.quiet()
-    sandbox.import_everything()
+    forks.quiet()
+    forks.import_everything()
     if asked.small:
         sys.exit(small() > 0)
     wrong = 0
@@ -55,11 +55,11 @@ def small() -> int:
     import flips
     import kills
     import mutants
-    import sandbox
+    import small_study
 
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         study = Path(folder) / "study"
-        sandbox.make_whole_study(study, quickly=True)
+        small_study.make_whole_study(study, quickly=True)
         wrong = show(kills.in_study(study))
         wrong += show(flips.in_study(study, 3))
         wrong += show(mutants.in_study(study, 5))
