@@ -14,6 +14,7 @@ from faults import ENDS, Fault
 from forks import ended, forked, run
 from rounds import Row
 from small_study import GIVEN, STAGES, make_study
+from targets import flip_a_chunk
 
 PROCESSES = 4
 TOO_LONG = 600
@@ -37,7 +38,7 @@ def mixed(base: Path, row: Row, tries: int, seed: int) -> None:
     """All cells are there, a chunk of one is damaged; nobody waits for anybody."""
     os.environ.pop("PROBELINE_WAIT_SECONDS", None)
     work = _after(base / "mixed", STAGES[:3])
-    kills.flip_a_chunk(work)
+    flip_a_chunk(work)
     end = (REPAIR, EXTRACT, ("neighbors",), ("protocol", "knn"))
     _play(work, row, tries, random.Random(seed), MIXED, end)
 

@@ -9,9 +9,8 @@ import os
 import resource
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 CHANGES = {
@@ -38,42 +37,60 @@ class Fault:
     at: int
 
 
-def strike(folder: Path, fault: Fault | None) -> Counter[str]:
-    """Count this process's changes of, and looks into, files below a folder; a fault strikes."""
-    count: Counter[str] = Counter()
-    sort = "reads" if fault is not None and fault.kind in OF_READING else "changes"
+@dataclass
+class Touched:
+    """What a process did below a folder: its changes, each by name, and how often it read."""
 
-    def touched(how: str, path: str) -> None:
-        count[how] += 1
-        if fault is not None and how == sort and count[how] == fault.at:
+    changes: list[str] = field(default_factory=list)
+    reads: int = 0
+
+
+def strike(folder: Path, fault: Fault | None) -> Touched:
+    """Note this process's changes of, and looks into, files below a folder; a fault strikes."""
+    touched = Touched()
+
+    def noted(operation: str, path: str) -> None:
+        if operation == READ:
+            touched.reads += 1
+        else:
+            touched.changes.append(operation)
+        if fault is None or (operation == READ) != (fault.kind in OF_READING):
+            return
+        if fault.at == (touched.reads if operation == READ else len(touched.changes)):
             _befall(fault.kind, path)
 
-    watch(folder, touched)
-    return count
+    watch(folder, noted)
+    return touched
 
 
-def watch(folder: Path, touched: Callable[[str, str], None]) -> None:
-    """Have a function called before each of this process's "changes" and "reads" below a folder."""
+READ = "read"
+
+
+def watch(folder: Path, noted: Callable[[str, str], None]) -> None:
+    """Have a function called before each of this process's operations on files below a folder.
+
+    With its name (`READ`, "open", which is for writing, "fsync", "rename", "mkdir" …) and the path.
+    """
     root = os.path.realpath(folder)
 
-    def below(how: str, path: object) -> None:
+    def below(operation: str, path: object) -> None:
         if isinstance(path, bytes):
             path = path.decode(errors="replace")
         if isinstance(path, str | os.PathLike) and os.path.abspath(path).startswith(root):
-            touched(how, os.fspath(path))
+            noted(operation, os.fspath(path))
 
     def hook(event: str, arguments: tuple) -> None:
         if event in CHANGES:
-            below("changes", arguments[0])
+            below(event.partition(".")[2], arguments[0])
         elif event in LOOKS:
-            below("reads", arguments[0])
+            below(READ, arguments[0])
         elif event == "open" and isinstance(arguments[2], int):
-            below("changes" if arguments[2] & 3 else "reads", arguments[0])
+            below("open" if arguments[2] & 3 else READ, arguments[0])
 
     sys.addaudithook(hook)
 
     def fsync(handle: int) -> None:
-        below("changes", os.readlink(f"/proc/self/fd/{handle}"))
+        below("fsync", os.readlink(f"/proc/self/fd/{handle}"))
 
     os.fsync = fsync  # the kernel keeps what a killed process wrote: only the fault is wanted
 
@@ -120,3 +137,8 @@ def without_locks() -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     fcntl.flock = flock
+
+
+def with_full_output() -> None:
+    """Standard output is a file on a disk that is full; errors are heard."""
+    sys.stdout = open("/dev/full", "w")

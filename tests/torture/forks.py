@@ -9,6 +9,7 @@ import contextlib
 import gc
 import importlib
 import os
+import pkgutil
 import signal
 import sys
 import time
@@ -18,24 +19,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from faults import OF_READING, Fault, strike
-
-STAGES = ("study", "index", "pretrain", "extract", "neighbors", "protocol", "similarity", "collect",
-          "correlate", "report")  # fmt: skip
+from faults import Fault, Touched, strike
 
 
 @dataclass(frozen=True)
 class Ran:
-    """How a run ended: its status (negative: the signal), its words, its changes, what it read."""
+    """How a run ended: its status (negative: the signal), its words, what it did to files."""
 
     status: int
     out: str
-    changes: int
-    reads: int = 0
+    touched: Touched
 
-    def of(self, kind: str) -> int:
-        """Places at which a fault of a kind may strike."""
-        return self.reads if kind in OF_READING else self.changes
+    @property
+    def changes(self) -> int:
+        """How many files, names and folders it changed."""
+        return len(self.touched.changes)
 
 
 def quiet() -> None:
@@ -51,13 +49,13 @@ def quiet() -> None:
 def import_everything() -> None:
     """What stages import late, so that forks need not."""
     for name in ("torch", "timm", "sklearn.linear_model", "pandas", "xarray", "zarr", "scipy.stats",
-                 "h5netcdf", "netCDF4", "lightning_fabric", "lightly.loss", "stages.cli", "psutil",
-                 "pipeline.embeddings.missing", "pipeline.probes.knn", "pipeline.probes.linear",
-                 "pipeline.probes.fewshot", "pipeline.probes.transfer", "pipeline.report.page",
-                 "pipeline.finetuning.storing", "pipeline.pretraining.run",
-                 "pipeline.statistics.analysis", "pipeline.probes.predictors",
-                 *(f"stages.{stage}" for stage in STAGES)):  # fmt: skip
+                 "h5netcdf", "netCDF4", "lightning_fabric", "lightly.loss", "psutil"):  # fmt: skip
         importlib.import_module(name)
+    for floor in ("cache", "pipeline", "stages"):
+        path = importlib.import_module(floor).__path__
+        for module in pkgutil.walk_packages(path, f"{floor}."):
+            with contextlib.suppress(ImportError):  # of what is optional
+                importlib.import_module(module.name)
     gc.collect()
     gc.freeze()  # else every fork's collections copy the pages of all that
 
@@ -88,21 +86,21 @@ def run(
         if before is not None:
             before()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        count = strike(folder, fault)
+        touched = strike(folder, fault)
         status = status_of(command)
-        os.write(1, f"{_COUNTED}{count['changes']} {count['reads']}".encode())
+        os.write(1, f"{_TOUCHED}{touched.reads} {' '.join(touched.changes)}".encode())
         return status
 
     child = forked(inside, writer)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read().decode(errors="replace")
-    out, _, counted = said.partition(_COUNTED)
-    changes, reads = map(int, counted.split()) if counted else (0, 0)
-    return Ran(ended(child), out, changes, reads)
+    out, _, touched = said.partition(_TOUCHED)
+    reads, *changes = touched.split() or ["0"]
+    return Ran(ended(child), out, Touched(changes, int(reads)))
 
 
-_COUNTED = "\x00counted\x00"
+_TOUCHED = "\x00touched\x00"
 
 
 def status_of(command: tuple[str, ...]) -> int:

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from forks import ended
+from forks import ended, run
 from rounds import Row
 from whole_runs import HANDFUL, Changes, Strike, fresh, results, said, start, template
 
@@ -16,6 +16,9 @@ EVERY_STAGE = 10
 
 CLONED = 5
 """After one round of so many, a third folder pulls, and must have nothing to run."""
+
+PRUNE = ("cli", "cache", "prune", "--yes")
+"""Clears what a killed stage left that never ran again, as DVC had its results in the cache."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,9 @@ def together(study: Study, rng: random.Random, *, cloned: bool) -> tuple[int, li
                 wrong.append(f"{folder.name}, {strikes}, then {command}: {end}: {said(folder)}")
     if cloned and not wrong:
         wrong += _clone(study, folders[0])
+    for folder in struck:  # what the other's results replaced, no stage of this one cleared
+        pruned = run(folder, PRUNE)
+        wrong += [f"{folder.name}, prune: {pruned}"] if pruned.status else []
     for folder in folders:
         wrong += [f"{folder.name}, {strikes}: {text}" for text in _other(study, folder)]
     return ends.count(-9), wrong

@@ -36,6 +36,7 @@ class Row:
         self.killed += killed
         self.gave_up += gave_up
         self.faults += [f"round {self.rounds}, {fault}" for fault in faults]
+        print("".join(f"{fault}\n" for fault in faults), end="", file=sys.stderr)
         print(time.strftime("%H:%M:%S"), " | ".join(self.cells()), file=sys.stderr, flush=True)
 
 

@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import forks
 import kills
 import small_study
-from faults import watch
+from faults import READ, watch
 from forks import ended, forked
 from ruamel.yaml import YAML
 
@@ -199,11 +199,11 @@ def _watched(folder: Path, place: int, strike: Strike | None, changes: Changes) 
     """Count this process's changes below a folder; struck, its whole group is killed."""
     process = os.getpid()
 
-    def touched(how: str, path: str) -> None:
-        if how != "changes" or os.getpid() != process:
+    def noted(operation: str, path: str) -> None:
+        if operation == READ or os.getpid() != process:
             return
         changes.add(place)
         if strike == Strike(place, changes[place]):
             os.killpg(0, signal.SIGKILL)
 
-    watch(folder, touched)
+    watch(folder, noted)
