@@ -20,6 +20,10 @@ CLONED = 5
 PRUNE = ("cli", "cache", "prune", "--yes")
 """Clears what a killed stage left that never ran again, as DVC had its results in the cache."""
 
+OF_DVC = "without a confirmation. Use `-f` to force."
+"""DVC (3.67) says so of a file of its own, now and then, while another DVC puts the same one into
+the cache. Nothing is lost, and the next `dvc repro` ends well."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -49,8 +53,7 @@ def pairs(base: Path, row: Row, tries: int, seed: int) -> None:
     every = alone(base, template(base, "every"))
     for number in range(tries):
         study = every if number % EVERY_STAGE == EVERY_STAGE - 1 else handful
-        killed, wrong = together(study, rng, cloned=number % CLONED == 0)
-        row.played(killed, 0, wrong)
+        row.played(*together(study, rng, cloned=number % CLONED == 0))
 
 
 def alone(base: Path, of: Path) -> Study:
@@ -60,8 +63,8 @@ def alone(base: Path, of: Path) -> Study:
     return Study(base, of, results(folder), changes.counted())
 
 
-def together(study: Study, rng: random.Random, *, cloned: bool) -> tuple[int, list[str]]:
-    """One round; how many were killed, and what went wrong."""
+def together(study: Study, rng: random.Random, *, cloned: bool) -> tuple[int, int, list[str]]:
+    """One round; how many were killed, how many DVC ended by itself, and what went wrong."""
     for shared in ("cache", "remote"):
         shutil.rmtree(study.base / shared, ignore_errors=True)
     folders = [fresh(study.base, study.template, name) for name in ("one", "other")]
@@ -71,10 +74,11 @@ def together(study: Study, rng: random.Random, *, cloned: bool) -> tuple[int, li
         strikes[number] = Strike(stage, rng.randrange(1, max(2, study.changes[stage] + 1)))
     started = [start(f, "repro", strike=s) for f, s in zip(folders, strikes, strict=True)]
     ends = [ended(child) for child in started]
+    gave_up = [end == 255 and OF_DVC in said(f) for f, end in zip(folders, ends, strict=True)]
     wrong = [
         f"{folder.name}, {strike}: {end}: {said(folder)}"
-        for folder, strike, end in zip(folders, strikes, ends, strict=True)
-        if end not in ((0, -9) if strike else (0,))
+        for folder, strike, end, of_dvc in zip(folders, strikes, ends, gave_up, strict=True)
+        if not of_dvc and end not in ((0, -9) if strike else (0,))
     ]
     struck = [folder for folder, end in zip(folders, ends, strict=True) if end]
     for command, where in (("repro", struck), ("push", folders)):
@@ -89,7 +93,7 @@ def together(study: Study, rng: random.Random, *, cloned: bool) -> tuple[int, li
         wrong += [f"{folder.name}, prune: {pruned}"] if pruned.status else []
     for folder in folders:
         wrong += [f"{folder.name}, {strikes}: {text}" for text in _other(study, folder)]
-    return ends.count(-9), wrong
+    return ends.count(-9), sum(gave_up), wrong
 
 
 def _clone(study: Study, finished: Path) -> list[str]:
