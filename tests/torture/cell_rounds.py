@@ -9,7 +9,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-import kills
+import strikes
 from faults import ENDS, Fault
 from forks import ended, forked, run
 from rounds import Row
@@ -64,14 +64,14 @@ def _play(
     shutil.copytree(work, before, symlinks=True)
     changes = {}
     for command in commands:
-        kills.copy(before, work)
+        strikes.copy(before, work)
         changes[command] = run(work, command).changes
-    kills.copy(before, work)
+    strikes.copy(before, work)
     for command in end:
         assert (ran := run(work, command)).status == 0, ran
-    expected = kills.comparable(work)
+    expected = strikes.comparable(work)
     for _ in range(tries):
-        kills.copy(before, work)
+        strikes.copy(before, work)
         started = []
         for number in range(PROCESSES):
             command, fault = rng.choice(commands), None
@@ -91,7 +91,7 @@ def _play(
                 faults.append(f"then {command}: {again}")
         faults += [
             difference
-            for difference in kills.differences(work, expected)
+            for difference in strikes.differences(work, expected)
             if "/.given." not in difference  # what a killed import left, the next one takes over
         ]
         row.played(sum(s in (-9, 143, -15) for s in statuses), statuses.count(1), faults)

@@ -45,7 +45,7 @@ class Touched:
     reads: int = 0
 
 
-def strike(folder: Path, fault: Fault | None) -> Touched:
+def watched(folder: Path, fault: Fault | None) -> Touched:
     """Note this process's changes of, and looks into, files below a folder; a fault strikes."""
     touched = Touched()
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from faults import Fault, Touched, strike
+from faults import Fault, Touched, watched
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def run(
         if before is not None:
             before()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        touched = strike(folder, fault)
+        touched = watched(folder, fault)
         status = status_of(command)
         os.write(1, f"{_TOUCHED}{touched.reads} {' '.join(touched.changes)}".encode())
         return status

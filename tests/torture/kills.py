@@ -7,36 +7,17 @@ nothing befell, and nothing may lie about.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import small_study
-from faults import (
-    ENDS,
-    FAULTS,
-    OF_READING,
-    Fault,
-    as_ordinary_user,
-    read_only,
-    with_full_output,
-    without_locks,
-)
+from faults import FAULTS, OF_READING, Fault
 from forks import Ran, run
-from small_disk import SmallDisk, small_disk
+from small_disk import small_disk
 from small_study import files
-from targets import Target, targets
-
-OF_THE_MACHINE = ("data/cards/", ".probeline/")
-"""Named by times and absolute paths, or holding them: of no result. Left-overs there count."""
-
-CONDITIONS = {
-    "READ-ONLY": "may not be written",
-    "NO LOCKS": "file system without locks",
-    "FULL OUTPUT": "standard output: the disk is full",
-}
-"""What holds for a whole run, and what is said where the run can't do without."""
+from strikes import CONDITIONS, copy, strike
+from targets import targets
 
 SMALL_DISK = "FULL DISK"
 """A disk that holds only a part of what a run writes: a fault's place is the bytes it holds."""
@@ -104,7 +85,7 @@ def campaign(
                 on = disk if fault.kind == SMALL_DISK else None
                 place = work if on is None else on.folder / "work"
                 copy(before, place)
-                wrong = _strike(place, target, fault, after, on)
+                wrong = strike(place, target, fault, after, on)
                 row.faults += [f"{target.name}, {fault}: {text}" for text in wrong]
             copy(after, work)
             yield row
@@ -140,7 +121,7 @@ def in_study(study: Path) -> Iterator[Row]:
             fault = Fault(kind, (of + 1) // 2)
             copy(before, study)
             row.faults += [
-                f"{target.name}, {fault}: {text}" for text in _strike(study, target, fault, after)
+                f"{target.name}, {fault}: {text}" for text in strike(study, target, fault, after)
             ]
             row.tries[kind] += 1
         yield row
@@ -176,15 +157,16 @@ def places(changes: Sequence[str], tries: int, shift: float) -> list[int]:
     shift : float
         From 0 to below 1; other places.
     """
-    if not changes:
-        return []
-    chosen = _spread(len(changes), tries, shift)
-    if tries >= 3:
-        chosen |= {1, len(changes)}
-        for sort in sorted(set(changes) - {changes[at - 1] for at in chosen}):
-            those = [at for at, name in enumerate(changes, 1) if name == sort]
-            chosen.add(those[int(len(those) * shift)])
-    return sorted(chosen)
+    spread = sorted(_spread(len(changes), tries, shift))
+    if tries < 3 or not changes:
+        return spread
+    chosen = {1, len(changes)}
+    for sort in sorted(set(changes) - {changes[0], changes[-1]}):
+        those = [at for at, name in enumerate(changes, 1) if name == sort]
+        chosen.add(those[int(len(those) * shift)])
+    between = [at for at in spread if at not in chosen]
+    more = max(0, min(tries - len(chosen), len(between)))
+    return sorted(chosen.union(between[(len(between) - more) // 2 :][:more]))
 
 
 def _spread(many: int, tries: int, shift: float) -> set[int]:
@@ -195,80 +177,3 @@ def _written(before: Path, after: Path) -> int:
     """Bytes of the files that a run wrote."""
     old, new = files(before), files(after)
     return sum(len(data) for name, data in new.items() if old.get(name) != data)
-
-
-def _strike(
-    work: Path, target: Target, fault: Fault, after: Path, disk: SmallDisk | None = None
-) -> list[str]:
-    """What went wrong; nothing, where all is well."""
-    wrong = []
-    if disk is not None:
-        disk.leave(fault.at)
-        struck = run(work, target.command)
-        disk.enlarge()
-    elif fault.kind in CONDITIONS:
-        struck = _under_condition(work, target.command, fault.kind)
-    else:
-        struck = run(work, target.command, fault)
-    if struck.status not in (0, *ENDS.get(fault.kind, (1,))):
-        wrong.append(f"status {struck.status}: {struck.out[-300:]}")
-    if struck.status == 1:
-        wrong += _said(struck.out, fault.kind)
-    if "Traceback" in struck.out:
-        wrong.append(f"a traceback: {struck.out[-900:]}")
-    if struck.status == 0:  # then it must be as if nothing had been
-        wrong += [f"it ended well, but {text}" for text in differences(work, comparable(after))]
-    if target.reads and fault.kind == "READ-ONLY" and struck.status:
-        wrong.append(f"it can't read what it may only read: {struck.out[-300:]}")
-    again = run(work, target.command)
-    if again.status:
-        return [*wrong, f"the second run: status {again.status}: {again.out[-600:]}"]
-    return wrong + differences(work, comparable(after))
-
-
-def _said(out: str, kind: str) -> list[str]:
-    """What is missing in the words of a run that gave up."""
-    if out.count("error: ") != 1 or "to mend" not in out:
-        return [f"not one explained error: {out[-300:]}"]
-    words = CONDITIONS.get(kind, "")
-    if words not in out and "may not do with it" not in out:
-        return [f"does not say {words!r}: {out[-300:]}"]
-    return []
-
-
-_BEFORE: dict[str, Callable[[], object]] = {
-    "READ-ONLY": as_ordinary_user, "NO LOCKS": without_locks, "FULL OUTPUT": with_full_output,
-}  # fmt: skip
-
-
-def _under_condition(work: Path, command: tuple[str, ...], kind: str) -> Ran:
-    if kind != "READ-ONLY":
-        return run(work, command, before=_BEFORE[kind])
-    with read_only(work):
-        return run(work, command, before=_BEFORE[kind])
-
-
-def differences(work: Path, expected: dict[str, bytes]) -> list[str]:
-    """What is not as it should be."""
-    found = comparable(work)
-    return [
-        f"{name} is "
-        + ("absent" if name not in found else "left" if name not in expected else "other")
-        for name in sorted(found.keys() | expected.keys())
-        if found.get(name) != expected.get(name)
-    ]
-
-
-def comparable(folder: Path) -> dict[str, bytes]:
-    """What must be the same after every run."""
-    return {
-        name: data
-        for name, data in files(folder).items()
-        if not name.startswith(OF_THE_MACHINE) or ".partial" in name
-    }
-
-
-def copy(of: Path, to: Path) -> None:
-    """Make one folder as another is."""
-    shutil.rmtree(to, ignore_errors=True)
-    shutil.copytree(of, to, symlinks=True)

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import forks
-import kills
 import small_study
+import strikes
 from faults import READ, watch
 from forks import ended, forked
 from ruamel.yaml import YAML
@@ -113,7 +113,7 @@ def fresh(base: Path, of: Path, name: str) -> Path:
 def results(folder: Path) -> dict[str, bytes]:
     """All that is compared: what stages made."""
     tops = ("data/", "results/", "report/", "scores/", "dvc.lock")
-    return {n: data for n, data in kills.comparable(folder).items() if n.startswith(tops)}
+    return {n: data for n, data in strikes.comparable(folder).items() if n.startswith(tops)}
 
 
 class Changes:
