@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cache.cell import CellAddress
-from cache.errors import CellLockedError
-from cache.lock import Lock
+from cache.lock import clear_lock
 from cache.removal import clear_beside
+from pipeline.models.lockfile import RECORDING
 from pipeline.project.own_folders import OWN
 from pipeline.project.paths import (
     EMBEDDINGS,
@@ -39,7 +39,8 @@ _DVC_LOCK = Path(".dvc/tmp/lock")
 
 def left_overs() -> list[Path]:
     """Everything unfinished below the project's own folders (not inside cells), sorted."""
-    return sorted(path for folder in OWN for path in _unfinished(folder))
+    found = [path for folder in OWN for path in _unfinished(folder)]
+    return sorted([*found, *([RECORDING] if RECORDING.exists() else [])])
 
 
 def describe(found: list[Path]) -> str:
@@ -62,12 +63,8 @@ def clear_dead() -> list[Path]:
     elsewhere meanwhile, DVC takes that from its cache.
     """
     cleared = [path for path in _cells_finished() if not path.exists()]
-    for folder in _MADE:
-        for path in _unfinished(folder):
-            if path.name.startswith(".") and path.name.endswith(".partial") and path.is_file():
-                with contextlib.suppress(CellLockedError):  # its writer lives
-                    Lock(path, str(path)).release()
-                    cleared.append(path)
+    files = [path for path in left_overs() if path.is_file() and _is_of_no_use(path)]
+    cleared += [path for path in files if clear_lock(path)]  # whoever writes one holds a lock on it
     with _without_dvc() as alone:
         for folder in OWN if alone else ():
             for path in _unfinished(folder, cells=True):
@@ -75,6 +72,13 @@ def clear_dead() -> list[Path]:
                     path.unlink(missing_ok=True)
                     cleared.append(path)
     return cleared
+
+
+def _is_of_no_use(path: Path) -> bool:
+    """Whether an unfinished file is a lock's, or of a file that is always begun anew."""
+    if path.match(".*.lock.partial") or path == RECORDING:
+        return True
+    return path.match(".*.partial") and any(path.is_relative_to(folder) for folder in _MADE)
 
 
 def _cells_finished() -> Iterator[Path]:

@@ -7,8 +7,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from forks import ended, run
+from forks import ended
 from rounds import Row
+from strikes import clear
 from whole_runs import HANDFUL, Changes, Strike, fresh, results, said, start, template
 
 EVERY_STAGE = 10
@@ -16,9 +17,6 @@ EVERY_STAGE = 10
 
 CLONED = 5
 """After one round of so many, a third folder pulls, and must have nothing to run."""
-
-PRUNE = ("cli", "cache", "prune", "--yes")
-"""Clears what a killed stage left that never ran again, as DVC had its results in the cache."""
 
 OF_DVC = "without a confirmation. Use `-f` to force."
 """DVC (3.67) says so of a file of its own, now and then, while another DVC puts the same one into
@@ -89,8 +87,7 @@ def together(study: Study, rng: random.Random, *, cloned: bool) -> tuple[int, in
     if cloned and not wrong:
         wrong += _clone(study, folders[0])
     for folder in struck:  # what the other's results replaced, no stage of this one cleared
-        pruned = run(folder, PRUNE)
-        wrong += [f"{folder.name}, prune: {pruned}"] if pruned.status else []
+        clear(folder)
     for folder in folders:
         wrong += [f"{folder.name}, {strikes}: {text}" for text in _other(study, folder)]
     return ends.count(-9), sum(gave_up), wrong

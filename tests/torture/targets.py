@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import fetched
 from forks import run
 from ruamel.yaml import YAML
 from small_study import GIVEN, STAGES
@@ -61,6 +62,9 @@ def targets() -> Iterator[Target]:
     yield Target("scores remove", ("cli", "scores", "remove", "theirs"))
     yield Target("upgrade", ("cli", "upgrade"), _old)
     yield Target("use", ("cli", "use", "other.yaml"), _other)
+    yield Target("models fetch", ("cli", "models", "fetch"), _published)
+    prepare = ("cli", "datasets", "prepare", "cub", "--into", "fetched")
+    yield Target("datasets prepare", prepare, fetched.offer_birds)
 
 
 def flip_a_chunk(work: Path) -> None:
@@ -106,6 +110,10 @@ def _old(work: Path) -> None:
 def _other(work: Path) -> None:
     shutil.copy(work / "params.yaml", work / "other.yaml")
     _edit(work, lambda study: study["models"].pop("own"))
+
+
+def _published(work: Path) -> None:
+    _edit(work, lambda study: study["models"].update(published=fetched.model()))
 
 
 def _edit(work: Path, change: Callable[[dict], object]) -> None:
