@@ -22,16 +22,21 @@ def written_out() -> Iterator[None]:
     try:
         yield
     except SystemExit:
-        sys.stdout.flush()
+        _flush()
         raise
-    sys.stdout.flush()
+    _flush()
 
 
 def give_up_output() -> None:
     """Drop what can't be written, which the interpreter would try again at its end (status 120)."""
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # it is, where the caller has closed it (``>&-``)
+        sys.stdout.flush()

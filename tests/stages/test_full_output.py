@@ -65,6 +65,14 @@ def test_output_on_a_full_disk(command, words, arguments, project, monkeypatch, 
     assert "to mend" in said, said
 
 
+def test_a_caller_who_closed_the_output(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    prints.main([], standalone_mode=False)
+    with pytest.raises(SystemExit) as end:
+        ends_itself.main([], standalone_mode=False)
+    assert end.value.code == 1
+
+
 def _commands(command, name):
     if isinstance(command, click.Group):
         if command.callback is not None and command.invoke_without_command:
