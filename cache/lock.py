@@ -160,6 +160,23 @@ class Lock:
         self.release()
 
 
+def clear_lock(path: Path) -> bool:
+    """Remove the file of a lock whose owner was stopped; a live owner's stays.
+
+    Returns
+    -------
+    bool
+        Whether there was one to remove.
+    """
+    if not path.exists():
+        return False
+    try:
+        Lock(path, str(path)).release()
+    except CellLockedError:
+        return False
+    return True
+
+
 class Mutex:
     """A lock that processes take in turn, each for a moment; a thread may take it twice.
 

@@ -29,7 +29,7 @@ from cache.errors import CellLockedError, CellMissingError
 from cache.files import explain_disk_errors, write_durably
 from cache.fingerprint import canonical_json, differences
 from cache.journal import read_entries
-from cache.lock import Lock, Mutex
+from cache.lock import Lock, Mutex, clear_lock
 from cache.removal import empty
 from cache.writer import CellWriter, chunk_rows_for, read_layout
 
@@ -44,9 +44,7 @@ def mutex_of(folder: Path) -> Mutex:
 
 def clear_mutex(folder: Path) -> None:
     """Remove what a killed process left of it."""
-    if (folder / MUTEX).exists():
-        with contextlib.suppress(CellLockedError):
-            Lock(folder / MUTEX, str(folder)).release()
+    clear_lock(folder / MUTEX)
 
 
 def is_all_claimed(address: CellAddress) -> bool:

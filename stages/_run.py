@@ -18,9 +18,10 @@ from typing import NoReturn, ParamSpec, TypeVar
 import click
 
 from cache.errors import ProbelineError
-from cache.files import whose, write_durably
+from cache.files import explain_disk_errors, whose, write_durably
 from pipeline.project.own_folders import refuse_links_out
 from stages._announce import announced
+from stages._output import give_up_output, written_out
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,7 +41,7 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
             signal.signal(signal.SIGTERM, _terminate)
         try:
             refuse_links_out()
-            with announced():
+            with written_out(), announced():
                 return function(*args, **kwargs)
         except ProbelineError as error:
             _fail(error)
@@ -63,6 +64,7 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
             )
             sys.exit(128 + (signal.SIGTERM if isinstance(end, _TerminatedError) else signal.SIGINT))
         finally:
+            give_up_output()
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, former)
 
@@ -71,6 +73,14 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
 
 def _of_the_system(error: OSError) -> ProbelineError:
     """What the system says of a file that nobody could say more of."""
+    if not error.filename:  # files are opened, and written, where disk errors are explained
+        try:
+            with explain_disk_errors(Path("standard output")):
+                raise error
+        except ProbelineError as explained:
+            return explained
+        except OSError:
+            pass
     place = str(error.filename or "the system")
     if error.filename and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ProbelineError(

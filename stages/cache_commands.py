@@ -138,17 +138,13 @@ def prune(*, yes: bool) -> None:
     """Delete the cells that the study does not name and results of former settings, after asking.
 
     With a model's last cell on a data set go its provenance, its neighbours and its probes'
-    results; what was fine-tuned stays, and so do all results that the study has now.
+    results; what was fine-tuned stays, and so do all results that the study has now. Without
+    asking goes what a stopped run left, and nobody would go on with.
     """
     roles = roles_of_cells(load_study())
     there = cells_on_disk()
     surplus = [a for a in there if a not in roles]
-    begun = [a for folder in sorted(EMBEDDINGS.glob("*/")) for a in removals_begun(folder)]
-    for address in begun:
-        click.echo(f"{address}: a former `prune` was stopped; deleted now")
-    _remove_what_was_made_of(begun, there)
-    for address in begun:
-        finish_removal(address)
+    _clear_after_stopped_runs(there)
     former = former_results()
     if not surplus:
         click.echo("every cell is named by the study")
@@ -169,6 +165,19 @@ def prune(*, yes: bool) -> None:
         for address in surplus:
             remove_cell(address)
         click.echo(f"{cells}{records} deleted, {total:,.1f} MB freed in the working folder")
+
+
+def _clear_after_stopped_runs(there: Iterable[CellAddress]) -> None:
+    from pipeline.planning.left_overs import clear_dead
+
+    begun = [a for folder in sorted(EMBEDDINGS.glob("*/")) for a in removals_begun(folder)]
+    for address in begun:
+        click.echo(f"{address}: a former `prune` was stopped; deleted now")
+    _remove_what_was_made_of(begun, there)
+    for address in begun:
+        finish_removal(address)
+    for path in clear_dead():
+        click.echo(f"{path}: whoever wrote it was stopped; deleted now")
 
 
 def _remove_what_was_made_of(gone: Iterable[CellAddress], stay: Iterable[CellAddress]) -> None:

@@ -38,6 +38,7 @@ def datasets(context: click.Context) -> None:
 
 
 @datasets.command("known")
+@explain_errors
 def list_known() -> None:
     """The data sets that a study may name: `source: "known:NAME"`."""
     rows = []

@@ -58,6 +58,7 @@ def models(context: click.Context) -> None:
 @models.command("zoo")
 @click.option("--family", help="Only models of this family.")
 @click.option("--markdown", is_flag=True, help="All that is known of them, as docs/zoo.md.")
+@explain_errors
 def list_zoo(family: str | None, *, markdown: bool) -> None:
     """The models that a study may name: `models: {NAME: {zoo: NAME}}`."""
     if markdown:

@@ -6,7 +6,7 @@ import click
 
 from pipeline.datasets.index import read_index
 from pipeline.pretraining.chance import remarks_on
-from pipeline.pretraining.entries import pretrain_status, read_training
+from pipeline.pretraining.entries import pretrain_status, read_training, unfinished_path
 from pipeline.project.paths import CHECKPOINTS
 from pipeline.study.params import load_study
 from stages._run import Tally, explain_errors, keep_folder, say
@@ -24,6 +24,8 @@ def main() -> None:
     for name, index in indexes.items():
         status = pretrain_status(study, name, index)
         if status.state == "cached":
+            # Of a run that was stopped when all was stored.
+            unfinished_path(name).unlink(missing_ok=True)
             continue
         missing[name] = index
         if status.state in ("stale", "damaged"):

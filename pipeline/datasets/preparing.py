@@ -14,7 +14,7 @@ from pathlib import Path
 from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, fsync_directory, sha256_file
 from cache.fingerprint import fingerprint
-from cache.lock import Lock
+from cache.lock import Lock, clear_lock
 from pipeline.datasets.folders import Folder
 from pipeline.datasets.known import PACKED, KnownDataset, KnownFile
 from pipeline.datasets.known_layouts import read_layout
@@ -47,12 +47,14 @@ def prepare(known: KnownDataset, images: Path) -> tuple[Path, bool]:
         or does not hold what is wanted. What was fetched is kept, what was unpacked is not.
     """
     folder = images / known.into
+    lock = images / f".{known.into}.lock.partial"
     if is_there(known, folder):
+        clear_lock(lock)  # of a run that was stopped when all was done
         return folder, False
     if any(not file.address for file in known.files):
         raise _by_hand(known, folder)
     work = images / f".{known.into}.partial"
-    with Lock(images / f".{known.into}.lock.partial", str(folder), wait=wait_seconds()):
+    with Lock(lock, str(folder), wait=wait_seconds()):
         for file in known.files:
             if missing := [n for n in file.gives.values() if not (folder / n).exists()]:
                 _put(known, file, work, folder, missing)

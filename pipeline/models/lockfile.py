@@ -14,6 +14,9 @@ from cache.files import write_durably
 from cache.lock import Lock
 from pipeline.project.paths import WEIGHTS_LOCK
 
+RECORDING = WEIGHTS_LOCK.with_name(f".{WEIGHTS_LOCK.name}.lock")
+"""Held by whoever changes the file."""
+
 _WAIT = 60.0
 """Seconds; whoever holds the lock is writing a few kilobytes."""
 
@@ -76,7 +79,7 @@ def record(name: str, facts: Mapping[str, Any]) -> None:
     """
     if locked(name) == facts:
         return
-    alone = Lock(WEIGHTS_LOCK.with_name(f".{WEIGHTS_LOCK.name}.lock"), str(WEIGHTS_LOCK), _WAIT)
+    alone = Lock(RECORDING, str(WEIGHTS_LOCK), _WAIT)
     try:  # read, change and write as one: else of two processes one's records would be lost
         lock = {**read_lock(), name: dict(facts)}
         text = json.dumps(dict(sorted(lock.items())), indent=1) + "\n"

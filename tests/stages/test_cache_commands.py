@@ -146,6 +146,8 @@ def test_status_names_what_lies_about_unfinished(extracted):
     extracted.run("cli", "status").succeeded("2 unfinished, 2.0 MB", "tiny.train.partial")
     extracted.run("extract", "pets").succeeded("1 cached")
     extracted.run("cli", "status").succeeded("1 unfinished")
+    cache(extracted, "prune", "--yes").succeeded("results/.scores.csv.partial: whoever")
+    assert "unfinished" not in extracted.run("cli", "status").out
 
 
 def test_prune_finishes_what_a_stopped_one_began(extracted):

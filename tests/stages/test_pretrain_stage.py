@@ -65,6 +65,8 @@ def test_checkpoints_are_made_once_and_extracted(small):
     assert [set(e) for e in made["epochs"]] == [{"loss", "seconds"}] * 2
     assert (made["images"], made["dataset"], made["collapsed"]) == (8, "pets", False)
     assert made["versions"].keys() >= {"torch", "lightly", "timm"}
+    # As a run leaves it that is stopped when all is stored.
+    (small.folder / "data/checkpoints/labelled.training.partial").write_bytes(b"a state")
     small.run("pretrain").succeeded("2 cached, 0 computed")
     assert small.files("data/checkpoints") == before
     small.run("extract", "pets").succeeded("2 computed")

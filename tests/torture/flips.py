@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import sandbox
+import small_study
 
 from cache.errors import ProbelineError
 
@@ -47,7 +47,7 @@ class Kind:
 
 def campaign(base: Path, tries: int, only: tuple[str, ...] = (), seed: int = 0) -> Iterator[Row]:
     """One row for each kind of file."""
-    sandbox.make_whole_study(base / "study")
+    small_study.make_whole_study(base / "study")
     yield from in_study(base / "study", tries, only, seed)
 
 

@@ -1,6 +1,6 @@
 """The large versions: `make torture`, which prints tables of Markdown for docs/reliability.md.
 
-python tests/torture/torture.py kills|flips|mutants|rounds … [--tries N] [--only WORDS]
+python tests/torture/torture.py kills|flips|mutants|rounds … [--tries N] [--only WORDS] [--faults …]
 python tests/torture/torture.py --small      # what the tests run: one study, a few of each
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE)]
 
-KINDS = {"kills": 3, "flips": 60, "mutants": 790, "rounds": 50}
+KINDS = {"kills": 1, "flips": 60, "mutants": 790, "rounds": 50}
 """Each with its tries: times `kills.TRIES`, at a kind of file, of a reader."""
 
 
@@ -29,12 +29,13 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--tries", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--faults", nargs="*", default=[], help="of kills: KILL, ENOSPC, …")
     parser.add_argument("--small", action="store_true")
     asked = parser.parse_args()
-    import sandbox
+    import forks
 
-    sandbox.quiet()
-    sandbox.import_everything()
+    forks.quiet()
+    forks.import_everything()
     if asked.small:
         sys.exit(small() > 0)
     wrong = 0
@@ -45,7 +46,8 @@ def main() -> None:
         print("|" + "---|" * len(module.HEADER), flush=True)
         with tempfile.TemporaryDirectory(prefix="torture-") as folder:
             tries = asked.tries or KINDS[kind]
-            wrong += show(module.campaign(Path(folder), tries, tuple(asked.only)))
+            more = {"kinds": tuple(asked.faults)} if kind == "kills" else {}
+            wrong += show(module.campaign(Path(folder), tries, tuple(asked.only), **more))
         print(f"\n{time.time() - start:.0f} s", flush=True)
     sys.exit(wrong > 0)
 
@@ -55,11 +57,11 @@ def small() -> int:
     import flips
     import kills
     import mutants
-    import sandbox
+    import small_study
 
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         study = Path(folder) / "study"
-        sandbox.make_whole_study(study, quickly=True)
+        small_study.make_whole_study(study, quickly=True)
         wrong = show(kills.in_study(study))
         wrong += show(flips.in_study(study, 3))
         wrong += show(mutants.in_study(study, 5))

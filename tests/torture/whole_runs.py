@@ -1,4 +1,4 @@
-"""Two whole `dvc repro` in two folders, at once, which share DVC's cache and a remote.
+"""Whole `dvc repro` in folders that share DVC's cache and a remote.
 
 DVC is the real one. Only the start of an interpreter for each stage is saved: a stage is a fork of
 the process in which DVC runs, which has imported everything.
@@ -6,24 +6,31 @@ the process in which DVC runs, which has imported everything.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
+import mmap
 import os
-import random
 import shlex
 import shutil
 import signal
-import sys
-import traceback
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-import kills
-import sandbox
+import forks
+import small_study
+import strikes
+from faults import READ, watch
+from forks import ended, forked
+from ruamel.yaml import YAML
 
 TOO_LONG = 900
 """Seconds, after which a run is taken to wait for ever."""
+
+HANDFUL = ("study", "index", "extract", "neighbors", "knn", "collect")
+"""Stages of each kind: settings, an index, cells, one record a model, one table. With their own
+files and no code as deps, a run takes a sixth of the time that all stages take."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +49,30 @@ class Strike:
     at: int
 
 
-def template(base: Path) -> Path:
-    """A study that never ran, under DVC, with the code that its stages depend on."""
+def template(base: Path, name: str, stages: Iterable[str] = ()) -> Path:
+    """A study that never ran, under DVC, with the code that its stages depend on.
+
+    Parameters
+    ----------
+    base : Path
+        Where DVC's cache, the remote and the folders are.
+    name : str
+        The folder's.
+    stages : iterable of str
+        Which ones dvc.yaml holds; all, without.
+    """
     from projects import REPOSITORY
 
-    folder = base / "template"
-    sandbox.make_study(folder, sandbox.SMALLEST)
-    assert sandbox.run(folder, sandbox.GIVEN).status == 0
-    for floor in ("cache", "pipeline", "stages"):
+    folder = base / name
+    small_study.make_study(folder, small_study.SMALLEST)
+    assert forks.run(folder, small_study.GIVEN).status == 0
+    for floor in ("stages",) if stages else ("cache", "pipeline", "stages"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / floor, folder / floor, ignore=ignored)
     shutil.copy(REPOSITORY / ".dvcignore", folder)
     shutil.copytree(REPOSITORY / "scores", folder / "scores")
+    if stages:
+        _keep(folder / "dvc.yaml", set(stages))
     os.environ |= {
         "HOME": str(base), "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(base / "site"),
     }  # fmt: skip
@@ -65,110 +84,73 @@ def template(base: Path) -> Path:
         f"cache dir --quiet {shlex.quote(str(base / 'cache'))}",
         f"remote add --quiet -d store {shlex.quote(str(base / 'remote'))}",
     ):  # fmt: skip
-        ended = finished(folder, start(folder, *shlex.split(words)))
-        assert ended == 0, said(folder)
+        assert ended(start(folder, *shlex.split(words))) == 0, said(folder)
     return folder
 
 
-def alone(base: Path, of: Path) -> dict[str, bytes]:
-    """What a run makes that nothing befell."""
-    folder = _fresh(base, of, "alone")
-    assert finished(folder, start(folder, "repro")) == 0, said(folder)
-    made = results(folder)
-    shutil.rmtree(folder)
-    return made
+def _keep(path: Path, stages: set[str]) -> None:
+    """Leave some stages in a dvc.yaml, whose deps are what those make, and their own files."""
+    yaml = YAML()
+    pipeline = yaml.load(path.read_text())
+    gone = [pipeline["stages"].pop(name) for name in set(pipeline["stages"]) - stages]
+    outs = [out for stage in gone for out in stage["outs"]]
+    made = [out if isinstance(out, str) else next(iter(out)) for out in outs]
+    for stage in pipeline["stages"].values():
+        deps = (stage.get("do") or stage)["deps"]
+        deps[:] = [d for d in deps if d not in made and not d.startswith(("pipeline", "cache"))]
+    with path.open("w") as file:
+        yaml.dump(pipeline, file)
 
 
-def together(
-    base: Path, of: Path, expected: dict[str, bytes], rng: random.Random, *, deep: bool
-) -> tuple[int, list[str]]:
-    """One round; how many were killed, and what went wrong.
-
-    Parameters
-    ----------
-    deep : bool
-        Whether a third folder pulls from the remote, and must have nothing left to run.
-    """
-    for shared in ("cache", "remote"):
-        shutil.rmtree(base / shared, ignore_errors=True)
-    folders = [_fresh(base, of, name) for name in ("one", "other")]
-    strikes: list[Strike | None] = [None, None]
-    for number in rng.choice(((), (0,), (1,), (0, 1))):
-        strikes[number] = Strike(rng.randrange(17), int(1.5 ** rng.uniform(0, 12)))
-    started = [start(f, "repro", strike=s) for f, s in zip(folders, strikes, strict=True)]
-    ends = [finished(f, child) for f, child in zip(folders, started, strict=True)]
-    wrong = [
-        f"{folder.name}, {strike}: {end}: {said(folder)}"
-        for folder, strike, end in zip(folders, strikes, ends, strict=True)
-        if end not in ((0, -9) if strike else (0,))
-    ]
-    struck = [folder for folder, end in zip(folders, ends, strict=True) if end]
-    for command, where in (("repro", struck), ("push", folders)):
-        started = [start(folder, command) for folder in where]
-        for folder, child in zip(where, started, strict=True):
-            if end := finished(folder, child):
-                wrong.append(f"{folder.name}, then {command}: {end}: {said(folder)}")
-    if deep and not wrong:
-        wrong += _clone(base, of, folders[0], expected)
-    for folder in folders:
-        found = results(folder)
-        wrong += [
-            f"{folder.name}, {strikes}: {name} is other, absent or left"
-            for name in sorted(found.keys() | expected.keys())
-            if found.get(name) != expected.get(name)
-        ]
-    return ends.count(-9), wrong
-
-
-def _clone(base: Path, of: Path, finished_one: Path, expected: dict[str, bytes]) -> list[str]:
-    folder = _fresh(base, of, "clone")
-    shutil.copy(finished_one / "dvc.lock", folder)
-    shutil.rmtree(base / "cache")
-    wrong = [
-        f"clone, {command}: {end}: {said(folder)}"
-        for command in ("pull", "repro")
-        if (end := finished(folder, start(folder, command)))
-    ]
-    if "Running stage" in said(folder):
-        wrong.append(f"a clone ran stages again: {said(folder)}")
-    found = results(folder)
-    return wrong + [f"clone: {n} differs" for n in expected if found.get(n) != expected[n]]
+def fresh(base: Path, of: Path, name: str) -> Path:
+    """A copy of a folder."""
+    folder = base / name
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(of, folder, symlinks=True)
+    return folder
 
 
 def results(folder: Path) -> dict[str, bytes]:
     """All that is compared: what stages made."""
     tops = ("data/", "results/", "report/", "scores/", "dvc.lock")
-    return {n: data for n, data in kills.comparable(folder).items() if n.startswith(tops)}
+    return {n: data for n, data in strikes.comparable(folder).items() if n.startswith(tops)}
 
 
-def start(folder: Path, *words: str, strike: Strike | None = None) -> int:
+class Changes:
+    """How often DVC (place 0) and each of its stages changed a file, counted by all of them."""
+
+    def __init__(self) -> None:
+        self._shared = mmap.mmap(-1, 4 * 64)
+
+    def add(self, place: int) -> None:
+        """One more."""
+        struct.pack_into("i", self._shared, 4 * place, self[place] + 1)
+
+    def __getitem__(self, place: int) -> int:
+        return int(struct.unpack_from("i", self._shared, 4 * place)[0])
+
+    def counted(self) -> list[int]:
+        """DVC's, and those of the stages that ran."""
+        counts = [self[place] for place in range(64)]
+        return counts[: max(n for n, count in enumerate(counts) if count) + 1]
+
+
+def start(
+    folder: Path, *words: str, strike: Strike | None = None, changes: Changes | None = None
+) -> int:
     """A process that runs DVC in a folder; its number."""
-    child = os.fork()
-    if child:
-        return child
-    status = 70
-    try:
+
+    def inside() -> int:
         os.setsid()
         signal.alarm(TOO_LONG)
-        handle = os.open(_said(folder), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        sys.stdout = open(1, "w", closefd=False, buffering=1)
-        sys.stderr = open(2, "w", closefd=False, buffering=1)
         os.chdir(folder)
-        status = _dvc(folder, words, strike)
-    except BaseException:
-        traceback.print_exc()
+        return _dvc(folder, words, strike, changes or Changes())
+
+    handle = os.open(_said(folder), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        return forked(inside, handle)
     finally:
-        with contextlib.suppress(BaseException):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
-
-
-def finished(folder: Path, child: int) -> int:
-    """How it ended; negative: the signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.close(handle)
 
 
 def said(folder: Path) -> str:
@@ -180,14 +162,7 @@ def _said(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.said")
 
 
-def _fresh(base: Path, of: Path, name: str) -> Path:
-    folder = base / name
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(of, folder, symlinks=True)
-    return folder
-
-
-def _dvc(folder: Path, words: tuple[str, ...], strike: Strike | None) -> int:
+def _dvc(folder: Path, words: tuple[str, ...], strike: Strike | None, changes: Changes) -> int:
     from dvc.cli import main
     from dvc.stage import run as stage_run
 
@@ -198,62 +173,37 @@ def _dvc(folder: Path, words: tuple[str, ...], strike: Strike | None) -> int:
 
         def __init__(self, command: list[str], *, cwd: str, env: dict[str, str], **_: object):
             count[0] += 1
-            of_stage = strike is not None and strike.stage == count[0]
-            self.child = os.fork()
-            if not self.child:
-                _stage(shlex.split(command[-1]), cwd, env, strike.at if of_stage else 0)
+            place, run = count[0], shlex.split(command[-1])
+
+            def inside() -> int:
+                os.closerange(3, 1024)
+                os.environ.clear()
+                os.environ.update(env)
+                os.chdir(cwd)
+                _watched(Path(cwd), place, strike, changes)
+                assert run[:2] == ["python", "-m"], run
+                return forks.status_of((run[2].removeprefix("stages."), *run[3:]))
+
+            self.child = forked(inside)
             self.returncode: int | None = None
 
         def communicate(self) -> None:
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
+            self.returncode = ended(self.child)
 
     stage_run.subprocess = SimpleNamespace(Popen=Forked, check_output=None)
-    if strike is not None and strike.stage == 0:
-        _kill_at(folder.parent, strike.at * 20)  # DVC makes some hundred
+    _watched(folder.parent, 0, strike, changes)
     return int(main(list(words)) or 0)
 
 
-def _stage(words: list[str], cwd: str, env: dict[str, str], at: int) -> None:
-    """Never returns."""
-    status = 70
-    try:
-        os.closerange(3, 1024)
-        os.environ.clear()
-        os.environ.update(env)
-        os.chdir(cwd)
-        sandbox.stop_clocks()
-        if at:
-            _kill_at(Path(cwd), at)
-        assert words[:2] == ["python", "-m"], words
-        module = importlib.import_module(words[2])
-        try:
-            module.main.main(words[3:], standalone_mode=False)
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(BaseException):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
+def _watched(folder: Path, place: int, strike: Strike | None, changes: Changes) -> None:
+    """Count this process's changes below a folder; struck, its whole group is killed."""
+    process = os.getpid()
 
-
-def _kill_at(folder: Path, at: int) -> None:
-    """SIGKILL for this process and its group, at a change of a file below a folder."""
-    root, count = os.path.realpath(folder), [0]
-
-    def hook(event: str, arguments: tuple) -> None:
-        if event not in sandbox.CHANGES and not (
-            event == "open" and isinstance(arguments[2], int) and arguments[2] & 3
-        ):
+    def noted(operation: str, path: str) -> None:
+        if operation == READ or os.getpid() != process:
             return
-        if isinstance(arguments[0], str | os.PathLike) and os.path.abspath(arguments[0]).startswith(
-            root
-        ):
-            count[0] += 1
-            if count[0] == at:
-                os.killpg(0, signal.SIGKILL)
+        changes.add(place)
+        if strike == Strike(place, changes[place]):
+            os.killpg(0, signal.SIGKILL)
 
-    sys.addaudithook(hook)
+    watch(folder, noted)
