@@ -13,7 +13,7 @@ import click
 from cache.files import write_durably
 from cache.fingerprint import canonical_json
 from pipeline.datasets.left_indexes import sort_indexes
-from pipeline.project.paths import EMBEDDINGS, INDEX, PROVENANCE, section_path
+from pipeline.project.paths import CELLS, EMBEDDINGS, INDEX, PROVENANCE, section_path
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
 from pipeline.study.target import check_target
@@ -27,7 +27,7 @@ def main() -> None:
     study = load_study()
     check_target(study)
     left = sort_indexes(study.datasets)
-    for folder in (INDEX, EMBEDDINGS, PROVENANCE):
+    for folder in (INDEX, EMBEDDINGS, CELLS, PROVENANCE):
         keep_folder(folder)
     write_sections(study)
     models, datasets = len(study.models), len(study.datasets)

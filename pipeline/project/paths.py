@@ -20,6 +20,7 @@ CARDS = DATA / "cards"
 CHECKPOINTS = DATA / "checkpoints"
 IMPORTED = DATA / "imported"
 EMBEDDINGS = DATA / "embeddings"
+CELLS = DATA / "cells"
 NEIGHBORS = DATA / "neighbors"
 FINETUNING = DATA / "finetuning"
 PROVENANCE = DATA / "provenance"
@@ -75,6 +76,11 @@ def checkpoint_path(pretrained: str) -> Path:
 def cell_address(dataset: str, model: str, split: str) -> CellAddress:
     """The place of one split's embeddings."""
     return CellAddress(EMBEDDINGS / _dataset(dataset) / f"{_model(model)}.zarr", split)
+
+
+def cells_path(dataset: str) -> Path:
+    """Digests of the data set's embeddings, by which DVC sees their changes."""
+    return CELLS / f"{_dataset(dataset)}.json"
 
 
 def neighbors_folder(dataset: str, model: str) -> Path:
