@@ -53,6 +53,11 @@ def section_path(section: str) -> Path:
     return SECTIONS / f"{checked_name(section, 'section')}.json"
 
 
+def dataset_section_path(dataset: str) -> Path:
+    """One data set's part of that section: a change of it concerns no other."""
+    return SECTIONS / "datasets" / f"{_dataset(dataset)}.json"
+
+
 def name_path(dataset: str) -> Path:
     """What makes DVC refuse other names at once, by .dvcignore; see dvc.yaml."""
     return DATA / "names/of/letters/digits/and/underscores" / _dataset(dataset) / "name"
