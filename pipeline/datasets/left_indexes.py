@@ -1,7 +1,7 @@
 """Indexes of data sets that left the study: kept aside, where no stage depends on them.
 
-Stages depend on the whole of ``data/index`` and of ``data/cells``. A file there that a colleague's
-clone can't have (its data set is in no params.yaml any more) would make all of them run again there.
+Stages depend on the whole of ``data/index`` and of ``data/cells``. A file there that a clone can't
+have (its data set is in no params.yaml any more) would make all of them run again there.
 """
 
 from __future__ import annotations

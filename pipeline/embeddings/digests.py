@@ -25,8 +25,10 @@ def record_cells(study: Study, index: Index) -> None:
     test_only = "train" not in index.split_names
     digests = {}
     for model, entry in study.models.items():
-        splits = needed_splits(study, entry, test_only=test_only)
-        paths = {split: cell_address(index.name, model, split).path / "zarr.json" for split in splits}
-        digests[model] = {s: sha256_file(path) for s, path in paths.items() if path.is_file()}
+        described = {
+            split: cell_address(index.name, model, split).path / "zarr.json"
+            for split in needed_splits(study, entry, test_only=test_only)
+        }
+        digests[model] = {s: sha256_file(path) for s, path in described.items() if path.is_file()}
     text = json.dumps(digests, indent=1, sort_keys=True)
     write_durably(cells_path(index.name), f"{text}\n".encode())

@@ -215,16 +215,23 @@ def run_protocol(
     allowed, costs = _allowed(protocol, pending, need or _features_need, choice, failed)
     if say is not None:
         _say_work(say, new, variants, [task for _, task in allowed], choice)
-    batches = [b for b in _batches(allowed, by_model=by_model) if is_free(_claim(b, by_model))]
+    score = partial(_score_unclaimed, protocol, probe, by_model)
+    at_hand = [each for each in allowed if _is_known(each)]
+    looked_up = [b for b in ([each] for each in at_hand) if is_free(_claim(b, by_model))]
+    # In this process: another takes a second to start, and a look-up some milliseconds.
+    progress = Progress(protocol, len(at_hand), "cells")
+    failed += run_jobs(score, looked_up, 1, progress, cluster=False)
+    rest = [each for each in allowed if not _is_known(each)]
+    batches = [b for b in _batches(rest, by_model=by_model) if is_free(_claim(b, by_model))]
     by_task = {id(task): cost for (_, task), cost in zip(allowed, costs, strict=True)}
     failed += run_jobs(
-        partial(_score_unclaimed, protocol, probe, by_model),
+        score,
         batches,
         process_count(len(batches)),
-        Progress(protocol, len(allowed), "cells"),
+        Progress(protocol, len(rest), "cells"),
         costs=[_together([by_task[id(task)] for _, task in batch]) for batch in batches],
         is_done=_are_there,
-        gpus=choice.gpus if allowed else (),
+        gpus=choice.gpus if rest else (),
     )
     if failed:
         raise all_in_one(protocol, failed, len(pending) + refused, "cells")
@@ -315,6 +322,11 @@ def _too_large(name: str, asked: Need, budget: int) -> ProbelineError:
         remedy=f"set {VARIABLE} to as much where the machine has it, run it on a larger one, or "
         "ask for less: fewer heads, or models of fewer features",
     )
+
+
+def _is_known(each: _Pending) -> bool:
+    """Whether nothing of a record is to be computed."""
+    return each[1].variants == ()
 
 
 def _together(costs: Sequence[Cost]) -> Cost:

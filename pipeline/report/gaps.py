@@ -18,6 +18,7 @@ from pipeline.neighbors.data_checks import checks_path
 from pipeline.pretraining.chance import remarks_on
 from pipeline.pretraining.entries import read_training
 from pipeline.report.inputs import Inputs
+from pipeline.report.once import once
 from pipeline.report.seen import places, seen_statements, unsaid
 from pipeline.statistics.written import counted
 from pipeline.study.fewshot import FEWSHOT
@@ -154,6 +155,7 @@ def find_gaps(inputs: Inputs) -> list[Gap]:
     return [gap for gap in found if gap.checked]
 
 
+@once
 def missing_cells(inputs: Inputs) -> Gap:
     """Cells of which the study asks for a score that is not there."""
     asked = sum(_models_asked(inputs, *place).sum() for place in _asked(inputs))
