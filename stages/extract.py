@@ -14,6 +14,7 @@ from cache.shared_writer import clear_mutex, is_all_claimed, mutex_of
 from pipeline.datasets.former_cells import seal_former_cells
 from pipeline.datasets.index import Index, read_index
 from pipeline.embeddings.cells import cell_status, needed_splits
+from pipeline.embeddings.digests import record_cells
 from pipeline.embeddings.provenance import copied_rows, describe_audit, recorded_audit
 from pipeline.embeddings.unavailable import reason, record_unavailable
 from pipeline.machine.shards import Shard
@@ -80,6 +81,7 @@ def _extract(study: Study, dataset: str, turn: Turn | None) -> None:
         _clear_left_overs(study, index, absent)
         clear_mutex(EMBEDDINGS / dataset)
         record_unavailable(dataset, absent)
+        record_cells(study, index)
         tally.cached = len(study.models) - tally.computed - len(absent)
         tally.close()
     if absent:

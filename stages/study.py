@@ -13,7 +13,15 @@ import click
 from cache.files import write_durably
 from cache.fingerprint import canonical_json
 from pipeline.datasets.left_indexes import sort_indexes
-from pipeline.project.paths import EMBEDDINGS, INDEX, PROVENANCE, section_path
+from pipeline.project.paths import (
+    CELLS,
+    EMBEDDINGS,
+    INDEX,
+    PROVENANCE,
+    SECTIONS,
+    dataset_section_path,
+    section_path,
+)
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
 from pipeline.study.target import check_target
@@ -27,7 +35,7 @@ def main() -> None:
     study = load_study()
     check_target(study)
     left = sort_indexes(study.datasets)
-    for folder in (INDEX, EMBEDDINGS, PROVENANCE):
+    for folder in (INDEX, EMBEDDINGS, CELLS, PROVENANCE):
         keep_folder(folder)
     write_sections(study)
     models, datasets = len(study.models), len(study.datasets)
@@ -38,9 +46,18 @@ def main() -> None:
 
 
 def write_sections(study: Study) -> None:
-    """Write a file for each section: equal sections are equal files, however they are spelled."""
-    for name, section in study.model_dump(mode="json").items():
-        write_durably(section_path(name), f"{canonical_json(section)}\n".encode())
+    """Write a file for each section: equal sections are equal files, however they are spelled.
+
+    And one for each data set, of which there are many; those of others are removed.
+    """
+    sections = study.model_dump(mode="json")
+    parts = {section_path(name): section for name, section in sections.items()}
+    parts |= {dataset_section_path(name): of for name, of in sections["datasets"].items()}
+    for path, part in parts.items():
+        write_durably(path, f"{canonical_json(part)}\n".encode())
+    for path in SECTIONS.rglob("*.json"):
+        if path not in parts:
+            path.unlink()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Indexes of data sets that left the study: kept aside, where no stage depends on them.
 
-Stages depend on the whole of ``data/index``. A file there that a colleague's clone can't have (its
-data set is in no params.yaml any more) would make all of them run again there.
+Stages depend on the whole of ``data/index`` and of ``data/cells``. A file there that a clone can't
+have (its data set is in no params.yaml any more) would make all of them run again there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from collections.abc import Collection
 
 from pipeline.project.machine_files import machine_file, machine_path
 from pipeline.project.names import NAME_PATTERN
-from pipeline.project.paths import INDEX, index_path
+from pipeline.project.paths import CELLS, INDEX
+
+_FILES = ((INDEX, ".parquet"), (CELLS, ".json"))
+"""A data set's files, by folder."""
 
 
 def sort_indexes(names: Collection[str]) -> list[str]:
@@ -25,18 +28,17 @@ def sort_indexes(names: Collection[str]) -> list[str]:
     Returns
     -------
     list of str
-        Data sets whose index was put aside.
+        Data sets whose index, or digests of cells, were put aside.
     """
-    for name in names:
-        kept = machine_path("left", f"{name}.parquet")
-        if kept.exists() and not index_path(name).exists():
-            INDEX.mkdir(parents=True, exist_ok=True)
-            os.replace(kept, index_path(name))
-    left = [
-        path
-        for path in sorted(INDEX.glob("*.parquet"))
-        if path.stem not in names and NAME_PATTERN.fullmatch(path.stem)
-    ]
-    for path in left:
-        os.replace(path, machine_file("left", path.name))
-    return [path.stem for path in left]
+    left = set()
+    for folder, suffix in _FILES:
+        for name in names:
+            kept = machine_path("left", f"{name}{suffix}")
+            if kept.exists() and not (folder / kept.name).exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                os.replace(kept, folder / kept.name)
+        for path in sorted(folder.glob(f"*{suffix}")):
+            if path.stem not in names and NAME_PATTERN.fullmatch(path.stem):
+                os.replace(path, machine_file("left", path.name))
+                left.add(path.stem)
+    return sorted(left)

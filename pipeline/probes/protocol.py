@@ -68,16 +68,23 @@ def run_protocol(
     allowed, costs = allowed_tasks(protocol, work.pending, need or features_need, choice, failed)
     if say is not None:
         _say_work(say, work, [task for _, task in allowed], choice)
-    batches = [b for b in _batches(allowed, by_model=by_model) if is_free(_claim(b, by_model))]
+    score = partial(_score_unclaimed, protocol, probe, by_model)
+    at_hand = [each for each in allowed if _is_known(each)]
+    looked_up = [b for b in ([each] for each in at_hand) if is_free(_claim(b, by_model))]
+    # In this process: another takes a second to start, and a look-up some milliseconds.
+    progress = Progress(protocol, len(at_hand), "cells")
+    failed += run_jobs(score, looked_up, 1, progress, cluster=False)
+    rest = [each for each in allowed if not _is_known(each)]
+    batches = [b for b in _batches(rest, by_model=by_model) if is_free(_claim(b, by_model))]
     by_task = {id(task): cost for (_, task), cost in zip(allowed, costs, strict=True)}
     failed += run_jobs(
-        partial(_score_unclaimed, protocol, probe, by_model),
+        score,
         batches,
         process_count(len(batches)),
-        Progress(protocol, len(allowed), "cells"),
+        Progress(protocol, len(rest), "cells"),
         costs=[_together([by_task[id(task)] for _, task in batch]) for batch in batches],
         is_done=_are_there,
-        gpus=choice.gpus if allowed else (),
+        gpus=choice.gpus if rest else (),
     )
     if failed:
         raise all_in_one(protocol, failed, len(work.pending) + known_to_fail, "cells")
@@ -117,6 +124,11 @@ def _score_unclaimed(
         left = [each for each in batch if mine and is_to_make(each[0].path, each[0].key)]
         if left:
             score_cells(protocol, probe, left, report)
+
+
+def _is_known(each: Pending) -> bool:
+    """Whether nothing of a record is to be computed."""
+    return each[1].variants == ()
 
 
 def _together(costs: Sequence[Cost]) -> Cost:

@@ -20,6 +20,7 @@ CARDS = DATA / "cards"
 CHECKPOINTS = DATA / "checkpoints"
 IMPORTED = DATA / "imported"
 EMBEDDINGS = DATA / "embeddings"
+CELLS = DATA / "cells"
 NEIGHBORS = DATA / "neighbors"
 FINETUNING = DATA / "finetuning"
 PROVENANCE = DATA / "provenance"
@@ -52,6 +53,11 @@ def section_path(section: str) -> Path:
     return SECTIONS / f"{checked_name(section, 'section')}.json"
 
 
+def dataset_section_path(dataset: str) -> Path:
+    """One data set's part of that section: a change of it concerns no other."""
+    return SECTIONS / "datasets" / f"{_dataset(dataset)}.json"
+
+
 def name_path(dataset: str) -> Path:
     """What makes DVC refuse other names at once, by .dvcignore; see dvc.yaml."""
     return DATA / "names/of/letters/digits/and/underscores" / _dataset(dataset) / "name"
@@ -75,6 +81,11 @@ def checkpoint_path(pretrained: str) -> Path:
 def cell_address(dataset: str, model: str, split: str) -> CellAddress:
     """The place of one split's embeddings."""
     return CellAddress(EMBEDDINGS / _dataset(dataset) / f"{_model(model)}.zarr", split)
+
+
+def cells_path(dataset: str) -> Path:
+    """Digests of the data set's embeddings, by which DVC sees their changes."""
+    return CELLS / f"{_dataset(dataset)}.json"
 
 
 def neighbors_folder(dataset: str, model: str) -> Path:

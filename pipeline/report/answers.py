@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.report.contests import Contest, contest
 from pipeline.report.inputs import Inputs
+from pipeline.report.once import once
 from pipeline.report.predictors import (
     EMBEDDINGS,
     OF_TARGETS,
@@ -142,6 +143,7 @@ class Answers:
         return [p for p in self.predictors if p.kind == kind]
 
 
+@once
 def answer(inputs: Inputs) -> Answers:
     """What the study as a whole says, over all data sets: the evidence beside the answer."""
     table = inputs.told("comparison")

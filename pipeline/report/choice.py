@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.report.constraints import model_sizes
 from pipeline.report.contests import Contest, contest
 from pipeline.report.inputs import Inputs
+from pipeline.report.once import once
 from pipeline.statistics.mean_scores import TARGET
 from pipeline.statistics.target_checks import check_words, deciding
 from pipeline.study.metrics import CONFIDENCE
@@ -140,6 +141,7 @@ class Choice:
         return 1 + len(self.contest.near) if self.contest is not None and self.picked else 0
 
 
+@once
 def choose(inputs: Inputs) -> Choice:
     """Recommend a model on the target."""
     contests = {

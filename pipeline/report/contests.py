@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline.report.inputs import Inputs
+from pipeline.report.once import once
 from pipeline.results.cube import same_metric
 from pipeline.statistics.mean_scores import ALL
 from pipeline.study.metrics import CONFIDENCE
@@ -116,6 +117,7 @@ class Contest:
         return [other.model for other in self.others if other.difference == 0]
 
 
+@once
 def contest(inputs: Inputs, protocol: str, scope: str = ALL) -> Contest:
     """The models by a protocol's headline: from per-image outcomes where there are any.
 

@@ -13,6 +13,7 @@ from pipeline.embeddings.unavailable import unavailable
 from pipeline.finetuning.cells import not_run
 from pipeline.report.gap import Gap
 from pipeline.report.inputs import Inputs
+from pipeline.report.once import once
 from pipeline.study.finetune import FINETUNE
 from pipeline.study.predictors import PREDICTORS
 from pipeline.study.protocol_list import protocol_label
@@ -20,6 +21,7 @@ from pipeline.study.records import is_asked
 from pipeline.study.transfer import TRANSFER
 
 
+@once
 def missing_cells(inputs: Inputs) -> Gap:
     """Cells of which the study asks for a score that is not there."""
     places: list[str] = []

@@ -12,6 +12,8 @@ import base64
 import functools
 import hashlib
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +50,18 @@ _GLOBALS = "window.vegaEmbed = vegaEmbed;"
 
 def render(inputs: Inputs) -> str:
     """The whole page; the same inputs give the same text."""
-    vega = _vega()
+    with ThreadPoolExecutor(1) as beside:  # a second of Rust and zlib, which hold no lock of ours
+        bundled = beside.submit(_bundled)
+        return _rendered(inputs, bundled.result)
+
+
+def _rendered(inputs: Inputs, bundled: Callable[[], tuple[str, str]]) -> str:
     scripts = [_text("page.js"), _text("constraints.js")]
     figures = report_figures(inputs)
     packed = {name: {"spec": f.spec, "rows": pack(f.rows)} for name, f in figures.items()}
     contents = [(section, section.content(inputs)) for section in sections.SECTIONS]
     parts = _parts(contents)
+    vega, squeezed_vega = bundled()
     names = [name for name, _, _ in parts]
     return (
         _environment()
@@ -67,7 +75,7 @@ def render(inputs: Inputs) -> str:
             ),
             title=inputs.study.report.title,
             styles=[Markup(_text(s)) for s in ("page.css", "sections.css")],  # noqa: S704 - our own
-            vega=_squeezed(vega),
+            vega=squeezed_vega,
             scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own
             policy=_policy(vega, *scripts),
             data=_packed({"table": score_table(inputs)}),
@@ -145,15 +153,10 @@ def _text(name: str) -> str:
 
 
 @functools.cache
-def _vega() -> str:
-    """Vega, Vega-Lite and vega-embed as one script."""
+def _bundled() -> tuple[str, str]:
+    """Vega, Vega-Lite and vega-embed as one script, and that as the page holds it."""
     script: str = vl_convert.javascript_bundle(_GLOBALS)
-    return script
-
-
-@functools.cache
-def _squeezed(script: str) -> str:
-    return squeezed(script)
+    return script, squeezed(script)
 
 
 def _policy(*scripts: str) -> str:

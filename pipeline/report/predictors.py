@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from pipeline.report.inputs import Inputs
+from pipeline.report.once import once
 from pipeline.report.targets import first_targets, most_targets, single_target
 from pipeline.statistics.predictions import ALL
 from pipeline.study.column import EACH_TARGET, Column
@@ -93,6 +94,7 @@ class Predictor:
         return self.column.label
 
 
+@once
 def predictors(inputs: Inputs) -> tuple[Predictor, ...]:
     """All that are compared, best mean Spearman first; none where that was withheld."""
     table = inputs.told("comparison")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pipeline.models.transform_origin import DECISIVE, not_given
 from pipeline.report.gaps_scores import missing_cells, transferability, without_weights
 from pipeline.report.inputs import Inputs
+from pipeline.report.once import once
 from pipeline.statistics.written import counted, listed
 
 
@@ -43,6 +44,7 @@ class ToKnow:
         return counted(len(self.notes), "thing to know", "things to know")
 
 
+@once
 def section(inputs: Inputs) -> ToKnow:
     """All of it, what bears on the answer most first."""
     parts = (_untrained, _transforms, _trained_on_target, _of_images, _cells, _weights, _undefined)

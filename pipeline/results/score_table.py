@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -156,15 +157,18 @@ def read_scores(path: Path) -> pd.DataFrame:
             found=f"columns {', '.join(header)}",
             remedy="run `dvc repro` (or the stage `collect`)",
         )
-    table = pd.DataFrame(rows, columns=header)
-    for name in table.columns:
-        if name in NUMBERS:
-            table[name] = [float(cell or "nan") for cell in table[name]]
-        elif name in WHOLE_NUMBERS:
-            table[name] = [int(cell) if cell else None for cell in table[name]]
-        else:
-            table[name] = table[name].map(plain)
-    return typed(table)
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True)) if rows else {}
+    return typed(pd.DataFrame({name: _read(name, cells) for name, cells in columns.items()}))
+
+
+def _read(name: str, cells: Sequence[str]) -> list[float] | list[int | None] | list[str]:
+    """A column's values; most texts stand there many times."""
+    if name in NUMBERS:
+        return [float(cell or "nan") for cell in cells]
+    if name in WHOLE_NUMBERS:
+        return [int(cell) if cell else None for cell in cells]
+    known = {cell: plain(cell) for cell in set(cells)}
+    return [known[cell] for cell in cells]
 
 
 def typed(table: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from pipeline.datasets import source_list
 from pipeline.project.later import Later
-from pipeline.project.paths import name_path, provenance_path, section_path
+from pipeline.project.paths import PARAMS, SECTIONS, name_path, provenance_path, section_path
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
@@ -137,10 +137,10 @@ def load_recording() -> Study:
 
 
 CARRIED = {
-    "datasets": ("data/index", "data/index/${key}.parquet"),
-    "models": ("data/embeddings", "data/provenance", "results/scores.nc"),
-    "extraction": ("data/embeddings", "results/scores.nc"),
-    "pretrain": ("data/checkpoints", "data/embeddings"),
+    "datasets": ("data/index", "data/index/${key}.parquet", "data/study/datasets/${key}.json"),
+    "models": ("data/cells", "data/provenance", "results/scores.nc"),
+    "extraction": ("data/cells", "results/scores.nc"),
+    "pretrain": ("data/checkpoints", "data/cells"),
     "neighbors": ("data/neighbors", "results/knn"),
     **{p: (f"results/{p}",) for p in ("knn", "linear", "fewshot", "transfer")},
     "transferability": ("results/predictors",),
@@ -193,11 +193,8 @@ def test_what_an_import_takes_away_are_outputs_that_dvc_does_not_restore_by_itse
 def test_a_stage_names_the_sections_that_it_reads(recorded):
     wrong = {}
     for name, stage in stages().items():
-        params = stage.get("params", [])
-        named = {str(p).split(".")[0] for p in params if isinstance(p, str)}
-        if any(isinstance(p, dict) for p in params):
-            named = set(Study.model_fields)
-        named |= {s for s in Study.model_fields if str(section_path(s)) in stage["deps"]}
+        whole = {str(PARAMS), str(SECTIONS)} & set(stage["deps"])
+        named = {s for s in Study.model_fields if whole or str(section_path(s)) in stage["deps"]}
         carried = {s for s, files in CARRIED.items() if set(files) & set(stage["deps"])}
         read = recorded(name)
         if missing := read - named - carried - ASKED_ONLY.get(name, set()):

@@ -138,5 +138,5 @@ def everything(scratch) -> dict[str, bytes]:
         for p in kept
         if p.name not in left_out
         and "__pycache__" not in p.parts
-        and p.parent != scratch.folder / "data" / "study"  # params.yaml itself, as files
+        and scratch.folder / "data" / "study" not in p.parents  # params.yaml itself, as files
     }
