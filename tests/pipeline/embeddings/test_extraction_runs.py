@@ -23,7 +23,7 @@ from pipeline.project.paths import cell_address, provenance_path
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Chunks of eight rows and batches of four, so that small data sets have several."""
-    monkeypatch.setattr("cache.writer.MIN_CHUNK_ROWS", 8)
+    monkeypatch.setattr("cache.chunking.MIN_CHUNK_ROWS", 8)
     monkeypatch.setenv("PROBELINE_BATCH_SIZE", "4")
 
 

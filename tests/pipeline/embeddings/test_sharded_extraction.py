@@ -38,8 +38,8 @@ def kept(tmp_path_factory):
 @pytest.fixture
 def pets(project, kept, monkeypatch):
     """96 images in chunks of eight, two models; and the cells that a lone run makes."""
-    monkeypatch.setattr("cache.writer.MIN_CHUNK_ROWS", 8)
-    monkeypatch.setattr("cache.writer.MAX_CHUNK_ROWS", 16)
+    monkeypatch.setattr("cache.chunking.MIN_CHUNK_ROWS", 8)
+    monkeypatch.setattr("cache.chunking.MAX_CHUNK_ROWS", 16)
     monkeypatch.setattr(engine, "LOOK_SECONDS", 0.02)
     monkeypatch.setenv("PROBELINE_BATCH_SIZE", "4")
     project.params["models"] = {"tiny": VIT, "net": RESNET}
