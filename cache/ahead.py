@@ -43,10 +43,11 @@ class Ahead:
         start, stop = np.searchsorted(self.rows, (rows.start, rows.stop)).tolist()
         return slice(start, stop)
 
-    def write(self, partial: Path) -> None:
-        """Put them beside the cell, durably."""
+    def write(self, partial: Path, cell: str) -> None:
+        """Put them where the cell of that fingerprint is, or will be, built; durably."""
         buffer = io.BytesIO()
-        np.savez(buffer, rows=self.rows, values=self.values, seconds=np.float64(self.seconds))
+        seconds, name = np.float64(self.seconds), np.array(cell)
+        np.savez(buffer, rows=self.rows, values=self.values, seconds=seconds, cell=name)
         write_sealed(partial / NAME, buffer.getvalue())
 
 
@@ -55,11 +56,23 @@ def nothing_ahead(columns: int) -> Ahead:
     return Ahead(np.empty(0, np.int64), np.empty((0, columns), np.float32))
 
 
-def read_ahead(partial: Path, rows: int, columns: int) -> Ahead:
-    """What lies beside a cell of that size; nothing where that is no whole file of ours."""
+def read_ahead(partial: Path, cell: str, rows: int, columns: int) -> Ahead:
+    """What lies there of a cell; nothing where that is no whole file of ours.
+
+    Parameters
+    ----------
+    partial : Path
+        Where it is, or will be, built.
+    cell : str
+        The fingerprint of its key.
+    rows, columns : int
+        Of the cell.
+    """
     try:
         with np.load(io.BytesIO(read_sealed(partial / NAME)), allow_pickle=False) as stored:
             found = Ahead(stored["rows"], stored["values"], float(stored["seconds"]))
+            if str(stored["cell"]) != cell:
+                return nothing_ahead(columns)
     except (OSError, CellCorruptError, ValueError, KeyError, TypeError, EOFError):
         return nothing_ahead(columns)
     except zipfile.BadZipFile:

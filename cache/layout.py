@@ -75,9 +75,11 @@ def read_layout(partial: Path) -> Layout | None:
     """What a cell that is being built will be; None where no usable description lies."""
     try:
         facts = read_sealed_json(partial / NAME)
+        rows, columns = facts["shape"]
         layout = Layout(
             facts["key"],
-            *facts["shape"],
+            rows,
+            columns,
             Storage(
                 facts["dtype"],
                 facts.get("generation", 0),

@@ -36,6 +36,9 @@ from cache.writer import CellWriter
 MUTEX = ".shards.lock.partial"
 """In a data set's folder."""
 
+DECIDING = ".storage.lock.partial"
+"""There, too: locked by who decides for all how rows are stored."""
+
 
 def mutex_of(folder: Path) -> Mutex:
     """What the processes that build the cells of a data set's folder hold in turn."""
@@ -43,10 +46,11 @@ def mutex_of(folder: Path) -> Mutex:
 
 
 def clear_mutex(folder: Path) -> None:
-    """Remove what a killed process left of it."""
-    if (folder / MUTEX).exists():
-        with contextlib.suppress(CellLockedError):
-            Lock(folder / MUTEX, str(folder)).release()
+    """Remove what a killed process left of it, and of the other lock."""
+    for path in (folder / MUTEX, folder / DECIDING):
+        if path.exists():
+            with contextlib.suppress(CellLockedError):
+                Lock(path, str(folder)).release()
 
 
 def is_all_claimed(address: CellAddress) -> bool:

@@ -30,13 +30,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.ahead import NAME as AHEAD
 from cache.ahead import Ahead, read_ahead
 from cache.cell import ROW_BYTES, Cell, CellAddress, chunk_name, is_current
 from cache.chunking import Chunking
 from cache.commits import JOURNAL, is_usable, take_over
 from cache.errors import NonFiniteError
 from cache.files import explain_disk_errors, sha256_bytes, write_durably
-from cache.fingerprint import canonical_json
+from cache.fingerprint import canonical_json, fingerprint
 from cache.journal import Journal
 from cache.layout import Layout, read_layout
 from cache.lock import Lock
@@ -175,7 +176,7 @@ class CellWriter:
     @cached_property
     def ahead(self) -> Ahead:
         """Rows that need not be computed: they were, before the first chunk."""
-        return read_ahead(self.address.partial, self.rows, self.columns)
+        return read_ahead(self.address.partial, fingerprint(self.key), self.rows, self.columns)
 
     @property
     def seconds(self) -> float:
@@ -386,9 +387,10 @@ class CellWriter:
         self._done = {}
         partial = self.address.partial
         with explain_disk_errors(partial):
-            empty(partial)
-            if ahead is not None and len(ahead.rows):
-                ahead.write(partial)
+            has_ahead = ahead is not None and len(ahead.rows) > 0
+            empty(partial, but=AHEAD if has_ahead else "")
+            if ahead is not None and has_ahead:
+                ahead.write(partial, fingerprint(self.key))
             layout.write(partial)
             self._journal = Journal(partial / self._journal_name)
 

@@ -6,8 +6,8 @@ import os
 import string
 from pathlib import Path
 
-from cache.errors import ProbelineError
 from cache.chunking import MIN_CHUNK_ROWS
+from cache.errors import ProbelineError
 
 DEFAULTS = {"PROBELINE_SHARED": "../shared/data", "PROBELINE_IMAGES": "../images"}
 """Variables that paths in params.yaml may name, with the folder used when they are not set."""

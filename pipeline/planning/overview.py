@@ -192,7 +192,7 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
 def _fingerprints(index_of: Callable[[str], Index], model: str, dataset: str) -> dict[str, str]:
     index = index_of(dataset)
     cells = {s: Cell.open(cell_address(dataset, model, s)) for s in index.split_names}
-    of: dict[str, str] = {split: cell.manifest.fingerprint for split, cell in cells.items()}
+    of: dict[str, str] = {split: cell.manifest.numbers for split, cell in cells.items()}
     return {**of, **index.beside_cells}
 
 

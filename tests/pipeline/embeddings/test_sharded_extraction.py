@@ -16,8 +16,8 @@ from cache.cell import is_current
 from cache.lock import Lock
 from cache.shared_writer import MUTEX, SharedCellWriter, mutex_of
 from pipeline.datasets.index import read_index
-from pipeline.embeddings import engine, loading, missing
-from pipeline.embeddings.engine import Sharing
+from pipeline.embeddings import engine, loading, missing, writing
+from pipeline.embeddings.jobs import Sharing
 from pipeline.embeddings.missing import extract_models
 from pipeline.machine import shards
 from pipeline.machine.shards import Shard
@@ -145,7 +145,7 @@ def test_a_lone_extraction_beside_shards_is_refused_and_the_other_way_round(pets
     with SharedCellWriter(address, mutex=mutex_of(EMBEDDINGS / "pets"), **asked):
         pets.run("extract", "pets").refused("is being written by another process")
         pets.run("extract", "--shard", "1/2").refused("for another study", "one params.yaml")
-    monkeypatch.setattr(engine, "JOIN_SECONDS", 0)
+    monkeypatch.setattr(writing, "JOIN_SECONDS", 0)
     with Lock(address.partial / "lock", "here"):
         pets.run("extract", "--shard", "1/2").refused("is being written by another process")
 
