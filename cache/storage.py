@@ -40,3 +40,6 @@ class Storage:
             f"while the cell was written: {why}",
             (f"{remark}; generation {number} of the model's rows begins here",),
         )
+
+    def __str__(self) -> str:
+        return f"{self.dtype}, generation {self.generation}" if self.generation else self.dtype

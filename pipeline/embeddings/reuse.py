@@ -13,7 +13,7 @@ from typing import Any
 
 from cache.cell import Cell, is_current
 from cache.errors import CellLockedError
-from cache.rows import copy_rows, planned
+from cache.rows import copy_rows, make_plan, planned
 from cache.writer import CellWriter
 from pipeline.datasets.former_cells import digests_of
 from pipeline.datasets.index import Index
@@ -93,6 +93,9 @@ def _reseal(
         known = known_storages()
         storage = inherited(list(wanted.values()), held, known)
         storage = storage or follows(None, "float16", "without images: all rows were held")
+    dtype = storage.dtype if storage else study.extraction.storage
+    if not all(cell.begun or _is_held(cell, dtype, held) for cell in wanted.values()):
+        return 0  # and nothing is begun: new rows may decide otherwise how all are stored
     with ExitStack() as open_cells:
         plans = {}
         for split in keys:
@@ -137,3 +140,11 @@ def _reseal(
             if not writer.commit():
                 return 0
         return sum(sum(writer.copied.values()) for writer, _ in plans.values())
+
+
+def _is_held(cell: Wanted, dtype: str, held: Mapping[str, list[Cell]]) -> bool:
+    """Whether every row can be copied into a cell of that type."""
+    if cell.digests is None:
+        return False
+    around = candidates(held, cell.key, cell.address)
+    return not make_plan(cell.digests, dtype, around, cell.columns).computed.any()
