@@ -67,8 +67,9 @@ def measure(mode: str, name: str, size: int) -> tuple[float, float]:
     from pipeline.datasets.samples import entries_of
     from pipeline.datasets.settings import Dataset
     from pipeline.datasets.sources import dataset_root
-    from pipeline.embeddings.engine import Job, extract_splits
+    from pipeline.embeddings.engine import extract_splits
     from pipeline.embeddings.forward import Forward
+    from pipeline.embeddings.jobs import Job
     from pipeline.embeddings.loading import BatchLoader
     from pipeline.machine.devices import this_machine
     from pipeline.models.networks import load_model

@@ -21,8 +21,9 @@ from pipeline.datasets.indexing import build_index
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.sources import dataset_root
 from pipeline.embeddings import loading
-from pipeline.embeddings.engine import Job, extract_splits
+from pipeline.embeddings.engine import extract_splits
 from pipeline.embeddings.forward import Forward
+from pipeline.embeddings.jobs import Job
 from pipeline.machine.devices import this_machine
 from pipeline.models.networks import load_model
 from pipeline.models.settings import Model

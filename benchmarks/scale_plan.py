@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.writer import chunk_rows_for
+from cache.chunking import chunk_rows_for
 from pipeline.machine.shards import Shard
 from pipeline.models.settings import Model
 from pipeline.models.zoo import known_columns

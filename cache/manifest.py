@@ -12,16 +12,18 @@ from typing import Any
 from cache.errors import CellCorruptError
 from cache.files import sha256_bytes
 from cache.fingerprint import fingerprint, load_json, parse_json
+from cache.storage import Storage
 
-FORMAT = 2
-"""Version of the cell's layout on disk. Of 2, rows may have digests (`Cell.digests`)."""
+FORMAT = 3
+"""Version of the cell's layout on disk. Of 2, rows may have digests (`Cell.digests`); of 3, the
+type that they are stored in may have a generation (`cache.storage`)."""
 
 KEY_FORMAT = 1
 """Part of every cell's key. What comes later (a grey scale, a view's seed, further precisions and
 features) is named in a key only where it is not what it always was, so that keys that are there
 stay."""
 
-READABLE = (1, FORMAT)
+READABLE = (1, 2, FORMAT)
 """Cells of these are read; what they hold of rows, labels and ids is the same. So the version is
 no part of a key: a cell of the former layout is as good as a new one."""
 
@@ -49,6 +51,10 @@ class Manifest:
         SHA-256 of every file of the cell by its path inside it, this manifest's file excepted.
     remarks : tuple of str
         What a reader should know, e.g. why the cell is stored in float32.
+    generation : int
+        Of the storage of the model's rows; 0 where that was not decided (`cache.storage`).
+    decided : str
+        On what it was, in words.
     """
 
     key: Mapping[str, Any]
@@ -59,11 +65,23 @@ class Manifest:
     digests: Mapping[str, str]
     remarks: tuple[str, ...] = ()
     format: int = field(default=FORMAT)
+    generation: int = 0
+    decided: str = ""
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the key."""
         return fingerprint(self.key)
+
+    @property
+    def storage(self) -> Storage:
+        """How its rows are stored."""
+        return Storage(self.dtype, self.generation, self.decided, self.remarks)
+
+    @property
+    def numbers(self) -> str:
+        """What results depend on: see `numbers_of`."""
+        return numbers_of(self.key, self.storage)
 
     @property
     def chunks(self) -> int:
@@ -84,7 +102,10 @@ class Manifest:
         The file carries the digest of its own bytes, taken with 64 zeros in the digest's place,
         so that a flipped bit in it is found too.
         """
-        attributes = {"probeline": {**asdict(self), "self": _NO_DIGEST}}
+        facts = asdict(self)
+        if not self.generation:  # as cells were described before there were generations
+            del facts["generation"], facts["decided"]
+        attributes = {"probeline": {**facts, "self": _NO_DIGEST}}
         blank = _group(attributes, members)
         return blank.replace(_self_entry(_NO_DIGEST), _self_entry(sha256_bytes(blank)))
 
@@ -107,6 +128,9 @@ class Manifest:
                 raise ValueError(f"a file {name!r:.80}")
         if not all(isinstance(remark, str) for remark in self.remarks):
             raise ValueError("a remark that is no text")
+        generation = self.generation
+        if type(generation) is not int or generation < 0 or not isinstance(self.decided, str):
+            raise ValueError(f"generation {generation!r:.80}")
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -137,6 +161,17 @@ class Manifest:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _corrupt(path, f"not a cell's description ({error})") from error
         return manifest
+
+
+def numbers_of(key: Mapping[str, Any], storage: Storage) -> str:
+    """What results that are computed from a cell depend on: its key, and how rows are rounded.
+
+    The key names the type that was preferred. Of cells from before there were generations the type
+    followed from the key; so that their results stay valid, it is named of later ones alone.
+    """
+    if not storage.generation or storage.dtype == "float16":
+        return fingerprint(key)
+    return fingerprint([key, storage.dtype])
 
 
 def root_group(store: Path, building: Mapping[str, Path] | None = None) -> bytes:

@@ -23,12 +23,12 @@ REMOVED = "removed"
 """What a cell is called while its files are deleted."""
 
 
-def empty(partial: Path) -> None:
-    """Remove all that lies where a cell is built, but the lock."""
+def empty(partial: Path, *, but: str = "") -> None:
+    """Remove all that lies where a cell is built, but the lock, and a file of that name."""
     for path in partial.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
-        elif path.name != "lock":
+        elif path.name not in ("lock", but) or path.is_symlink():
             path.unlink()
 
 

@@ -18,8 +18,9 @@ import numpy as np
 from cache.cell import Cell, CellAddress, chunk_name
 from cache.errors import CellCorruptError, CellMissingError, ProbelineError
 from cache.files import explain_disk_errors, fsync_directory, sha256_file, write_durably
-from cache.fingerprint import canonical_json, load_json
+from cache.fingerprint import load_json
 from cache.journal import Journal
+from cache.layout import FOLDER, Layout, read_layout
 from cache.lock import Lock, exclusively
 from cache.manifest import Manifest, root_group
 from cache.precision import Moments
@@ -53,26 +54,26 @@ def reopen(address: CellAddress, beside: Mapping[str, bytes] | None = None) -> i
     with Lock(address.partial / "lock", str(address)), explain_disk_errors(address.partial):
         good = _good_chunks(cell)
         manifest = cell.manifest
-        layout = {
-            "format": manifest.format,
-            "key": manifest.key,
-            "shape": [manifest.rows, manifest.columns],
-            "dtype": manifest.dtype,
-            "remarks": list(manifest.remarks),
-            "mended": True,
-        }
+        layout = Layout(
+            manifest.key,
+            manifest.rows,
+            manifest.columns,
+            manifest.storage,
+            mended=True,
+            format=manifest.format,
+        )
         (address.partial / "journal.jsonl").unlink(missing_ok=True)
         address.plan.unlink(missing_ok=True)
-        write_durably(address.partial / "layout.json", canonical_json(layout).encode())
+        layout.write(address.partial)
         journal = Journal(address.partial / "journal.jsonl")
         for entry in good:
             journal.append(entry)
         journal.close()
         for name, data in (beside or {}).items():
             write_durably(address.partial / name, data)
-        shutil.rmtree(address.partial / "cell", ignore_errors=True)  # of an earlier, other run
+        shutil.rmtree(address.partial / FOLDER, ignore_errors=True)  # of an earlier, other run
         with exclusively(address.store):
-            os.replace(address.path, address.partial / "cell")
+            os.replace(address.path, address.partial / FOLDER)
             write_durably(address.store / "zarr.json", root_group(address.store))
             fsync_directory(address.store)
     return manifest.chunks - len(good)
@@ -80,11 +81,8 @@ def reopen(address: CellAddress, beside: Mapping[str, bytes] | None = None) -> i
 
 def is_being_mended(address: CellAddress) -> bool:
     """Whether a repair took a cell from its place, and was stopped before it put it back."""
-    try:
-        layout = load_json((address.partial / "layout.json").read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(layout, dict) and bool(layout.get("mended")) and not address.path.exists()
+    layout = read_layout(address.partial)
+    return layout is not None and layout.mended and not address.path.exists()
 
 
 def mend_root(store: Path) -> None:

@@ -17,24 +17,27 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from cache.ahead import Ahead
 from cache.cell import CellAddress, is_current
+from cache.chunking import Chunking
+from cache.commits import journals
 from cache.errors import CellLockedError, CellMissingError
-from cache.files import explain_disk_errors, write_durably
-from cache.fingerprint import canonical_json, differences
+from cache.fingerprint import differences
 from cache.journal import read_entries
+from cache.layout import Layout, read_layout
 from cache.lock import Lock, Mutex, clear_lock
 from cache.removal import empty
-from cache.writer import CellWriter, chunk_rows_for, read_layout
+from cache.writer import CellWriter
 
 MUTEX = ".shards.lock.partial"
 """In a data set's folder."""
+
+DECIDING = ".storage.lock.partial"
+"""There, too: locked by who decides for all how rows are stored."""
 
 
 def mutex_of(folder: Path) -> Mutex:
@@ -43,8 +46,9 @@ def mutex_of(folder: Path) -> Mutex:
 
 
 def clear_mutex(folder: Path) -> None:
-    """Remove what a killed process left of it."""
-    clear_lock(folder / MUTEX)
+    """Remove what a killed process left of it, and of the other lock."""
+    for name in (MUTEX, DECIDING):
+        clear_lock(folder / name)
 
 
 def is_all_claimed(address: CellAddress) -> bool:
@@ -54,14 +58,13 @@ def is_all_claimed(address: CellAddress) -> bool:
     """
     partial = address.partial
     layout = read_layout(partial)
-    if layout is None or "shape" not in layout:
+    if layout is None:
         return False
-    rows, columns = layout["shape"]
-    left = set(range(-(-rows // chunk_rows_for(rows, columns))))
-    for path in partial.glob("journal*.jsonl"):
+    left = set(range(Chunking.of(layout.rows, layout.columns).chunks))
+    for path in journals(partial):
         with contextlib.suppress(FileNotFoundError):
             done = read_entries(path)[0]
-            left -= {e["chunk"] for e in done if e.get("dtype") == layout["dtype"]}
+            left -= {e["chunk"] for e in done if e.get("dtype") == layout.storage.dtype}
     return all(_is_claimed(partial / "claims" / str(chunk)) for chunk in left)
 
 
@@ -115,9 +118,9 @@ class SharedCellWriter(CellWriter):
             if layout is None:
                 self._require_finished()
                 return
-            if layout["dtype"] != self.dtype:
+            if layout.storage.dtype != self.dtype:
                 self._turn_to(layout)
-            for path in self.address.partial.glob("journal*.jsonl"):
+            for path in journals(self.address.partial):
                 with contextlib.suppress(FileNotFoundError):  # the cell is whole, and they go
                     start = self._read.get(path.name, 0)
                     entries, self._read[path.name] = read_entries(path, start)
@@ -135,27 +138,6 @@ class SharedCellWriter(CellWriter):
             return False
         self._claims[chunk] = claim
         return True
-
-    def write(
-        self,
-        chunk: int,
-        values: NDArray[np.floating],
-        seconds: float = 0.0,
-        *,
-        copied: Mapping[str, int] | None = None,
-        rounded: bool = False,
-    ) -> None:
-        """Commit a claimed chunk durably, and let it go; see `CellWriter.write`.
-
-        Raises
-        ------
-        ProbelineError
-            When another process has the same claim, as the file system's locks do not hold.
-        """
-        with self._claims.pop(chunk) as claim:
-            claim.require_mine()
-            self.refresh()
-            super().write(chunk, values, seconds, copied=copied, rounded=rounded)
 
     @contextlib.contextmanager
     def in_turn(self) -> Iterator[None]:
@@ -189,40 +171,29 @@ class SharedCellWriter(CellWriter):
             self._alone = False
             return lock
 
-    def _start(self, layout: dict[str, Any]) -> None:
+    @contextlib.contextmanager
+    def _holding(self, chunk: int) -> Iterator[None]:
+        with self._claims.pop(chunk) as claim:
+            claim.require_mine()
+            self.refresh()
+            yield
+
+    def _start(self, layout: Layout, ahead: Ahead | None) -> None:
         if not self._alone:
-            begun = read_layout(self.address.partial) or {}
+            begun = read_layout(self.address.partial)
+            former = {} if begun is None else begun.key
             raise CellLockedError(
                 str(self.address),
                 "is being built by other processes, for another study",
-                found="; ".join(differences(begun.get("key", {}), layout["key"])) or "other images",
+                found="; ".join(differences(former, layout.key)) or "other images",
                 remedy="run all shards with one params.yaml; end those of the other study first",
             )
-        super()._start(layout)
+        super()._start(layout, ahead)
 
-    def _restart_in_float32(self, why: str) -> None:
-        """Others see the new layout when they next look; what they write until then is ignored."""
-        with self._mutex.held():
-            layout = read_layout(self.address.partial)
-            if layout is None or layout["dtype"] == "float16":
-                remarks = [f"stored in float32: {why}"]
-                layout = {**self._layout, "dtype": "float32", "remarks": remarks}
-                self._replace_layout(layout)
-            self._turn_to(layout)
-
-    def _replace_layout(self, layout: dict[str, Any]) -> None:
-        """And forget what was kept beside the float16 chunks: a plan, a record to come."""
-        partial = self.address.partial
-        with explain_disk_errors(partial):
-            write_durably(partial / "layout.json", canonical_json(layout).encode())
-            for path in partial.iterdir():
-                is_ours = path.name in ("lock", "layout.json") or path.name.startswith("journal")
-                if path.is_file() and not is_ours:
-                    path.unlink()
-
-    def _turn_to(self, layout: dict[str, Any]) -> None:
+    def _turn_to(self, layout: Layout) -> None:
         with self._looking:
-            self._layout, self._done, self._read = layout, {}, {}
+            super()._turn_to(layout)
+            self._read = {}
 
     def _require_finished(self) -> None:
         if not is_current(self.address, self.key):

@@ -3,11 +3,12 @@
 While it is built, a cell lies in ``<model>.<split>.partial/``:
 
 - ``lock``           who builds it
-- ``layout.json``    what it will be: key, shape, dtype
+- ``layout.json``    what it will be: key, shape, how rows are stored (`cache.layout`)
 - ``plan.npz``       which rows come from which whole cell, if some do (`cache.rows`)
+- ``ahead.npz``      rows that were computed to decide how all are stored (`cache.ahead`)
 - ``journal.jsonl``  a line per committed chunk: digest, column moments, rows copied from where;
                      of several processes (`cache.shared_writer`), each has one of its own
-- ``cell/``          the Zarr group itself
+- ``cell/``          the Zarr group itself; ``cell.2/`` where it turned to float32 meanwhile
 
 A chunk counts as committed when its journal line is on disk, which is written only after the
 chunk's file is. Whatever happens in between, the next run starts at the first chunk without one.
@@ -17,9 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import reduce
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import cached_property, reduce
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,40 +30,31 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cache.arrays import describe_arrays
+from cache.ahead import NAME as AHEAD
+from cache.ahead import Ahead, read_ahead
 from cache.cell import ROW_BYTES, Cell, CellAddress, chunk_name, is_current
+from cache.chunking import Chunking
+from cache.commits import JOURNAL, is_usable, take_over
 from cache.errors import NonFiniteError
-from cache.files import (
-    explain_disk_errors,
-    fsync_directory,
-    sha256_bytes,
-    sha256_file,
-    write_durably,
-)
-from cache.fingerprint import canonical_json, load_json
-from cache.journal import Journal, line_of, read_entries
-from cache.lock import Lock, exclusively
-from cache.manifest import FORMAT, READABLE, Manifest, root_group
+from cache.files import explain_disk_errors, sha256_bytes, write_durably
+from cache.fingerprint import canonical_json, fingerprint
+from cache.journal import Journal
+from cache.layout import Layout, read_layout
+from cache.lock import Lock
+from cache.placing import Samples, put_in_place, seal
 from cache.precision import Moments, columns_drowned_in_float16, overflows_float16
 from cache.removal import empty
+from cache.storage import Storage
 
-CHUNK_BYTES = 16 << 20
-"""Largest float16 chunk: raw chunks of this size read as fast as ``np.load``."""
+_STAYS = re.compile(r"(lock|layout\.json|ahead\.npz|journal.*\.jsonl)$")
+"""Of the files beside a cell, those that are of it in any type."""
 
-MIN_CHUNK_ROWS = 256
-MAX_CHUNK_ROWS = 4096
+OVERFLOWS = "a value exceeds float16's range of 65,504"
 
 
-def chunk_rows_for(rows: int, columns: int) -> int:
-    """Rows per chunk: a power of two, so that batches of a power of two never straddle a border.
-
-    At most `CHUNK_BYTES`, and about sixteen chunks or more where the split is large enough, so
-    that a killed run loses little.
-    """
-    size = MAX_CHUNK_ROWS
-    while size > MIN_CHUNK_ROWS and (size * columns * 2 > CHUNK_BYTES or rows < 16 * size):
-        size //= 2
-    return size
+def drowns(count: int, columns: int) -> str:
+    """What to say of columns that float16 does not do for."""
+    return f"float16's step drowns the spread of {count} of {columns} columns"
 
 
 class CellWriter:
@@ -84,6 +78,11 @@ class CellWriter:
         Seconds to wait for another live process that is building the same cell.
     digests : ndarray of shape (n_samples, ROW_BYTES), optional
         What each row is made of: by these, other cells find the rows that they can copy.
+    storage : Storage, optional
+        What was decided of the model's rows, instead of `dtype`. Of a cell that was begun, what was
+        decided then holds.
+    ahead : Ahead, optional
+        Rows that were computed already; kept beside a cell that begins.
 
     Attributes
     ----------
@@ -107,6 +106,8 @@ class CellWriter:
         dtype: str = "float16",
         wait: float = 0.0,
         digests: NDArray[np.uint8] | None = None,
+        storage: Storage | None = None,
+        ahead: Ahead | None = None,
     ) -> None:
         if len(ids) != len(labels):
             raise ValueError(f"{len(ids)} ids but {len(labels)} labels for {address}")
@@ -118,30 +119,64 @@ class CellWriter:
             )
         self.address = address
         self.key = key
-        self.rows = len(ids)
-        self.columns = columns
-        self.chunk_rows = chunk_rows_for(self.rows, columns)
-        self.chunks = -(-self.rows // self.chunk_rows)
-        self._ids, self._labels, self.digests = ids, labels, digests
+        self.digests = digests
+        self.chunking = Chunking.of(len(ids), columns)
+        self._samples = Samples(ids, labels, digests)
         self.own = 0
         self._lock = self._enter(wait)
         try:
             self.finished = is_current(address, key)
             """Whether another process finished this very cell before we had the lock."""
-            self._resume(dtype)
+            self._resume(Layout(key, len(ids), columns, storage or Storage(dtype)), ahead)
         except BaseException:
             self._lock.release()
             raise
 
     @property
+    def rows(self) -> int:
+        """Of the cell."""
+        return self.chunking.rows
+
+    @property
+    def columns(self) -> int:
+        """Features of a row."""
+        return self.chunking.columns
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows of a chunk."""
+        return self.chunking.chunk_rows
+
+    def rows_of(self, chunk: int) -> slice:
+        """The rows that a chunk holds."""
+        return self.chunking.rows_of(chunk)
+
+    @property
     def missing(self) -> list[int]:
         """Chunks not yet committed, in order."""
-        return [] if self.finished else [c for c in range(self.chunks) if c not in self._done]
+        if self.finished:
+            return []
+        return [c for c in range(self.chunking.chunks) if c not in self._done]
+
+    @property
+    def storage(self) -> Storage:
+        """How rows are stored, as it stands: a cell may turn to float32."""
+        return self._layout.storage
+
+    @property
+    def dtype(self) -> str:
+        """The type that rows are stored in, as it stands."""
+        return self.storage.dtype
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """What a reader of the cell should know."""
-        return tuple(self._layout["remarks"])
+        return self.storage.remarks
+
+    @cached_property
+    def ahead(self) -> Ahead:
+        """Rows that need not be computed: they were, before the first chunk."""
+        return read_ahead(self.address.partial, fingerprint(self.key), self.rows, self.columns)
 
     @property
     def seconds(self) -> float:
@@ -175,11 +210,6 @@ class CellWriter:
         """While it is held, no other process joins, plans, turns to float32, or seals."""
         yield
 
-    @property
-    def dtype(self) -> str:
-        """The type that rows are stored in, as it stands: a cell may turn to float32."""
-        return str(self._layout["dtype"])
-
     def write(
         self,
         chunk: int,
@@ -209,24 +239,32 @@ class CellWriter:
             When a value is NaN or infinite, in float32 at least; nothing is written.
         DiskFullError
             When the disk is full; what was committed stays.
+        ProbelineError
+            When another process has the same claim, as the file system's locks do not hold.
         """
-        if self.finished or chunk not in range(self.chunks):
-            raise ValueError(f"{self.address}: there is no chunk {chunk} to write")
-        expected = (self.rows_of(chunk).stop - self.rows_of(chunk).start, self.columns)
-        if values.shape != expected:
-            raise ValueError(f"{self.address} chunk {chunk}: {values.shape} is not {expected}")
-        with np.errstate(over="ignore"):
-            values = values.astype(np.float32, copy=False)
-        self._require_finite(chunk, values)
-        if self._layout["dtype"] == "float16" and overflows_float16(values):
-            self._restart_in_float32("a value exceeds float16's range of 65,504")
-        if rounded and self._layout["dtype"] == "float32":
-            return
-        padded = np.empty((self.chunk_rows, self.columns), f"<f{self._itemsize}")
+        with self._holding(chunk):
+            if self.finished or chunk not in range(self.chunking.chunks):
+                raise ValueError(f"{self.address}: there is no chunk {chunk} to write")
+            span = self.rows_of(chunk)
+            expected = (span.stop - span.start, self.columns)
+            if values.shape != expected:
+                raise ValueError(f"{self.address} chunk {chunk}: {values.shape} is not {expected}")
+            with np.errstate(over="ignore"):
+                values = values.astype(np.float32, copy=False)
+            self._require_finite(chunk, values)
+            if self.dtype == "float16" and overflows_float16(values):
+                self._turn_to_float32(OVERFLOWS)
+            if not (rounded and self.dtype == "float32"):
+                self._write(chunk, values, seconds, dict(copied or {}))
+
+    def _write(
+        self, chunk: int, values: NDArray[np.float32], seconds: float, copied: dict[str, int]
+    ) -> None:
+        padded = np.empty((self.chunk_rows, self.columns), np.dtype(self.dtype).newbyteorder("<"))
         padded[: len(values)] = values
         padded[len(values) :] = np.nan
         data = padded.data.cast("B")
-        write_durably(self._cell / chunk_name(chunk), data)
+        write_durably(self._folder / chunk_name(chunk), data)
         entry = {
             "chunk": chunk,
             "rows": len(values),
@@ -236,19 +274,10 @@ class CellWriter:
             "moments": Moments.of(values).encode(),
         }
         if copied:
-            entry["copied"] = dict(copied)
+            entry["copied"] = copied
         self._journal.append(entry)
         self._done[chunk] = entry
         self.own += 1
-
-    def chunk_of(self, row: int) -> int:
-        """The chunk that holds a row."""
-        return row // self.chunk_rows
-
-    def rows_of(self, chunk: int) -> slice:
-        """The rows that a chunk holds."""
-        start = chunk * self.chunk_rows
-        return slice(start, min(start + self.chunk_rows, self.rows))
 
     def commit(self) -> bool:
         """Rename the cell into place, replacing a stale one.
@@ -267,18 +296,18 @@ class CellWriter:
             return True
         if self.missing:
             raise ValueError(f"{self.address}: chunks {self.missing} are missing")
-        if self._layout["dtype"] == "float16":
-            done = [self._done[chunk] for chunk in range(self.chunks)]
+        if self.dtype == "float16":
+            done = [self._done[chunk] for chunk in range(self.chunking.chunks)]
             moments = [Moments.decode(e["rows"], e["moments"]) for e in done]
-            drowned = columns_drowned_in_float16(reduce(Moments.merge, moments))
-            if drowned:
-                self._restart_in_float32(
-                    f"float16's step drowns the spread of {drowned} of {self.columns} columns"
-                )
+            if drowned := columns_drowned_in_float16(reduce(Moments.merge, moments)):
+                self._turn_to_float32(drowns(drowned, self.columns))
                 return False
         with explain_disk_errors(self.address.path):
-            self._seal()
-            self._swap_in()
+            chunks = {chunk: str(entry["sha256"]) for chunk, entry in self._done.items()}
+            seal(self._folder, self._layout, self.chunking, self._samples, chunks)
+            put_in_place(self.address, self._folder)
+            self._journal.close()
+            empty(self.address.partial)
         self.finished = True
         return True
 
@@ -304,110 +333,87 @@ class CellWriter:
     _alone = True
     """Whether no other process is at the cell now."""
 
-    _journal_name = "journal.jsonl"
+    _journal_name = JOURNAL
 
     def _enter(self, wait: float) -> Lock:
         return Lock(self.address.partial / "lock", str(self.address), wait)
 
-    @property
-    def _itemsize(self) -> int:
-        return 2 if self._layout["dtype"] == "float16" else 4
+    def _holding(self, chunk: int) -> AbstractContextManager[None]:
+        """While it is held, no other process writes the chunk."""
+        return contextlib.nullcontext()
 
     @property
-    def _cell(self) -> Path:
-        return self.address.partial / "cell"
+    def _folder(self) -> Path:
+        """Of the chunks that are being written."""
+        return self.address.partial / self._layout.folder
 
-    def _resume(self, dtype: str) -> None:
+    def _resume(self, asked: Layout, ahead: Ahead | None) -> None:
         """Take over what a former process committed, as far as it is whole and of this key."""
         self._done: dict[int, dict[str, Any]] = {}
-        self._layout: dict[str, Any]
+        self._layout: Layout
         if self.finished:
-            manifest = Cell.open(self.address).manifest
-            self._layout = {"remarks": list(manifest.remarks), "dtype": manifest.dtype}
+            storage = Cell.open(self.address).manifest.storage
+            self._layout = replace(asked, storage=storage)
             if self._alone:
                 empty(self.address.partial)
             return
-        fresh = {
-            "format": FORMAT,
-            "key": self.key,
-            "shape": [self.rows, self.columns],
-            "dtype": dtype,
-            "remarks": [],
-        }
         found = read_layout(self.address.partial)
-        # dtype and remarks may rightly differ: a fallback to float32 is remembered.
-        asked = ("key", "shape")
+        # How rows are stored may rightly differ: a turn to float32 is remembered.
         if (
             found is None
-            or found.get("format") not in READABLE
-            or canonical_json([found.get(name) for name in asked])
-            != canonical_json([fresh[name] for name in asked])
+            or canonical_json([found.key, found.rows, found.columns])
+            != canonical_json([asked.key, asked.rows, asked.columns])
             or _holds_links(self.address.partial)
         ):
-            self._start(fresh)
+            self._start(asked, ahead)
             return
         self._layout = found
         if self._alone:
-            self._take_over()
+            take_over(self.address.partial, self._folder, self.chunking, self.dtype)
         self._journal = Journal(self.address.partial / self._journal_name)
         self._believe(self._journal.entries)
 
-    def _take_over(self) -> None:
-        """Make one journal of those that former processes left, with the lines that are true."""
-        journal = self.address.partial / "journal.jsonl"
-        found = sorted(self.address.partial.glob("journal*.jsonl"))
-        entries = [entry for each in found for entry in read_entries(each)[0]]
-        true = {e["chunk"]: {**e, "dtype": self.dtype} for e in entries if self._is_true(e)}
-        if found == [journal] and list(true.values()) == entries:
-            return
-        with explain_disk_errors(journal):
-            write_durably(journal, b"".join(map(line_of, true.values())))
-            for other in found:
-                if other != journal:
-                    other.unlink()
-
-    def _is_true(self, entry: Mapping[str, Any]) -> bool:
-        """Whether a line's chunk is there: a power loss can leave the line, and the chunk cut."""
-        if not self._is_usable(entry):
-            return False
-        chunk = self._cell / chunk_name(entry["chunk"])
-        return chunk.is_file() and sha256_file(chunk) == entry["sha256"]
-
     def _believe(self, entries: Iterable[dict[str, Any]]) -> None:
         """Count as committed what usable lines say."""
-        self._done |= {entry["chunk"]: entry for entry in entries if self._is_usable(entry)}
+        self._done |= {
+            entry["chunk"]: entry
+            for entry in entries
+            if is_usable(entry, self.chunking, self.dtype)
+        }
 
-    def _is_usable(self, entry: Mapping[str, Any]) -> bool:
-        """Whether a line says what ours say: a copied folder may hold a stranger's."""
-        chunk, copied = entry.get("chunk"), entry.get("copied", {})
-        if type(chunk) is not int or chunk not in range(self.chunks):
-            return False
-        span = self.rows_of(chunk)
-        if entry.get("rows") != span.stop - span.start or not isinstance(copied, dict):
-            return False
-        if entry.get("dtype", self.dtype) != self.dtype:  # from before it turned to float32
-            return False
-        try:
-            moments = Moments.decode(entry["rows"], entry["moments"])
-            numbers = [float(entry["seconds"]), *map(int, copied.values())]
-        except (KeyError, TypeError, ValueError, OverflowError):
-            return False
-        finite = np.isfinite([*moments.mean, *moments.m2, *numbers]).all()
-        return bool(finite) and moments.mean.shape == (self.columns,) and "sha256" in entry
-
-    def _start(self, layout: dict[str, Any]) -> None:
-        """Empty the partial folder and begin with `layout`."""
+    def _start(self, layout: Layout, ahead: Ahead | None) -> None:
+        """Empty the partial folder and begin with `layout`, which is written last."""
         self._layout = layout
         self._done = {}
         partial = self.address.partial
         with explain_disk_errors(partial):
-            empty(partial)
-            write_durably(partial / "layout.json", canonical_json(layout).encode())
+            has_ahead = ahead is not None and len(ahead.rows) > 0
+            empty(partial, but=AHEAD if has_ahead else "")
+            if ahead is not None and has_ahead:
+                ahead.write(partial, fingerprint(self.key))
+            layout.write(partial)
             self._journal = Journal(partial / self._journal_name)
 
-    def _restart_in_float32(self, why: str) -> None:
-        self._journal.close()
-        self._start({**self._layout, "dtype": "float32", "remarks": [f"stored in float32: {why}"]})
+    def _turn_to_float32(self, why: str) -> None:
+        """Begin anew beside the float16 chunks; killed at any moment, it is the one or the other.
+
+        Other processes see the new layout when they next look; what they write until then goes into
+        the former folder.
+        """
+        with self.in_turn():
+            if self.finished or self.dtype != "float16":  # another process was first
+                return
+            partial, turned = self.address.partial, self._layout.turned(why)
+            with explain_disk_errors(partial):
+                # What was to be copied or recorded is of the float16 chunks. It can be made again.
+                for path in partial.iterdir():
+                    if path.is_file() and not _STAYS.match(path.name):
+                        path.unlink()
+                turned.write(partial)
+            self._turn_to(turned)
+
+    def _turn_to(self, layout: Layout) -> None:
+        self._layout, self._done = layout, {}
 
     def _require_finite(self, chunk: int, values: NDArray[np.floating]) -> None:
         if np.isfinite(values).all():
@@ -422,70 +428,6 @@ class CellWriter:
         )
         error.row, error.column = self.rows_of(chunk).start + row, column
         raise error
-
-    def _seal(self) -> None:
-        """Write all but the chunks, then the manifest with every file's digest; make it durable."""
-        digests = {chunk_name(c): str(e["sha256"]) for c, e in sorted(self._done.items())}
-        for path in list(self._cell.rglob("*")):
-            # Whatever else is there was left by a crash: temporary files, a former sealing.
-            if not path.is_dir() and path.relative_to(self._cell).as_posix() not in digests:
-                path.unlink()
-        members = {}
-        described = describe_arrays(
-            self._ids,
-            self._labels,
-            self.columns,
-            self.chunk_rows,
-            self._layout["dtype"],
-            self.digests,
-        )
-        for name, data in described.items():
-            digests[name] = sha256_bytes(data)
-            write_durably(self._cell / name, data)
-            if name.endswith("/zarr.json"):
-                members[name.removesuffix("/zarr.json")] = load_json(data)
-        for path in self._cell.rglob("*"):
-            if path.is_dir():
-                fsync_directory(path)
-        manifest = Manifest(
-            key=self.key,
-            rows=self.rows,
-            columns=self.columns,
-            dtype=self._layout["dtype"],
-            chunk_rows=self.chunk_rows,
-            digests=digests,
-            remarks=self.remarks,
-        )
-        write_durably(self._cell / "zarr.json", manifest.to_bytes(members))
-
-    def _swap_in(self) -> None:
-        """Rename the built cell into place. The stale one goes only now that the new is whole."""
-        store, partial = self.address.store, self.address.partial
-        store.mkdir(parents=True, exist_ok=True)
-        fsync_directory(store.parent)
-        with exclusively(store):
-            for left_over in store.glob(".zarr.json.*.partial"):  # by a crash of an older version
-                left_over.unlink()
-            # Before the rename: a store that names a group too many is mended by the next run,
-            # but one that lacks a whole group would hide it.
-            write_durably(store / "zarr.json", root_group(store, {self.address.split: self._cell}))
-            if self.address.path.exists():
-                shutil.rmtree(partial / "stale", ignore_errors=True)
-                os.replace(self.address.path, partial / "stale")
-            os.replace(self._cell, self.address.path)
-            fsync_directory(store)
-        self._journal.close()
-        empty(partial)
-
-
-def read_layout(partial: Path) -> dict[str, Any] | None:
-    """What a cell that is being built will be; None where no usable description lies."""
-    try:
-        layout = load_json((partial / "layout.json").read_bytes())
-        usable = layout["dtype"] in ("float16", "float32") and isinstance(layout["remarks"], list)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-    return layout if usable else None
 
 
 def _holds_links(partial: Path) -> bool:

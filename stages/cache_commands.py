@@ -55,7 +55,7 @@ def list_cells() -> None:
             facts = [
                 f"{manifest.rows:,}",
                 f"{manifest.columns:,}",
-                manifest.dtype,
+                str(manifest.storage),
                 f"{size / 1e6:,.1f}",
                 manifest.fingerprint[:12],
                 roles.get(address, "not in the study"),
@@ -118,7 +118,8 @@ def show(dataset: str, model: str) -> None:
             "path": str(address),
             "fingerprint": manifest.fingerprint,
             "rows x dimensions": f"{manifest.rows:,} x {manifest.columns:,}",
-            "type": f"{manifest.dtype}, {manifest.chunks} chunks of {manifest.chunk_rows:,} rows",
+            "type": f"{manifest.storage}, {manifest.chunks} chunks of {manifest.chunk_rows:,} rows",
+            "decided": manifest.decided or "not before it was written",
             "remarks": "; ".join(manifest.remarks) or "none",
             "key": json.dumps(manifest.key, indent=2),
         }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import click
 
+from cache.cell import Cell
 from cache.errors import ProbelineError
 from cache.removal import clear_beside
 from cache.shared_writer import clear_mutex, is_all_claimed, mutex_of
@@ -66,7 +67,7 @@ def _extract(study: Study, dataset: str, turn: Turn | None) -> None:
     chunks = 0
     if to_run:
         # Only now: a stage that has nothing to do must not spend seconds on importing torch.
-        from pipeline.embeddings.engine import Sharing
+        from pipeline.embeddings.jobs import Sharing
         from pipeline.embeddings.missing import extract_models
 
         sharing = None if turn is None else Sharing(turn.shard, mutex, turn.patient)
@@ -75,6 +76,7 @@ def _extract(study: Study, dataset: str, turn: Turn | None) -> None:
         if turn is None or turn.patient:
             _say_copied(dataset, computed)
             _say_audits(dataset, computed)
+            _say_storage(index, computed)
     if turn is not None:
         say(stage, f"{chunks:,} chunks written here")
     if turn is None or turn.patient:  # else others are at work there
@@ -183,6 +185,19 @@ def _say_copied(dataset: str, models: list[str]) -> None:
         if copied:
             words = f"{copied:,} of {rows:,} rows were held already, copied"
             say(f"extract {dataset}", f"{name}: {words}")
+
+
+def _say_storage(index: Index, models: list[str]) -> None:
+    """Which models' rows are stored in float32, though float16 was asked for, and why."""
+    for name in models:
+        reasons: dict[str, list[str]] = {}
+        for split in index.split_names:
+            manifest = Cell.open(cell_address(index.name, name, split)).manifest
+            if manifest.generation:
+                for remark in manifest.remarks:
+                    reasons.setdefault(remark, []).append(split)
+        for remark, splits in reasons.items():
+            say(f"extract {index.name}", f"{name}, {' and '.join(splits)}: {remark}")
 
 
 def _say_audits(dataset: str, models: list[str]) -> None:

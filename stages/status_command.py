@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,9 @@ def status(whole: bool) -> None:
         f"embeddings of {cached:,} of {counted(cells, 'cell')} are cached\n"
     )
     _print_datasets(overview, models, whole=whole)
+    if stored := sum((d.stored for d in overview.datasets), Counter[str]()):
+        kinds = [f"{_many(count, 'cell')} in {kind}" for kind, count in sorted(stored.items())]
+        click.echo(f"stored: {'; '.join(kinds)}")
     for line in data_lines(study):
         click.echo(line)
     for protocol in protocol_list.PROTOCOLS:

@@ -18,8 +18,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from cache.errors import NonFiniteError
 from pipeline.datasets.index import Index
 from pipeline.datasets.roots import Root
-from pipeline.embeddings.engine import Job
 from pipeline.embeddings.forward import Forward
+from pipeline.embeddings.jobs import Job
 from pipeline.embeddings.loading import BatchLoader
 from pipeline.machine.devices import Machine
 

@@ -85,6 +85,14 @@ def rows_made_by(key: Mapping[str, Any]) -> str | None:
     return fingerprint({name: key[name] for name in _OF_A_ROW})
 
 
+def model_of_rows(key: Mapping[str, Any]) -> str | None:
+    """As `rows_made_by`, whatever view of an image it is: whose rows are stored in one type."""
+    if rows_made_by(key) is None:
+        return None
+    transform = {name: value for name, value in key["transform"].items() if name != "view"}
+    return fingerprint({**{name: key[name] for name in _OF_A_ROW}, "transform": transform})
+
+
 @dataclass(frozen=True)
 class CellStatus:
     """A needed cell (both splits of one data set through one model) and how it stands.

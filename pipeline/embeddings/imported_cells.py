@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from cache.errors import ProbelineError
@@ -64,7 +66,10 @@ def write_imported_cells(study: Study, index: Index, model: str) -> None:
                         split=split,
                         images=len(order),
                         seconds=0.0,
-                        remarks=(*writer.remarks, "imported, compute precision unknown"),
+                        storage=replace(
+                            writer.storage,
+                            remarks=(*writer.remarks, "imported, compute precision unknown"),
+                        ),
                         device="imported",
                         precision="imported",
                     )

@@ -13,8 +13,9 @@ from pipeline.datasets.index import Index
 from pipeline.datasets.roots import Root
 from pipeline.datasets.sources import dataset_root
 from pipeline.embeddings.cells import cell_key, cell_status, needed_splits, rows_made_by, samples_of
-from pipeline.embeddings.engine import Job, Sharing, Written, extract_splits
+from pipeline.embeddings.engine import extract_splits
 from pipeline.embeddings.forward import Forward
+from pipeline.embeddings.jobs import Job, Sharing, Written
 from pipeline.embeddings.provenance import record_audit, record_provenance, recorded_audit
 from pipeline.machine.devices import Machine, this_machine
 from pipeline.models.card import Card
@@ -90,7 +91,7 @@ def _record(
         split=split,
         images=len(index.split(samples_of(split)[0])),
         seconds=cell.seconds,
-        remarks=cell.remarks,
+        storage=cell.storage,
         device=machine.name,
         precision=study.extraction.precision,
         copied=cell.copied,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from cache.files import explain_disk_errors, write_durably
 from cache.fingerprint import differences
 from cache.lock import exclusively
 from cache.seals import damaged, read_sealed_json, sealed_json
+from cache.storage import Storage
 from pipeline.models.card import Card
 from pipeline.models.cards import checkpoint_digest, loading_part
 from pipeline.models.settings import Model
@@ -40,7 +41,7 @@ def record_provenance(
     split: str,
     images: int,
     seconds: float,
-    remarks: Sequence[str],
+    storage: Storage,
     device: str,
     precision: str,
     copied: Mapping[str, int] | None = None,
@@ -62,8 +63,8 @@ def record_provenance(
     seconds : float
         Spent in forward passes, by earlier interrupted runs too. To these, what the copied rows
         cost where they were computed is added: the sum is what the cell's rows cost.
-    remarks : sequence of str
-        What the cell says of itself.
+    storage : Storage
+        How its rows are stored, and why.
     device, precision : str
         Of the computation.
     copied : mapping of str to int, optional
@@ -78,7 +79,13 @@ def record_provenance(
         if copied and sum(copied.values()) == images:
             facts |= _computation(facts, dataset, model, copied)
         cost = seconds + sum(_cost(name, rows) for name, rows in copied.items())
-        part = {"images": images, "seconds": round(cost, 3), "remarks": list(remarks)}
+        part = {"images": images, "seconds": round(cost, 3), "remarks": list(storage.remarks)}
+        if storage.generation:
+            part["storage"] = {
+                "type": storage.dtype,
+                "generation": storage.generation,
+                "decided": storage.decided,
+            }
         facts["splits"][split] = part | ({"copied": copied} if copied else {})
         write_durably(kept, sealed_json(facts))
     with _alone(dataset, model):  # another process may record another split meanwhile
@@ -150,6 +157,12 @@ def _cost(name: str, rows: int) -> float:
     part = read_provenance(dataset, model).get("splits", {}).get(split, {})
     images = part.get("images") or 0
     return float(part["seconds"]) * rows / images if images and "seconds" in part else 0.0
+
+
+def recorded_storage(dataset: str, model: str, split: str) -> Storage:
+    """How a cell's rows are stored, for a clone that has its record alone; see `numbers_of`."""
+    part = read_provenance(dataset, model).get("splits", {}).get(split, {}).get("storage", {})
+    return Storage(part.get("type", "float16"), part.get("generation", 0))
 
 
 def record_audit(
@@ -308,7 +321,11 @@ def _is_record(facts: Mapping[str, Any]) -> bool:
         copied = part.get("copied", {})
         if not isinstance(copied, dict) or any(name.count("/") != 2 for name in copied):
             return False
+        storage = part.get("storage", {})
+        if not isinstance(storage, dict):
+            return False
         numbers += [part.get("images"), part.get("seconds"), *copied.values()]
+        numbers.append(storage.get("generation", 0))
     return (
         len(parts) == len(splits)
         and all(_is_number(number) for number in numbers)

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from cache.cell import Cell, CellAddress, is_current
+from cache.cell import Cell, is_current
 from cache.errors import CellLockedError
-from cache.rows import copy_rows, planned
+from cache.rows import copy_rows, make_plan, planned
 from cache.writer import CellWriter
-from pipeline.datasets.former_cells import digests_of, held_cells_of
+from pipeline.datasets.former_cells import digests_of
 from pipeline.datasets.index import Index
 from pipeline.embeddings.cells import (
     cell_key,
@@ -24,33 +24,13 @@ from pipeline.embeddings.cells import (
     rows_made_by,
     samples_of,
 )
+from pipeline.embeddings.held import candidates, held_cells
 from pipeline.embeddings.provenance import kept_path, record_provenance
+from pipeline.embeddings.storage import Wanted, follows, inherited, known_storages
 from pipeline.machine.environment import wait_seconds
 from pipeline.models.card import Card
 from pipeline.project.paths import cell_address
 from pipeline.study.schema import Study
-
-
-def held_cells(keys: Sequence[Mapping[str, Any]]) -> dict[str, list[Cell]]:
-    """The whole cells of the project that hold rows as some keys ask for, by `rows_made_by`.
-
-    In the order of data sets, models, splits.
-    """
-    wanted = {made for key in keys if (made := rows_made_by(key)) is not None}
-    held: dict[str, list[Cell]] = {made: [] for made in wanted}
-    for cell in held_cells_of("*") if wanted else ():
-        made = rows_made_by(cell.manifest.key)
-        if made in wanted:
-            held[made].append(cell)
-    return held
-
-
-def candidates(
-    held: Mapping[str, list[Cell]], key: Mapping[str, Any], to: CellAddress
-) -> list[Cell]:
-    """Cells to take rows from: what lies at the place itself, beside it, then all others."""
-    cells = held.get(rows_made_by(key) or "", [])
-    return sorted(cells, key=lambda c: (c.address != to, c.address.store != to.store))
 
 
 def reseal_models(
@@ -103,10 +83,23 @@ def _reseal(
     held: Mapping[str, list[Cell]],
 ) -> int:
     """Rows that were copied; 0 where some are missing, and then nothing was put in place."""
+    digests = {split: digests_of(index, samples_of(split)[0]) for split in keys}
+    wanted = {
+        split: Wanted(cell_address(index.name, name, split), key, digests[split], card.columns)
+        for split, key in keys.items()
+    }
+    storage = None
+    if study.extraction.storage == "float16":
+        known = known_storages()
+        storage = inherited(list(wanted.values()), held, known)
+        storage = storage or follows(None, "float16", "without images: all rows were held")
+    dtype = storage.dtype if storage else study.extraction.storage
+    if not all(cell.begun or _is_held(cell, dtype, held) for cell in wanted.values()):
+        return 0  # and nothing is begun: new rows may decide otherwise how all are stored
     with ExitStack() as open_cells:
         plans = {}
         for split in keys:
-            address = cell_address(index.name, name, split)
+            address = wanted[split].address
             writer = open_cells.enter_context(
                 CellWriter(
                     address,
@@ -116,7 +109,8 @@ def _reseal(
                     columns=card.columns,
                     dtype=study.extraction.storage,
                     wait=wait_seconds(),
-                    digests=digests_of(index, samples_of(split)[0]),
+                    digests=digests[split],
+                    storage=storage,
                 )
             )
             plan = planned(writer, candidates(held, keys[split], address))
@@ -138,7 +132,7 @@ def _reseal(
                 split=split,
                 images=writer.rows,
                 seconds=writer.seconds,
-                remarks=writer.remarks,
+                storage=writer.storage,
                 device="",
                 precision=study.extraction.precision,
                 copied=writer.copied,
@@ -146,3 +140,11 @@ def _reseal(
             if not writer.commit():
                 return 0
         return sum(sum(writer.copied.values()) for writer, _ in plans.values())
+
+
+def _is_held(cell: Wanted, dtype: str, held: Mapping[str, list[Cell]]) -> bool:
+    """Whether every row can be copied into a cell of that type."""
+    if cell.digests is None:
+        return False
+    around = candidates(held, cell.key, cell.address)
+    return not make_plan(cell.digests, dtype, around, cell.columns).computed.any()

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cache.chunking import MIN_CHUNK_ROWS
 from cache.errors import ProbelineError
-from cache.writer import MIN_CHUNK_ROWS
 
 DEFAULTS = {"PROBELINE_SHARED": "../shared/data", "PROBELINE_IMAGES": "../images"}
 """Variables that paths in params.yaml may name, with the folder used when they are not set."""

@@ -157,8 +157,8 @@ def neighbors_key(settings: Settings, space: Space, train: Cell, val: Cell) -> d
         "metric": metric,
         "normalization": normalization,
         "keep": settings.n_neighbors,
-        "train": train.manifest.fingerprint,
-        "val": val.manifest.fingerprint,
+        "train": train.manifest.numbers,
+        "val": val.manifest.numbers,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -61,6 +62,8 @@ class DatasetOverview:
         What is not.
     without_weights : set of str
         Models that have no cells because their weights could not be fetched.
+    stored : Counter of str
+        Whole cells by how their rows are stored.
     """
 
     name: str
@@ -69,6 +72,7 @@ class DatasetOverview:
     asked: dict[str, int]
     todo: list[ToDo]
     without_weights: set[str] = field(default_factory=set)
+    stored: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,8 @@ def to_score(study: Study, protocol: str) -> list[tuple[str, str]]:
         for model in study.models:
             if not is_asked(study, protocol, dataset, model):
                 continue
-            fingerprints = functools.partial(_fingerprints, index_of, model)
+            cells = functools.partial(_cells, index_of, model)
+            fingerprints = functools.partial(_fingerprints, index_of, cells)
             try:
                 scored = _is_scored(study, protocol, index_of(dataset), model, fingerprints)
             except ProbelineError:  # it is not indexed yet
@@ -166,6 +171,7 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
     cached = 0
     records = dict(none)
     todo: list[ToDo] = []
+    stored = Counter[str]()
     without_weights: set[str] = set()
     for model in study.models:
         status = cell_status(study, index, model)
@@ -176,7 +182,9 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
             continue
         cached += 1
         # Opened once for all protocols: with hundreds of cells, reading manifests is what costs.
-        found = functools.cache(functools.partial(_fingerprints, index_of, model))
+        cells = functools.cache(functools.partial(_cells, index_of, model))
+        found = functools.cache(functools.partial(_fingerprints, index_of, cells))
+        stored.update(str(cell.manifest.storage) for cell in cells(name).values())
         for protocol in records:
             if not is_asked(study, protocol, name, model):
                 continue
@@ -186,14 +194,19 @@ def _dataset_overview(study: Study, name: str, index_of: Callable[[str], Index])
                 there = record_path(protocol, name, model).exists()
                 settings = " with these settings (or its record is damaged)" if there else ""
                 todo.append(ToDo(f"{name}/{model}", f"{protocol} not scored{settings}"))
-    return DatasetOverview(name, cached, records, asked, todo, without_weights)
+    return DatasetOverview(name, cached, records, asked, todo, without_weights, stored)
 
 
-def _fingerprints(index_of: Callable[[str], Index], model: str, dataset: str) -> dict[str, str]:
-    index = index_of(dataset)
-    cells = {s: Cell.open(cell_address(dataset, model, s)) for s in index.split_names}
-    of: dict[str, str] = {split: cell.manifest.fingerprint for split, cell in cells.items()}
-    return {**of, **index.beside_cells}
+def _cells(index_of: Callable[[str], Index], model: str, dataset: str) -> dict[str, Cell]:
+    splits = index_of(dataset).split_names
+    return {split: Cell.open(cell_address(dataset, model, split)) for split in splits}
+
+
+def _fingerprints(
+    index_of: Callable[[str], Index], cells: Callable[[str], dict[str, Cell]], dataset: str
+) -> dict[str, str]:
+    of: dict[str, str] = {split: c.manifest.numbers for split, c in cells(dataset).items()}
+    return {**of, **index_of(dataset).beside_cells}
 
 
 def _is_scored(

@@ -67,7 +67,7 @@ def find_work(study: Study, protocol: str) -> Work:
         cells = cache(lambda dataset, model=model: open_all_cells(study, indexes[dataset], model))
 
         def fingerprints(dataset: str, cells: Any = cells) -> dict[str, str]:
-            of = {split: cell.manifest.fingerprint for split, cell in cells(dataset).items()}
+            of = {split: cell.manifest.numbers for split, cell in cells(dataset).items()}
             return {**of, **indexes[dataset].beside_cells}
 
         for dataset, index in indexes.items():

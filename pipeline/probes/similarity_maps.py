@@ -93,7 +93,7 @@ def update_maps(study: Study) -> tuple[int, int]:
 
 
 def _key(models: list[str], cells: list[Cell]) -> str:
-    of_models = [[m, c.manifest.fingerprint] for m, c in zip(models, cells, strict=True)]
+    of_models = [[m, c.manifest.numbers] for m, c in zip(models, cells, strict=True)]
     return fingerprint({"format": FORMAT, "images": IMAGES, "models": of_models})
 
 

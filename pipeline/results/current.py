@@ -6,11 +6,12 @@ import functools
 
 from cache.errors import CellMissingError, CellStaleError
 from cache.fingerprint import fingerprint
+from cache.manifest import numbers_of
 from cache.records import Record, read_record
 from pipeline.embeddings.cells import cell_key, open_all_cells
 from pipeline.datasets.index import Index, read_index
 from pipeline.project.paths import cell_address, record_path
-from pipeline.embeddings.provenance import recorded_card
+from pipeline.embeddings.provenance import recorded_card, recorded_storage
 from pipeline.study.records import is_asked, key_on
 from pipeline.study.schema import Study
 
@@ -74,7 +75,7 @@ class Current:
         study, index = self._study, self._index(dataset)
         if cell_address(dataset, model, "val").store.exists():
             cells = open_all_cells(study, index, model)
-            of: dict[str, str] = {s: cell.manifest.fingerprint for s, cell in cells.items()}
+            of: dict[str, str] = {s: cell.manifest.numbers for s, cell in cells.items()}
             return {**of, **index.beside_cells}
         # A clone that pulled results without embeddings: the record of their origin tells.
         entry = study.models[model]
@@ -84,5 +85,10 @@ class Current:
                 f"model {model} on data set {dataset}",
                 "there are neither embeddings nor provenance",
             )
-        of = {s: fingerprint(cell_key(study, index, s, entry, card)) for s in index.split_names}
+        of = {
+            s: numbers_of(
+                cell_key(study, index, s, entry, card), recorded_storage(dataset, model, s)
+            )
+            for s in index.split_names
+        }
         return {**of, **index.beside_cells}

@@ -4,9 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.cell import Cell, CellAddress
+from cache.chunking import CHUNK_BYTES, MAX_CHUNK_ROWS, MIN_CHUNK_ROWS, chunk_rows_for
 from cache.errors import CellLockedError, NonFiniteError
 from cache.verify import verify
-from cache.writer import CHUNK_BYTES, MAX_CHUNK_ROWS, MIN_CHUNK_ROWS, CellWriter, chunk_rows_for
+from cache.writer import CellWriter
 
 EXTREMES = [65504, -65504, 6e-8, -6e-8, 6.1e-5, 1e-8, -0.0, 0.0, 1.0009765, 2049, 0.1]
 

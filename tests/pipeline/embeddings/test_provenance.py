@@ -5,6 +5,7 @@ import json
 import pytest
 
 from cache.seals import sealed_json
+from cache.storage import Storage
 from pipeline.embeddings import provenance
 from pipeline.embeddings.provenance import kept_path, read_provenance, record_provenance
 from pipeline.models.card import Card
@@ -18,8 +19,8 @@ CARD = Card("a" * 64, {"size": 32}, 9, 99)
 def record(split: str, images: int = 3) -> None:
     cell_address("pets", "tiny", split).partial.mkdir(parents=True, exist_ok=True)
     record_provenance(
-        "pets", "tiny", ENTRY, CARD, split=split, images=images, seconds=1.0, remarks=(),
-        device="cpu", precision="float32",
+        "pets", "tiny", ENTRY, CARD, split=split, images=images, seconds=1.0,
+        storage=Storage(), device="cpu", precision="float32",
     )  # fmt: skip
 
 

@@ -43,7 +43,7 @@ def passes(monkeypatch):
 def study(project, kept_project, monkeypatch, passes):
     """Forty-eight images through two networks, in chunks of eight rows; stored in float32, as the
     columns of untrained networks are too narrow for float16."""
-    monkeypatch.setattr("cache.writer.MIN_CHUNK_ROWS", 8)
+    monkeypatch.setattr("cache.chunking.MIN_CHUNK_ROWS", 8)
     monkeypatch.setenv("PROBELINE_BATCH_SIZE", "4")
 
     def build() -> None:

@@ -13,7 +13,7 @@ from simulated_gpus import GPUS, MEMORY, NAME, Gpus, simulate
 
 from cache.cell import Cell
 from cache.errors import ProbelineError
-from pipeline.embeddings import engine
+from pipeline.embeddings import running
 from pipeline.embeddings.forward import Forward
 from pipeline.embeddings.provenance import read_provenance
 from pipeline.embeddings.uploads import Clock, download, memory_for, upload
@@ -51,7 +51,7 @@ def test_the_cells_are_the_cpus_and_each_batch_costs_one_copy_and_one_wait(proje
     monkeypatch.setenv("PROBELINE_DEVICE", "cuda")
     gpu = simulate(monkeypatch)
     batches: list[tuple[bool, Counter[str], dict]] = []
-    take = engine.Writers.take
+    take = running.Runner.take
 
     def counting(self, rows, pixels):
         before = gpu.counts.copy()
@@ -59,7 +59,7 @@ def test_the_cells_are_the_cpus_and_each_batch_costs_one_copy_and_one_wait(proje
         sizes = {geometry: len(images) for geometry, images in pixels.items()}
         batches.append((int(rows[0]) == 0, gpu.counts - before, sizes))
 
-    monkeypatch.setattr(engine.Writers, "take", counting)
+    monkeypatch.setattr(running.Runner, "take", counting)
     project.run("extract", "pets").succeeded("0 cached, 5 computed")
     for model, rows in expected.items():
         found = Cell.open(cell_address("pets", model, "train")).read()

@@ -1,0 +1,151 @@
+"""The type that a model's rows are stored in: what cells that are there, or begun, say of it.
+
+It belongs to the rows (weights, feature, transform, precision), and is taken over by every cell
+that copies some. So no file of its own keeps it: it is in the cells' descriptions, in those of
+unfinished cells as well, and a clone that pulled cells knows it.
+
+Where no cell says it, it is decided on images of the data set at hand, before any chunk is written
+(`pipeline.embeddings.sampling`). Not on images of all data sets: others may not be on this machine
+yet, and adding one must change nothing. A data set whose values need float32 begins a generation,
+which those that come later take over; what is stored in float16 stays, and is copied as float16.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cache.cell import Cell, CellAddress
+from cache.fingerprint import canonical_json
+from cache.layout import read_layout
+from cache.rows import Digests, make_plan, name_of
+from cache.storage import Storage
+from pipeline.datasets.former_cells import held_cells_of
+from pipeline.embeddings.cells import model_of_rows
+from pipeline.embeddings.held import candidates
+from pipeline.project.paths import EMBEDDINGS
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A cell that is to be made.
+
+    Attributes
+    ----------
+    address : CellAddress
+    key : mapping
+    digests : ndarray of shape (n_samples, ROW_BYTES), optional
+        Of its rows.
+    columns : int
+    """
+
+    address: CellAddress
+    key: Mapping[str, Any]
+    digests: Digests | None
+    columns: int
+
+    @property
+    def begun(self) -> Storage | None:
+        """What was decided by a run that was stopped, or by another shard."""
+        layout = read_layout(self.address.partial)
+        if layout is None or canonical_json(layout.key) != canonical_json(self.key):
+            return None
+        return layout.storage
+
+
+Known = Mapping[str, Storage]
+"""The newest storage of a model's rows in the project, by `model_of_rows`."""
+
+
+def known_storages() -> dict[str, Storage]:
+    """Of all cells for which float16 was preferred, whole and unfinished; see `Known`."""
+    found = [(c.manifest.key, c.manifest.storage, c.address) for c in held_cells_of("*")]
+    found += [
+        (layout.key, layout.storage, CellAddress.of_partial(path))
+        for path in sorted(EMBEDDINGS.glob("*/*.partial"))
+        if (layout := read_layout(path)) is not None
+    ]
+    newest: dict[str, Storage] = {}
+    for key, storage, address in found:
+        if not _is_decided(key) or (model := model_of_rows(key)) is None:
+            continue
+        taken = _taken_from(storage, address)
+        newest[model] = max(newest.get(model, taken), taken, key=_age)
+    return newest
+
+
+def inherited(
+    wanted: Sequence[Wanted], held: Mapping[str, list[Cell]], known: Known
+) -> Storage | None:
+    """How the cells of a model on a data set are stored, as far as other cells say it.
+
+    Parameters
+    ----------
+    wanted : sequence of Wanted
+        All that are to be made, of all splits and views.
+    held : mapping of str to list of Cell
+        See `pipeline.embeddings.held.held_cells`.
+    known : Known
+
+    Returns
+    -------
+    Storage or None
+        That of the cells from which most rows can be copied; of a generation in float32, where none
+        can. None where it is to be decided.
+    """
+    copied: Counter[str] = Counter()
+    sources: dict[str, Storage] = {}
+    for cell in wanted:
+        if cell.digests is None:
+            continue
+        around = [
+            c for c in candidates(held, cell.key, cell.address) if _is_decided(c.manifest.key)
+        ]
+        plan = make_plan(cell.digests, "float16", around, cell.columns)
+        for number, source in enumerate(plan.cells):
+            dtype = source.manifest.dtype
+            copied[dtype] += int((plan.source == number).sum())
+            sources.setdefault(dtype, _taken_from(source.manifest.storage, source.address))
+    if copied:
+        return sources["float32" if copied["float32"] >= copied["float16"] else "float16"]
+    newest = known.get(model_of_rows(wanted[0].key) or "")
+    return newest if newest is not None and newest.dtype == "float32" else None
+
+
+def follows(known: Storage | None, dtype: str, decided: str, why: str = "") -> Storage:
+    """What is decided on images of a data set, after what is known of the model's rows.
+
+    Parameters
+    ----------
+    known : Storage, optional
+    dtype : {"float16", "float32"}
+    decided : str
+        On what, in words.
+    why : str
+        It is float32.
+    """
+    former = 0 if known is None else known.generation
+    if dtype == "float16":
+        return Storage(dtype, max(1, former), decided)
+    begins = f"; generation {former + 1} of the model's rows begins here" if former else ""
+    remark = f"stored in float32: {why}, {decided}{begins}"
+    return Storage(dtype, former + 1, decided, (remark,))
+
+
+def _is_decided(key: Mapping[str, Any]) -> bool:
+    """Whether a cell's type says something of its values: else the user asked for it."""
+    return bool(key.get("storage") == "float16")
+
+
+def _taken_from(storage: Storage, address: CellAddress) -> Storage:
+    """The storage of a cell as others take it over; of former cells it has no generation yet."""
+    name = name_of(address)
+    remarks = (f"stored in float32: as the rows of {name}",) * (storage.dtype == "float32")
+    taken = replace(storage, decided=f"as the rows of {name}", remarks=remarks)
+    return taken if taken.generation else replace(taken, generation=1)
+
+
+def _age(storage: Storage) -> tuple[int, bool]:
+    return storage.generation, storage.dtype == "float32"
