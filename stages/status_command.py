@@ -55,7 +55,7 @@ def status(whole: bool) -> None:
     )
     _print_datasets(overview, models, whole=whole)
     if stored := sum((d.stored for d in overview.datasets), Counter[str]()):
-        kinds = [f"{number_of(count, 'cell')} in {kind}" for kind, count in sorted(stored.items())]
+        kinds = [f"{counted(count, 'cell')} in {kind}" for kind, count in sorted(stored.items())]
         click.echo(f"stored: {'; '.join(kinds)}")
     for line in data_lines(study):
         click.echo(line)
