@@ -20,7 +20,6 @@ from pipeline.embeddings.provenance import copied_rows, describe_audit, recorded
 from pipeline.embeddings.unavailable import reason, record_unavailable
 from pipeline.machine.shards import Shard
 from pipeline.project.paths import EMBEDDINGS, cell_address
-from pipeline.statistics.written import counted
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
 from stages._run import Tally, explain_errors, say
@@ -169,10 +168,9 @@ def _warn(stage: str, absent: Mapping[str, ProbelineError]) -> None:
     if not absent:
         return
     click.echo(
-        f"warning: {stage}: the weights of {counted(len(absent), 'model')} can't be fetched; "
-        "the others go on",
-        err=True,
-    )
+        f"warning: {stage}: the weights of {len(absent)} "
+        f"model{'s' * (len(absent) != 1)} can't be fetched; the others go on", err=True
+    )  # fmt: skip
     for name, error in absent.items():
         click.echo(f"  {name}: {reason(error)}\n    to mend: {error.remedy}", err=True)
     click.echo("  then: `probeline models fetch`, and `dvc repro`", err=True)
