@@ -22,7 +22,7 @@ from pipeline.heads.ridge import choose, fit_ridge
 from pipeline.heads.ridge import scores as ridge_scores
 from pipeline.heads.selection import choose_c
 from pipeline.heads.slabs import Rows, part, slabs
-from pipeline.heads.tuning import FINE, ROUGH
+from pipeline.heads.tuning import FINE, FIXED_PENALTY, LONE_SHARE, ROUGH
 
 Labels = NDArray[np.integer]
 
@@ -144,9 +144,8 @@ def logistic_over(cs: Sequence[float], seed: int, backend: str = "numpy") -> Cla
 def ridge_over(penalties: Sequence[float], backend: str = "numpy") -> Classifier:
     """Ridge to ±1 targets, λ by exact leave-one-out among the shots; it gives no probabilities.
 
-    Features are divided by one scalar of the shots, so that λ means the same for every model. With
-    one shot a class no left-out image has its class in train: λ then only says how far to trust
-    the features' directions.
+    Features are divided by one scalar of the shots, so that λ means the same for every model. Where
+    many shots are the only ones of their class, they tell nothing of λ: it is 1 then, as C is.
     """
 
     def classify(
@@ -158,8 +157,9 @@ def ridge_over(penalties: Sequence[float], backend: str = "numpy") -> Classifier
     ) -> Scores:
         normalizer = Normalizer.fit("none", shots)
         known = part(shots, normalize=normalizer)
+        tried = (FIXED_PENALTY,) if lone_share(labels, groups) > LONE_SHARE else penalties
         fits, judged = fit_ridge(
-            known, labels.astype(np.int64), n_classes, penalties, groups, computed_like(backend)
+            known, labels.astype(np.int64), n_classes, tried, groups, computed_like(backend)
         )
         place = choose(judged)
         fit, absent = fits[place], np.setdiff1d(np.arange(n_classes), labels)
@@ -173,3 +173,14 @@ def ridge_over(penalties: Sequence[float], backend: str = "numpy") -> Classifier
         return Scores(score, queries, n_classes, False, details)
 
     return classify
+
+
+def lone_share(labels: Labels, groups: Groups | None = None) -> float:
+    """Share of images of whose class there is no other, or none outside their own group."""
+    others = np.bincount(labels)[labels] - 1
+    if groups is not None and len(set(groups)) > 1:  # a single group divides nothing
+        _, own, sizes = np.unique(
+            np.stack([labels.astype(str), groups]), axis=1, return_inverse=True, return_counts=True
+        )
+        others -= np.where(groups == "", 0, sizes[own.ravel()] - 1)
+    return float(np.mean(others == 0))

@@ -22,6 +22,10 @@ FEWSHOT_PENALTIES = tuple(10.0**power for power in range(-3, 8))
 values lie between the number of images and that times the number of features."""
 
 FIXED_C = 1.0
+FIXED_PENALTY, LONE_SHARE = 1.0, 0.1
+"""λ of ridge on a few shots of which more than this share are the only ones of their class: without
+them nothing in train is like them, so that leaving them out asks for the largest λ, and the most
+frequent class."""
 FOLDS = 5
 LARGE, LARGE_SHARE, SHARE = 20_000, 0.1, 0.2
 """Train images from which 10% are enough of a hold-out; below, 20%."""
@@ -57,7 +61,8 @@ def head_rules() -> dict[str, Any]:
 
 def fewshot_rules() -> dict[str, Any]:
     """The same of heads on a few shots."""
-    return {**_choice(), "cs": FEWSHOT_CS, "penalties": FEWSHOT_PENALTIES}
+    lone = {"lone": [FIXED_PENALTY, LONE_SHARE]}
+    return {**_choice(), **lone, "cs": FEWSHOT_CS, "penalties": FEWSHOT_PENALTIES}
 
 
 def _choice() -> dict[str, Any]:

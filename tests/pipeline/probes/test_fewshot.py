@@ -9,7 +9,14 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import balanced_accuracy_score, f1_score, top_k_accuracy_score
 
 from cache.errors import NonFiniteError
-from pipeline.heads.shot_classifiers import Scores, logistic_over, prototypes, ridge_over
+from pipeline.heads.shot_classifiers import (
+    Scores,
+    logistic_over,
+    lone_share,
+    prototypes,
+    ridge_over,
+)
+from pipeline.heads.tuning import FEWSHOT_PENALTIES
 from pipeline.probes.episode_scores import episode_rows, episode_table
 from pipeline.probes.episodes import run_episodes
 from pipeline.probes.shots import Budget, make_draws
@@ -94,6 +101,39 @@ def test_shots_of_one_group_are_held_out_together():
     for draw, known in zip(draws, given, strict=True):
         np.testing.assert_array_equal(known, groups[draw.rows])
     assert all(details["by_group"] for details in e.details)
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "share"),
+    [
+        ("aab", None, 1 / 3),
+        ("aabb", None, 0),
+        ("ab", None, 1),
+        ("aabb", ["x", "x", "y", "z"], 0.5),  # of a, nothing is outside the group
+        ("aabb", ["", "", "", ""], 0),
+        ("aabb", ["x", "x", "x", "x"], 0),  # one group is none
+        ("aaab", ["x", "x", "", "x"], 0.25),
+    ],
+)
+def test_lone_shots(labels, groups, share):
+    classes = np.array([ord(label) - ord("a") for label in labels])
+    assert lone_share(classes, None if groups is None else np.array(groups)) == share
+
+
+@pytest.mark.parametrize("more", [0, 1, 3])
+def test_ridge_on_hardly_more_images_than_classes_still_tells_classes_apart(more):
+    """A tenth of a percent of labels: one image each of 20 classes, and of a few a second one."""
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(20, 64))
+    y = np.concatenate([np.arange(20), np.arange(more)])
+    x, truth = means[y] + rng.normal(size=(len(y), 64)), np.repeat(np.arange(20), 10)
+    queries = means[truth] + rng.normal(size=(200, 64))
+    found = ridge_over(FEWSHOT_PENALTIES)(
+        x.astype(np.float32), y, queries.astype(np.float32), 20, None
+    )
+    right = np.mean(found.values.argmax(1) == truth)
+    nearest = np.square(queries[:, None] - x[:20]).sum(2).argmin(1)
+    assert right > 0.9 * np.mean(nearest == truth) > 0.5
 
 
 def test_ridge_is_scikit_learns_at_the_lambda_with_the_least_leave_one_out_error():
