@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_LOADED = 6e8
-"""Bytes of a process that has imported PyTorch."""
+from pipeline.probes.needs import PROCESS, WITH_TORCH
 
 _CHUNK = 16 << 20
 """Bytes of a chunk of a cell; each model fills one at a time, and two wait for the disk."""
@@ -47,5 +46,7 @@ def extraction_memory(parameters: Iterable[float], batch: int, allowed: int) -> 
     images = 3 * batch * 3 * 224 * 224  # as decoded and resized, two batches ahead
     chunks = (len(sizes) + 2) * _CHUNK
     return StageMemory(
-        "extract", _LOADED + together + images + chunks, "networks loaded together, a chunk each"
+        "extract",
+        PROCESS + WITH_TORCH + together + images + chunks,
+        "networks loaded together, a chunk each",
     )
