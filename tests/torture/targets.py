@@ -48,7 +48,7 @@ def targets() -> Iterator[Target]:
     yield Target("tables", ("cli", "tables", "--out", "export/tables"))
     yield Target("take", ("cli", "take", "tiny", "export/taken", "--dataset", "pets"))
     yield Target("predict", ("cli", "predict", "export/taken", "images/val"), reads=True)
-    yield Target("models verify", ("cli", "models", "verify"), reads=True)
+    yield Target("models verify", ("cli", "models", "verify", "tiny"), reads=True)
     yield Target("models check", ("cli", "models", "check", "tiny"), reads=True)
     yield Target("cache verify --repair", ("cli", "cache", "verify", "--repair"), flip_a_chunk)
     yield Target("extract pets, damaged", ("extract", "pets"), flip_a_chunk)
