@@ -1,5 +1,6 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_a_file_that_can_not_be_deleted_is_no_success(lab, monkeypatch):
     unlink = os.unlink
 
     def refused(path, **where):
-        if os.path.basename(path) != "lock":
+        if Path(path).name != "lock":
             raise OSError(errno.EIO, os.strerror(errno.EIO), path)
         unlink(path, **where)
 
