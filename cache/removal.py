@@ -32,6 +32,19 @@ def empty(partial: Path, *, but: str = "") -> None:
             path.unlink()
 
 
+def remove_tree(folder: Path) -> None:
+    """Remove a folder, if it is there; others may be at it, too.
+
+    Raises
+    ------
+    OSError
+        When something in it can't be removed: then its space is not free.
+    """
+    while folder.exists():
+        with contextlib.suppress(FileNotFoundError):  # another process was quicker with a part
+            shutil.rmtree(folder)
+
+
 def remove_cell(address: CellAddress) -> None:
     """Delete a cell; a reader sees it whole or not at all. Its store goes with the last one.
 
@@ -47,6 +60,7 @@ def remove_cell(address: CellAddress) -> None:
             write_durably(address.store / "zarr.json", root_group(address.store))
             fsync_directory(address.store)
             remove_store(address.store)
+        remove_tree(address.partial / REMOVED)
         empty(address.partial)
     with contextlib.suppress(OSError):  # not empty: another process began to build it anew
         address.partial.rmdir()
@@ -87,7 +101,7 @@ def finish_removal(address: CellAddress) -> None:
         When a process is building that cell.
     """
     with Lock(address.partial / "lock", str(address)), explain_disk_errors(address.partial):
-        shutil.rmtree(address.partial / REMOVED)
+        remove_tree(address.partial / REMOVED)
         if address.store.is_dir():
             remove_store(address.store)
     with contextlib.suppress(OSError):  # not empty: the cell is being made anew

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 from cache.cell import Cell, CellAddress
 from cache.errors import CellCorruptError, CellMissingError, ProbelineError
 from cache.former import forget_oldest
-from cache.removal import finish_removal, removals_begun, remove_cell, size_of
+from cache.removal import finish_removal, removals_begun, remove_cell, remove_tree, size_of
 from cache.verify import Fault
 from cache.verify import verify as verify_cell
 from pipeline.planning.former_results import describe, former_results, size_in_mb
@@ -187,7 +186,7 @@ def _remove_what_was_made_of(gone: Iterable[CellAddress], stay: Iterable[CellAdd
     for store in sorted({address.store for address in gone} - kept):
         dataset, model = store.parent.name, store.stem
         provenance_path(dataset, model).unlink(missing_ok=True)
-        shutil.rmtree(neighbors_folder(dataset, model), ignore_errors=True)
+        remove_tree(neighbors_folder(dataset, model))
         for protocol in protocol_list.PROTOCOLS:
             if protocol.key is None:
                 record_path(protocol.name, dataset, model).unlink(missing_ok=True)

@@ -3,7 +3,26 @@
 import subprocess
 import sys
 
+from hypothesis import given
+from hypothesis import strategies as st
 from projects import REPOSITORY
+
+sys.path.append(str(REPOSITORY / "tests/torture"))
+
+from kills import places
+
+
+@given(
+    changes=st.lists(st.sampled_from(["open", "fsync", "rename", "mkdir", "remove"])),
+    tries=st.integers(3, 9),
+    shift=st.floats(0, 1, exclude_max=True),
+)
+def test_places_are_the_first_the_last_and_one_of_each_sort_of_change(changes, tries, shift):
+    chosen = places(changes, tries, shift)
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) >= min(tries, len(changes))
+    assert {changes[at - 1] for at in chosen} == set(changes)
+    assert {1, len(changes)} <= {*chosen} or not changes
 
 
 def test_a_few_of_each():

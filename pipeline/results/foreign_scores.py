@@ -113,8 +113,8 @@ def remove_scores(name: str) -> Path:
             remedy="`probeline scores list` names all that there are",
         )
     with explain_disk_errors(path):
+        baseline_path(path).unlink(missing_ok=True)  # first: stopped here, `remove` goes on
         path.unlink()
-        baseline_path(path).unlink(missing_ok=True)
     return path
 
 

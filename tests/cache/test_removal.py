@@ -1,8 +1,12 @@
+import errno
+import os
+from pathlib import Path
+
 import pytest
 
 from cache.cell import Cell
-from cache.errors import CellLockedError
-from cache.removal import remove_cell, size_of
+from cache.errors import CellLockedError, ProbelineError
+from cache.removal import finish_removal, removals_begun, remove_cell, size_of
 from cache.verify import verify
 
 
@@ -21,6 +25,25 @@ def test_the_store_goes_with_its_last_split(lab):
     address = lab.cell(lab.values_of(300, 8))
     remove_cell(address)
     assert not address.store.exists()
+    assert not address.partial.exists()
+
+
+def test_a_file_that_can_not_be_deleted_is_no_success(lab, monkeypatch):
+    address = lab.cell(lab.values_of(300, 8))
+
+    unlink = os.unlink
+
+    def refused(path, **where):
+        if Path(path).name != "lock":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        unlink(path, **where)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", refused)
+        with pytest.raises(ProbelineError, match="the disk reports an error"):
+            remove_cell(address)
+    assert removals_begun(address.store.parent) == [address]  # the next `prune` finds it
+    finish_removal(address)
     assert not address.partial.exists()
 
 
