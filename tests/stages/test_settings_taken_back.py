@@ -68,7 +68,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("protocol", CHANGES)
-def test_new_variants_alone_are_computed_and_taken_back_they_are_looked_up(scored, protocol):
+def test_new_variants_alone_are_computed_and_taken_back_they_are_looked_up(
+    scored, protocol, monkeypatch
+):
     change, said = CHANGES[protocol]
     section = protocol_named(protocol).sections[-1]
     place, settings = (protocol, "pets", "tiny"), scored.params[section]
@@ -81,7 +83,13 @@ def test_new_variants_alone_are_computed_and_taken_back_they_are_looked_up(score
 
     scored.params[section] = settings
     scored.write()
-    scored.run(protocol).succeeded("0 variants of", "1 cached, 0 computed")
+    shared = []  # jobs for processes of their own
+    with monkeypatch.context() as watched:
+        watched.setattr(
+            "pipeline.probes.protocol.process_count", lambda jobs: shared.append(jobs) or 1
+        )
+        scored.run(protocol).succeeded("0 variants of", "1 cached, 0 computed")
+    assert shared == [0]
     assert record_path(*place).read_bytes() == first
 
     scored.params[section] = {**settings, **change}
