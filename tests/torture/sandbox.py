@@ -65,7 +65,7 @@ class Ran:
 def import_everything() -> None:
     """What stages import late, so that forks need not."""
     for name in ("torch", "timm", "sklearn.linear_model", "pandas", "xarray", "zarr", "scipy.stats",
-                 "h5netcdf", "netCDF4", "lightning_fabric", "lightly.loss", "stages.cli", "psutil",
+                 "h5py", "netCDF4", "lightning_fabric", "lightly.loss", "stages.cli", "psutil",
                  "pipeline.embeddings.missing", "pipeline.probes.knn", "pipeline.probes.linear",
                  "pipeline.probes.fewshot", "pipeline.probes.transfer", "pipeline.report.page",
                  "pipeline.finetuning.storing", "pipeline.pretraining.run",
