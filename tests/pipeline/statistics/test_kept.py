@@ -73,7 +73,9 @@ def test_means_over_a_named_target_are_kept_as_they_are(here, evidence, monkeypa
     monkeypatch.setattr(registry, "STATISTICS", {"mean_scores": STATISTICS["mean_scores"]})
     named = replace(evidence, named_target=("d2",))
     found = kept_statistics(named)["mean_scores"].sel(scope="target", protocol="linear")
-    expected = evidence.cube["value"].sel(variant="linear/b", dataset="d2", metric="top1")
+    expected = evidence.cube["value"].sel(
+        variant="linear/b", dataset="d2", metric=evidence.settings.metric
+    )
     np.testing.assert_allclose(found["mean"], expected)
 
 
