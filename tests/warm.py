@@ -25,7 +25,7 @@ from importlib import import_module
 from pathlib import Path
 
 IMPORTED = (
-    "click", "h5netcdf", "jinja2", "netCDF4", "numpy", "pandas", "PIL.Image", "pyarrow.parquet",
+    "click", "h5py", "jinja2", "netCDF4", "numpy", "pandas", "PIL.Image", "pyarrow.parquet",
     "pydantic",
     "ruamel.yaml", "scipy.stats", "scipy.optimize", "sklearn.linear_model", "sklearn.datasets",
     "timm", "torch", "torchvision", "xarray", "zarr", "dvc.cli.parser", "dvc.repo",

@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.report.inputs import Inputs
@@ -101,7 +102,8 @@ def _resting(inputs: Inputs) -> str:
 
 
 def _no_map(inputs: Inputs) -> str:
-    if heat_rows(inputs):
+    shown = _shown(inputs)
+    if shown and _has_numbers(shown[1]):
         return ""
     models = len(inputs.models)
     few = f"; this study has {counted(models, 'model')}" if models < MIN_MODELS else ""
@@ -111,11 +113,11 @@ def _no_map(inputs: Inputs) -> str:
     )
 
 
-def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
-    """Correlations of all pairs of headline columns, in-domain first; empty without any number."""
+def _shown(inputs: Inputs) -> tuple[list[tuple[str, str, str]], xr.Dataset] | None:
+    """Headline columns (data set, protocol, name), in-domain first, and all of their pairs."""
     pairs = inputs.told("headline_pairs")
     if not pairs.data_vars:
-        return []
+        return None
     there = set(map(str, pairs["predictor"].values))
     ordered = [d for role in ROLE_WORDS for d in inputs.datasets(role)]
     columns = [
@@ -125,7 +127,21 @@ def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
         if (key := column_name(v, d)) in there
     ]
     keys = [key for _, _, key in columns]
-    chosen = pairs.sel(predictor=keys, target=keys)
+    return columns, pairs.sel(predictor=keys, target=keys)
+
+
+def _has_numbers(pairs: xr.Dataset) -> bool:
+    """Whether any two different columns have a correlation."""
+    value = pairs["value"].transpose("coefficient", ...).values
+    return bool(np.isfinite(value[:, ~np.eye(value.shape[-1], dtype=bool)]).any())
+
+
+def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
+    """Correlations of all pairs of headline columns, in-domain first; empty without any number."""
+    shown = _shown(inputs)
+    if not shown or not _has_numbers(shown[1]):
+        return []
+    columns, chosen = shown
     fields = {name: chosen[name].values for name in ("value", "low", "high", "n", "families")}
     common = chosen["common"].values if _differs(inputs) else None
     rows = []
@@ -147,7 +163,7 @@ def heat_rows(inputs: Inputs) -> list[dict[str, Any]]:
                         **({} if common is None else {"common": number(common[c, i, j], 4)}),
                     }
                 )
-    return rows if any(row["value"] is not None for row in rows) else []
+    return rows
 
 
 def heat_map(inputs: Inputs) -> dict[str, Any]:

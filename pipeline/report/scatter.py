@@ -55,9 +55,12 @@ def figures(inputs: Inputs) -> Drawn:
 
 def section(inputs: Inputs) -> Scatter:
     """What the figures offer."""
-    protocols = [protocol for protocol in inputs.headline if scatter_rows(inputs, protocol)]
+    of = {
+        protocol: rows for protocol in inputs.headline if (rows := scatter_rows(inputs, protocol))
+    }
+    protocols = [*of]
     why_not = "Nothing to show: this needs two data sets on which the same models are scored."
-    rows = [row for protocol in protocols for row in scatter_rows(inputs, protocol)]
+    rows = [row for points in of.values() for row in points]
     of_means = [row for row in rows if row["y_set"] == MEAN_TARGET]
     return Scatter(
         "" if protocols else why_not,

@@ -49,7 +49,8 @@ def upper_limit(difference: Floats, error: Floats, critical: Floats, images: int
     found = np.empty(parts[0].shape)
     for start in range(0, len(found), _BLOCK):
         block = slice(start, start + _BLOCK)
-        found[block] = _limits(*(of[block] for of in parts), images)
+        of_difference, of_error, of_critical = (of[block] for of in parts)
+        found[block] = _limits(of_difference, of_error, of_critical, images)
     return found.reshape(given[0].shape)
 
 

@@ -49,7 +49,7 @@ def quiet() -> None:
 def import_everything() -> None:
     """What stages import late, so that forks need not."""
     for name in ("torch", "timm", "sklearn.linear_model", "pandas", "xarray", "zarr", "scipy.stats",
-                 "h5netcdf", "netCDF4", "lightning_fabric", "lightly.loss", "psutil"):  # fmt: skip
+                 "h5py", "netCDF4", "lightning_fabric", "lightly.loss", "psutil"):  # fmt: skip
         importlib.import_module(name)
     for floor in ("cache", "pipeline", "stages"):
         path = importlib.import_module(floor).__path__
