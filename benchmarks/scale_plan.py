@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cache.chunking import chunk_rows_for
+from cache.chunking import blocks, chunk_rows_for
 from pipeline.machine.shards import Shard
 from pipeline.models.settings import Model
 from pipeline.models.zoo import known_columns
@@ -154,15 +154,12 @@ def shapes_of(study: Study) -> dict[tuple[str, str], Shape]:
 
 
 def blocks_of(study: Study) -> list[Blocks]:
-    """What shards claim, by data set.
-
-    The engine's own rule: whole chunks of every cell (`pipeline.embeddings.engine`).
-    """
+    """What shards claim, by data set: the engine's own rule."""
     columns = {shape.columns for shape in shapes_of(study).values()}
 
     def of_split(count: int) -> list[int]:
-        size = max(chunk_rows_for(count, width) for width in columns)
-        return [min(size, count - start) for start in range(0, count, size)]
+        parts = blocks(count, (chunk_rows_for(count, width) for width in columns))
+        return [part.stop - part.start for part in parts]
 
     return [[of_split(n) for n in both if n] for both in images_of(study).values()]
 
@@ -323,8 +320,8 @@ def _print_blocks(study: Study) -> None:
     print("|---|---|--:|--:|--:|")
     for (name, counts), dataset in zip(images_of(study).items(), blocks_of(study), strict=True):
         splits = [split for split, count in zip(("train", "val"), counts, strict=True) if count]
-        for split, blocks in zip(splits, dataset, strict=True):
-            print(f"| {name} | {split} | {sum(blocks):,} | {len(blocks)} | {blocks[0]:,} |")
+        for split, sizes in zip(splits, dataset, strict=True):
+            print(f"| {name} | {split} | {sum(sizes):,} | {len(sizes)} | {sizes[0]:,} |")
 
 
 if __name__ == "__main__":

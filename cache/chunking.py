@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -53,3 +54,16 @@ class Chunking:
         """The rows that a chunk holds."""
         start = chunk * self.chunk_rows
         return slice(start, min(start + self.chunk_rows, self.rows))
+
+
+def blocks(rows: int, chunk_rows: Iterable[int]) -> list[slice]:
+    """What processes that build several cells of the same rows claim: whole chunks of every one.
+
+    Parameters
+    ----------
+    rows : int
+    chunk_rows : iterable of int
+        Of each cell.
+    """
+    size = max(chunk_rows)
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cache.ahead import Ahead
 from cache.cell import Cell
+from cache.chunking import blocks
 from cache.shared_writer import SharedCellWriter
 from cache.storage import Storage
 from cache.writer import CellWriter
@@ -146,9 +147,8 @@ class Writers:
         rows = len(self._paths)
         if self._sharing is None:
             return [slice(0, rows)]
-        size = max(assembler.cell.chunk_rows for assembler in self._assemblers)
-        order = self._sharing.shard.order(-(-rows // size))
-        return [slice(n * size, min((n + 1) * size, rows)) for n in order]
+        parts = blocks(rows, (assembler.cell.chunk_rows for assembler in self._assemblers))
+        return [parts[number] for number in self._sharing.shard.order(len(parts))]
 
     def take(self, rows: NDArray[np.int64], pixels: Batch) -> None:
         """See `Runner.take`."""

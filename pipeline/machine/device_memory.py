@@ -66,14 +66,24 @@ class Pieces:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                if part.stop - part.start == 1:
-                    raise _too_small(self.what, "the device does not hold a single one") from error
-                self.size = (part.stop - part.start) // 2
+                self.halve(part.stop - part.start, error)
             else:
                 done = part.stop
                 continue
             release()  # after the traceback, which holds what was computed so far
         return found
+
+    def halve(self, tried: int, error: BaseException) -> None:
+        """From now on half as many as were tried in vain.
+
+        Raises
+        ------
+        ProbelineError
+            When that was one.
+        """
+        if tried == 1:
+            raise _too_small(self.what, "the device does not hold a single one") from error
+        self.size = tried // 2
 
 
 def first_that_fits(

@@ -80,9 +80,13 @@ class Method(nn.Module):
     views : Augmentation
     remembers : bool
         Whether a loss depends on earlier batches.
+    separable : bool
+        Whether a loss is a mean over images that know nothing of each other: then it is `loss_of`
+        what is `drawn`, and parts of a batch give the same.
     """
 
     remembers = False
+    separable = False
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__()
@@ -107,6 +111,14 @@ class Method(nn.Module):
         -------
         Tensor of shape ()
         """
+        return self.loss_of(*self.drawn(images, labels))
+
+    def drawn(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """All that chance makes of a batch: tensors of n_images entries each, for `loss_of`."""
+        raise NotImplementedError
+
+    def loss_of(self, *drawn: torch.Tensor) -> torch.Tensor:
+        """The mean loss of some images of a batch, by what was drawn for them."""
         raise NotImplementedError
 
     def chance(self, images: torch.Tensor) -> float | None:

@@ -25,44 +25,54 @@ class Random(Method):
     """The control: the backbone as its seed initialised it. It is never trained."""
 
 
-class Supervised(Method):
-    """Cross-entropy on the labels."""
+class Classifying(Method):
+    """Cross-entropy of what a linear head says of an image, against what is known of it."""
+
+    separable = True
+    head: nn.Linear
+
+    def loss_of(self, *drawn: torch.Tensor) -> torch.Tensor:
+        """See `Method.loss_of`."""
+        seen, known = drawn
+        return functional.cross_entropy(self.head(self.encoder(seen)), known)
+
+
+class Supervised(Classifying):
+    """Tells the labels."""
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__(encoder, setting)
         self.head = nn.Linear(encoder.width, setting.classes)
 
-    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See `Method.loss`."""
-        return functional.cross_entropy(self.head(self.encoder(self.views(images))), labels)
+    def drawn(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """A view of each image, and its label."""
+        return self.views(images), labels
 
 
-class RotNet(Method):
+class RotNet(Classifying):
     """Tells which of four quarter turns the image was given."""
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__(encoder, setting)
         self.head = nn.Linear(encoder.width, TURNS)
 
-    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See `Method.loss`; the labels are not used."""
+    def drawn(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """A turned view of each image, and its turn; the labels are not used."""
         turns = torch.randint(TURNS, (len(images),), device=images.device)
-        seen = quarter_turned(self.views(images), turns)
-        return functional.cross_entropy(self.head(self.encoder(seen)), turns)
+        return quarter_turned(self.views(images), turns), turns
 
 
-class Jigsaw(Method):
+class Jigsaw(Classifying):
     """Tells in which of 24 orders the image's four tiles were laid out."""
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__(encoder, setting)
         self.head = nn.Linear(encoder.width, len(ORDERS))
 
-    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See `Method.loss`; the labels are not used."""
+    def drawn(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """A view of each image in some order, and that order; the labels are not used."""
         orders = torch.randint(len(ORDERS), (len(images),), device=images.device)
-        seen = shuffled(self.views(images), orders)
-        return functional.cross_entropy(self.head(self.encoder(seen)), orders)
+        return shuffled(self.views(images), orders), orders
 
 
 def quarter_turned(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:

@@ -37,10 +37,14 @@ class Masked(Method):
         Of reconstructed and true pixels.
     best : callable
         From images to the picture that has the smallest loss against all of them.
+    share : float
+        Of the patches, which are hidden.
     """
 
+    separable = True
     criterion: nn.Module
     best: Callable[[torch.Tensor], torch.Tensor]
+    share: float
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__(encoder, setting)
@@ -64,6 +68,11 @@ class Masked(Method):
         nn.init.normal_(self.masked.mask_token, std=0.02)
         self.prefix: int = vit.num_prefix_tokens
         self.patch: int = vit.patch_embed.patch_size[0]
+
+    def drawn(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """A view of each image, its tokens kept and those hidden; the labels are not used."""
+        seen = self.encoder.normalised(self.views(images))
+        return seen, *self.hide(len(seen), self.share)
 
     def hide(self, count: int, share: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Random tokens of each image: those kept and those hidden, each (count, n_tokens)."""
@@ -94,6 +103,7 @@ class MAE(Masked):
     """The encoder sees a quarter of the patches; a decoder reconstructs the others."""
 
     criterion = nn.MSELoss()
+    share = HIDDEN_BY_MAE
     best = staticmethod(lambda images: images.mean(dim=0))
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
@@ -108,10 +118,9 @@ class MAE(Masked):
         )
         self.head = nn.Linear(DECODER_WIDTH, 3 * self.patch**2)
 
-    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See `Method.loss`; the labels are not used."""
-        seen = self.encoder.normalised(self.views(images))
-        kept, hidden = self.hide(len(seen), HIDDEN_BY_MAE)
+    def loss_of(self, *drawn: torch.Tensor) -> torch.Tensor:
+        """See `Method.loss_of`."""
+        seen, kept, hidden = drawn
         tokens = self.bridge(self.masked.encode(seen, idx_keep=kept))
         every = self.decoder.mask_token.repeat(len(seen), self.masked.sequence_length, 1)
         every = every.scatter(1, kept[:, :, None].expand_as(tokens), tokens)
@@ -124,16 +133,16 @@ class SimMIM(Masked):
     """The encoder sees a placeholder for hidden patches; a linear layer reconstructs them."""
 
     criterion = nn.L1Loss()
+    share = HIDDEN_BY_SIMMIM
     best = staticmethod(lambda images: images.median(dim=0).values)
 
     def __init__(self, encoder: Encoder, setting: Setting) -> None:
         super().__init__(encoder, setting)
         self.head = nn.Linear(encoder.width, 3 * self.patch**2)
 
-    def loss(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """See `Method.loss`; the labels are not used."""
-        seen = self.encoder.normalised(self.views(images))
-        _, hidden = self.hide(len(seen), HIDDEN_BY_SIMMIM)
+    def loss_of(self, *drawn: torch.Tensor) -> torch.Tensor:
+        """See `Method.loss_of`."""
+        seen, _, hidden = drawn
         tokens = get_at_index(self.masked.encode(seen, idx_mask=hidden), hidden)
         loss: torch.Tensor = self.criterion(self.head(tokens), self.pixels(seen, hidden))
         return loss

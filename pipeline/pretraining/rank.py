@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline.machine.device_memory import Pieces
 from pipeline.pretraining.collapse import has_collapsed
 from pipeline.pretraining.encoder import Encoder
 from pipeline.probes.predictor_formulas import rankme
@@ -50,6 +51,10 @@ def rank_of(encoder: Encoder, images: torch.Tensor) -> Rank:
     """
     was_training = encoder.training
     encoder.eval()
-    features = torch.cat([encoder(part.float() / 255) for part in torch.split(images, BATCH)])
+    device = encoder.mean.device
+    pieces = Pieces(BATCH, "the rank of a pre-trained model's features")
+    features = torch.cat(
+        pieces.through(len(images), lambda rows: encoder(images[rows].to(device).float() / 255))
+    )
     encoder.train(was_training)
     return Rank(rankme(features.cpu().numpy()), encoder.width, len(images))

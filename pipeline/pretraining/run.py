@@ -15,6 +15,7 @@ from cache.files import sha256_bytes, write_durably
 from cache.fingerprint import fingerprint
 from cache.seals import sealed_json
 from pipeline.datasets.index import Index
+from pipeline.machine.device_memory import first_that_fits
 from pipeline.machine.devices import this_machine
 from pipeline.machine.failures import all_in_one
 from pipeline.machine.process_pool import Report, process_count, run_jobs
@@ -87,7 +88,12 @@ def pretrain_one(study: Study, name: str, index: Index, advance: Callable[[int],
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        _pretrain(study, name, index, advance)
+        # What can't be done in parts, as taking the network to a device, fails with words.
+        first_that_fits(
+            [lambda: _pretrain(study, name, index, advance)],
+            f"params.yaml: pretrain.{name}",
+            lambda _: None,
+        )
     finally:
         torch.set_num_threads(threads)
 
@@ -103,7 +109,7 @@ def _pretrain(study: Study, name: str, index: Index, advance: Callable[[int], No
     key = pretrain_key(entry, index)
     training.run(unfinished_path(name), fingerprint(key), advance)
     kept = training.method.kept
-    rank = rank_of(kept, images.pixels.to(machine.devices[0]))
+    rank = rank_of(kept, images.pixels)
     weights = save({k: v.cpu().contiguous() for k, v in kept.backbone.state_dict().items()})
     record: dict[str, Any] = {
         "key": key,

@@ -19,6 +19,7 @@ from pipeline.pretraining.chance import chance_loss
 from pipeline.pretraining.encoder import Encoder, Method, Setting
 from pipeline.pretraining.images import TrainingImages
 from pipeline.pretraining.methods import METHODS
+from pipeline.pretraining.parts import Parts, placed
 from pipeline.pretraining.views import Augmentation
 from pipeline.study.pretraining import Pretrain
 
@@ -75,7 +76,7 @@ class Training:
         place: str,
     ) -> None:
         self._entry, self._place, self._device = entry, place, device
-        self._pixels, self._labels = images.pixels.to(device), images.labels.to(device)
+        self._pixels, self._labels = placed(images.pixels, device), images.labels.to(device)
         self._steps = len(images.labels) // entry.batch_size
         self._last = 0 if entry.method == "random" else entry.epochs
         encoder.backbone.requires_grad_(True)
@@ -83,6 +84,7 @@ class Training:
             setting = Setting(entry, images.classes, Augmentation(flip=entry.flip), place)
             self.method = METHODS[entry.method](encoder, setting).to(device).train()
         check_batch(entry, self.method, place)
+        self._parts = Parts(self.method, entry.batch_size, device, place)
         self._optimizer = torch.optim.AdamW(parameter_groups(self.method), betas=(0.9, 0.99))
         self.epochs: list[dict[str, float]] = []
         self.untrained_loss: float | None = None
@@ -116,9 +118,7 @@ class Training:
 
     def _epoch(self, number: int, kept: Path) -> float:
         """One pass over the images in random order, in full batches; the mean loss."""
-        return self._pass(
-            number, lambda loss, step: self._step(loss, number * self._steps + step), kept
-        )
+        return self._pass(number, lambda step: self._step(number * self._steps + step), kept)
 
     def _untrained(self) -> float:
         """The loss of an epoch in which nothing is learned; its views are those of the last one.
@@ -127,33 +127,38 @@ class Training:
         """
         before = {name: tensor.detach().clone() for name, tensor in _tensors(self.method)}
         epochs = range(max(0, self._last - 1 - self.method.remembers), self._last)
-        losses = [self._pass(number, lambda loss, step: None, None) for number in epochs]
+        losses = [self._pass(number, None, None) for number in epochs]
         with torch.no_grad():
             for name, tensor in _tensors(self.method):
                 tensor.copy_(before[name])
         return losses[-1]
 
     def _pass(
-        self, number: int, step_by: Callable[[torch.Tensor, int], None], kept: Path | None
+        self, number: int, take_step: Callable[[int], None] | None, kept: Path | None
     ) -> float:
         total = 0.0
         with self._drawing(number):
             order = torch.randperm(len(self._labels), device=self._device)
             batches = order[: self._steps * self._entry.batch_size].view(self._steps, -1)
             for step, rows in enumerate(batches):
-                loss = self.method.loss(self._pixels[rows].float() / 255, self._labels[rows])
-                total += loss.item()
+                total += self._parts.loss(
+                    self._images(rows), self._labels[rows], learn=take_step is not None
+                )
                 if kept is not None and not math.isfinite(total):
                     raise self._diverged(total, number, step, kept)
-                step_by(loss, step)
+                if take_step is not None:
+                    take_step(step)
         return total / self._steps
 
-    def _step(self, loss: torch.Tensor, done: int) -> None:
+    def _images(self, rows: torch.Tensor) -> torch.Tensor:
+        """On the device, in [0, 1]."""
+        pixels = self._pixels[rows.to(self._pixels.device)]
+        return pixels.to(self._device).float() / 255
+
+    def _step(self, done: int) -> None:
         every = self._last * self._steps
         for group in self._optimizer.param_groups:
             group["lr"] = self._entry.learning_rate * schedule((done + 1) / every)
-        self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.method.parameters(), LARGEST_GRADIENT)
         self._optimizer.step()
         self.method.after_step((done + 1) / every)
@@ -190,7 +195,7 @@ class Training:
         if known is not None:
             return known
         with self._drawing("chance"), torch.no_grad():
-            return self.method.chance(self._pixels[:_PICTURES].float() / 255)
+            return self.method.chance(self._images(torch.arange(min(_PICTURES, len(self._labels)))))
 
     def _diverged(self, loss: float, epoch: int, step: int, kept: Path) -> DivergedError:
         reached = f"; the state after epoch {epoch} is kept in {kept}" if epoch else ""

@@ -375,7 +375,8 @@ def in_a_fork(run, step: int) -> bool:
     return status == 0
 
 
-def test_killed_at_any_step_of_deciding_it_is_the_old_state_or_the_new(pets, network):
+@pytest.mark.parametrize("stride", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_at_any_step_of_deciding_it_is_the_old_state_or_the_new(pets, network, stride):
     """An image that does not decide overflows, so that all steps are there: decide, begin, turn."""
     whiten(pets, sampled=False)
     pets.run("extract", "pets").succeeded("generation 2")
@@ -388,7 +389,7 @@ def test_killed_at_any_step_of_deciding_it_is_the_old_state_or_the_new(pets, net
             pets.run("extract", "pets").succeeded()
         assert pets.files("data/embeddings") == expected, step
         assert pets.left_overs() == [], step
-        step += 3
+        step += stride
     assert step > 9, "too few steps: the hook misses some"
 
 
