@@ -25,7 +25,7 @@ from xarray.conventions import encode_cf_variable, encode_dataset_coordinates
 
 _NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable."
 _TEXT = h5py.string_dtype()
-_VERSION = ("v108", "v108")
+_LIBRARY_BOUNDS = ("v108", "v108")
 """Of HDF5's format: the oldest that keeps the order of creation."""
 
 
@@ -41,7 +41,7 @@ def netcdf_bytes(root: xr.Dataset, groups: Mapping[str, xr.Dataset]) -> bytes:
     """
     whole = io.BytesIO()
     numbers = itertools.count()
-    with h5py.File(whole, "w", libver=_VERSION, track_order=True) as file:
+    with h5py.File(whole, "w", libver=_LIBRARY_BOUNDS, track_order=True) as file:
         _fill(file, root, numbers)
         for name, dataset in groups.items():
             _fill(file.create_group(name, track_order=True), dataset, numbers)
