@@ -78,6 +78,7 @@ matrix product. Decoding: 150 images a second and core, of 500 x 375 pixels."""
 EFFICIENCY = 3.0
 """Times as long as its products a probe takes (`pipeline.planning.probes`)."""
 
+PAPER = Path(__file__).parents[1] / "studies" / "paper.yaml"
 
 Blocks = list[list[int]]
 """Of a data set: for each split, the images of each block, which shards claim at once."""

@@ -92,8 +92,9 @@ def inherited(
     Returns
     -------
     Storage or None
-        That of the cells from which most rows can be copied; of a generation in float32, where none
-        can. None where it is to be decided.
+        That of the cells from which most rows can be copied; where none can, that of the model's
+        other cells on the data set (a cell that is made again is what it was), or of a generation
+        in float32. None where it is to be decided.
     """
     copied: Counter[str] = Counter()
     sources: dict[str, Storage] = {}
@@ -110,8 +111,25 @@ def inherited(
             sources.setdefault(dtype, _taken_from(source.manifest.storage, source.address))
     if copied:
         return sources["float32" if copied["float32"] >= copied["float16"] else "float16"]
+    if beside := _beside(wanted[0]):
+        return min(beside, key=_age)
     newest = known.get(model_of_rows(wanted[0].key) or "")
     return newest if newest is not None and newest.dtype == "float32" else None
+
+
+def _beside(wanted: Wanted) -> list[Storage]:
+    """What was decided of the whole cells that lie in the same store, of the same rows."""
+    store, model = wanted.address.store, model_of_rows(wanted.key)
+    around = [
+        cell.manifest for cell in held_cells_of(store.parent.name) if cell.address.store == store
+    ]
+    return [
+        manifest.storage
+        for manifest in around
+        if _is_decided(manifest.key)
+        and manifest.generation
+        and model_of_rows(manifest.key) == model
+    ]
 
 
 def follows(known: Storage | None, dtype: str, decided: str, why: str = "") -> Storage:

@@ -15,7 +15,7 @@ from cache.records import read_record
 from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import open_cells
 from pipeline.machine.netcdf import read_netcdf
-from pipeline.probes.predictors import Data, run_predictors
+from pipeline.probes.predictors import run_predictors
 from pipeline.probes.task import Task
 from pipeline.project.paths import cell_address, record_path
 from pipeline.results.cube import headline_variants
@@ -174,4 +174,3 @@ def test_predictors_of_a_cell_do_not_hold_it(predicted, monkeypatch):
     monkeypatch.setattr(Cell, "read", lambda self: pytest.fail("the whole cell was read"))
     rows = run_predictors(study, Task("pets", "m0", train, val, index.classes)).rows
     assert [r["value"] for r in rows] == [r["value"] for r in scores_of("m0").values()]
-    assert Data.of_cells(train, [], 0).moments.rows == train.manifest.rows

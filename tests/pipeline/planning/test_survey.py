@@ -193,7 +193,7 @@ def test_plan_prints_every_transform_with_its_origin(project, fast):
     project.params["models"]["net"]["weights"] = "own.safetensors"
     project.write()
     said = project.run("cli", "plan").succeeded("net: mean 0.25 0.25 0.25", "(given)")
-    assert "warning: net is a checkpoint of your own, used with timm's default std, crop" in said
+    assert "warning: net is a checkpoint of your own, and std, crop" in said
 
 
 def test_the_speed_is_of_networks_that_ran(project, monkeypatch):

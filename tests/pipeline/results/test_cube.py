@@ -117,7 +117,7 @@ def test_scores_of_two_precisions_never_stand_side_by_side(project, monkeypatch)
     monkeypatch.setattr(
         protocol,
         "run_jobs",
-        lambda f, jobs, *rest, costs, **more: process_pool.run_jobs(
+        lambda f, jobs, *rest, costs=(), **more: process_pool.run_jobs(
             f, jobs[:1], *rest, costs=costs[:1], **more
         ),
     )

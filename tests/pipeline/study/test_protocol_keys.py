@@ -13,12 +13,13 @@ from pipeline.study.schema import Study
 DIGESTS = {
     "knn": "03131d706c4d6cc92d5973de8ebd4e5eac4105cd2e0b4593f2f823b71a0d0450",
     "linear": "13a9cfe2ec992753b8c6746055f6a982d94934266afbadd41331ebe479df942a",
-    "fewshot": "cca4b26da0b68a7080f7e5b1392c9f4cc8593c7b505b0e570c923cdca5da5ab2",
+    "fewshot": "cb118c5ff5b2e4618bb04a37e2d4118b7e8aa92c8c1babe206ef9694f6b364e5",
     "finetune": "cf0f2b429e072635bfca1df5ade4ec2bffdee51acabe4d35f1ef29bbdf5b49d4",
     "transfer": "b7aec7990e8efc24f47469afe31d0e31dd4640d1dbb9be3d43554e9360d6e35d",
     "predictors": "cc2bd0e6e6919846dc49a504466e58da066f49ecb8c910bac7cba86676874a9b",
 }
-"""Of record format 3, for what classifies; else of the code before protocols were objects."""
+"""Of record format 3, for what classifies; else of the code before protocols were objects. Few-shot's
+since λ of ridge is 1 where many shots are the only ones of their class."""
 
 
 @pytest.fixture

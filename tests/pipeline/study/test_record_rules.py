@@ -15,7 +15,8 @@ from pipeline.study.schema import Study
 
 TUNED = ("linear", "fewshot", "transfer")
 OTHERS = ("knn", "predictors")
-ONLY = {"FEWSHOT_CS": ("fewshot",), "FEWSHOT_PENALTIES": ("fewshot",)}
+FEWSHOT_ONLY = ("FEWSHOT_CS", "FEWSHOT_PENALTIES", "FIXED_PENALTY", "LONE_SHARE")
+ONLY = dict.fromkeys(FEWSHOT_ONLY, ("fewshot",))
 NOT_FEWSHOT = dict.fromkeys(("CS", "PENALTIES", "PRESET_RATE", "HIDDEN"), ("linear", "transfer"))
 CONSTANTS = [name for name in vars(tuning) if name.isupper()]
 
