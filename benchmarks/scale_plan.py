@@ -106,7 +106,7 @@ class Waited:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", nargs="?", type=Path, default=Path("studies/paper.yaml"))
+    parser.add_argument("study", nargs="?", type=Path, default=PAPER)
     parser.add_argument("--blocks", action="store_true")
     asked = parser.parse_args()
     study = parse_study(asked.study.read_text(encoding="utf-8"), asked.study)

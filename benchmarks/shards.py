@@ -59,7 +59,9 @@ def main() -> None:
         folder = Path(made)
         _make(folder, asked.images)
         for stage in ("index", "extract"):
-            if _stage(folder, stage, "made").wait():
+            process = _stage(folder, stage, "made")
+            process.communicate()
+            if process.returncode:
                 sys.exit(f"{stage} did not end well")
         expected, chunks = _embeddings(folder), _chunks(folder)
         print(f"{asked.images:,} images, 2 models, {chunks} chunks; {asked.shards} shards")

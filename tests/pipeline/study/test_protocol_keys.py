@@ -18,8 +18,8 @@ DIGESTS = {
     "transfer": "b7aec7990e8efc24f47469afe31d0e31dd4640d1dbb9be3d43554e9360d6e35d",
     "predictors": "cc2bd0e6e6919846dc49a504466e58da066f49ecb8c910bac7cba86676874a9b",
 }
-"""Of record format 3, for what classifies; else of the code before protocols were objects. Few-shot's
-since λ of ridge is 1 where many shots are the only ones of their class."""
+"""Of record format 3, for what classifies; else of the code before protocols were objects.
+Few-shot's since λ of ridge is 1 where many shots are the only ones of their class."""
 
 
 @pytest.fixture
