@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--method", default="simclr", help="of pre-training")
     parser.add_argument("--dataset", default="digits_photo")
     parser.add_argument("--draws", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=RUN["epochs"], help="of fine-tuning")
+    parser.add_argument("--epochs", type=int, default=RUN["epochs"], help="of each training at most")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
@@ -67,6 +67,8 @@ def write_study(method: str, dataset: str, draws: Sequence[int], epochs: int) ->
     for section in ("pretrain", "models"):
         names = (f"{method}_resnet", "random_resnet")
         params[section] = {name: params[section][name] for name in names}
+    for training in params["pretrain"].values():
+        training["epochs"] = min(training["epochs"], epochs)
     params["transfer"]["sources"] = []
     tenth = {"fractions": [0.1], "heads": ["ridge", "logistic"], "episodes": 10, "seed": 0}
     params["fewshot"] = {"shots": [], **tenth}

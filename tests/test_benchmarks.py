@@ -32,7 +32,7 @@ TINY = {
 
 SLOW = {
     "correlate": "make made --models 4 --datasets 2 --images 20",
-    "extraction": "--images 8 --side 64 --repeats 1 --models mobilenetv2_100",
+    "extraction": "--images 8 --side 64 --repeats 1 --models deit_tiny_patch16_224",
     "finetuning": "--epochs 1",
     "shards": "--images 60 --shards 2 --rounds 1 --kills 1",
     "cache_types": "--megabytes 16 --types symlink",
