@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--method", default="simclr", help="of pre-training")
     parser.add_argument("--dataset", default="digits_photo")
     parser.add_argument("--draws", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=RUN["epochs"], help="of each training at most")
+    parser.add_argument("--epochs", type=int, default=RUN["epochs"], help="of a training, at most")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
