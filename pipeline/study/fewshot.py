@@ -88,12 +88,20 @@ def _counts(key: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
     return {"settings": {"fractions": same, **{name: asked[name] for name in names}}}
 
 
+_TUNED = {"ridge": "λ of ridge", "logistic": "C of logistic regression"}
+
+
 def _sentence(study: Study) -> str:
     asked = study.fewshot
     words = (
         "A head is trained on a few images of each class, drawn by a seed; all models see the same "
         "draws. Scores are means over draws, their intervals Student's t over draws."
     )
+    tuned = [name for head, name in _TUNED.items() if head in asked.heads]
+    if tuned:
+        words += (
+            f" {' and '.join(tuned)}: chosen among them; 1 where they are too few to choose by."
+        )
     simpler = [f"{count} classes at a time" for count in asked.ways]
     simpler += ["coarse classes"] if asked.coarse else []
     if not simpler:
