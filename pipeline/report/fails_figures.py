@@ -62,6 +62,7 @@ def map_figure(rows: Rows, pictures: dict[str, str]) -> tuple[Spec, Rows]:
         .transform_calculate(
             key="by == 'class' ? 'c:' + datum.shade : 'a:' + datum.answer",
             picture="pictures[datum.at] || ''",
+            said="datum.true + ', taken for ' + datum.predicted",
         )
         .mark_point(filled=True, strokeWidth=0.6, stroke="#fff")
         .encode(
@@ -75,6 +76,8 @@ def map_figure(rows: Rows, pictures: dict[str, str]) -> tuple[Spec, Rows]:
             ),
             size=alt.condition(f"datum.answer == '{MISTAKEN}'", alt.value(120), alt.value(45)),
             opacity=alt.condition(f"datum.answer == '{MISTAKEN}'", alt.value(1), alt.value(0.6)),
+            # Else the tooltip is read aloud and written into exported figures, with the picture.
+            description=alt.Description("said:N"),
             tooltip=[
                 alt.Tooltip("true:N", title="class"),
                 alt.Tooltip("predicted:N", title="taken for"),
