@@ -143,14 +143,19 @@ def _building(out: Path) -> Iterator[Path]:
     name = out.name if len(os.fsencode(out.name)) < 200 else fingerprint(out.name)[:32]
     beside = out.with_name(f".{name}.partial")
     building = beside / "taken"
+    built = False
     try:
         with Lock(beside / "lock", str(out)), explain_disk_errors(out):
             try:
                 shutil.rmtree(building, ignore_errors=True)
                 building.mkdir()
                 yield building
+                built = True
             finally:
                 shutil.rmtree(building, ignore_errors=True)
+    except OSError:
+        if not built:
+            raise  # else the folder is whole, and what is left beside it is cleared by the next
     finally:
         with contextlib.suppress(OSError):  # another process begins the same
             beside.rmdir()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from cache.errors import ProbelineError
@@ -140,3 +143,18 @@ def test_what_a_killed_run_left_is_taken_over_and_two_at_once_are_refused(study,
     study.run("cli", "take", "tiny", str(tmp_path / "out")).succeeded()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert not (tmp_path / "out" / "half.safetensors").exists()
+
+
+def test_what_can_not_be_cleared_beside_a_whole_folder_is_no_failure(study, tmp_path, monkeypatch):
+    """Else it would say that nothing was written, and refuse to write over it the next time."""
+    release = Lock.release
+
+    def failing(self):
+        release(self)
+        if self.path.parent.name == ".out.partial":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Lock, "release", failing)
+    study.run("cli", "take", "tiny", str(tmp_path / "out")).succeeded("tiny for pets")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    load(tmp_path / "out")
