@@ -183,22 +183,28 @@ def _decide(
             decided[name] = replace(storage, generation=max(1, storage.generation))
     to_sample = {name: jobs for name, jobs in undecided.items() if name not in decided}
     samples = _compute(index, to_sample, root, machine, held)
+    sampled = {split for of_splits in samples.values() for split in of_splits}
+    digests = {split: index.digests(samples_of(split)[0]) for split in sampled}
     for name, of_model in undecided.items():
         of_splits = samples.get(name, {})
         if name not in decided:
             first = next(iter(of_model.values()))
             former = known.get(model_of_rows(first.key) or "")
-            decided[name] = _judged(index, list(of_splits.items()), former)
+            decided[name] = _judged(digests, list(of_splits.items()), former)
         for split, job in of_model.items():
             ahead = of_splits[split].ahead if split in of_splits else None
             openers[split].open(job, decided[name], ahead).close()
 
 
-def _judged(index: Index, samples: Sequence[tuple[str, _Sample]], known: Storage | None) -> Storage:
-    """What the sampled rows of a model say."""
+def _judged(
+    digests: Mapping[str, Sequence[str]],
+    samples: Sequence[tuple[str, _Sample]],
+    known: Storage | None,
+) -> Storage:
+    """What the sampled rows of a model say; digests are of all images, by split."""
     if not samples:
         return follows(known, "float16", "without images")
-    drawn = [index.digests(samples_of(s)[0])[row] for s, each in samples for row in each.rows]
+    drawn = [digests[split][row] for split, each in samples for row in each.rows]
     decided = f"on {len(drawn):,} images drawn over all classes ({fingerprint(drawn)[:12]})"
     values = [each.values for _, each in samples]
     if any(map(overflows_float16, values)):
