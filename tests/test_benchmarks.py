@@ -109,9 +109,10 @@ def test_many_files():
 
 
 @pytest.mark.slow
-def test_device_check(monkeypatch):
+def test_device_check(monkeypatch, tmp_path):
     """On a CPU only that it runs: what it is to prove, a GPU proves."""
     monkeypatch.setenv("SCALE", "tiny")
+    monkeypatch.setenv("OUT", str(tmp_path))
     checks = [json.loads(line) for line in tiny("device_check").splitlines() if line[:1] == "{"]
     assert len(checks) == 13
     assert all(check["ok"] for check in checks[:-1])
