@@ -19,8 +19,8 @@ from pipeline.statistics.null_models import (
     with_null_models,
 )
 from pipeline.statistics.paired import Paired, draws_of, paired
-from pipeline.statistics.predictions import ALL, Predictions
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.predictions import Predictions
+from pipeline.statistics.table import blank, fill, tabled, withheld
 
 Floats = NDArray[np.float64]
 
@@ -46,14 +46,14 @@ def against_null_models(evidence: Evidence) -> xr.Dataset:
     found, confidence = trusted.found, evidence.settings.confidence
     nulls = null_columns(evidence, found)
     whole = with_null_models(found, nulls)
-    count, sets = len(found.predictors), [ALL, *found.protocols]
+    count = len(found.predictors)
     names = [null.name for null in (*nulls.models, RANDOM)]
-    columns = ("difference", "low", "high", "p", "p_max_t")
-    table = {c: np.full((count, len(names), len(sets)), np.nan) for c in columns}
+    labels = {"predictor": found.names, "null_model": names, "targets": found.common_sets}
+    table = blank(labels, ("difference", "low", "high", "p", "p_max_t"))
     pairs = [(p, count + k) for k in range(len(nulls.models)) for p in range(count)]
     both = paired(whole, observed_spearman(whole), pairs)
     redraws = draws_of(both, trusted.redraws, trusted.families, new=False)
-    for s, name in enumerate(sets):
+    for s, name in enumerate(found.common_sets):
         chosen = np.broadcast_to(found.members(name), (count, len(found.protocols)))
         for k in range(len(names)):
             if names[k] == RANDOM.name:
@@ -63,23 +63,20 @@ def against_null_models(evidence: Evidence) -> xr.Dataset:
                 value = of_null.value(chosen)
                 draws = [of_null.differences(d, chosen) for d in redraws.over_models]
                 told = _told(value, draws, trusted, confidence)
-            for column, values in zip(
-                columns, (told.value, told.low, told.high, told.p, told.p_max_t), strict=True
-            ):
-                table[column][:, k, s] = values
-    return xr.Dataset(
-        {c: (("predictor", "null_model", "targets"), v) for c, v in table.items()},
-        coords={
-            "predictor": [p.name for p in found.predictors], "null_model": names, "targets": sets,
-        },
-        attrs={
-            "definition": _TESTED,
-            "source": "Berger 1982 for the intersection-union test; Westfall & Young 1993 for p",
-            "interval": f"{confidence:.0%} percentiles, of each difference alone; redraws of "
-            "models and of families, of both the wider interval and the larger p",
-            "withheld": f"intervals and p below {MIN_FAMILIES} families",
-        },
-    )  # fmt: skip
+            columns = {
+                "difference": told.value, "low": told.low, "high": told.high, "p": told.p,
+                "p_max_t": told.p_max_t,
+            }  # fmt: skip
+            fill(table, np.s_[:, k, s], columns)
+    return tabled(
+        labels,
+        table,
+        definition=_TESTED,
+        source="Berger 1982 for the intersection-union test; Westfall & Young 1993 for p",
+        interval=f"{confidence:.0%} percentiles, of each difference alone; redraws of "
+        "models and of families, of both the wider interval and the larger p",
+        withheld=f"intervals and p below {MIN_FAMILIES} families",
+    )
 
 
 def null_models(evidence: Evidence) -> xr.Dataset:
@@ -90,16 +87,15 @@ def null_models(evidence: Evidence) -> xr.Dataset:
     found = trusted.found
     nulls = null_columns(evidence, found)
     whole = with_null_models(found, nulls).rows_from(len(found.predictors))
-    names, sets = [null.name for null in NULL_MODELS], [ALL, *found.protocols]
-    columns = ("mean", "lowest", "highest", "n", "n_targets")
-    table = {c: np.full((len(names), len(sets)), np.nan) for c in columns}
-    for s, name in enumerate(sets):
+    names = [null.name for null in NULL_MODELS]
+    labels = {"null_model": names, "targets": found.common_sets}
+    table = blank(labels, ("mean", "lowest", "highest", "n", "n_targets"))
+    for s, name in enumerate(found.common_sets):
         ground = ground_of(trusted, name)
         for k, null in enumerate(nulls.models):
             known = has_both(whole)[k] & ground.models
             rho = np.where(ground.targets, rho_on(whole, known)[k], np.nan)
             used = np.isfinite(rho)
-            place = names.index(null.name)
             if not used.any():
                 continue
             values = {
@@ -107,28 +103,23 @@ def null_models(evidence: Evidence) -> xr.Dataset:
                 "highest": rho[used].max(), "n_targets": used.sum(),
                 "n": np.count_nonzero(known, axis=0)[used].min(),
             }  # fmt: skip
-            for column, value in values.items():
-                table[column][place, s] = value
+            fill(table, (names.index(null.name), s), values)
         if ground.targets.any():
-            place = names.index(RANDOM.name)
-            table["mean"][place, s] = 0.0
-            table["n_targets"][place, s] = ground.targets.sum()
-            table["n"][place, s] = ground.n[ground.targets].min()
+            of_random = {"mean": 0.0, "n_targets": ground.targets.sum(),
+                         "n": ground.n[ground.targets].min()}  # fmt: skip
+            fill(table, (names.index(RANDOM.name), s), of_random)
     unknown = np.array([nulls.unknown.get(name, "") for name in names], np.str_)
-    dims = ("null_model", "targets")
-    return xr.Dataset(
-        {c: (dims, v) for c, v in table.items()}
-        | {"unknown": (dims, np.repeat(unknown[:, np.newaxis], len(sets), axis=1))},
-        coords={
-            "null_model": names, "targets": sets,
+    return tabled(
+        labels,
+        table | {"unknown": np.repeat(unknown[:, np.newaxis], len(found.common_sets), axis=1)},
+        {
             "label": ("null_model", [null.label for null in NULL_MODELS]),
             "cost": ("null_model", [null.cost for null in NULL_MODELS]),
         },
-        attrs={
-            "definition": _MEANS, "headline_targets": found.headline_set,
-            "withheld": "sizes that are known of fewer than four models",
-        },
-    )  # fmt: skip
+        definition=_MEANS,
+        headline_targets=found.headline_set,
+        withheld="sizes that are known of fewer than four models",
+    )
 
 
 def without_strongest(evidence: Evidence) -> xr.Dataset:
@@ -143,10 +134,13 @@ def without_strongest(evidence: Evidence) -> xr.Dataset:
     found = trusted.found
     nulls = null_columns(evidence, found)
     whole = with_null_models(found, nulls)
-    names = [p.name for p in found.predictors] + [null.name for null in nulls.models]
-    sets = [ALL, *found.protocols]
-    mean = np.full((len(names), len(sets), len(STRONGEST)), np.nan)
-    for s, name in enumerate(sets):
+    labels = {
+        "order": [*found.names, *(null.name for null in nulls.models)],
+        "targets": found.common_sets,
+        "left_out": STRONGEST,
+    }
+    table = blank(labels, ["mean"])
+    for s, name in enumerate(found.common_sets):
         ground = ground_of(trusted, name)
         if not ground.targets.any():
             continue
@@ -156,12 +150,8 @@ def without_strongest(evidence: Evidence) -> xr.Dataset:
             rows = ground.models.copy()
             rows[order[:count]] = False
             values = mean_over(found, rho_on(whole, rows), ground, name)
-            mean[:, s, k] = np.where(shown, values, np.nan)
-    return xr.Dataset(
-        {"mean": (("order", "targets", "left_out"), mean)},
-        coords={"order": names, "targets": sets, "left_out": list(STRONGEST)},
-        attrs={"definition": definition, "withheld": "of fewer than four models"},
-    )
+            fill(table, np.s_[:, s, k], {"mean": np.where(shown, values, np.nan)})
+    return tabled(labels, table, definition=definition, withheld="of fewer than four models")
 
 
 def _strongest(found: Predictions, rows: NDArray[np.bool_]) -> NDArray[np.intp]:

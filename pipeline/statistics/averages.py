@@ -19,7 +19,7 @@ from pipeline.results.cube import comparable, same_metric
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import clusters_of, logit, weights_of
 from pipeline.statistics.rank_sets import ranks_of
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import blank, blank_words, fill, tabled, withheld
 
 Floats = NDArray[np.float64]
 
@@ -88,9 +88,8 @@ def averages(evidence: Evidence) -> xr.Dataset:
         Dimensions protocol and model; variables raw, rank, logit (told as an accuracy), place_raw,
         place_rank, place_logit and datasets.
     """
-    names = (*WAYS, *(f"place_{way}" for way in WAYS), "datasets")
-    shape = len(evidence.headline), len(evidence.models)
-    table = {name: np.full(shape, np.nan) for name in names}
+    labels = {"protocol": evidence.headline, "model": evidence.models}
+    table = blank(labels, (*WAYS, *(f"place_{way}" for way in WAYS), "datasets"))
     for p, block in _blocks(evidence):
         means = block.means(np.ones(len(block.datasets), bool))
         for way, of in zip(WAYS, means, strict=True):
@@ -101,11 +100,7 @@ def averages(evidence: Evidence) -> xr.Dataset:
         table["datasets"][p, block.models] = len(block.datasets)
     if np.isnan(table["datasets"]).all():
         return withheld(_DEFINITION, _NO_BLOCK)
-    return xr.Dataset(
-        {name: (("protocol", "model"), values) for name, values in table.items()},
-        coords={"protocol": list(evidence.headline), "model": evidence.models},
-        attrs={"definition": _DEFINITION},
-    )
+    return tabled(labels, table, definition=_DEFINITION)
 
 
 def leaders_without(evidence: Evidence) -> xr.Dataset:
@@ -119,9 +114,9 @@ def leaders_without(evidence: Evidence) -> xr.Dataset:
     """
     definition = f"the first model by each way of averaging without one data set; {_DEFINITION}"
     datasets = evidence.datasets()
-    shape = len(evidence.headline), len(WAYS), len(datasets)
-    texts = {name: np.full(shape, "", object) for name in ("leader", "leader_of_all")}
-    changes, left = np.full(shape, np.nan), np.full(shape, np.nan)
+    labels = {"protocol": evidence.headline, "way": WAYS, "dataset": datasets}
+    table = blank(labels, ("changes", "datasets_left"))
+    texts = blank_words(labels, ("leader", "leader_of_all"))
     for p, block in _blocks(evidence):
         everything = np.ones(len(block.datasets), bool)
         whole = _leaders(evidence, block, everything)
@@ -134,17 +129,13 @@ def leaders_without(evidence: Evidence) -> xr.Dataset:
             ):
                 if not name or not first:
                     continue
-                texts["leader"][p, w, at], texts["leader_of_all"][p, w, at] = name, first
-                changes[p, w, at], left[p, w, at] = float(name != first), rest.sum()
-    if np.isnan(changes).all():
+                fill(texts, (p, w, at), {"leader": name, "leader_of_all": first})
+                changed = {"changes": float(name != first), "datasets_left": rest.sum()}
+                fill(table, (p, w, at), changed)
+    if np.isnan(table["changes"]).all():
         return withheld(definition, _NO_BLOCK)
-    dims = ("protocol", "way", "dataset")
-    return xr.Dataset(
-        {name: (dims, values.astype(np.str_)) for name, values in texts.items()}
-        | {"changes": (dims, changes), "datasets_left": (dims, left)},
-        coords={"protocol": list(evidence.headline), "way": list(WAYS), "dataset": datasets},
-        attrs={"definition": definition},
-    )
+    words = {name: values.astype(np.str_) for name, values in texts.items()}
+    return tabled(labels, words | table, definition=definition)
 
 
 def _leaders(
@@ -175,18 +166,18 @@ def concordance(evidence: Evidence) -> xr.Dataset:
         datasets.
     """
     definition = "Kendall's W over data sets, of models that have all of them"
-    names = ("w", "p", "mean_rho", "models", "datasets")
-    table = {name: np.full(len(evidence.headline), np.nan) for name in names}
+    labels = {"protocol": evidence.headline}
+    table = blank(labels, ("w", "p", "mean_rho", "models", "datasets"))
     for p, block in _blocks(evidence):
-        found = kendall_w(block.scores)
-        for name, value in zip(names, (*found, *block.scores.shape), strict=True):
-            table[name][p] = value
+        found = (*kendall_w(block.scores), *block.scores.shape)
+        fill(table, p, dict(zip(table, found, strict=True)))
     if np.isnan(table["models"]).all():
         return withheld(definition, _NO_BLOCK)
-    return xr.Dataset(
-        {name: ("protocol", values) for name, values in table.items()},
-        coords={"protocol": list(evidence.headline)},
-        attrs={"definition": definition, "source": "Kendall & Babington Smith 1939; Friedman 1937"},
+    return tabled(
+        labels,
+        table,
+        definition=definition,
+        source="Kendall & Babington Smith 1939; Friedman 1937",
     )
 
 

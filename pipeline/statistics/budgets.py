@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline.results.cube import scored_by
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.remembered import remembered
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import tabled, withheld
 from pipeline.study.budget import Budget
 
 Floats = NDArray[np.float64]
@@ -45,6 +45,12 @@ class Curves:
     accuracy: Floats
     half: Floats
     draws: Floats
+
+    @property
+    def axes(self) -> dict[str, list[str]]:
+        """Dimensions of tables by head, data set and number of labels."""
+        budgets = [budget.name for budget in self.budgets]
+        return {"head": self.heads, "dataset": self.datasets, "budget": budgets}
 
     @property
     def corrected(self) -> Floats:
@@ -152,22 +158,14 @@ def label_curves(evidence: Evidence) -> xr.Dataset:
         "high": np.minimum(found.accuracy + found.half, 1),
         "corrected": found.corrected,
     }
-    dims = ("head", "dataset", "budget", "model")
     known = np.isfinite(found.accuracy.transpose(order))
-    return xr.Dataset(
-        {"labels": (dims, np.where(known, labels, np.nan))}
-        | {name: (dims, value.transpose(order)) for name, value in values.items()},
-        coords={
-            "head": found.heads,
-            "dataset": found.datasets,
-            "budget": [budget.name for budget in found.budgets],
-            "model": evidence.models,
-        },
-        attrs={
-            "definition": definition,
-            "interval": "95%, Student's t over draws of the labels, for these test images",
-            "corrected": "(accuracy - 1/classes) / (1 - 1/classes)",
-        },
+    return tabled(
+        {**found.axes, "model": evidence.models},
+        {"labels": np.where(known, labels, np.nan)}
+        | {name: value.transpose(order) for name, value in values.items()},
+        definition=definition,
+        interval="95%, Student's t over draws of the labels, for these test images",
+        corrected="(accuracy - 1/classes) / (1 - 1/classes)",
     )
 
 

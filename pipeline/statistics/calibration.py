@@ -13,9 +13,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.looked_at import Looked, listed, looked_at
+from pipeline.statistics.looked_at import Looked, looked_at
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.shares import wilson
+from pipeline.statistics.table import listed
 from pipeline.study.metrics import BINS, expected_calibration_error
 
 DRAWS = 200

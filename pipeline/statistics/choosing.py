@@ -20,8 +20,7 @@ from pipeline.statistics.regret import (
     naive_regret,
     top_half,
 )
-from pipeline.statistics.trust import coordinates
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import fill, tabled, withheld
 
 Floats = NDArray[np.float64]
 
@@ -54,8 +53,7 @@ def choosing(evidence: Evidence) -> xr.Dataset:
         for p in range(len(found.predictors)):
             proxy = found.scores[:, found.pick[p, t]]
             truth = found.scores[:, found.target_columns[t]]
-            for name, value in _judge(proxy, truth, models, *known).items():
-                single[name][p, t] = value
+            fill(single, (p, t), _judge(proxy, truth, models, *known))
     counts, _ = found.counts(np.isfinite(single["regret_naive"]))
     table = {
         name: found.over_sets(found.by_protocol(values))
@@ -68,19 +66,17 @@ def choosing(evidence: Evidence) -> xr.Dataset:
         table[f"relative_{end}"] = table[f"regret_{end}"] / scale
     table["decided_pairs"] = _sums(trusted, single["decided_pairs"])
     table["n_targets"] = counts.astype(float)
-    return xr.Dataset(
-        {name: (("predictor", "targets"), values) for name, values in table.items()},
-        coords=coordinates(found),
-        attrs={
-            "definition": _DEFINITION,
-            "source": "Magnusson et al. 2025 (decision accuracy); regret bracketed by sample "
-            "splitting",
-            "interval": "[crossed, naive] brackets the regret in expectation; it is no confidence "
-            "interval",
-            "withheld": "decision_accuracy and regret_crossed without per-image outcomes; "
-            f"everything of fewer than {MIN_MODELS} models; top_half below {2 * MIN_MODELS - 1}",
-            "headline_targets": found.headline_set,
-        },
+    return tabled(
+        {"predictor": found.names, "targets": found.sets},
+        table,
+        found.words,
+        definition=_DEFINITION,
+        source="Magnusson et al. 2025 (decision accuracy); regret bracketed by sample splitting",
+        interval="[crossed, naive] brackets the regret in expectation; it is no confidence "
+        "interval",
+        withheld="decision_accuracy and regret_crossed without per-image outcomes; "
+        f"everything of fewer than {MIN_MODELS} models; top_half below {2 * MIN_MODELS - 1}",
+        headline_targets=found.headline_set,
     )
 
 

@@ -11,9 +11,10 @@ from scipy import stats
 
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise
-from pipeline.statistics.looked_at import Looked, listed, looked_at
+from pipeline.statistics.looked_at import Looked, looked_at
 from pipeline.statistics.mean_scores import TARGET, mean_tests
 from pipeline.statistics.shares import wilson
+from pipeline.statistics.table import listed
 from pipeline.statistics.target_checks import deciding_protocol
 
 COMPARED = 2

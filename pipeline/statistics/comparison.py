@@ -25,12 +25,11 @@ from pipeline.statistics.fidelity import Fidelity, fidelity
 from pipeline.statistics.fisher_z import least_rho_error, rho_limit, z_of
 from pipeline.statistics.jackknife import MIN_GROUPS, Jackknife, deletion_groups, members_of
 from pipeline.statistics.panel import words
-from pipeline.statistics.predictions import ALL, Predictions, mean_of_known, predictions
+from pipeline.statistics.predictions import Predictions, mean_of_known, predictions
 from pipeline.statistics.regret import top_half, top_ten
 from pipeline.statistics.simultaneous import joint_interval, joint_quantile
+from pipeline.statistics.table import blank, blank_words, fill, tabled, withheld
 from pipeline.statistics.trained import left_out
-from pipeline.statistics.trust import coordinates
-from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -60,39 +59,34 @@ def comparison(evidence: Evidence) -> xr.Dataset:
     if isinstance(trusted, str):
         return withheld(_DEFINITION, trusted)
     found, confidence = trusted.found, evidence.settings.confidence
-    sets = [ALL, *found.protocols]
-    shape = len(found.predictors), len(sets)
-    table = {name: np.full(shape, np.nan) for name in NUMBERS}
-    reasons = np.full(shape, "", object)
+    labels = {"predictor": found.names, "targets": found.common_sets}
+    table = blank(labels, NUMBERS)
+    reasons = blank_words(labels, ["reason"])["reason"]
     measured = _Measured(evidence, trusted)
     everyone = _everyone(evidence, found)
-    for s, name in enumerate(sets):
+    for s, name in enumerate(found.common_sets):
         ground = ground_of(trusted, name)
-        for column, values in _over(ground, measured, name, confidence).items():
-            table[column][:, s] = values
+        fill(table, np.s_[:, s], _over(ground, measured, name, confidence))
         if everyone is not None:
-            with_all = _with_all(everyone, found, ground, name)
-            table["with_all"][:, s], table["with_all_n"][:, s] = with_all
+            fill(table, np.s_[:, s], _with_all(everyone, found, ground, name))
         for place, reason in ground.reasons.items():
             reasons[place, s] = reason
-    dims = ("predictor", "targets")
-    return xr.Dataset(
-        {name: (dims, values) for name, values in table.items()}
-        | {"reason": (dims, reasons.astype(np.str_))},
-        coords=coordinates(found) | {"targets": sets},
-        attrs={
-            "definition": _DEFINITION,
-            "source": "Efron & Stein 1981; Bonett & Wright 2000; multivariate t for joint_…",
-            "interval": f"{confidence:.0%} delete-one-family jackknife of the mean, atanh scale; "
-            "joint_low and joint_high hold for all compared predictors at once, and so for the "
-            f"highest; over_models: 1 below {MIN_GROUPS} families",
-            "headline_targets": found.headline_set,
-            "untrained": ", ".join(left_out(evidence).untrained),
-            "collapsed": ", ".join(left_out(evidence).collapsed),
-            "left_out": int(left_out(evidence).mask.sum()),
-            "ranked": left_out(evidence).ranked,
-            "models": len(found.models),
-        },
+    out = left_out(evidence)
+    return tabled(
+        labels,
+        table | {"reason": reasons.astype(np.str_)},
+        found.words,
+        definition=_DEFINITION,
+        source="Efron & Stein 1981; Bonett & Wright 2000; multivariate t for joint_…",
+        interval=f"{confidence:.0%} delete-one-family jackknife of the mean, atanh scale; "
+        "joint_low and joint_high hold for all compared predictors at once, and so for the "
+        f"highest; over_models: 1 below {MIN_GROUPS} families",
+        headline_targets=found.headline_set,
+        untrained=", ".join(out.untrained),
+        collapsed=", ".join(out.collapsed),
+        left_out=int(out.mask.sum()),
+        ranked=out.ranked,
+        models=len(found.models),
     )
 
 
@@ -291,7 +285,7 @@ def _everyone(evidence: Evidence, found: Predictions) -> Predictions | None:
 
 def _with_all(
     everyone: Predictions, found: Predictions, ground: Ground, name: str
-) -> tuple[Floats, Floats]:
+) -> dict[str, Floats]:
     """Mean ρ, and the fewest models, with those that the headline leaves out."""
     place = {target: t for t, target in enumerate(everyone.targets)}
     order = [place[target] for target in found.targets]
@@ -307,4 +301,4 @@ def _with_all(
     rho = np.where(ground.compared[:, np.newaxis], rho_on(whole, kept), np.nan)
     n = np.count_nonzero(kept[:, ground.targets], axis=0).min(initial=len(kept))
     counts = np.where(ground.compared, float(n), np.nan)
-    return mean_over(found, rho, ground, name), counts
+    return {"with_all": mean_over(found, rho, ground, name), "with_all_n": counts}

@@ -23,7 +23,7 @@ from pipeline.statistics.supervision_contrasts import (
     interval_words,
     with_mean,
 )
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import tabled, withheld
 
 Floats = NDArray[np.float64]
 
@@ -69,22 +69,14 @@ def complexity_gap(evidence: Evidence) -> xr.Dataset:
         name: np.where(np.isfinite(variables["difference"]), np.broadcast_to(of, shape), np.nan)
         for name, of in _circumstances(evidence, found, len(tasks)).items()
     }
-    dims = ("head", "group", "dataset", "task")
-    return xr.Dataset(
-        {name: (dims, values) for name, values in (told | variables).items()},
-        coords={
-            "head": found.heads,
-            "group": list(groups),
-            "dataset": datasets,
-            "task": tasks,
-        },
-        attrs={
-            "definition": DEFINITION,
-            "budget": found.budget.name,
-            "shots": found.budget.shots or 0,
-            "interval": interval_words(evidence),
-            **left_out(evidence, found.datasets),
-        },
+    return tabled(
+        {"head": found.heads, "group": groups, "dataset": datasets, "task": tasks},
+        told | variables,
+        definition=DEFINITION,
+        budget=found.budget.name,
+        shots=found.budget.shots or 0,
+        interval=interval_words(evidence),
+        **left_out(evidence, found.datasets),
     )
 
 

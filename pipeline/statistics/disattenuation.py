@@ -22,7 +22,7 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fisher_z import ALMOST_ONE, least_r_error
 from pipeline.statistics.image_noise import ImageNoise, image_noise, no_outcomes
 from pipeline.statistics.jackknife import Jackknife, members_of
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import blank, fill, tabled, withheld
 from pipeline.study.column import column_name
 
 Floats = NDArray[np.float64]
@@ -162,33 +162,24 @@ def reliability(evidence: Evidence) -> xr.Dataset:
     noise = image_noise(evidence)
     if not noise.columns:
         return withheld(definition, no_outcomes(evidence))
-    names = {
-        "variant": list(evidence.headline.values()),
-        "dataset": evidence.datasets(),
-    }
-    shape = tuple(len(n) for n in names.values())
-    table = {
-        name: np.full(shape, np.nan)
-        for name in ("reliability", "error_sd", "spread_sd", "models", "images")
-    }
+    labels = {"variant": list(evidence.headline.values()), "dataset": evidence.datasets()}
+    table = blank(labels, ("reliability", "error_sd", "spread_sd", "models", "images"))
     for (variant, dataset), column in noise.columns.items():
-        place = names["variant"].index(variant), names["dataset"].index(dataset)
-        table["models"][place], table["images"][place] = len(column.models), column.images
+        place = labels["variant"].index(variant), labels["dataset"].index(dataset)
+        fill(table, place, {"models": len(column.models), "images": column.images})
         if len(column.models) < MIN_MODELS:
             continue
         error, spread = error_moment(column.covariance), np.var(column.scores, ddof=1)
-        table["error_sd"][place] = np.sqrt(max(error, 0.0))
-        table["spread_sd"][place] = np.sqrt(spread)
+        deviations = {"error_sd": np.sqrt(max(error, 0.0)), "spread_sd": np.sqrt(spread)}
+        fill(table, place, deviations)
         if spread > CONSTANT:
-            table["reliability"][place] = 1 - error / spread
-    return xr.Dataset(
-        {name: (tuple(names), values) for name, values in table.items()},
-        coords=names,
-        attrs={
-            "definition": definition,
-            "source": _SOURCE,
-            "withheld": f"of fewer than {MIN_MODELS} models, and of scores that do not vary",
-        },
+            fill(table, place, {"reliability": 1 - error / spread})
+    return tabled(
+        labels,
+        table,
+        definition=definition,
+        source=_SOURCE,
+        withheld=f"of fewer than {MIN_MODELS} models, and of scores that do not vary",
     )
 
 
@@ -227,17 +218,15 @@ def disattenuated_pearson(evidence: Evidence) -> xr.Dataset:
         "families": seen.families.astype(float),
     }
     names = [column_name(*column) for column in columns]
-    return xr.Dataset(
-        {name: (("predictor", "target"), values) for name, values in table.items()},
-        coords={"predictor": names, "target": names},
-        attrs={
-            "definition": definition,
-            "source": _SOURCE,
-            "interval": f"{confidence:.0%} delete-one-family jackknife on the atanh scale, t with "
-            f"G-1 degrees of freedom; withheld below {MIN_FAMILIES} families",
-            "withheld": f"where a reliability is below {MIN_RELIABILITY}, and of fewer than "
-            f"{MIN_MODELS} models",
-        },
+    return tabled(
+        {"predictor": names, "target": names},
+        table,
+        definition=definition,
+        source=_SOURCE,
+        interval=f"{confidence:.0%} delete-one-family jackknife on the atanh scale, t with "
+        f"G-1 degrees of freedom; withheld below {MIN_FAMILIES} families",
+        withheld=f"where a reliability is below {MIN_RELIABILITY}, and of fewer than "
+        f"{MIN_MODELS} models",
     )
 
 

@@ -7,7 +7,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.looked_at import listed, looked_at
+from pipeline.statistics.looked_at import looked_at
+from pipeline.statistics.table import listed
 
 MOST_IMAGES = 1_500
 """On the map: those with the smallest digests, the same ones for every model."""

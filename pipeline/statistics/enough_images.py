@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.image_noise import ImageColumn, image_noise, no_outcomes
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import blank, fill, tabled, withheld
 
 Floats = NDArray[np.float64]
 
@@ -40,34 +40,24 @@ def enough_images(evidence: Evidence) -> xr.Dataset:
     cells = list(_cells(evidence))
     if not cells:
         return withheld(CHOICE, no_outcomes(evidence))
-    names = ("regret", "regret_high", "p_best", "models", "n_test")
-    shape = (len(evidence.headline), len(evidence.datasets()), len(SIZES))
-    values = {name: np.full(shape, np.nan) for name in names}
+    labels = {"protocol": evidence.headline, "dataset": evidence.datasets(), "images": SIZES}
+    values = blank(labels, ("regret", "regret_high", "p_best", "models", "n_test"))
     for p, d, column in cells:
         rng = np.random.default_rng(0)
         for place, size in enumerate(SIZES):
             scores = subset_scores(column, size, rng)
             if scores is None:
                 continue
-            best, regret = choices(scores, column.scores)
-            found = (regret.mean(), np.quantile(regret, 0.95), best.mean(), len(column.models),
-                     column.images)  # fmt: skip
-            for name, value in zip(names, found, strict=True):
-                values[name][p, d, place] = value
-    return xr.Dataset(
-        {name: (("protocol", "dataset", "images"), value) for name, value in values.items()},
-        coords={
-            "protocol": list(evidence.headline),
-            "dataset": evidence.datasets(),
-            "images": list(SIZES),
-        },
-        attrs={
-            "definition": CHOICE + "; images are drawn without replacement, the same for all "
-            "models, and the whole test set counts as the truth: what comes near to it is too "
-            "good",
-            "source": f"{DRAWS} subsets of each size; of large test sets normal draws, from "
-            f"{NORMAL_FROM} images on",
-        },
+            counts = {"models": len(column.models), "n_test": column.images}
+            fill(values, (p, d, place), cost_of(*choices(scores, column.scores)) | counts)
+    return tabled(
+        labels,
+        values,
+        definition=CHOICE + "; images are drawn without replacement, the same for all "
+        "models, and the whole test set counts as the truth: what comes near to it is too "
+        "good",
+        source=f"{DRAWS} subsets of each size; of large test sets normal draws, from "
+        f"{NORMAL_FROM} images on",
     )
 
 
@@ -113,6 +103,15 @@ def choices(scores: Floats, truth: Floats) -> tuple[Floats, Floats]:
     share = chosen / chosen.sum(axis=1, keepdims=True)
     loss = truth.max() - truth
     return share @ (loss <= 1e-12), share @ loss
+
+
+def cost_of(best: Floats, regret: Floats) -> dict[str, float]:
+    """What `choices` come to, over all draws."""
+    return {
+        "regret": float(regret.mean()),
+        "regret_high": float(np.quantile(regret, 0.95)),
+        "p_best": float(best.mean()),
+    }
 
 
 def _cells(evidence: Evidence) -> Iterator[tuple[int, int, ImageColumn]]:

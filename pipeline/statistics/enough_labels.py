@@ -7,12 +7,10 @@ import xarray as xr
 
 from pipeline.results.cube import comparable
 from pipeline.statistics.budgets import NO_CURVES, curves
-from pipeline.statistics.enough_images import choices
+from pipeline.statistics.enough_images import choices, cost_of
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import blank, fill, tabled, withheld
 from pipeline.study.linear import LINEAR
-
-NUMBERS = ("labels", "regret", "regret_high", "p_best", "models", "draws")
 
 
 def enough_labels(evidence: Evidence) -> xr.Dataset:
@@ -33,9 +31,8 @@ def enough_labels(evidence: Evidence) -> xr.Dataset:
     if found is None or truth is None:
         return withheld(definition, NO_CURVES if found is None else "no linear probe to choose for")
     table = comparable(evidence.cube, evidence.settings.metric).sel(variant=truth)
-    shape = (len(found.heads), len(found.datasets), len(found.budgets))
-    values = {name: np.full(shape, np.nan) for name in NUMBERS}
-    for h, d, b in np.ndindex(shape):
+    values = blank(found.axes, ("labels", "regret", "regret_high", "p_best", "models", "draws"))
+    for h, d, b in np.ndindex(values["regret"].shape):
         of_all = table.sel(dataset=found.datasets[d]).values
         scores = found.draws[:, h, d, b]
         drawn = np.isfinite(scores).any(axis=0)
@@ -43,17 +40,6 @@ def enough_labels(evidence: Evidence) -> xr.Dataset:
         if not drawn.any() or models.sum() < 2:
             continue
         best, regret = choices(scores[models][:, drawn].T, of_all[models])
-        told = (found.labels[d, b], regret.mean(), np.quantile(regret, 0.95), best.mean(),
-                models.sum(), drawn.sum())  # fmt: skip
-        for name, value in zip(NUMBERS, told, strict=True):
-            values[name][h, d, b] = value
-    dims = ("head", "dataset", "budget")
-    return xr.Dataset(
-        {name: (dims, value) for name, value in values.items()},
-        coords={
-            "head": found.heads,
-            "dataset": found.datasets,
-            "budget": [budget.name for budget in found.budgets],
-        },
-        attrs={"definition": definition, "target": truth},
-    )
+        counts = {"labels": found.labels[d, b], "models": models.sum(), "draws": drawn.sum()}
+        fill(values, (h, d, b), counts | cost_of(best, regret))
+    return tabled(found.axes, values, definition=definition, target=truth)

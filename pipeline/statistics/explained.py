@@ -21,6 +21,7 @@ from pipeline.statistics.design import OBJECTIVES, UNKNOWN, obstacle
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import jackknifed
 from pipeline.statistics.panel import headline_panel, words
+from pipeline.statistics.table import blank, fill, tabled
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.str_]
@@ -65,26 +66,19 @@ def objective_share(evidence: Evidence) -> xr.Dataset:
     confounded = np.array([v.startswith("not estimable") for v in verdict], bool)
     nowhere = np.zeros(len(verdict), bool)
     hidden = {"gap": nowhere, "adjusted": confounded, "share": verdict != ""}
-    variables = {
-        f"{name}{end}": (DIMS, np.where(hidden[name], np.nan, values[place]).reshape(shape))
+    columns = {
+        f"{name}{end}": np.where(hidden[name], np.nan, values[place])
         for place, name in enumerate(hidden)
         for end, values in (("", found.value), ("_low", found.low), ("_high", found.high))
-    }
-    return xr.Dataset(
-        variables
-        | {
-            "n": (DIMS, found.n[0].reshape(shape)),
-            "methods": (DIMS, found.groups[0].reshape(shape)),
-            "verdict": (DIMS, verdict.reshape(shape)),
-        },
-        coords={name: panel[name].values for name in DIMS},
-        attrs={
-            "definition": f"{OBJECTIVES[0]} minus {OBJECTIVES[1]}, mean logit: over all models, at "
-            "equal backbone (least squares on objective and backbone), and 1 - their ratio",
-            "interval": f"{evidence.settings.confidence:.0%} delete-one-method jackknife",
-            "withheld": "at equal backbone: unless every backbone has at least two models of each "
-            "objective; the share also where the interval of the gap over all models contains 0",
-        },
+    } | {"n": found.n[0], "methods": found.groups[0], "verdict": verdict}
+    return tabled(
+        {name: panel[name].values for name in DIMS},
+        {name: values.reshape(shape) for name, values in columns.items()},
+        definition=f"{OBJECTIVES[0]} minus {OBJECTIVES[1]}, mean logit: over all models, at "
+        "equal backbone (least squares on objective and backbone), and 1 - their ratio",
+        interval=f"{evidence.settings.confidence:.0%} delete-one-method jackknife",
+        withheld="at equal backbone: unless every backbone has at least two models of each "
+        "objective; the share also where the interval of the gap over all models contains 0",
     )
 
 
@@ -100,9 +94,9 @@ def variance_explained(evidence: Evidence) -> xr.Dataset:
     panel = headline_panel(evidence).sel(scale="logit").transpose("model", *DIMS)
     objective, backbone = words(evidence, "objective"), words(evidence, "backbone")
     rng = np.random.default_rng(0)
-    shape = (len(FACTORS), *panel.shape[1:])
-    names = ("first_in", "last_in", "lmg", "null_mean", "null_high", "p")
-    values = {name: np.full(shape, np.nan) for name in names}
+    labels = {"factor": FACTORS} | {name: panel[name].values for name in DIMS}
+    table = blank(labels, ("first_in", "last_in", "lmg", "null_mean", "null_high", "p"))
+    shape = table["p"].shape
     n, verdict = np.zeros(shape, np.int64), np.full(shape, "", object)
     for place in np.ndindex(panel.shape[1:]):
         y = panel.values[(slice(None), *place)]
@@ -114,20 +108,15 @@ def variance_explained(evidence: Evidence) -> xr.Dataset:
             continue
         parts = divide_variance(y[used], objective[used], backbone[used], rng)
         for factor, part in enumerate(parts):
-            for name in names:
-                values[name][(factor, *place)] = getattr(part, name)
-    dims = ("factor", *DIMS)
-    return xr.Dataset(
-        {name: (dims, value) for name, value in values.items()}
-        | {"n": (dims, n), "verdict": (dims, verdict)},
-        coords={"factor": list(FACTORS)} | {name: panel[name].values for name in DIMS},
-        attrs={
-            "definition": "adjusted R² of logit accuracy on objective and backbone: alone, beyond "
-            "the other, and the mean of both (LMG)",
-            "source": "Lindeman, Merenda & Gold 1980; Grömping 2007",
-            "null": f"{PERMUTATIONS} permutations of scores within levels of the other factor",
-            "withheld": "unless every backbone has at least two models of each objective",
-        },
+            fill(table, (factor, *place), vars(part))
+    return tabled(
+        labels,
+        {**table, "n": n, "verdict": verdict},
+        definition="adjusted R² of logit accuracy on objective and backbone: alone, beyond "
+        "the other, and the mean of both (LMG)",
+        source="Lindeman, Merenda & Gold 1980; Grömping 2007",
+        null=f"{PERMUTATIONS} permutations of scores within levels of the other factor",
+        withheld="unless every backbone has at least two models of each objective",
     )
 
 

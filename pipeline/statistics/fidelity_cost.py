@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import fidelity
 from pipeline.statistics.predictions import Predictions
-from pipeline.statistics.trust import coordinates
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import tabled, withheld
 from pipeline.study.column import EACH_TARGET, Column
 from pipeline.study.finetune import FINETUNE
 from pipeline.study.protocol_list import classifies
@@ -42,15 +41,14 @@ def fidelity_cost(evidence: Evidence) -> xr.Dataset:
         table[f"pareto_{name}"] = np.stack(
             [pareto_front(column, cost) for column in means.T], axis=1
         )
-    return xr.Dataset(
-        {name: (("predictor", "targets"), values) for name, values in table.items()},
-        coords=coordinates(found),
-        attrs={
-            "definition": _DEFINITION,
-            "withheld": "seconds and forward passes of imported scores; forward passes of "
-            "fine-tuning, which trains the network; pareto_… without the cost",
-            "headline_targets": found.headline_set,
-        },
+    return tabled(
+        {"predictor": found.names, "targets": found.sets},
+        table,
+        found.words,
+        definition=_DEFINITION,
+        withheld="seconds and forward passes of imported scores; forward passes of "
+        "fine-tuning, which trains the network; pareto_… without the cost",
+        headline_targets=found.headline_set,
     )
 
 

@@ -25,8 +25,8 @@ from pipeline.statistics.group_tests import (
     crossed,
     robustness,
 )
-from pipeline.statistics.looked_at import listed
 from pipeline.statistics.remembered import remembered
+from pipeline.statistics.table import listed
 
 NO_GROUPS = (
     "no data set of this study has groups: name the column of a manifest that holds the site, "

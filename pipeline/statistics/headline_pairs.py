@@ -32,8 +32,8 @@ from pipeline.statistics.resampling import (
     resampled_correlations,
     resampled_tau,
 )
+from pipeline.statistics.table import tabled, withheld
 from pipeline.statistics.weighted_tau import weighted_tau
-from pipeline.statistics.withheld import withheld
 from pipeline.study.column import column_name
 
 Floats = NDArray[np.float64]
@@ -47,7 +47,6 @@ MOST_MODELS = 50
 """Beyond this many models, the check and the intervals of weighted τ are left out: their cost grows
 with the square of the number of models, and their point gets lost."""
 
-_DIMS = ("coefficient", "predictor", "target")
 _DEFINITION = "correlation over models between the headline scores of two (protocol, data set)"
 
 
@@ -96,28 +95,26 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
     few = found.families < FEW_FAMILIES
     table["few_families"] = np.where(np.isnan(table["low"]), np.nan, few.astype(float))
     table["over_models"] = np.where(np.isnan(table["low"]), np.nan, found.over_models.astype(float))
-    return xr.Dataset(
-        {name: (_DIMS, numbers) for name, numbers in table.items()},
-        coords={"coefficient": list(ALL_COEFFICIENTS), "predictor": names, "target": names},
-        attrs={
-            "definition": _DEFINITION + ", by each protocol's headline variant",
-            "source": "Vigna 2015 for weighted τ; Efron & Stein 1981; Phipson & Smyth 2010",
-            "interval": f"{settings.confidence:.0%} delete-one-family jackknife on the atanh "
-            f"scale, t with G-1 degrees of freedom; few_families: 1 below {FEW_FAMILIES}; "
-            f"over_models: 1 below {MIN_FAMILIES}, where single models are left out instead, which "
-            "is silent about other families. "
-            "Beside it, as a check that is too narrow, percentiles over "
-            f"{REPLICATES:,} redraws of families",
-            "p_zero": f"of no Spearman correlation within backbones, {PERMUTATIONS:,} permutations "
-            "of models within their backbone; not claimed to hold where a family has several "
-            f"models. smallest_p: none can be smaller. Above {MANY} models normal, with the "
-            "permutations' variance",
-            "common": f"over the {everywhere.sum()} models that have all of these scores",
-            "common_models": int(everywhere.sum()),
-            "withheld": f"coefficients below {MIN_MODELS} models or of constant scores; intervals "
-            f"below {MIN_FAMILIES} models; above {MOST_MODELS} models, the check and intervals "
-            "of weighted τ",
-        },
+    return tabled(
+        {"coefficient": ALL_COEFFICIENTS, "predictor": names, "target": names},
+        table,
+        definition=_DEFINITION + ", by each protocol's headline variant",
+        source="Vigna 2015 for weighted τ; Efron & Stein 1981; Phipson & Smyth 2010",
+        interval=f"{settings.confidence:.0%} delete-one-family jackknife on the atanh "
+        f"scale, t with G-1 degrees of freedom; few_families: 1 below {FEW_FAMILIES}; "
+        f"over_models: 1 below {MIN_FAMILIES}, where single models are left out instead, which "
+        "is silent about other families. "
+        "Beside it, as a check that is too narrow, percentiles over "
+        f"{REPLICATES:,} redraws of families",
+        p_zero=f"of no Spearman correlation within backbones, {PERMUTATIONS:,} permutations "
+        "of models within their backbone; not claimed to hold where a family has several "
+        f"models. smallest_p: none can be smaller. Above {MANY} models normal, with the "
+        "permutations' variance",
+        common=f"over the {everywhere.sum()} models that have all of these scores",
+        common_models=int(everywhere.sum()),
+        withheld=f"coefficients below {MIN_MODELS} models or of constant scores; intervals "
+        f"below {MIN_FAMILIES} models; above {MOST_MODELS} models, the check and intervals "
+        "of weighted τ",
     )
 
 

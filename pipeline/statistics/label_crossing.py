@@ -12,7 +12,7 @@ from pipeline.statistics.crossing import crossings, probability_of_none, undecid
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.supervision_contrasts import Gap, interval_words
 from pipeline.statistics.supervision_gaps import supervision_gaps
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import blank, blank_words, fill, tabled, withheld
 
 Floats = NDArray[np.float64]
 
@@ -42,33 +42,23 @@ def label_crossing(evidence: Evidence) -> xr.Dataset:
     gaps = supervision_gaps(evidence)
     if isinstance(gaps, str):
         return withheld(DEFINITION, gaps)
-    heads, datasets, _ = gaps.shape
-    shape = (heads, len(gaps.groups), datasets)
-    values = {name: np.full(shape, np.nan) for name in NUMBERS}
-    claim = np.full(shape, "", object)
+    axes = {"head": gaps.curves.heads, "group": gaps.groups, "dataset": gaps.datasets}
+    table, claim = blank(axes, NUMBERS), blank_words(axes, ["claim"])
     columns = np.arange(math.prod(gaps.shape)).reshape(gaps.shape)
     for g, gap in enumerate(gaps.groups.values()):
-        for h, d in np.ndindex(heads, datasets):
+        for h, d in np.ndindex(gaps.shape[:2]):
             mine, labels = _usable(gap, columns[h, d], gaps.labels[d])
             if len(mine) < 2:
                 continue
-            for name, value in _crossing(gap, mine, labels).items():
-                values[name][h, g, d] = value
-            claim[h, g, d] = gap.claim[mine[0]]
-    dims = ("head", "group", "dataset")
-    return xr.Dataset(
-        {name: (dims, value) for name, value in values.items()} | {"claim": (dims, claim)},
-        coords={
-            "head": gaps.curves.heads,
-            "group": list(gaps.groups),
-            "dataset": gaps.datasets,
-        },
-        attrs={
-            "definition": DEFINITION,
-            "interval": interval_words(evidence),
-            "p_none": "the sign is the same at all counts that were tried; normal draws about "
-            "what was found",
-        },
+            fill(table, (h, g, d), _crossing(gap, mine, labels))
+            fill(claim, (h, g, d), {"claim": gap.claim[mine[0]]})
+    return tabled(
+        axes,
+        {**table, **claim},
+        definition=DEFINITION,
+        interval=interval_words(evidence),
+        p_none="the sign is the same at all counts that were tried; normal draws about "
+        "what was found",
     )
 
 

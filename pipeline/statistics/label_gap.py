@@ -9,7 +9,7 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.labels_seen import left_out
 from pipeline.statistics.supervision_contrasts import gap_variables, interval_words
 from pipeline.statistics.supervision_gaps import supervision_gaps
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import tabled, withheld
 
 DEFINITION = (
     "supervised minus self-supervised: accuracy beyond chance, (a - 1/C) / (1 - 1/C), compared "
@@ -33,18 +33,15 @@ def label_gap(evidence: Evidence) -> xr.Dataset:
     variables = gap_variables(gaps.groups, gaps.shape)
     labels = np.broadcast_to(gaps.labels, variables["difference"].shape)
     known = np.where(np.isfinite(variables["difference"]), labels, np.nan)
-    dims = ("head", "group", "dataset", "budget")
-    return xr.Dataset(
-        {name: (dims, values) for name, values in ({"labels": known} | variables).items()},
-        coords={
+    return tabled(
+        {
             "head": gaps.curves.heads,
-            "group": list(gaps.groups),
+            "group": gaps.groups,
             "dataset": gaps.datasets,
-            "budget": [budget.name for budget in gaps.curves.budgets],
+            "budget": gaps.curves.axes["budget"],
         },
-        attrs={
-            "definition": DEFINITION,
-            "interval": interval_words(evidence),
-            **left_out(evidence, gaps.curves.datasets),
-        },
+        {"labels": known} | variables,
+        definition=DEFINITION,
+        interval=interval_words(evidence),
+        **left_out(evidence, gaps.curves.datasets),
     )

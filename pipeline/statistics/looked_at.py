@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.single_images import Said
 from pipeline.statistics.target_checks import deciding_protocol
-
-ROW = "row"
-"""The one dimension of tables whose rows are images, classes or pairs of them."""
 
 
 @dataclass(frozen=True)
@@ -116,18 +110,3 @@ def _ordered(evidence: Evidence, dataset: str, variant: str, said: Said) -> Look
         evidence.images.classes(dataset),
         np.array(evidence.images.digests(dataset), np.str_)[judged],
     )
-
-
-def listed(rows: Sequence[Mapping[str, Any]], **attributes: str) -> xr.Dataset:
-    """Rows as a table with the one dimension `ROW`; all of them have the same columns, text as is.
-
-    Of no rows, no variables: whoever calls says why in ``withheld``.
-    """
-    names = rows[0] if rows else ()
-    columns = {name: [row[name] for row in rows] for name in names}
-    variables = {
-        name: (ROW, np.array(of, object if isinstance(of[0], str) else np.float64))
-        for name, of in columns.items()
-    }
-    labels = {ROW: np.arange(len(rows))} if rows else {}
-    return xr.Dataset(variables, coords=labels, attrs=attributes)

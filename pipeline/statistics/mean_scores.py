@@ -29,15 +29,14 @@ from pipeline.statistics.model_pairs import (
 from pipeline.statistics.pair_tests import Paired, PairTests, compare_pairs
 from pipeline.statistics.remembered import remembered_of_headlines
 from pipeline.statistics.standing import STANDING, standing, standing_attributes
+from pipeline.statistics.table import blank, fill, tabled, withheld
 from pipeline.statistics.unpaired import CONSERVATIVE, unpaired_columns, unpaired_means
-from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 
 ALL, OUTSIDE, TARGET = "all", "out_of_domain", "target"
 SCOPES = (ALL, OUTSIDE, TARGET)
 
-DIMS = ("protocol", "scope", "model")
 NUMBERS = ("mean", "low", "high", *STANDING, "datasets")
 DEFINITION = (
     "mean score over data sets, each with equal weight, by each protocol's headline variant, of "
@@ -58,8 +57,8 @@ def mean_scores(evidence: Evidence) -> xr.Dataset:
     """
     if not image_noise(evidence).columns and not unpaired_columns(evidence):
         return withheld(DEFINITION, no_outcomes(evidence))
-    shape = (len(evidence.headline), len(SCOPES), len(evidence.models))
-    values = {name: np.full(shape, np.nan) for name in NUMBERS}
+    labels = {"protocol": evidence.headline, "scope": SCOPES, "model": evidence.models}
+    values = blank(labels, NUMBERS)
     tests = mean_tests(evidence)
     place = {name: i for i, name in enumerate(evidence.models)}
     for p, protocol in enumerate(evidence.headline):
@@ -68,25 +67,21 @@ def mean_scores(evidence: Evidence) -> xr.Dataset:
             found = _means(evidence, protocol, datasets)
             if found is None or not found.models:
                 continue
-            places = [place[name] for name in found.models]
-            numbers = _alone(found, evidence.settings.confidence)
+            at = (p, s, [place[name] for name in found.models])
+            fill(values, at, _alone(found, evidence.settings.confidence))
             if (protocol, scope) in tests:
-                numbers |= standing(tests[protocol, scope], evidence.margin)
-            for name, of in numbers.items():
-                values[name][p, s, places] = of
-            values["datasets"][p, s, places] = len(datasets)
-    return xr.Dataset(
-        {name: (DIMS, numbers) for name, numbers in values.items()},
-        coords={"protocol": list(evidence.headline), "scope": list(SCOPES)}
-        | {"model": evidence.models},
-        attrs={
-            "definition": DEFINITION,
-            **standing_attributes(evidence),
-            "unpaired": ", ".join(_unpaired(evidence)),
-            "conservative": CONSERVATIVE if _unpaired(evidence) else "",
-            "withheld": "models that lack a data set; protocols with a data set that has scores "
-            "without per-image outcomes; intervals of scores without any variation",
-        },
+                fill(values, at, standing(tests[protocol, scope], evidence.margin))
+            fill(values, at, {"datasets": len(datasets)})
+    unpaired = _unpaired(evidence)
+    return tabled(
+        labels,
+        values,
+        definition=DEFINITION,
+        **standing_attributes(evidence),
+        unpaired=", ".join(unpaired),
+        conservative=CONSERVATIVE if unpaired else "",
+        withheld="models that lack a data set; protocols with a data set that has scores "
+        "without per-image outcomes; intervals of scores without any variation",
     )
 
 

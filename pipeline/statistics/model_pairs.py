@@ -19,7 +19,7 @@ from pipeline.statistics.image_noise import (
 from pipeline.statistics.multiplicity import benjamini_hochberg
 from pipeline.statistics.pair_tests import FEW_DISCORDANT, Paired, PairTests, compare_pairs
 from pipeline.statistics.remembered import remembered_of_headlines
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import blank, fill, tabled, withheld
 
 Floats = NDArray[np.float64]
 
@@ -109,24 +109,19 @@ def pair_table(
     """
     names = evidence.models
     labels = {**axes, "model": names, "rival": names}
-    shape = tuple(map(len, labels.values()))
-    table = {name: np.full(shape, np.nan) for name in NUMBERS}
+    table = blank(labels, NUMBERS)
     one, other = axes.values()
     for (first, second), found in tests.items():
         places = np.array([names.index(model) for model in found.models])
         upper = np.triu_indices(len(places), 1)
         at = (one.index(first), other.index(second), places[upper[0]], places[upper[1]])
-        for name in NUMBERS:
-            if name != "p_bh":
-                table[name][at] = getattr(found, name)[upper]
-        table["p_bh"][at] = benjamini_hochberg(found.p[upper])
-    return xr.Dataset(
-        {name: (tuple(labels), values) for name, values in table.items()},
-        coords=labels,
-        attrs={
-            "definition": definition,
-            "source": SOURCE,
-            "interval": f"{evidence.settings.confidence:.0%}, for all pairs at once; it contains "
-            "0, or ends there, where a pair is within chance",
-        },
+        own = {name: getattr(found, name)[upper] for name in NUMBERS if name != "p_bh"}
+        fill(table, at, own | {"p_bh": benjamini_hochberg(found.p[upper])})
+    return tabled(
+        labels,
+        table,
+        definition=definition,
+        source=SOURCE,
+        interval=f"{evidence.settings.confidence:.0%}, for all pairs at once; it contains "
+        "0, or ends there, where a pair is within chance",
     )

@@ -28,11 +28,10 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import fidelity
 from pipeline.statistics.fisher_z import rho_limit, z_of
 from pipeline.statistics.panel import clusters_of
-from pipeline.statistics.predictions import ALL, Predictions, mean_of_known
+from pipeline.statistics.predictions import Predictions, mean_of_known
 from pipeline.statistics.resampling import resampled_correlations
+from pipeline.statistics.table import blank, blank_words, fill, tabled, withheld
 from pipeline.statistics.trained import left_out
-from pipeline.statistics.trust import coordinates
-from pipeline.statistics.withheld import withheld
 from pipeline.statistics.written import p_is
 from pipeline.study.protocol_list import protocol_label
 
@@ -78,9 +77,9 @@ def new_target(evidence: Evidence) -> xr.Dataset:
     if isinstance(trusted, str):
         return withheld(definition, trusted)
     found, confidence = trusted.found, evidence.settings.confidence
-    sets = [ALL, *found.protocols] if len(found.protocols) > 1 else [*found.protocols]
-    names = ("rho", "low", "high", "clusters", "covered")
-    table = {name: np.full((len(found.predictors), len(sets)), np.nan) for name in names}
+    sets = found.common_sets if len(found.protocols) > 1 else found.protocols
+    labels = {"predictor": found.names, "targets": sets}
+    table = blank(labels, ("rho", "low", "high", "clusters", "covered"))
     for s, name in enumerate(sets):
         ground = ground_of(trusted, name)
         if not ground.targets.any():
@@ -96,20 +95,20 @@ def new_target(evidence: Evidence) -> xr.Dataset:
                 for ends in [predicted(np.delete(of_clusters, t), confidence)]
                 if np.isfinite(ends[1])
             ]
-            values = (np.tanh(middle), np.tanh(low), np.tanh(high), len(of_clusters),
-                      np.mean(held) if held else np.nan)  # fmt: skip
-            for column, value in zip(names, values, strict=True):
-                table[column][p, s] = value
+            values = {
+                "rho": np.tanh(middle), "low": np.tanh(low), "high": np.tanh(high),
+                "clusters": len(of_clusters), "covered": np.mean(held) if held else np.nan,
+            }  # fmt: skip
+            fill(table, (p, s), values)
     if np.isnan(table["low"]).all():
         return withheld(definition, f"fewer than {MIN_TARGETS} clusters of data sets are targets")
-    return xr.Dataset(
-        {column: (("predictor", "targets"), values) for column, values in table.items()},
-        coords=coordinates(found) | {"targets": sets},
-        attrs={
-            "definition": definition,
-            "interval": f"{confidence:.0%} for one new data set; offered from {MIN_TARGETS} "
-            "clusters of targets, coverage in docs/statistics.md",
-        },
+    return tabled(
+        labels,
+        table,
+        found.words,
+        definition=definition,
+        interval=f"{confidence:.0%} for one new data set; offered from {MIN_TARGETS} "
+        "clusters of targets, coverage in docs/statistics.md",
     )
 
 
@@ -147,10 +146,9 @@ def behaves_like(evidence: Evidence) -> xr.Dataset:
     kept = ~left_out(evidence).mask
     datasets = evidence.datasets()
     clusters = clusters_of(evidence.cube, datasets)
-    shape = len(evidence.headline), len(datasets)
-    nearest = np.full(shape, "", object)
-    numbers = ("rho_nearest", "rho_all", "difference", "models")
-    table = {name: np.full(shape, np.nan) for name in numbers}
+    labels = {"protocol": evidence.headline, "dataset": datasets}
+    nearest = blank_words(labels, ["nearest"])["nearest"]
+    table = blank(labels, ("rho_nearest", "rho_all", "difference", "models"))
     said = []
     for p, (protocol, variant) in enumerate(evidence.headline.items()):
         values = scores.sel(variant=variant).transpose("model", "dataset").values[kept]
@@ -161,8 +159,8 @@ def behaves_like(evidence: Evidence) -> xr.Dataset:
                 continue
             place, near, every, models = found
             nearest[p, d] = datasets[place]
-            for name, value in zip(numbers, (near, every, near - every, models), strict=True):
-                table[name][p, d] = value
+            rho = {"rho_nearest": near, "rho_all": every, "difference": near - every}
+            fill(table, (p, d), {**rho, "models": models})
         differences = table["difference"][p][np.isfinite(table["difference"][p])]
         if len(differences) >= MIN_TARGETS and np.ptp(differences) > 0:
             test = stats.ttest_1samp(differences, 0, alternative="greater")
@@ -172,12 +170,11 @@ def behaves_like(evidence: Evidence) -> xr.Dataset:
         return withheld(
             definition, f"it takes {2 * MIN_HALF} models on {MIN_TARGETS} data sets in common"
         )
-    dims = ("protocol", "dataset")
-    return xr.Dataset(
-        {"nearest": (dims, nearest.astype(np.str_))}
-        | {name: (dims, values) for name, values in table.items()},
-        coords={"protocol": list(evidence.headline), "dataset": datasets},
-        attrs={"definition": definition, "predicts": "; ".join(said)},
+    return tabled(
+        labels,
+        {"nearest": nearest.astype(np.str_), **table},
+        definition=definition,
+        predicts="; ".join(said),
     )
 
 

@@ -18,8 +18,8 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
 from pipeline.statistics.panel import MEAN, cluster_weights, words
 from pipeline.statistics.rank_correlation import spearman
+from pipeline.statistics.table import tabled, withheld
 from pipeline.statistics.twins import plain_twins
-from pipeline.statistics.withheld import withheld
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -63,11 +63,10 @@ def normalization_effect(evidence: Evidence) -> xr.Dataset:
         evidence.settings.confidence,
     )
     without, _ = means(plain, np.ones(len(plain), bool))
-    return _table(
-        found,
-        {"without": without},
-        {"variant": list(pairs), "dataset": [*datasets, MEAN]},
-        pairs,
+    return tabled(
+        {"variant": pairs, "dataset": [*datasets, MEAN]},
+        _columns(without, found),
+        {"plain": ("variant", list(pairs.values()))},
         definition=definition,
         interval=f"{evidence.settings.confidence:.0%} delete-one-family jackknife, t with G-1 "
         f"degrees of freedom; withheld below {MIN_GROUPS} families",
@@ -122,16 +121,15 @@ def normalization_ranking(evidence: Evidence) -> xr.Dataset:
 
     found = jackknifed(change, words(evidence, "family"), evidence.settings.confidence)
     without, _ = rho(x[1], np.ones(n_models, bool))
-    return _table(
-        found,
-        {"without": without},
+    return tabled(
         {
-            "variant": list(pairs),
+            "variant": pairs,
             "predictor": inside,
-            "protocol": list(headline),
+            "protocol": headline,
             "target": [*outside, MEAN],
         },
-        pairs,
+        _columns(without, found),
+        {"plain": ("variant", list(pairs.values()))},
         definition=definition,
         interval=f"{evidence.settings.confidence:.0%} delete-one-family jackknife of the "
         f"difference; withheld below {MIN_GROUPS} families",
@@ -171,23 +169,12 @@ def _target_mean(rho: Floats, n: Counts, weights: Floats) -> tuple[Floats, Count
     return mean, np.where(total > 0, fewest, 0)
 
 
-def _table(
-    found: Estimate,
-    further: dict[str, Floats],
-    coords: dict[str, list[str]],
-    pairs: dict[str, str],
-    **attrs: str,
-) -> xr.Dataset:
-    dims = tuple(coords)
-    variables = {
+def _columns(without: Floats, found: Estimate) -> dict[str, NDArray[np.number]]:
+    return {
+        "without": without,
         "difference": found.value,
         "low": found.low,
         "high": found.high,
         "n": found.n,
         "families": found.groups,
     }
-    return xr.Dataset(
-        {name: (dims, values) for name, values in (further | variables).items()},
-        coords=coords | {"plain": ("variant", list(pairs.values()))},
-        attrs=attrs,
-    )

@@ -12,12 +12,11 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
 from pipeline.statistics.panel import MEAN, clusters_of, headline_panel, weights_of
 from pipeline.statistics.rank_sets import ranks_of
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import tabled, withheld
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
-DIMS = ("protocol", "model")
 NUMBERS = (
     "mean", "low", "high", "rank", "win_rate", "win_low", "win_high", "win_rank", "borda",
     "datasets", "clusters",
@@ -51,17 +50,14 @@ def overall_ranks(evidence: Evidence) -> xr.Dataset:
         for variant in evidence.headline.values()
     ]
     parts = [_one(evidence, scores, same) for scores, same in zip(table, of_one, strict=True)]
-    return xr.Dataset(
-        {name: (DIMS, np.stack([part[name] for part in parts])) for name in NUMBERS},
-        coords={"protocol": panel["protocol"].values, "model": evidence.models},
-        attrs={
-            "definition": definition,
-            "interval": f"{evidence.settings.confidence:.0%} delete-one-cluster jackknife: for "
-            f"new data sets; withheld below {MIN_GROUPS} clusters",
-            "borda": "depends on the pool: another model may change the order of two others",
-            "withheld": "the mean of a model that lacks a data set; Borda unless blocks are "
-            "complete",
-        },
+    return tabled(
+        {"protocol": evidence.headline, "model": evidence.models},
+        {name: np.stack([part[name] for part in parts]) for name in NUMBERS},
+        definition=definition,
+        interval=f"{evidence.settings.confidence:.0%} delete-one-cluster jackknife: for "
+        f"new data sets; withheld below {MIN_GROUPS} clusters",
+        borda="depends on the pool: another model may change the order of two others",
+        withheld="the mean of a model that lacks a data set; Borda unless blocks are complete",
     )
 
 

@@ -25,8 +25,8 @@ import xarray as xr
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.pilots import questions
 from pipeline.statistics.t_power import NUMBERS
+from pipeline.statistics.table import tabled, withheld
 from pipeline.statistics.tie_cost import POWER
-from pipeline.statistics.withheld import withheld
 
 SIZES = (5, 8, 12, 16, 26, 40, 60, 100, 160, 250, 400, 600, 1_000)
 """At which curves are drawn: of models, and of data sets."""
@@ -51,16 +51,16 @@ def power(evidence: Evidence) -> xr.Dataset:
         return withheld(_DEFINITION, "there are no two evaluations and no two models to tell apart")
     alpha = 1 - evidence.settings.confidence
     rows = [question.row(alpha) for question in asked]
-    texts = {n: np.array([getattr(q, n) for q in asked], np.str_) for n in ("first", "second")}
-    return xr.Dataset(
-        {name: ("question", values) for name, values in texts.items()}
-        | {name: ("question", np.array([row[name] for row in rows])) for name in NUMBERS}
-        | {"targets": ("question", np.array([q.targets for q in asked]))},
-        coords={"question": [question.name for question in asked]},
-        attrs={
-            "definition": _DEFINITION,
-            "interval": "95% for what the pilot does not know of its own variance",
+    return tabled(
+        {"question": [question.name for question in asked]},
+        {
+            "first": [question.first for question in asked],
+            "second": [question.second for question in asked],
+            **{name: [row[name] for row in rows] for name in NUMBERS},
+            "targets": [question.targets for question in asked],
         },
+        definition=_DEFINITION,
+        interval="95% for what the pilot does not know of its own variance",
     )
 
 
@@ -77,9 +77,8 @@ def power_curves(evidence: Evidence) -> xr.Dataset:
     if not asked:
         return withheld(definition, "there are no two evaluations and no two models to tell apart")
     alpha = 1 - evidence.settings.confidence
-    table = [[q.power_at(n, alpha) for n in SIZES] for q in asked]
-    return xr.Dataset(
-        {"power": (("question", "size"), np.array(table))},
-        coords={"question": [q.name for q in asked], "size": list(SIZES)},
-        attrs={"definition": definition},
+    return tabled(
+        {"question": [q.name for q in asked], "size": SIZES},
+        {"power": [[q.power_at(n, alpha) for n in SIZES] for q in asked]},
+        definition=definition,
     )

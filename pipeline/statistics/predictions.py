@@ -58,6 +58,19 @@ class Predictions:
     target_columns: NDArray[np.intp]
     clusters: NDArray[np.str_]
 
+    @property
+    def names(self) -> list[str]:
+        """Of the predictors."""
+        return [predictor.name for predictor in self.predictors]
+
+    @property
+    def words(self) -> dict[str, tuple[str, list[str]]]:
+        """What tables say beside each predictor: its variant and its data set."""
+        return {
+            "predictor_variant": ("predictor", [p.variant.full_name for p in self.predictors]),
+            "predictor_dataset": ("predictor", [p.dataset for p in self.predictors]),
+        }
+
     @cached_property
     def protocols(self) -> list[str]:
         """Of the targets, in the study's order."""
@@ -76,7 +89,12 @@ class Predictions:
     @property
     def sets(self) -> list[str]:
         """Names of the sets of targets: `OTHER_PROTOCOLS`, `ALL`, and each protocol."""
-        return [OTHER_PROTOCOLS, ALL, *self.protocols]
+        return [OTHER_PROTOCOLS, *self.common_sets]
+
+    @property
+    def common_sets(self) -> list[str]:
+        """The sets that hold the same targets for every predictor: `ALL`, and each protocol."""
+        return [ALL, *self.protocols]
 
     @property
     def headline_set(self) -> str:

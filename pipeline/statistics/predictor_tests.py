@@ -19,8 +19,8 @@ from pipeline.statistics.multiplicity import benjamini_hochberg
 from pipeline.statistics.paired import Pair, Paired, draws_of, paired
 from pipeline.statistics.predictions import ALL, OTHER_PROTOCOLS, predictions
 from pipeline.statistics.resampling import percentile_interval
+from pipeline.statistics.table import blank, fill, tabled, withheld
 from pipeline.statistics.twins import plain_twins
-from pipeline.statistics.withheld import withheld
 from pipeline.study.column import Column
 from pipeline.study.finetune import FINETUNE
 from pipeline.study.linear import LINEAR
@@ -32,6 +32,11 @@ MOST_ROWS = 300
 
 REFERENCE = LINEAR.name
 """The protocol that F1 compares all others with."""
+
+NUMBERS = (
+    "difference", "low", "high", "new_low", "new_high", "p", "p_bh", "p_max_t", "p_holm",
+    "detectable", "joint_low", "joint_high",
+)  # fmt: skip
 
 _SOURCE = (
     "redrawn models and redrawn families, of both the wider interval and the larger p; max-T of "
@@ -52,16 +57,13 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
     if isinstance(trusted, str):
         return withheld(definition, trusted)
     found, confidence = trusted.found, evidence.settings.confidence
-    labels = [p.name for p in found.predictors]
     reference = next((i for i, p in enumerate(found.predictors) if p.protocol == REFERENCE), None)
     shared = [OTHER_PROTOCOLS, ALL, *(q for q in found.protocols if q == FINETUNE.name)]
     sets = [*shared, *(q for q in found.protocols if q not in shared)]
-    names = (
-        "difference", "low", "high", "new_low", "new_high", "p", "p_bh", "p_max_t", "p_holm",
-        "detectable", "joint_low", "joint_high",
-    )  # fmt: skip
-    table = {name: np.full((len(labels), len(labels), len(sets)), np.nan) for name in names}
-    first = [(i, reference) for i in range(len(labels)) if i != reference and reference is not None]
+    names = found.names
+    labels = {"predictor": names, "reference": names, "targets": sets}
+    table = blank(labels, NUMBERS)
+    first = [(i, reference) for i in range(len(names)) if i != reference and reference is not None]
     contests = contests_of(trusted, _explored(trusted, first))
     declared = contests.of(first)
     for s, name in enumerate(sets):
@@ -74,27 +76,24 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
         if name in shared:
             columns["new_low"], columns["new_high"] = on_new_targets(declared, name, confidence)
             _explore(contests, table, s, name, confidence)
-        for column, values in columns.items():
-            for k, (i, j) in enumerate(first):
-                table[column][i, j, s] = values[k]
-    return xr.Dataset(
-        {name: (("predictor", "reference", "targets"), values) for name, values in table.items()},
-        coords={"predictor": labels, "reference": labels, "targets": sets},
-        attrs={
-            "definition": definition,
-            "source": _SOURCE,
-            "interval": f"{confidence:.0%} percentiles, of each difference alone; joint_low and "
-            "joint_high: for all comparisons with the reference at once, by max-T; new_low and "
-            "new_high: for new targets, over families and clusters of data sets",
-            "headline_targets": found.headline_set,
-            "reference": "" if reference is None else labels[reference],
-            "power": f"detectable: the smallest true difference that {POWER:.0%} of such studies "
-            "find significant by max-T. A difference that is not significant is not zero",
-            "withheld": "p_max_t, p_holm and detectable: only against the declared reference, the "
-            f"in-domain linear probe; intervals and p below {MIN_FAMILIES} families; pairs other "
-            "than with the reference on targets of a single protocol, and all of them where scores "
-            f"are missing in more than {MOST_ROWS} different ways",
-        },
+        for k, (i, j) in enumerate(first):
+            fill(table, (i, j, s), {column: values[k] for column, values in columns.items()})
+    return tabled(
+        labels,
+        table,
+        definition=definition,
+        source=_SOURCE,
+        interval=f"{confidence:.0%} percentiles, of each difference alone; joint_low and "
+        "joint_high: for all comparisons with the reference at once, by max-T; new_low and "
+        "new_high: for new targets, over families and clusters of data sets",
+        headline_targets=found.headline_set,
+        reference="" if reference is None else names[reference],
+        power=f"detectable: the smallest true difference that {POWER:.0%} of such studies "
+        "find significant by max-T. A difference that is not significant is not zero",
+        withheld="p_max_t, p_holm and detectable: only against the declared reference, the "
+        f"in-domain linear probe; intervals and p below {MIN_FAMILIES} families; pairs other "
+        "than with the reference on targets of a single protocol, and all of them where scores "
+        f"are missing in more than {MOST_ROWS} different ways",
     )
 
 
@@ -122,15 +121,13 @@ def _explore(
     new_low, new_high = on_new_targets(some, name, confidence)
     for k, (i, j) in enumerate(pairs):
         for a, b, sign in ((i, j, 1), (j, i, -1)):
-            ends = sorted((sign * every.low[k], sign * every.high[k]))
-            new_ends = sorted((sign * new_low[k], sign * new_high[k]))
-            values = (sign * every.value[k], *ends, *new_ends, every.p[k], explored[k])
-            for column, value in zip(
-                ("difference", "low", "high", "new_low", "new_high", "p", "p_bh"),
-                values,
-                strict=True,
-            ):
-                table[column][a, b, place] = value
+            low, high = sorted((sign * every.low[k], sign * every.high[k]))
+            lowest, highest = sorted((sign * new_low[k], sign * new_high[k]))
+            values = {
+                "difference": sign * every.value[k], "low": low, "high": high,
+                "new_low": lowest, "new_high": highest, "p": every.p[k], "p_bh": explored[k],
+            }  # fmt: skip
+            fill(table, (a, b, place), values)
 
 
 def normalization_tests(evidence: Evidence) -> xr.Dataset:
@@ -157,24 +154,16 @@ def normalization_tests(evidence: Evidence) -> xr.Dataset:
     contests = contests_of(trusted, [(place[b], place[a]) for a, b in there])
     results = [compared(contests, name, confidence) for name in sets]
     columns = ("value", "low", "high", "p", "p_max_t", "p_holm", "detectable")
-    return xr.Dataset(
+    return tabled(
+        {"predictor": [b.name for _, b in there], "targets": sets},
         {
-            "difference" if c == "value" else c: (
-                ("predictor", "targets"),
-                np.stack([getattr(result, c) for result in results], axis=1),
-            )
+            "difference" if c == "value" else c: np.stack([getattr(r, c) for r in results], axis=1)
             for c in columns
         },
-        coords={
-            "predictor": [b.name for _, b in there],
-            "targets": sets,
-            "plain": ("predictor", [a.name for a, _ in there]),
-        },
-        attrs={
-            "definition": definition,
-            "source": _SOURCE,
-            "interval": f"{confidence:.0%} percentiles, of each difference alone",
-        },
+        {"plain": ("predictor", [a.name for a, _ in there])},
+        definition=definition,
+        source=_SOURCE,
+        interval=f"{confidence:.0%} percentiles, of each difference alone",
     )
 
 

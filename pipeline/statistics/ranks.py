@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import xarray as xr
 
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise, no_outcomes
 from pipeline.statistics.model_pairs import pair_tests
 from pipeline.statistics.standing import STANDING, standing, standing_attributes
+from pipeline.statistics.table import blank, fill, tabled, withheld
 from pipeline.statistics.unpaired import CONSERVATIVE, unpaired_columns, unpaired_tests
-from pipeline.statistics.withheld import withheld
 
-DIMS = ("protocol", "dataset", "model")
 DEFINITION = (
     "rank of each model by the protocol's headline variant, 1 is best; ranks that are possible; "
     "and how far the model may lie behind the best"
@@ -31,9 +29,12 @@ def ranks(evidence: Evidence) -> xr.Dataset:
     if not tests and not unpaired:
         few = "there are scores or outcomes of fewer than 2 models on every data set"
         return withheld(DEFINITION, few if image_noise(evidence).columns else no_outcomes(evidence))
-    names = ("score", *STANDING)
-    shape = (len(evidence.headline), len(evidence.datasets()), len(evidence.models))
-    values = {name: np.full(shape, np.nan) for name in names}
+    labels = {
+        "protocol": evidence.headline,
+        "dataset": evidence.datasets(),
+        "model": evidence.models,
+    }
+    values = blank(labels, ("score", *STANDING))
     place = {name: i for i, name in enumerate(evidence.models)}
     for p, variant in enumerate(evidence.headline.values()):
         for d, dataset in enumerate(evidence.datasets()):
@@ -42,21 +43,13 @@ def ranks(evidence: Evidence) -> xr.Dataset:
                 found = unpaired_tests(evidence, (variant, dataset))
             if found is None:
                 continue
-            places = [place[name] for name in found.models]
-            values["score"][p, d, places] = found.paired.scores
-            for name, numbers in standing(found, evidence.margin).items():
-                values[name][p, d, places] = numbers
-    return xr.Dataset(
-        {name: (DIMS, value) for name, value in values.items()},
-        coords={
-            "protocol": list(evidence.headline),
-            "dataset": evidence.datasets(),
-            "model": evidence.models,
-        },
-        attrs={
-            "definition": DEFINITION,
-            **standing_attributes(evidence),
-            "conservative": CONSERVATIVE if unpaired else "",
-            "unpaired": ", ".join(dict.fromkeys(v for v, _ in unpaired)),
-        },
+            at = (p, d, [place[name] for name in found.models])
+            fill(values, at, {"score": found.paired.scores} | standing(found, evidence.margin))
+    return tabled(
+        labels,
+        values,
+        definition=DEFINITION,
+        **standing_attributes(evidence),
+        conservative=CONSERVATIVE if unpaired else "",
+        unpaired=", ".join(dict.fromkeys(v for v, _ in unpaired)),
     )

@@ -10,7 +10,7 @@ residual here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from pipeline.statistics.baseline_fit import MIN_BASELINE, bend, judge
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise
 from pipeline.statistics.panel import ASSUMED_TESTS, logit, words
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import blank, fill, tabled, withheld
 from pipeline.study.knn import KNN
 from pipeline.study.linear import LINEAR
 from pipeline.study.transfer import TRANSFER
@@ -342,24 +342,20 @@ def near_chance(evidence: Evidence, scores: xr.DataArray) -> NDArray[np.bool_]:
 
 def _table(
     rows: list[list[dict[str, Floats] | None]],
-    coords: dict[str, list[str]],
+    labels: dict[str, list[str]],
     definition: str,
     evidence: Evidence,
 ) -> xr.Dataset:
-    shape = [len(labels) for labels in coords.values()]
-    blank = np.full(len(evidence.models), np.nan)
-
-    def cells(name: str) -> Iterator[Floats]:
-        for row in rows:
-            for cell in row:
-                yield blank if cell is None else cell[name]
-
-    return xr.Dataset(
-        {name: (tuple(coords), np.stack(list(cells(name))).reshape(shape)) for name in NUMBERS},
-        coords=coords,
-        attrs={
-            "definition": definition,
-            "interval": f"band: half of the {evidence.settings.confidence:.0%} prediction band; "
-            f"no line below {MIN_BASELINE} models",
-        },
+    """A row for each label of the dimensions before dataset and model, or pair of such labels."""
+    table = blank(labels, NUMBERS)
+    cells = {name: values.reshape(len(rows), *values.shape[-2:]) for name, values in table.items()}
+    for r, row in enumerate(rows):
+        for d, found in enumerate(row):
+            fill(cells, (r, d), found or {})
+    return tabled(
+        labels,
+        table,
+        definition=definition,
+        interval=f"band: half of the {evidence.settings.confidence:.0%} prediction band; "
+        f"no line below {MIN_BASELINE} models",
     )

@@ -12,9 +12,8 @@ from pipeline.statistics.comparison import ground_means
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import fidelity
 from pipeline.statistics.panel import MEAN, headline_panel
-from pipeline.statistics.predictions import ALL
+from pipeline.statistics.table import tabled, withheld
 from pipeline.statistics.unseen import seen_outside, without_seen
-from pipeline.statistics.withheld import withheld
 from pipeline.study.finetune import FINETUNE
 
 NOTHING_SEEN = (
@@ -90,14 +89,12 @@ def seen_effect(evidence: Evidence) -> xr.Dataset:
         "kept": [row[1] for row in rows],
         "left": [row[3] for row in rows],
     }
-    return xr.Dataset(
-        {
-            "kept_value": ("question", np.array([row[2] for row in rows])),
-            "left_value": ("question", np.array([row[4] for row in rows])),
-        },
-        coords={"question": np.arange(len(rows))}
-        | {name: ("question", np.array(of, np.str_)) for name, of in texts.items()},
-        attrs={"definition": _DEFINITION, "cells": len(gone)},
+    return tabled(
+        {"question": range(len(rows))},
+        {"kept_value": [row[2] for row in rows], "left_value": [row[4] for row in rows]},
+        {name: ("question", np.array(of, np.str_)) for name, of in texts.items()},
+        definition=_DEFINITION,
+        cells=len(gone),
     )
 
 
@@ -115,7 +112,7 @@ def _bests(
     trusted = fidelity(evidence)
     if not isinstance(trusted, str):
         counts = np.array([p.protocol != FINETUNE.name for p in trusted.found.predictors])
-        for name in [ALL, *trusted.found.protocols]:
+        for name in trusted.found.common_sets:
             means = np.where(counts, ground_means(trusted, name), np.nan)
             if np.isfinite(means).any():
                 first = int(np.nanargmax(means))

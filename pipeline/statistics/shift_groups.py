@@ -11,7 +11,7 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
 from pipeline.statistics.panel import cluster_weights, words
 from pipeline.statistics.rank_correlation import spearman
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import tabled, withheld
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -87,18 +87,10 @@ def correlations_by_shift(evidence: Evidence) -> xr.Dataset:
         stacked[name] = np.where(empty, np.nan, stacked[name])
     stacked["n"] = np.where(empty, 0, stacked["n"])
     variables = {"value": found.value, "low": found.low, "high": found.high}
-    dims = ("predictor", "in_domain", "protocol", "shift")
-    return xr.Dataset(
-        {name: (dims, v) for name, v in (variables | stacked | {"families": found.groups}).items()},
-        coords={
-            "predictor": list(headline),
-            "in_domain": inside,
-            "protocol": list(headline),
-            "shift": list(shifts),
-        },
-        attrs={
-            "definition": DEFINITION,
-            "interval": f"{evidence.settings.confidence:.0%} delete-one-family jackknife of the "
-            f"mean, atanh scale; withheld below {MIN_GROUPS} families",
-        },
+    return tabled(
+        {"predictor": headline, "in_domain": inside, "protocol": headline, "shift": shifts},
+        variables | stacked | {"families": found.groups},
+        definition=DEFINITION,
+        interval=f"{evidence.settings.confidence:.0%} delete-one-family jackknife of the "
+        f"mean, atanh scale; withheld below {MIN_GROUPS} families",
     )

@@ -20,8 +20,8 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise, no_outcomes
 from pipeline.statistics.mean_scores import TARGET, mean_tests
 from pipeline.statistics.pair_tests import PairTests
+from pipeline.statistics.table import tabled, withheld
 from pipeline.statistics.trained import left_out
-from pipeline.statistics.withheld import withheld
 from pipeline.study.column import column_name
 from pipeline.study.fewshot import FEWSHOT
 from pipeline.study.finetune import FINETUNE
@@ -103,16 +103,14 @@ def target_checks(evidence: Evidence) -> xr.Dataset:
     ]
     if not rows:
         return withheld(_DEFINITION, "no cheap check has scores that differ")
-    return xr.Dataset(
-        {key: ("check", [row[key] for row in rows]) for key in rows[0] if key != "name"},
-        coords={"check": [row["name"] for row in rows]},
-        attrs={
-            "definition": _DEFINITION,
-            "interval": f"behind_high: {evidence.settings.confidence:.0%} upper limit, for all "
-            "models at once (see mean_scores)",
-            "source": "Hsu 1981",
-            "deciding": protocol,
-        },
+    return tabled(
+        {"check": [row["name"] for row in rows]},
+        {key: [row[key] for row in rows] for key in rows[0] if key != "name"},
+        definition=_DEFINITION,
+        interval=f"behind_high: {evidence.settings.confidence:.0%} upper limit, for all "
+        "models at once (see mean_scores)",
+        source="Hsu 1981",
+        deciding=protocol,
     )
 
 

@@ -20,11 +20,9 @@ from pipeline.statistics.fisher_z import ALMOST_ONE, least_errors, limits, z_of
 from pipeline.statistics.jackknife import MIN_GROUPS, Jackknife
 from pipeline.statistics.predictions import OTHER_PROTOCOLS, Predictions
 from pipeline.statistics.resampling import percentile_interval
-from pipeline.statistics.withheld import withheld
+from pipeline.statistics.table import tabled, withheld
 
 Floats = NDArray[np.float64]
-
-DIMS = ("coefficient", "predictor", "targets")
 
 _DEFINITION = (
     "Mean over out-of-domain targets of the correlation over models between predictor and target; "
@@ -46,32 +44,25 @@ def trust(evidence: Evidence) -> xr.Dataset:
     counts = [found.found.counts(k) for k in known]
     table["n_targets"] = np.stack([t for t, _ in counts]).astype(float)
     table["n_clusters"] = np.stack([c for _, c in counts]).astype(float)
-    return xr.Dataset(
-        {name: (DIMS, values) for name, values in table.items()},
-        coords=coordinates(found.found) | {"coefficient": list(COEFFICIENTS)},
-        attrs={
-            "definition": _DEFINITION,
-            "source": "plain mean, and mean of atanh r taken back (Fisher 1921)",
-            "interval": f"{confidence:.0%} delete-one-family jackknife of the mean on the atanh "
-            "scale, for these targets; over_models: 1 where single models are left out, as one "
-            f"target has fewer than {MIN_FAMILIES} families. new_low and new_high, of Spearman, "
-            "for new targets: percentiles over redrawn families and clusters of data sets",
-            "withheld": f"intervals below {MIN_GROUPS} models, and for new targets below "
-            f"{MIN_CLUSTERS} clusters; pearson_logit of transferability metrics, which are no "
-            "accuracies",
-            "headline_targets": found.found.headline_set,
+    return tabled(
+        {
+            "coefficient": COEFFICIENTS,
+            "predictor": found.found.names,
+            "targets": found.found.sets,
         },
+        table,
+        found.found.words,
+        definition=_DEFINITION,
+        source="plain mean, and mean of atanh r taken back (Fisher 1921)",
+        interval=f"{confidence:.0%} delete-one-family jackknife of the mean on the atanh "
+        "scale, for these targets; over_models: 1 where single models are left out, as one "
+        f"target has fewer than {MIN_FAMILIES} families. new_low and new_high, of Spearman, "
+        "for new targets: percentiles over redrawn families and clusters of data sets",
+        withheld=f"intervals below {MIN_GROUPS} models, and for new targets below "
+        f"{MIN_CLUSTERS} clusters; pearson_logit of transferability metrics, which are no "
+        "accuracies",
+        headline_targets=found.found.headline_set,
     )
-
-
-def coordinates(found: Predictions) -> dict[str, object]:
-    """Of tables by predictor and set of targets."""
-    return {
-        "predictor": [p.name for p in found.predictors],
-        "targets": found.sets,
-        "predictor_variant": ("predictor", [p.variant.full_name for p in found.predictors]),
-        "predictor_dataset": ("predictor", [p.dataset for p in found.predictors]),
-    }
 
 
 def _means(values: Floats, at: Floats, found: Predictions) -> Floats:

@@ -16,8 +16,9 @@ from pipeline.statistics.design import MIN_SIDE, OBJECTIVES, contrasts_of
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
 from pipeline.statistics.panel import MEAN, headline_panel, words
+from pipeline.statistics.table import tabled
 
-DIMS = ("contrast", "scale", "protocol", "dataset")
+DIMS = ("scale", "protocol", "dataset")
 
 RECODED = ("ibot",)
 """Methods that are both discriminative and generative: the sensitivity analysis swaps them."""
@@ -41,7 +42,7 @@ def gaps(evidence: Evidence) -> xr.Dataset:
         variables value, low, high, n, n_left, n_right, methods, p, p_smallest and verdict.
     """
     panel = headline_panel(evidence)
-    flat = panel.transpose("model", *DIMS[1:])
+    flat = panel.transpose("model", *DIMS)
     shape = flat.shape[1:]
     scores = flat.values.reshape(len(evidence.models), -1)
     method = words(evidence, "method")
@@ -49,23 +50,17 @@ def gaps(evidence: Evidence) -> xr.Dataset:
     confidence = evidence.settings.confidence
     rng = np.random.default_rng(0)
     parts = [_gap(c, scores, method, confidence, rng) for c in contrasts]
-    variables = {
-        name: (DIMS, np.stack([part[name].reshape(shape) for part in parts])) for name in parts[0]
-    }
-    return xr.Dataset(
-        variables,
-        coords={"contrast": [c.name for c in contrasts]}
-        | {name: panel[name].values for name in DIMS[1:]},
-        attrs={
-            "definition": "difference of mean scores between two sides of models; within methods: "
-            "mean difference of the same method on two backbones",
-            "interval": f"{confidence:.0%} delete-one-method jackknife, t with G-1 degrees of "
-            f"freedom; withheld below {MIN_GROUPS} methods",
-            "p": "two-sided permutation: models change sides, or the two backbones of a method "
-            "change places; p_smallest is the least that so many models can give. Of the gap "
-            "over all models there is none: objectives differ in backbone, too",
-            "source": "Phipson & Smyth 2010; Efron & Stein 1981",
-        },
+    return tabled(
+        {"contrast": [c.name for c in contrasts]} | {name: panel[name].values for name in DIMS},
+        {name: np.stack([part[name].reshape(shape) for part in parts]) for name in parts[0]},
+        definition="difference of mean scores between two sides of models; within methods: "
+        "mean difference of the same method on two backbones",
+        interval=f"{confidence:.0%} delete-one-method jackknife, t with G-1 degrees of "
+        f"freedom; withheld below {MIN_GROUPS} methods",
+        p="two-sided permutation: models change sides, or the two backbones of a method "
+        "change places; p_smallest is the least that so many models can give. Of the gap "
+        "over all models there is none: objectives differ in backbone, too",
+        source="Phipson & Smyth 2010; Efron & Stein 1981",
     )
 
 
@@ -118,18 +113,11 @@ def gap_sensitivity(evidence: Evidence) -> xr.Dataset:
             if contrast.name in names:
                 row = names.index(contrast.name)
                 value[row, :, place], n[row, :, place] = difference(contrast, scores, kept)
-    dims = ("contrast", "protocol", "change")
-    return xr.Dataset(
-        {"value": (dims, value), "n": (dims, n)},
-        coords={
-            "contrast": names,
-            "protocol": panel["protocol"].values,
-            "change": list(changes),
-        },
-        attrs={
-            "definition": "gaps of mean accuracy over data sets, as the study is and with one "
-            f"thing changed; single models are left out of up to {MANY_MODELS} only",
-        },
+    return tabled(
+        {"contrast": names, "protocol": evidence.headline, "change": changes},
+        {"value": value, "n": n},
+        definition="gaps of mean accuracy over data sets, as the study is and with one "
+        f"thing changed; single models are left out of up to {MANY_MODELS} only",
     )
 
 

@@ -16,6 +16,7 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
 from pipeline.statistics.panel import words
 from pipeline.statistics.rank_correlation import spearman
+from pipeline.statistics.table import tabled
 from pipeline.study.column import column_name
 
 Floats = NDArray[np.float64]
@@ -47,10 +48,9 @@ def within_backbones(evidence: Evidence) -> xr.Dataset:
         _estimate(x[rows], y[rows], None if given is None else given[rows], method[rows], evidence)
         for rows, given in groups.values()
     ]
-    return _table(
-        parts,
-        {"backbone": list(groups), "predictor": predictors, "target": targets},
-        "methods",
+    return tabled(
+        {"backbone": groups, "predictor": predictors, "target": targets},
+        _estimated(parts, "methods"),
         definition="Spearman's ρ among models of one backbone, and given the backbone: of ranks "
         "less their mean over the backbone's models",
         interval=f"{evidence.settings.confidence:.0%} delete-one-method jackknife, atanh scale; "
@@ -80,15 +80,14 @@ def predictors_given_backbone(evidence: Evidence) -> xr.Dataset:
                 x = np.where((backbone == UNKNOWN)[:, np.newaxis], np.nan, x)
             of_datasets.append(_estimate(x, y, given, family, evidence))
         parts.append(Estimate.stacked(of_datasets))
-    return _table(
-        parts,
+    return tabled(
         {
             "given": [ALL, POOLED],
             "dataset": evidence.datasets(),
             "predictor": [evidence.variants[name].name for name in names],
-            "protocol": list(evidence.headline),
+            "protocol": evidence.headline,
         },
-        "families",
+        _estimated(parts, "families"),
         definition="Spearman's ρ of a transferability metric's promise with scores on the same "
         "data set, over all models and given the backbone",
         interval=f"{evidence.settings.confidence:.0%} delete-one-family jackknife, atanh scale; "
@@ -122,18 +121,13 @@ def _estimate(
     return jackknifed(statistic, units, confidence, correlation=True)
 
 
-def _table(
-    parts: list[Estimate], coords: dict[str, list[str]], units: str, **attrs: str
-) -> xr.Dataset:
-    found, dims = Estimate.stacked(parts), tuple(coords)
-    return xr.Dataset(
-        {
-            "value": (dims, found.value),
-            "low": (dims, found.low),
-            "high": (dims, found.high),
-            "n": (dims, found.n),
-            units: (dims, found.groups),
-        },
-        coords=coords,
-        attrs=attrs,
-    )
+def _estimated(parts: list[Estimate], units: str) -> dict[str, NDArray[np.number]]:
+    """Of all estimates, along a new first axis; `units`: what its groups are called."""
+    found = Estimate.stacked(parts)
+    return {
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+        "n": found.n,
+        units: found.groups,
+    }

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from pipeline.statistics.class_errors import without_error
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.looked_at import Looked, listed, looked_at
+from pipeline.statistics.looked_at import Looked, looked_at
+from pipeline.statistics.table import listed
 from pipeline.statistics.trained import left_out
 
 MOST_IMAGES = 200
