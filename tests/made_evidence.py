@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from pipeline.statistics import registry
 from pipeline.statistics.evidence import Evidence, Hits, ValSplit
 from pipeline.study.schema import Correlation
 
@@ -40,3 +41,8 @@ def make_evidence(
 
     settings = Correlation.model_validate({"metric": metric})
     return Evidence(cube, settings, tests, read_hits)
+
+
+def all_statistics(evidence: Evidence) -> dict[str, xr.Dataset]:
+    """Every table of an evidence, none of them kept."""
+    return {name: statistic(evidence) for name, statistic in registry.STATISTICS.items()}

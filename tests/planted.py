@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.statistics.evidence import Hits, ValSplit
+from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.image_noise import Column, ImageColumn, ImageNoise, draw_together, measure
-from pipeline.statistics.mean_scores import compare_means, means_of
+from pipeline.statistics.mean_scores import means_of
 from pipeline.statistics.model_pairs import paired
 from pipeline.statistics.pair_tests import Paired, PairTests, compare_pairs
 
@@ -152,7 +153,8 @@ def drawn_tests(condition: Condition, resamples: int, rng: np.random.Generator) 
         return compare_pairs(paired(column), drawn, 0.95)
     means = means_of(ImageNoise(columns, shared), VARIANT, [name for _, name in columns])
     assert means is not None
-    return compare_means(means, 0.95, resamples, rng)
+    drawn = normal_draws(means.scores, means.covariance, resamples, rng)
+    return compare_pairs(means, drawn, 0.95)
 
 
 def frequencies(condition: Condition, draws: int, resamples: int, seed: int) -> Frequencies:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from cache.errors import CellMissingError, CellStaleError
 from cache.fingerprint import fingerprint
@@ -10,10 +13,13 @@ from cache.manifest import numbers_of
 from cache.records import Record, read_record
 from pipeline.embeddings.cells import cell_key, open_all_cells
 from pipeline.datasets.index import Index, read_index
+from pipeline.machine.environment import cpu_count
 from pipeline.project.paths import cell_address, record_path
 from pipeline.embeddings.provenance import recorded_card, recorded_storage
 from pipeline.study.records import is_asked, key_on
 from pipeline.study.schema import Study
+
+Found = TypeVar("Found")
 
 
 class Current:
@@ -47,6 +53,28 @@ class Current:
             When the data set is not indexed.
         """
         return self._records(protocol, dataset, model)
+
+    def read_each(
+        self, protocol: str, dataset: str, read: Callable[[Record], Found | None]
+    ) -> dict[str, Found]:
+        """What is found in the models' records of a protocol on a data set, several at once.
+
+        Parameters
+        ----------
+        protocol, dataset : str
+        read : callable
+            None where a record has nothing of what is looked for.
+
+        Returns
+        -------
+        dict
+            By model, in the study's order; without those that have no record, or nothing in it.
+        """
+        records = {m: self.record(protocol, dataset, m) for m in self._study.models}
+        there = {model: record for model, record in records.items() if record is not None}
+        with ThreadPoolExecutor(cpu_count()) as pool:  # Parquet is decoded without Python's lock
+            found = dict(zip(there, pool.map(read, there.values()), strict=True))
+        return {model: of for model, of in found.items() if of is not None}
 
     def index(self, dataset: str) -> Index:
         """A data set's index, read once."""

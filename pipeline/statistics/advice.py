@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,13 +68,8 @@ def advices(
     return tuple(_advice(statistics, table, columns, name) for name in sets)
 
 
-def leader_of(
-    table: xr.Dataset,
-    columns: Mapping[str, Column],
-    targets: str,
-    counts: Callable[[Column], bool] = lambda column: column.protocol != FINETUNE.name,
-) -> Leader | None:
-    """The highest mean of the compared evaluations that count; None where none is compared.
+def leader_of(table: xr.Dataset, columns: Mapping[str, Column], targets: str) -> Leader | None:
+    """The highest mean of the compared evaluations that are cheap; None where none is compared.
 
     Parameters
     ----------
@@ -82,13 +77,11 @@ def leader_of(
         `comparison`.
     columns : mapping of str to Column
     targets : str
-    counts : callable
-        Whether a column counts: fine-tuning all models is not cheap.
     """
     of = table.sel(targets=targets)
     names = [str(name) for name in of["predictor"].values]
-    allowed = np.array([counts(columns[name]) for name in names])
-    means = np.where(allowed & (of["compared"].values == 1), of["mean"].values, np.nan)
+    cheap = np.array([columns[name].protocol != FINETUNE.name for name in names])
+    means = np.where(cheap & (of["compared"].values == 1), of["mean"].values, np.nan)
     if not np.isfinite(means).any():
         return None
     first = int(np.nanargmax(means))

@@ -63,11 +63,7 @@ def against_null_models(evidence: Evidence) -> xr.Dataset:
                 value = of_null.value(chosen)
                 draws = [of_null.differences(d, chosen) for d in redraws.over_models]
                 told = _told(value, draws, trusted, confidence)
-            columns = {
-                "difference": told.value, "low": told.low, "high": told.high, "p": told.p,
-                "p_max_t": told.p_max_t,
-            }  # fmt: skip
-            fill(table, np.s_[:, k, s], columns)
+            fill(table, np.s_[:, k, s], {column: getattr(told, column) for column in table})
     return tabled(
         labels,
         table,

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.results.cube import scored_by
-from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.evidence import Draws, Evidence
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.table import tabled, withheld
 from pipeline.study.budget import Budget
@@ -126,15 +126,37 @@ def _draws(
         for variant, (head, budget) in variants.items()
         for d, dataset in enumerate(datasets)
     }
-    most = max(each.scores.shape[1] for each in found.values())
-    draws = np.full((len(evidence.models), len(heads), len(datasets), len(budgets), most), np.nan)
     images = np.full((len(datasets), len(budgets)), np.nan)
+    for place, each in found.items():
+        if np.isfinite(each.images):
+            images[place[1:]] = each.images
+    return by_draw(evidence, found, (len(heads), len(datasets), len(budgets))), images
+
+
+def by_draw(
+    evidence: Evidence, found: Mapping[tuple[int, ...], Draws], shape: tuple[int, ...]
+) -> Floats:
+    """Scores of every draw as one array, models first and draws last.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    found : mapping of tuple of int to Draws
+        By their places.
+    shape : tuple of int
+        Of the places.
+
+    Returns
+    -------
+    ndarray of shape (n_models, *shape, n_draws)
+        NaN beyond what a place has.
+    """
+    most = max(each.scores.shape[1] for each in found.values())
+    draws = np.full((len(evidence.models), *shape, most), np.nan)
     for place, each in found.items():
         for model, scores in zip(each.models, each.scores, strict=True):
             draws[(evidence.models.index(model), *place)][: len(scores)] = scores
-        if np.isfinite(each.images):
-            images[place[1:]] = each.images
-    return draws, images
+    return draws
 
 
 def label_curves(evidence: Evidence) -> xr.Dataset:

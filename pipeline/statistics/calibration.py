@@ -77,10 +77,10 @@ def _bins(looked: Looked, variant: str, of: Floats, hits: Mask, level: float) ->
         }
 
 
-def ece_by_chance(confidence: Floats, draws: int = DRAWS, seed: int = 0) -> float:
+def ece_by_chance(confidence: Floats) -> float:
     """Mean calibration error of answers that are right exactly as often as they are sure."""
-    rng = np.random.default_rng(seed)
-    drawn = (rng.random(len(confidence)) < confidence for _ in range(draws))
+    rng = np.random.default_rng(0)
+    drawn = (rng.random(len(confidence)) < confidence for _ in range(DRAWS))
     return float(np.mean([expected_calibration_error(confidence, hits) for hits in drawn]))
 
 

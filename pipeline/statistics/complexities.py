@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.results.cube import comparable
+from pipeline.statistics.budgets import by_draw
 from pipeline.statistics.evidence import Draws, Evidence
 from pipeline.study.budget import Budget
 from pipeline.study.variant import Variant
@@ -106,17 +107,13 @@ def _drawn(
         for h, d, t in np.ndindex(shape)
         if (heads[h], tasks[t]) in variants
     }
-    most = max(each.scores.shape[1] for each in found.values())
-    draws = np.full((len(evidence.models), *shape, most), np.nan)
     classes, chance = np.full(shape[1:], np.nan), np.full(shape[1:], np.nan)
     for (h, d, t), each in found.items():
-        for model, scores in zip(each.models, each.scores, strict=True):
-            draws[evidence.models.index(model), h, d, t, : len(scores)] = scores
         if not np.isfinite(chance[d, t]):
             classes[d, t], chance[d, t] = _guessing(
                 each, variants[heads[h], tasks[t]], evidence.tests[datasets[d]].n_classes
             )
-    return draws, classes, chance
+    return by_draw(evidence, found, shape), classes, chance
 
 
 def _guessing(draws: Draws, variant: Variant, n_classes: int) -> tuple[float, float]:

@@ -27,8 +27,8 @@ class Differences:
 
     Attributes
     ----------
-    value, low, high : ndarray
-        The interval of this difference alone.
+    difference, low, high : ndarray
+        The interval is of this one alone.
     joint_low, joint_high : ndarray
         An interval that holds for all that are tested together, as `p_max_t` does: it leaves out 0
         where that is small.
@@ -41,7 +41,7 @@ class Differences:
         correction by max-T.
     """
 
-    value: Floats
+    difference: Floats
     low: Floats
     high: Floats
     joint_low: Floats
@@ -94,7 +94,7 @@ def judged_together(value: Floats, redraws: list[Floats], confidence: float) -> 
         name: np.max([getattr(part, name) for part in parts], axis=0)
         for name in ("p", "p_max_t", "p_holm", "detectable")
     }
-    return Differences(value=value, **ends, **worst)
+    return Differences(difference=value, **ends, **worst)
 
 
 def _judged(value: Floats, draws: Floats, confidence: float) -> Differences:
@@ -117,7 +117,7 @@ def _judged(value: Floats, draws: Floats, confidence: float) -> Differences:
     critical = float(np.quantile(maxima, confidence))
     low, high = percentile_interval(draws, confidence)
     return Differences(
-        value=value,
+        difference=value,
         low=low,
         high=high,
         joint_low=value - critical * error,

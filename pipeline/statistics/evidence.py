@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,7 +15,6 @@ from cache.errors import ProbelineError
 from cache.fingerprint import canonical_json
 from cache.records import Record
 from pipeline.datasets.index import Index
-from pipeline.machine.environment import cpu_count
 from pipeline.results.baseline import check_pivots, declared_baseline
 from pipeline.results.cube import headline_variants, seen_in
 from pipeline.results.current import Current
@@ -213,7 +211,7 @@ def gather_evidence(study: Study, cube: xr.Dataset) -> Evidence:
     def read_hits(variant: str, dataset: str) -> Hits:
         if dataset not in tests:  # imported scores have no outcomes
             return Hits((), np.zeros((0, 0), np.float32))
-        return _hits(study, current, variants[variant], dataset, tests[dataset])
+        return _hits(current, variants[variant], dataset, tests[dataset])
 
     def read_draws(variant: str, dataset: str) -> Draws:
         if dataset not in tests:
@@ -256,20 +254,14 @@ def _val_split(index: Index) -> ValSplit:
     )
 
 
-def _hits(study: Study, current: Current, variant: Variant, dataset: str, test: ValSplit) -> Hits:
-    records = {model: current.record(variant.protocol, dataset, model) for model in study.models}
-
-    def read(record: Record | None) -> NDArray[np.float32] | None:
-        if record is None:
-            return None
+def _hits(current: Current, variant: Variant, dataset: str, test: ValSplit) -> Hits:
+    def read(record: Record) -> NDArray[np.float32] | None:
         mine = record.outcomes_where("variant", variant.name, ("sample", "rank"))
         if not len(mine):
             return None
         return _shares(record, mine, len(test.labels), partly=variant.protocol == TRANSFER.name)
 
-    with ThreadPoolExecutor(cpu_count()) as pool:  # Parquet is decoded without Python's lock
-        rows = dict(zip(records, pool.map(read, records.values()), strict=True))
-    found = {model: row for model, row in rows.items() if row is not None}
+    found = current.read_each(variant.protocol, dataset, read)
     hits = np.array(list(found.values()), np.float32).reshape(len(found), len(test.labels))
     return Hits(tuple(found), hits)
 

@@ -146,21 +146,13 @@ def replicates_for(models: int) -> int:
     return REPLICATES if models <= MANY_MODELS else REPLICATES_OF_MANY
 
 
-def redraw(
-    found: Predictions,
-    families: NDArray[np.str_],
-    replicates: int = 0,
-    *,
-    new: bool = True,
-) -> Redraws:
+def redraw(found: Predictions, families: NDArray[np.str_], *, new: bool = True) -> Redraws:
     """Redraw models, families and clusters of targets.
 
     Parameters
     ----------
     found : Predictions
     families : ndarray of shape (n_models,)
-    replicates : int
-        As many as `replicates_for` says, if not given.
     new : bool
         Whether clusters of targets are redrawn, too, where there are enough.
 
@@ -169,7 +161,7 @@ def redraw(
     Families and clusters are drawn independently of each other (Owen 2007, "The pigeonhole
     bootstrap"), which is somewhat too wide rather than too narrow.
     """
-    replicates = replicates or replicates_for(len(families))
+    replicates = replicates_for(len(families))
     rng = np.random.default_rng(0)
     by_model = model_weights(len(families), replicates, rng)
     by_family = family_weights(families, replicates, rng)

@@ -150,20 +150,30 @@ class Jackknife:
         return np.tanh(self._z - half), np.tanh(self._z + half)
 
 
-def deletions(
+def without_each(
     statistic: Callable[[Mask], tuple[Floats, Counts]], groups: NDArray[np.str_]
-) -> tuple[Floats, Counts, Floats, Mask]:
-    """A statistic of all models, its n, its values without each group, and who uses the group.
+) -> tuple[Floats, Counts, Floats, Counts]:
+    """A statistic of all models, and without each group in turn.
+
+    Parameters
+    ----------
+    statistic : callable
+        From a mask of models to values and the numbers of models that entered each.
+    groups : ndarray of shape (n_models,)
 
     Returns
     -------
     value, n : ndarray
         Of the statistic's shape.
-    without, used : ndarray
-        With an axis of groups before it.
+    without, left : ndarray
+        The same with an axis of groups before it. A group takes part where `left` is below `n`.
     """
-    value, n, without, left = _without_each(statistic, groups)
-    return value, n, without, left < n
+    value, n = statistic(np.ones(len(groups), bool))
+    found = [statistic(~members) for members in deletion_groups(groups)]
+    # Without any model there is no group: axes of length 0, and no interval from them.
+    without = np.array([part for part, _ in found]).reshape(len(found), *value.shape)
+    left = np.array([rest for _, rest in found], n.dtype).reshape(len(found), *n.shape)
+    return value, n, without, left
 
 
 def jackknifed(
@@ -172,7 +182,6 @@ def jackknifed(
     confidence: float,
     *,
     correlation: bool = False,
-    limit: Callable[[Counts], Floats] = rho_limit,
 ) -> Estimate:
     """A statistic of all models with its delete-one-group interval.
 
@@ -184,8 +193,6 @@ def jackknifed(
     confidence : float
     correlation : bool
         Whether values are Spearman's ρ: the interval is then made on the atanh scale.
-    limit : callable
-        From the numbers of models to where ρ is clipped.
 
     Returns
     -------
@@ -193,30 +200,19 @@ def jackknifed(
         Without an interval below `MIN_GROUPS` groups, where the statistic can't be computed
         without one of them, and where it is no correlation and the same without any.
     """
-    value, n, without, left = _without_each(statistic, groups)
+    value, n, without, left = without_each(statistic, groups)
     used = left < n
     count = np.sum(used, axis=0).astype(np.int64)
     if correlation:
-        at = limit(n)
+        at = rho_limit(n)
         jackknife = Jackknife(value, confidence, at)
         for part, taken, rest in zip(without, used, left, strict=True):
-            jackknife.leave_out(part, taken, limit(rest))
+            jackknife.leave_out(part, taken, rho_limit(rest))
         low, high = jackknife.interval(least_rho_error(np.clip(value, -at, at), n))
     else:
         low, high = _plain_interval(value, without, used, confidence)
     few = count < MIN_GROUPS
     return Estimate(value, np.where(few, np.nan, low), np.where(few, np.nan, high), n, count)
-
-
-def _without_each(
-    statistic: Callable[[Mask], tuple[Floats, Counts]], groups: NDArray[np.str_]
-) -> tuple[Floats, Counts, Floats, Counts]:
-    value, n = statistic(np.ones(len(groups), bool))
-    found = [statistic(~members) for members in deletion_groups(groups)]
-    # Without any model there is no group: axes of length 0, and no interval from them.
-    without = np.array([part for part, _ in found]).reshape(len(found), *value.shape)
-    left = np.array([rest for _, rest in found], n.dtype).reshape(len(found), *n.shape)
-    return value, n, without, left
 
 
 def _plain_interval(

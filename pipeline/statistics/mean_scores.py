@@ -16,17 +16,16 @@ from scipy import stats
 
 from pipeline.results.cube import same_metric
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.image_noise import ImageColumn, ImageNoise, image_noise, no_outcomes
 from pipeline.statistics.model_pairs import (
     CORRECTED,
-    DRAWS,
     MOST_MODELS,
+    compare_normal,
     pair_table,
     pair_tests,
     paired,
 )
-from pipeline.statistics.pair_tests import Paired, PairTests, compare_pairs
+from pipeline.statistics.pair_tests import Paired, PairTests
 from pipeline.statistics.remembered import remembered_of_headlines
 from pipeline.statistics.standing import STANDING, standing, standing_attributes
 from pipeline.statistics.table import blank, fill, tabled, withheld
@@ -132,21 +131,14 @@ def mean_tests(evidence: Evidence) -> Mapping[tuple[str, str], PairTests]:
                 known[tuple(datasets)] = (
                     pair_tests(evidence)[variant, datasets[0]]
                     if len(datasets) == 1 and (variant, datasets[0]) in pair_tests(evidence)
-                    else compare_means(
-                        found, evidence.settings.confidence, DRAWS, np.random.default_rng(0)
+                    else compare_normal(
+                        found,
+                        evidence.settings.confidence,
+                        drawn=len(found.models) <= MOST_MODELS,
                     )
                 )
             tests[protocol, scope] = known[tuple(datasets)]
     return tests
-
-
-def compare_means(
-    means: Paired, confidence: float, draws: int, rng: np.random.Generator
-) -> PairTests:
-    """Test all pairs of models by their means over several data sets."""
-    fit = len(means.models) <= MOST_MODELS
-    drawn = normal_draws(means.scores, means.covariance, draws, rng) if fit else None
-    return compare_pairs(means, drawn, confidence)
 
 
 def _means(evidence: Evidence, protocol: str, datasets: list[str]) -> Paired | None:

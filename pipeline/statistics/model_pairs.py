@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.statistics.evidence import Evidence
+from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.image_noise import (
     Column,
     ImageColumn,
@@ -59,6 +60,16 @@ def pair_tests(evidence: Evidence) -> Mapping[Column, PairTests]:
         ):
             tests[name] = compare_pairs(paired(column), drawn, confidence)
     return tests
+
+
+def compare_normal(means: Paired, confidence: float, *, drawn: bool = True) -> PairTests:
+    """Test all pairs of models by max-t of normal draws; or, of too many to draw for, by Holm."""
+    if not drawn:
+        return compare_pairs(means, None, confidence)
+    rng = np.random.default_rng(0)
+    return compare_pairs(
+        means, normal_draws(means.scores, means.covariance, DRAWS, rng), confidence
+    )
 
 
 def paired(column: ImageColumn) -> Paired:

@@ -29,6 +29,7 @@ from pipeline.statistics.fidelity import fidelity
 from pipeline.statistics.fisher_z import rho_limit, z_of
 from pipeline.statistics.panel import clusters_of
 from pipeline.statistics.predictions import Predictions, mean_of_known
+from pipeline.statistics.rank_correlation import rho_of
 from pipeline.statistics.resampling import resampled_correlations
 from pipeline.statistics.table import blank, blank_words, fill, tabled, withheld
 from pipeline.statistics.trained import left_out
@@ -197,7 +198,7 @@ def _neighbour(
         if best is None:
             continue
         both = ~first & np.isfinite(ranks[:, best])
-        rho = _rho(ranks[both, best], truth[both]), _rho(elsewhere[both], truth[both])
+        rho = rho_of(ranks[both, best], truth[both]), rho_of(elsewhere[both], truth[both])
         if np.isfinite(rho).all():
             chosen.append(int(others[best]))
             near.append(rho[0])
@@ -224,7 +225,7 @@ def _most_alike(ranks: Floats, truth: Floats, halves: NDArray[np.bool_]) -> Iter
                 yield None
                 continue
             highest = np.flatnonzero(row > np.nanmax(row) - _EQUAL)
-            yield max(map(int, highest), key=lambda o: _rho(ranks[first, o], truth[first]))
+            yield max(map(int, highest), key=lambda o: rho_of(ranks[first, o], truth[first]))
 
 
 def _percentiles(values: Floats) -> Floats:
@@ -234,11 +235,3 @@ def _percentiles(values: Floats) -> Floats:
         has = np.isfinite(values[:, column])
         found[has, column] = stats.rankdata(values[has, column]) / max(has.sum(), 1)
     return found
-
-
-def _rho(x: Floats, y: Floats) -> float:
-    both = np.isfinite(x) & np.isfinite(y)
-    if np.count_nonzero(both) < MIN_MODELS or not np.ptp(x[both]) or not np.ptp(y[both]):
-        return np.nan
-    a, b = stats.rankdata(x[both]), stats.rankdata(y[both])
-    return float(np.corrcoef(a, b)[0, 1])

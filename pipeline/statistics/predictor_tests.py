@@ -67,12 +67,7 @@ def predictor_differences(evidence: Evidence) -> xr.Dataset:
     contests = contests_of(trusted, _explored(trusted, first))
     declared = contests.of(first)
     for s, name in enumerate(sets):
-        told = compared(declared, name, confidence)
-        columns = {
-            "difference": told.value, "low": told.low, "high": told.high, "p": told.p,
-            "p_max_t": told.p_max_t, "p_holm": told.p_holm, "detectable": told.detectable,
-            "joint_low": told.joint_low, "joint_high": told.joint_high,
-        }  # fmt: skip
+        columns = dict(vars(compared(declared, name, confidence)))
         if name in shared:
             columns["new_low"], columns["new_high"] = on_new_targets(declared, name, confidence)
             _explore(contests, table, s, name, confidence)
@@ -124,7 +119,7 @@ def _explore(
             low, high = sorted((sign * every.low[k], sign * every.high[k]))
             lowest, highest = sorted((sign * new_low[k], sign * new_high[k]))
             values = {
-                "difference": sign * every.value[k], "low": low, "high": high,
+                "difference": sign * every.difference[k], "low": low, "high": high,
                 "new_low": lowest, "new_high": highest, "p": every.p[k], "p_bh": explored[k],
             }  # fmt: skip
             fill(table, (a, b, place), values)
@@ -153,13 +148,10 @@ def normalization_tests(evidence: Evidence) -> xr.Dataset:
     confidence = evidence.settings.confidence
     contests = contests_of(trusted, [(place[b], place[a]) for a, b in there])
     results = [compared(contests, name, confidence) for name in sets]
-    columns = ("value", "low", "high", "p", "p_max_t", "p_holm", "detectable")
+    columns = ("difference", "low", "high", "p", "p_max_t", "p_holm", "detectable")
     return tabled(
         {"predictor": [b.name for _, b in there], "targets": sets},
-        {
-            "difference" if c == "value" else c: np.stack([getattr(r, c) for r in results], axis=1)
-            for c in columns
-        },
+        {c: np.stack([getattr(result, c) for result in results], axis=1) for c in columns},
         {"plain": ("predictor", [a.name for a, _ in there])},
         definition=definition,
         source=_SOURCE,

@@ -51,6 +51,14 @@ def spearman(x: Floats, y: Floats, groups: NDArray[np.str_] | None = None) -> tu
     return rho, n
 
 
+def rho_of(x: Floats, y: Floats) -> float:
+    """ρ of two scores, each of shape (n_models,); NaN below four models, or without spread."""
+    both = np.isfinite(x) & np.isfinite(y)
+    if np.count_nonzero(both) < MIN_MODELS or not np.ptp(x[both]) or not np.ptp(y[both]):
+        return np.nan
+    return float(np.corrcoef(stats.rankdata(x[both]), stats.rankdata(y[both]))[0, 1])
+
+
 def _standardised(values: Floats, groups: NDArray[np.str_] | None) -> Floats:
     """Ranks of each column, less their mean (of each group), with length 1; NaN without spread."""
     ranks = stats.rankdata(values, axis=0)

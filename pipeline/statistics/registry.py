@@ -132,11 +132,6 @@ def column_of(statistic: str, name: str) -> Column:
     return Column(f"{which} end of the interval of {of}", column_of(statistic, of).unit)
 
 
-def compute_statistics(evidence: Evidence) -> dict[str, xr.Dataset]:
-    """All of `STATISTICS`."""
-    return {name: statistic(evidence) for name, statistic in STATISTICS.items()}
-
-
 def tidy(statistic: xr.Dataset) -> str:
     """A statistic as CSV: a row for each combination of labels that has any number."""
     if not statistic.data_vars:

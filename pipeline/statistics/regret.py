@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from pipeline.statistics.correlation import MIN_MODELS
+from pipeline.statistics.rank_correlation import rho_of
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +83,8 @@ def top_half(proxy: Floats, truth: Floats) -> float:
 
     Very weak models can carry a high ρ over all; NaN below 4 models, or of constant scores.
     """
-    return _among(proxy >= np.median(proxy), proxy, truth)
+    half = proxy >= np.median(proxy)
+    return rho_of(proxy[half], truth[half])
 
 
 def top_ten(proxy: Floats, truth: Floats) -> float:
@@ -94,14 +94,8 @@ def top_ten(proxy: Floats, truth: Floats) -> float:
     """
     if len(proxy) <= TEN:
         return math.nan
-    return _among(proxy >= np.sort(proxy)[-TEN], proxy, truth)
-
-
-def _among(chosen: NDArray[np.bool_], proxy: Floats, truth: Floats) -> float:
-    x, y = proxy[chosen], truth[chosen]
-    if len(x) < MIN_MODELS or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan
-    return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1])
+    first = proxy >= np.sort(proxy)[-TEN]
+    return rho_of(proxy[first], truth[first])
 
 
 def decision_accuracy(first: Floats, second: Floats, difference: Floats) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.statistics.fisher_z import z_of
 
 
-def groups_needed(mean: float, low: float, groups: int, limit: float = 1 - 1e-6) -> float:
+def groups_needed(mean: float, low: float, groups: int) -> float:
     """Families (or models) with which an interval of a mean ρ would leave out 0.
 
     The standard error of atanh ρ goes with 1/√(G - 3) (Bonett & Wright 2000), so the half width
@@ -21,8 +21,6 @@ def groups_needed(mean: float, low: float, groups: int, limit: float = 1 - 1e-6)
         Of ρ; NaN where there is none.
     groups : int
         Now.
-    limit : float
-        Where ρ is clipped.
 
     Returns
     -------
@@ -31,5 +29,5 @@ def groups_needed(mean: float, low: float, groups: int, limit: float = 1 - 1e-6)
     """
     if not (math.isfinite(mean) and math.isfinite(low) and mean > 0 and groups > 3):
         return math.inf
-    middle, end = z_of(np.array([mean, low]), limit).tolist()
+    middle, end = z_of(np.array([mean, low])).tolist()
     return float(math.ceil(3 + (groups - 3) * ((middle - end) / middle) ** 2))

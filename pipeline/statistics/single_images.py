@@ -7,7 +7,6 @@ may have results without embeddings.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +19,6 @@ from cache.records import Record, read_record
 from pipeline.datasets.index import Index
 from pipeline.datasets.settings import Split
 from pipeline.embeddings.cells import open_all_cells, open_cells
-from pipeline.machine.environment import cpu_count
 from pipeline.neighbors.neighbors import Space, neighbors_key, spaces
 from pipeline.neighbors.votes import Voting
 from pipeline.probes.knn_variants import space_of, voting_of
@@ -155,17 +153,12 @@ class StoredImages(SingleImages):
         protocol = find_protocol(variant.protocol)
         if protocol is not None and protocol.drawn:  # outcomes of draws have other columns, too
             return SingleImages.said(self, variant, dataset)
-        study, n_test = self._study, len(self.labels(dataset, "val"))
-        records = {m: self._current.record(variant.protocol, dataset, m) for m in study.models}
+        n_test = len(self.labels(dataset, "val"))
 
-        def read(record: Record | None) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
-            if record is None:
-                return None
+        def read(record: Record) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
             return _answers(_of_variant(record, variant, "val"), n_test)
 
-        with ThreadPoolExecutor(cpu_count()) as pool:  # Parquet is decoded without Python's lock
-            read_all = dict(zip(records, pool.map(read, records.values()), strict=True))
-        found = {model: answers for model, answers in read_all.items() if answers is not None}
+        found = self._current.read_each(variant.protocol, dataset, read)
         shape = (len(found), n_test)
         return Said(
             tuple(found),

@@ -19,7 +19,7 @@ from scipy import stats
 from pipeline.statistics.contrasts import Contrast, difference
 from pipeline.statistics.design import UNKNOWN, frequent_backbones
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.jackknife import MIN_GROUPS, deletions
+from pipeline.statistics.jackknife import MIN_GROUPS, without_each
 from pipeline.statistics.labels_seen import unseen_only, unseen_weights
 from pipeline.statistics.panel import words
 
@@ -176,7 +176,8 @@ def _gap(
         value, n = parts[0]
         return (value, n) if len(parts) == 1 else (value - parts[1][0], n + parts[1][1])
 
-    value, _, without, used = deletions(statistic, family)
+    value, n, without, remaining = without_each(statistic, family)
+    used = remaining < n
     sides = [[_in_pairs(c, scores, side) for side in (c.left, c.right)] for c in contrasts]
     left, right = (np.min([s[i] for s in sides], axis=0) for i in (0, 1))
     groups = used.sum(axis=0)

@@ -17,10 +17,9 @@ from scipy import stats
 
 from pipeline.results.cube import scored_by
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.image_noise import Column, image_noise
-from pipeline.statistics.model_pairs import DRAWS
-from pipeline.statistics.pair_tests import Paired, PairTests, compare_pairs
+from pipeline.statistics.model_pairs import compare_normal
+from pipeline.statistics.pair_tests import Paired, PairTests
 from pipeline.statistics.panel import ASSUMED_TESTS, clusters_of
 from pipeline.statistics.remembered import remembered_of_headlines
 
@@ -123,16 +122,7 @@ def unpaired_tests(evidence: Evidence, column: Column) -> PairTests:
     """All pairs of the best models of one of the `unpaired_columns`; large, so not remembered."""
     columns = unpaired_columns(evidence)
     paired = columns[column].paired(evidence.models)
-    return compared(paired, evidence.settings.confidence, drawn=len(columns) <= MOST_DRAWN)
-
-
-def compared(paired: Paired, confidence: float, *, drawn: bool = True) -> PairTests:
-    """Test all pairs: by max-t of draws, or by Holm."""
-    if not drawn:
-        return compare_pairs(paired, None, confidence)
-    rng = np.random.default_rng(0)
-    draws = normal_draws(paired.scores, paired.covariance, DRAWS, rng)
-    return compare_pairs(paired, draws, confidence)
+    return compare_normal(paired, evidence.settings.confidence, drawn=len(columns) <= MOST_DRAWN)
 
 
 def unpaired_means(evidence: Evidence, variant: str, datasets: list[str]) -> Paired | None:

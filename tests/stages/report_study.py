@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from made_evidence import all_statistics
 
 from cache.files import write_durably
 from cache.fingerprint import fingerprint
@@ -31,7 +32,6 @@ from pipeline.results.score_table import to_csv
 from pipeline.statistics import registry
 from pipeline.statistics.analysis import analyse
 from pipeline.statistics.evidence import gather_evidence
-from pipeline.statistics.registry import compute_statistics
 from pipeline.study.records import record_key
 from pipeline.study.schema import Study
 
@@ -136,7 +136,7 @@ def _make(study, missing, constant, images, remarks, details, statistics):
     write_durably(SCORES_CSV, to_csv(scores).encode())
     cube = to_cube(study, scores)
     write_netcdf(cube, SCORES_NC)
-    found = compute_statistics(gather_evidence(study, cube)) if statistics else {}
+    found = all_statistics(gather_evidence(study, cube)) if statistics else {}
     write_netcdf(analyse(cube, study.correlation), CORRELATION_NC, found)
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from made_cubes import make_cube
-from made_evidence import make_evidence
+from made_evidence import all_statistics, make_evidence
 
 from pipeline.statistics import fidelity, kept, registry
 from pipeline.statistics.kept import OF_HEADLINES, digest_of, headlines_alone, kept_statistics
-from pipeline.statistics.registry import STATISTICS, compute_statistics, tidy
+from pipeline.statistics.registry import STATISTICS, tidy
 from pipeline.study.seen import Seen
 
 VARIANTS = ("knn/a", "linear/b", "predictors/rankme")
@@ -48,7 +48,7 @@ def files():
 
 def test_they_are_the_same_computed_read_or_without_any_of_this(here, evidence, monkeypatch):
     monkeypatch.setattr(fidelity, "REPLICATES", 100)
-    whole = compute_statistics(evidence)
+    whole = all_statistics(evidence)
     first = kept_statistics(evidence)
     assert len(files()) == 1
 

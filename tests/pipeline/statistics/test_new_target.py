@@ -8,7 +8,8 @@ from made_cubes import make_cube
 from made_evidence import make_evidence
 from scipy import stats
 
-from pipeline.statistics.new_target import _most_alike, _rho, behaves_like, new_target, predicted
+from pipeline.statistics.new_target import _most_alike, behaves_like, new_target, predicted
+from pipeline.statistics.rank_correlation import rho_of
 
 
 def test_one_more_value_of_a_normal_sample():
@@ -74,7 +75,7 @@ def test_all_halves_at_once_choose_what_one_by_one_choose(seed):
     halves[7] = np.arange(20) < 3  # too few
     expected = []
     for half in halves:
-        rho = np.array([_rho(column[half], truth[half]) for column in ranks.T])
+        rho = np.array([rho_of(column[half], truth[half]) for column in ranks.T])
         expected.append(None if np.isnan(rho).all() else int(np.nanargmax(rho)))
     assert list(_most_alike(ranks, truth, halves)) == expected
     assert expected[7] is None

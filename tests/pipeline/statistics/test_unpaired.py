@@ -10,8 +10,9 @@ from planted import outcomes
 from scipy import stats
 
 from pipeline.statistics.mean_scores import mean_scores
+from pipeline.statistics.model_pairs import compare_normal
 from pipeline.statistics.ranks import ranks
-from pipeline.statistics.unpaired import Unpaired, compared, unpaired_means, variances
+from pipeline.statistics.unpaired import Unpaired, unpaired_means, variances
 
 VARIANT = "linear/theirs"
 
@@ -66,5 +67,7 @@ def test_on_the_same_images_it_is_conservative():
     for _ in range(400):
         scores = outcomes([0.7, 0.7], 500, rng, shared=0.6).mean(axis=1)
         column = Unpaired(np.arange(2), scores, variances(scores, 500, nothing), 500)
-        wrong += int(not compared(column.paired(["a", "b"]), 0.95, drawn=False).within_chance.all())
+        wrong += int(
+            not compare_normal(column.paired(["a", "b"]), 0.95, drawn=False).within_chance.all()
+        )
     assert wrong / 400 <= 0.03

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_cubes import make_cube
-from made_evidence import make_evidence
+from made_evidence import all_statistics, make_evidence
 from metric_contract import MetricContract
 from named_variants import variant_named
 from projects import REPOSITORY
@@ -21,7 +21,6 @@ from pipeline.probes.episodes import Episodes
 from pipeline.probes.problems import all_classes
 from pipeline.results.cube import comparable, scored_by
 from pipeline.results.foreign_file import read_foreign
-from pipeline.statistics.registry import compute_statistics
 from pipeline.study import metrics
 from pipeline.study.metric import TRANSFERABILITY, Metric, Need, Predictions
 from pipeline.study.records import protocols_of, record_key
@@ -141,10 +140,10 @@ def test_without_a_mean_over_images_statistics_say_why_there_is_no_noise():
     scores = np.stack([h.mean(axis=1) for h in hits.values()], axis=1)
     cube = make_cube({"knn/a": scores}, role=["in_domain"])
     cube["ci_low"], cube["ci_high"] = cube["value"], cube["value"]
-    of_top1 = compute_statistics(make_evidence(cube, hits))
+    of_top1 = all_statistics(make_evidence(cube, hits))
     assert of_top1["ranks"].data_vars
     cube = cube.assign_coords(metric=["macro_f1", "promise"])
-    found = compute_statistics(make_evidence(cube, hits, metric="macro_f1"))
+    found = all_statistics(make_evidence(cube, hits, metric="macro_f1"))
     assert "macro F1 is not a mean over images" in found["ranks"].attrs["withheld"]
 
 
