@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask, Places
 from pipeline.statistics.common_ground import has_both, rho_on
 from pipeline.statistics.comparison import ground_of, mean_over
 from pipeline.statistics.correlation import MIN_FAMILIES
@@ -21,8 +21,6 @@ from pipeline.statistics.null_models import (
 from pipeline.statistics.paired import Paired, draws_of, paired
 from pipeline.statistics.predictions import Predictions
 from pipeline.statistics.table import blank, fill, tabled, withheld
-
-Floats = NDArray[np.float64]
 
 STRONGEST = (1, 2, 3)
 """How many of the strongest models are left out to see what is left of a mean."""
@@ -150,7 +148,7 @@ def without_strongest(evidence: Evidence) -> xr.Dataset:
     return tabled(labels, table, definition=definition, withheld="of fewer than four models")
 
 
-def _strongest(found: Predictions, rows: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _strongest(found: Predictions, rows: Mask) -> Places:
     """Models from the best to the worst by their mean share of models that they beat."""
     scores = np.where(rows, found.scores[:, found.target_columns], np.nan)
     beaten = (scores[:, np.newaxis] > scores).sum(axis=1) / np.maximum(rows.sum(axis=0), 1)
@@ -165,7 +163,7 @@ def _told(value: Floats, draws: list[Floats], trusted: Fidelity, confidence: flo
     return judged_together(value, draws, confidence)
 
 
-def _against_random(trusted: Fidelity, chosen: NDArray[np.bool_], confidence: float) -> Differences:
+def _against_random(trusted: Fidelity, chosen: Mask, confidence: float) -> Differences:
     """Random order has a ρ of 0 on every target, in the mean over all orders."""
     found = trusted.found
     rows = np.arange(len(found.predictors))

@@ -11,17 +11,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from scipy import stats
 from scipy.special import expit
 
 from pipeline.results.cube import comparable, same_metric
+from pipeline.statistics.arrays import Floats, Mask
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import clusters_of, logit, weights_of
 from pipeline.statistics.rank_sets import ranks_of
 from pipeline.statistics.table import blank, blank_words, fill, tabled, withheld
-
-Floats = NDArray[np.float64]
 
 WAYS = ("raw", "rank", "logit")
 
@@ -61,7 +59,7 @@ class _Block:
     def usable(self) -> bool:
         return len(self.models) > 1 and len(self.datasets) > 1
 
-    def means(self, kept: NDArray[np.bool_]) -> Floats:
+    def means(self, kept: Mask) -> Floats:
         """Of each way, shape (3, n_models): more is better; NaN where no data set is left."""
         found = np.full((len(WAYS), len(self.models)), np.nan)
         for row, (table, mask) in enumerate(
@@ -139,7 +137,7 @@ def leaders_without(evidence: Evidence) -> xr.Dataset:
 
 
 def _leaders(
-    evidence: Evidence, block: _Block, kept: NDArray[np.bool_], before: Sequence[str] = ("",) * 3
+    evidence: Evidence, block: _Block, kept: Mask, before: Sequence[str] = ("",) * 3
 ) -> Sequence[str]:
     """The first model by each way; of equal ones that which was first before."""
     if not kept.any():

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
+from pipeline.statistics.arrays import Floats, Mask
 
 MIN_BASELINE = 5
 """Baseline models, without the one judged, below which no line is fitted."""
@@ -48,7 +48,7 @@ class Judged:
     n: NDArray[np.int64]
 
 
-def judge(x: Floats, y: Floats, baseline: NDArray[np.bool_], confidence: float) -> Judged:
+def judge(x: Floats, y: Floats, baseline: Mask, confidence: float) -> Judged:
     """Fit each model's line to the baseline models other than itself.
 
     Parameters
@@ -91,7 +91,7 @@ def judge(x: Floats, y: Floats, baseline: NDArray[np.bool_], confidence: float) 
     return Judged(expected, half, slope, beyond, n)
 
 
-def _beyond(x: Floats, chosen: NDArray[np.bool_]) -> Floats:
+def _beyond(x: Floats, chosen: Mask) -> Floats:
     """Distance of each x from the range of the others that are chosen."""
     ordered = np.sort(x[chosen])
     lowest = np.where(chosen & (x == ordered[0]), ordered[1], ordered[0])
@@ -100,7 +100,7 @@ def _beyond(x: Floats, chosen: NDArray[np.bool_]) -> Floats:
     return beyond
 
 
-def bend(x: Floats, y: Floats, baseline: NDArray[np.bool_]) -> float:
+def bend(x: Floats, y: Floats, baseline: Mask) -> float:
     """Whether the baseline's line is one: p of a square beside it (t test).
 
     Parameters

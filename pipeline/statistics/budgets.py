@@ -7,15 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from pipeline.results.cube import scored_by
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Draws, Evidence
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.table import tabled, withheld
 from pipeline.study.budget import Budget
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

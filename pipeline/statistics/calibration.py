@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.looked_at import Looked, looked_at
 from pipeline.statistics.remembered import remembered
@@ -22,9 +22,6 @@ from pipeline.study.metrics import BINS, expected_calibration_error
 DRAWS = 200
 STEPS = 100
 """Points of a risk-coverage curve."""
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 def calibration(evidence: Evidence) -> xr.Dataset:

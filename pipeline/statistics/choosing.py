@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Words
 from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import Fidelity, fidelity
@@ -21,8 +21,6 @@ from pipeline.statistics.regret import (
     top_half,
 )
 from pipeline.statistics.table import fill, tabled, withheld
-
-Floats = NDArray[np.float64]
 
 _DEFINITION = (
     "means over targets as in `trust`. decision_accuracy: share of model pairs that the predictor "
@@ -97,7 +95,7 @@ def _sums(trusted: Fidelity, values: Floats) -> Floats:
 def _judge(
     proxy: Floats,
     truth: Floats,
-    models: NDArray[np.str_],
+    models: Words,
     column: ImageColumn | None,
     tests: PairTests | None,
 ) -> dict[str, float]:

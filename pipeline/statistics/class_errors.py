@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise
 from pipeline.statistics.looked_at import Looked, looked_at
@@ -63,9 +64,7 @@ def class_accuracy(evidence: Evidence) -> xr.Dataset:
     )
 
 
-def upper_limits(
-    right: NDArray[np.int64], total: NDArray[np.int64], alpha: float
-) -> NDArray[np.float64]:
+def upper_limits(right: NDArray[np.int64], total: NDArray[np.int64], alpha: float) -> Floats:
     """One-sided Clopper-Pearson limits of shares, each of which fails with probability `alpha`."""
     wrong = total - right
     limits = stats.beta.isf(alpha, right + 1, np.maximum(wrong, 1))

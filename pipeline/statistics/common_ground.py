@@ -14,12 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask, Places, Words
 from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.statistics.predictions import Predictions
 from pipeline.statistics.rank_correlation import spearman
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 ENOUGH_MODELS, ENOUGH_TARGETS = 8, 3
 """A ground below these makes room for more; below so many models no predictor is the best."""
@@ -81,7 +79,7 @@ def common_ground(found: Predictions, spearman_of: Floats, asked: Mask) -> Groun
     return Ground(compared, used & compared.any(), rows, reasons)
 
 
-def rho_on(found: Predictions, rows: Mask, groups: NDArray[np.str_] | None = None) -> Floats:
+def rho_on(found: Predictions, rows: Mask, groups: Words | None = None) -> Floats:
     """Spearman's ρ of every predictor with every target, over given models of each target.
 
     Parameters
@@ -109,7 +107,7 @@ def rho_on(found: Predictions, rows: Mask, groups: NDArray[np.str_] | None = Non
     return values
 
 
-def _by_rows(rows: Mask) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def _by_rows(rows: Mask) -> list[tuple[Places, Places]]:
     """Targets with the same models: these models, and the targets' places."""
     if not rows.size:
         return []

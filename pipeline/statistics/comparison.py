@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.common_ground import (
     ENOUGH_MODELS,
     ENOUGH_TARGETS,
@@ -30,9 +31,6 @@ from pipeline.statistics.regret import top_half, top_ten
 from pipeline.statistics.simultaneous import joint_interval, joint_quantile
 from pipeline.statistics.table import blank, blank_words, fill, tabled, withheld
 from pipeline.statistics.trained import left_out
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 SIMPSON = 0.2
 """So much lower within backbones than over all, a ρ is one of backbones more than of models."""
@@ -160,7 +158,7 @@ class _Measured:
         return self._known[key]
 
     def without(
-        self, rows: Mask, units: NDArray[np.str_], over_models: bool
+        self, rows: Mask, units: Words, over_models: bool
     ) -> list[tuple[NDArray[np.int64], Floats]]:
         """Models left on each target, and ρ over them, without each unit in turn."""
         key = rows.tobytes(), over_models
@@ -254,7 +252,7 @@ def _least(rho: Floats) -> Floats:
     return np.where(known.any(axis=1), least, np.nan)
 
 
-def _in_company(rows: Mask, backbone: NDArray[np.str_]) -> NDArray[np.int64]:
+def _in_company(rows: Mask, backbone: Words) -> NDArray[np.int64]:
     """Models on each target whose backbone another one there has, too."""
     members = members_of(backbone).astype(np.float64)
     sizes = members @ rows

@@ -9,15 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.results.cube import comparable
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.budgets import by_draw
 from pipeline.statistics.evidence import Draws, Evidence
 from pipeline.study.budget import Budget
 from pipeline.study.variant import Variant
-
-Floats = NDArray[np.float64]
 
 ALL_CLASSES, COARSE = "all_classes", "coarse"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.complexities import (
     ALL_CLASSES,
     NO_COMPLEXITIES,
@@ -24,8 +24,6 @@ from pipeline.statistics.supervision_contrasts import (
     with_mean,
 )
 from pipeline.statistics.table import tabled, withheld
-
-Floats = NDArray[np.float64]
 
 DEFINITION = (
     "supervised minus self-supervised: accuracy beyond chance c, (a - c) / (1 - c), compared "

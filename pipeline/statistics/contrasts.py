@@ -12,12 +12,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from pipeline.statistics.arrays import Counts, Floats, Mask, Words
 
 EXACT = 20_000
 """Up to so many assignments are all gone through."""
@@ -47,7 +44,7 @@ class Contrast:
     name: str
     left: Mask
     right: Mask
-    strata: NDArray[np.str_] | None = None
+    strata: Words | None = None
     tested: bool = True
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.fisher_z import least_errors, limits
 from pipeline.statistics.jackknife import MIN_GROUPS, Jackknife, deletion_groups, members_of
 from pipeline.statistics.kendall import all_pairs, pairs_with, tau_b
@@ -27,7 +28,6 @@ MIN_FAMILIES = MIN_GROUPS
 FEW_FAMILIES = 8
 """Below this, intervals are shown, but marked."""
 
-Floats = NDArray[np.float64]
 COEFFICIENTS = ("pearson", "pearson_logit", "spearman", "kendall")
 
 
@@ -52,12 +52,10 @@ class Correlations:
     high: Floats
     n: NDArray[np.int64]
     families: NDArray[np.int64]
-    over_models: NDArray[np.bool_]
+    over_models: Mask
 
 
-def correlate(
-    scores: Floats, families: NDArray[np.str_], n_test: Floats, confidence: float
-) -> Correlations:
+def correlate(scores: Floats, families: Words, n_test: Floats, confidence: float) -> Correlations:
     """All coefficients between all columns, with delete-one-family jackknife intervals.
 
     Parameters
@@ -87,14 +85,14 @@ def correlate(
     return Correlations(value, low, high, n, counts, over_models)
 
 
-def together(present: NDArray[np.bool_]) -> NDArray[np.int64]:
+def together(present: Mask) -> NDArray[np.int64]:
     """How many models have both scores, shape (n_columns, n_columns)."""
     # Products of floats are many times faster than those of whole numbers, and exact.
     shared = present.T.astype(np.float64) @ present
     return shared.astype(np.int64)
 
 
-def families_together(present: NDArray[np.bool_], families: NDArray[np.str_]) -> NDArray[np.int64]:
+def families_together(present: Mask, families: Words) -> NDArray[np.int64]:
     """How many families have a model with both scores, shape (n_columns, n_columns)."""
     count = np.zeros((present.shape[1],) * 2, np.int64)
     for members in members_of(families):
@@ -105,7 +103,7 @@ def families_together(present: NDArray[np.bool_], families: NDArray[np.str_]) ->
 def _interval(
     scores: Floats,
     value: Floats,
-    units: NDArray[np.str_],
+    units: Words,
     counts: NDArray[np.int64],
     n_test: Floats,
     confidence: float,
@@ -127,9 +125,7 @@ def _interval(
     return low, high
 
 
-def leave_one_family_out(
-    scores: Floats, in_family: NDArray[np.bool_], n_test: Floats
-) -> Iterator[Floats]:
+def leave_one_family_out(scores: Floats, in_family: Mask, n_test: Floats) -> Iterator[Floats]:
     """`coefficients` without each family in turn.
 
     Kendall's sums over pairs of models lose a family's pairs instead of being made anew, so that
@@ -200,7 +196,7 @@ def _of_standardised(scores: Floats, transform: Callable[[Floats], Floats]) -> F
     return result
 
 
-def by_pattern(values: Floats) -> list[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
+def by_pattern(values: Floats) -> list[tuple[Mask, NDArray[np.int64]]]:
     """Columns grouped by which rows they have: complete tables are one group, empty ones none."""
     if not values.shape[1]:
         return []

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask
 from pipeline.statistics.image_draws import normal_draws
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -75,10 +73,8 @@ def undecided(labels: Floats, low: Floats, high: Floats) -> Undecided:
     places = np.array(sorted(ends))
     middles = (places[:-1] + places[1:]) / 2
 
-    def inside(at: Floats) -> NDArray[np.bool_]:
-        contains: NDArray[np.bool_] = (np.interp(at, x, low) <= 1e-12) & (
-            np.interp(at, x, high) >= -1e-12
-        )
+    def inside(at: Floats) -> Mask:
+        contains: Mask = (np.interp(at, x, low) <= 1e-12) & (np.interp(at, x, high) >= -1e-12)
         return contains
 
     points, spans = inside(places), inside(middles)

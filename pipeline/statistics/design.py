@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Mask, Words
 from pipeline.statistics.contrasts import Contrast
 
 OBJECTIVES = ("generative", "discriminative")
@@ -21,8 +21,6 @@ MAX_BACKBONES = 8
 UNKNOWN = "unknown"
 
 GAP = f"{OBJECTIVES[0]} - {OBJECTIVES[1]}"
-
-Words = NDArray[np.str_]
 
 
 def contrasts_of(objective: Words, backbone: Words, method: Words) -> list[Contrast]:
@@ -71,9 +69,7 @@ def obstacle(objective: Words, backbone: Words) -> str:
     return f"not estimable: objective and backbone are confounded ({shown})"
 
 
-def _between_backbones(
-    discriminative: NDArray[np.bool_], backbone: Words, method: Words
-) -> Iterator[Contrast]:
+def _between_backbones(discriminative: Mask, backbone: Words, method: Words) -> Iterator[Contrast]:
     names = frequent_backbones(backbone)
     for name in names[1:]:
         left, right = backbone == name, backbone == names[0]

@@ -9,13 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.multiplicity import holm, max_t
 from pipeline.statistics.resampling import percentile_interval
-
-Floats = NDArray[np.float64]
 
 POWER = 0.8
 """Share of studies that would have found the smallest detectable difference."""

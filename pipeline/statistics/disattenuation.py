@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.correlation import (
     COEFFICIENTS,
     MIN_FAMILIES,
@@ -24,8 +24,6 @@ from pipeline.statistics.image_noise import ImageNoise, image_noise, no_outcomes
 from pipeline.statistics.jackknife import Jackknife, members_of
 from pipeline.statistics.table import blank, fill, tabled, withheld
 from pipeline.study.column import column_name
-
-Floats = NDArray[np.float64]
 
 MIN_RELIABILITY = 0.9
 """Below this of either score, the disattenuated r is withheld."""
@@ -67,7 +65,7 @@ class NoisyScores:
     scores: Floats
     covariance: Mapping[tuple[int, int], Floats]
 
-    def without(self, gone: NDArray[np.bool_]) -> NoisyScores:
+    def without(self, gone: Mask) -> NoisyScores:
         """The same without some models."""
         left = np.ix_(~gone, ~gone)
         return NoisyScores(
@@ -128,7 +126,7 @@ def _disattenuated(
 
 
 def disattenuated_interval(
-    noisy: NoisyScores, families: NDArray[np.str_], confidence: float
+    noisy: NoisyScores, families: Words, confidence: float
 ) -> tuple[Floats, Floats]:
     """Delete-one-family jackknife of the disattenuated r; NaN below 5 families.
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.looked_at import looked_at
 from pipeline.statistics.table import listed
 
 MOST_IMAGES = 1_500
 """On the map: those with the smallest digests, the same ones for every model."""
-
-Floats = NDArray[np.float64]
 
 
 def embedding_map(evidence: Evidence) -> xr.Dataset:

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.image_noise import ImageColumn, image_noise, no_outcomes
 from pipeline.statistics.table import blank, fill, tabled, withheld
-
-Floats = NDArray[np.float64]
 
 SIZES = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 """Numbers of test images that are tried, where the data set has more."""

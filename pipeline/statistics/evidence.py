@@ -20,6 +20,7 @@ from pipeline.results.cube import headline_variants, seen_in
 from pipeline.results.current import Current
 from pipeline.results.score_table import MODEL_WORDS
 from pipeline.results.variant_table import variants_of
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.single_images import SingleImages, StoredImages
 from pipeline.study import metrics
 from pipeline.study.protocol_list import find_protocol
@@ -69,7 +70,7 @@ class Draws:
     """
 
     models: tuple[str, ...]
-    scores: NDArray[np.float64]
+    scores: Floats
     classes: int = 0
     chance: float = np.nan
     images: float = np.nan

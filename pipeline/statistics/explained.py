@@ -16,15 +16,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.contrasts import Contrast, difference
 from pipeline.statistics.design import OBJECTIVES, UNKNOWN, obstacle
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import jackknifed
 from pipeline.statistics.panel import headline_panel, words
 from pipeline.statistics.table import blank, fill, tabled
-
-Floats = NDArray[np.float64]
-Words = NDArray[np.str_]
 
 PERMUTATIONS = 999
 FACTORS = ("objective", "backbone")
@@ -48,7 +46,7 @@ def objective_share(evidence: Evidence) -> xr.Dataset:
     known = backbone != UNKNOWN
     adjusted = Contrast("", left & known, right & known, backbone)
 
-    def statistic(kept: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int64]]:
+    def statistic(kept: Mask) -> tuple[Floats, NDArray[np.int64]]:
         gap, n = difference(marginal, scores, kept)
         within, _ = difference(adjusted, scores, kept)
         with np.errstate(invalid="ignore", divide="ignore"):

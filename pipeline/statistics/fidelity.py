@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask, Places, Words
 from pipeline.statistics.correlation import (
     COEFFICIENTS,
     MIN_FAMILIES,
@@ -37,8 +38,7 @@ from pipeline.statistics.resampling import (
     resampled_pairs,
 )
 
-Floats = NDArray[np.float64]
-Numbers = TypeVar("Numbers", NDArray[np.float64], NDArray[np.int64])
+Numbers = TypeVar("Numbers", Floats, NDArray[np.int64])
 
 MIN_CLUSTERS = 6
 """Below this, nothing is said about new targets."""
@@ -74,7 +74,7 @@ def models_of(found: Predictions) -> NDArray[np.int64]:
     return picked(together(np.isfinite(found.scores)), found)
 
 
-def families_of(found: Predictions, families: NDArray[np.str_]) -> NDArray[np.int64]:
+def families_of(found: Predictions, families: Words) -> NDArray[np.int64]:
     """Families with both scores, shape (n_predictors, n_targets)."""
     return picked(families_together(np.isfinite(found.scores), families), found)
 
@@ -93,12 +93,12 @@ class Deletion:
         Models that are left.
     """
 
-    used: NDArray[np.bool_]
+    used: Mask
     values: Floats
     n: NDArray[np.int64]
 
 
-def without_each(found: Predictions, units: NDArray[np.str_]) -> list[Deletion]:
+def without_each(found: Predictions, units: Words) -> list[Deletion]:
     """What is left without each unit in turn."""
     groups = deletion_groups(units)
     present, n = np.isfinite(found.scores), models_of(found)
@@ -146,7 +146,7 @@ def replicates_for(models: int) -> int:
     return REPLICATES if models <= MANY_MODELS else REPLICATES_OF_MANY
 
 
-def redraw(found: Predictions, families: NDArray[np.str_], *, new: bool = True) -> Redraws:
+def redraw(found: Predictions, families: Words, *, new: bool = True) -> Redraws:
     """Redraw models, families and clusters of targets.
 
     Parameters
@@ -227,9 +227,7 @@ def _over_clusters(means: Floats, drawn: Floats | None = None) -> Floats:
     return result
 
 
-def _redrawn(
-    found: Predictions, weights: Floats
-) -> Iterator[tuple[NDArray[np.intp], slice, Floats]]:
+def _redrawn(found: Predictions, weights: Floats) -> Iterator[tuple[Places, slice, Floats]]:
     """Some rows, some redraws, and their ρ, shape (n_some_redraws, n_some_rows, n_targets)."""
     y = found.scores[:, found.target_columns]
     varies = (found.pick != found.pick[:, :1]).any(axis=1)
@@ -263,7 +261,7 @@ class Fidelity:
 
     found: Predictions
     observed: Floats
-    families: NDArray[np.str_]
+    families: Words
 
     @cached_property
     def redraws(self) -> Redraws:
@@ -292,7 +290,7 @@ def measure_fidelity(evidence: Evidence, found: Predictions) -> Fidelity | str:
     return Fidelity(found, values, families_in(evidence, found))
 
 
-def families_in(evidence: Evidence, found: Predictions) -> NDArray[np.str_]:
+def families_in(evidence: Evidence, found: Predictions) -> Words:
     """The family of each model, shape (n_models,)."""
     words = evidence.cube["family"].sel(model=list(found.models))
     return words.values.astype(np.str_)

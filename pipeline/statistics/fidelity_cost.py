@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import fidelity
 from pipeline.statistics.predictions import Predictions
@@ -13,8 +13,6 @@ from pipeline.statistics.table import tabled, withheld
 from pipeline.study.column import EACH_TARGET, Column
 from pipeline.study.finetune import FINETUNE
 from pipeline.study.protocol_list import classifies
-
-Floats = NDArray[np.float64]
 
 _DEFINITION = (
     "fidelity: mean Spearman ρ with the targets. seconds: measured, of the predictor itself on one "

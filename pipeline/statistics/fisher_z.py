@@ -12,9 +12,9 @@ the number of families here, too, intervals covered 97 to 100%, at 1.3 times the
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from pipeline.statistics.arrays import Floats
 
 ALMOST_ONE = 1 - 1e-6
 """Pearson's r is clipped here: it has no steps."""

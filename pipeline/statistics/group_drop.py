@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.neighbors.votes import Voting, judge
+from pipeline.statistics.arrays import Floats, Mask
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
 from pipeline.statistics.single_images import Nearest
@@ -29,9 +30,7 @@ DRAWS = 5
 RECORDED = "the stage transfer, which left groups out"
 DERIVED = "stored neighbours of other groups"
 
-Mask = NDArray[np.bool_]
 Codes = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Mask, Words
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.group_drop import group_drop
 from pipeline.statistics.group_tests import (
@@ -80,7 +81,7 @@ class Grouped:
     dataset: str
     labels: NDArray[np.int64]
     groups: NDArray[np.int64]
-    names: NDArray[np.str_]
+    names: Words
     table: NDArray[np.int64]
 
     @property
@@ -99,7 +100,7 @@ class Grouped:
         return association(self.table, np.random.default_rng(0))
 
     @property
-    def asked(self) -> NDArray[np.bool_]:
+    def asked(self) -> Mask:
         """Train images with a group, of classes with several groups, some of several images."""
         known = self.groups >= 0
         if not known.any():
@@ -107,7 +108,7 @@ class Grouped:
         of_train = crossed(self.labels[known], self.groups[known])
         several = np.zeros(len(self.table), np.bool_)
         several[: len(of_train)] = ((of_train > 0).sum(axis=1) > 1) & (of_train > 1).any(axis=1)
-        chosen: NDArray[np.bool_] = known & several[self.labels]
+        chosen: Mask = known & several[self.labels]
         return chosen
 
 

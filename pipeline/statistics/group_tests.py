@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.statistics.arrays import Floats
+
 Codes = NDArray[np.int64]
 Rows = NDArray[np.int32]
-Floats = NDArray[np.float64]
 
 PERMUTATIONS = 999
 MOST_CELLS = 2_000_000

@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.results.cube import comparable
+from pipeline.statistics.arrays import Floats, Words
 from pipeline.statistics.correlation import (
     COEFFICIENTS,
     FEW_FAMILIES,
@@ -35,8 +36,6 @@ from pipeline.statistics.resampling import (
 from pipeline.statistics.table import tabled, withheld
 from pipeline.statistics.weighted_tau import weighted_tau
 from pipeline.study.column import column_name
-
-Floats = NDArray[np.float64]
 
 ALL_COEFFICIENTS = (*COEFFICIENTS, "weighted_tau")
 
@@ -126,7 +125,7 @@ def _common(columns: Floats, n_test: Floats) -> Floats:
 
 
 def _with_weighted_tau(
-    columns: Floats, families: NDArray[np.str_], found: Correlations, confidence: float
+    columns: Floats, families: Words, found: Correlations, confidence: float
 ) -> tuple[Floats, Floats, Floats]:
     """Values, lower and upper ends of all coefficients, weighted τ the last."""
     value = np.where(found.n < MIN_MODELS, np.nan, weighted_tau(columns))
@@ -150,7 +149,7 @@ def _with_weighted_tau(
 def _tau_interval(
     columns: Floats,
     value: Floats,
-    units: NDArray[np.str_],
+    units: Words,
     counts: NDArray[np.int64],
     confidence: float,
 ) -> tuple[Floats, Floats]:
@@ -168,7 +167,7 @@ def _tau_interval(
 
 
 def _cluster_check(
-    columns: Floats, families: NDArray[np.str_], n_test: Floats, confidence: float
+    columns: Floats, families: Words, n_test: Floats, confidence: float
 ) -> dict[str, Floats]:
     """Percentile intervals over redrawn families, of all coefficients but weighted τ."""
     shape = (len(ALL_COEFFICIENTS), columns.shape[1], columns.shape[1])

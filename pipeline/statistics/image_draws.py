@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from pipeline.statistics.arrays import Floats
 
 EXACT_UP_TO = 2_000
 """Test images up to which they are redrawn one by one."""

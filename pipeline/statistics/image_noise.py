@@ -15,12 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask
 from pipeline.statistics.evidence import Evidence, Hits, ValSplit
 from pipeline.statistics.image_draws import EXACT_UP_TO, multinomial_draws, normal_draws
 from pipeline.statistics.remembered import remembered_of_headlines
 from pipeline.study import metrics
 
-Floats = NDArray[np.float64]
 Column = tuple[str, str]
 """A variant and a data set."""
 
@@ -156,7 +156,7 @@ def image_noise(evidence: Evidence) -> ImageNoise:
 
 
 def measure(
-    hits: Hits, test: ValSplit, metric: str, halving: NDArray[np.bool_], sample: int
+    hits: Hits, test: ValSplit, metric: str, halving: Mask, sample: int
 ) -> tuple[ImageColumn, NDArray[np.float32]]:
     """One column, and each image's share in the deviation of each score.
 
@@ -221,15 +221,13 @@ def _wins(outcomes: NDArray[np.float32], *, binary: bool) -> Floats | None:
     return np.array([(row > outcomes).sum(axis=1) for row in outcomes], np.float64)
 
 
-def _halvings(images: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _halvings(images: int, rng: np.random.Generator) -> Mask:
     order = np.argsort(rng.random((SPLITS, images)), axis=1)
-    halving: NDArray[np.bool_] = order < images // 2
+    halving: Mask = order < images // 2
     return halving
 
 
-def _score_on(
-    units: NDArray[np.float32], weights: NDArray[np.float32], side: NDArray[np.bool_]
-) -> Floats:
+def _score_on(units: NDArray[np.float32], weights: NDArray[np.float32], side: Mask) -> Floats:
     """Scores on some of the images, shape (SPLITS, n_models); NaN where there are none."""
     chosen = side.astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):

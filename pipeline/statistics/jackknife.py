@@ -12,14 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.statistics.arrays import Counts, Floats, Mask, Words
 from pipeline.statistics.fisher_z import ALMOST_ONE, least_rho_error, rho_limit, z_of
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 MIN_GROUPS = 5
 """Below this, intervals are withheld."""
@@ -55,7 +51,7 @@ class Estimate:
         return cls(*(np.stack(v) for v in zip(*(vars(p).values() for p in parts), strict=True)))
 
 
-def members_of(groups: NDArray[np.str_]) -> Mask:
+def members_of(groups: Words) -> Mask:
     """Which models belong to each group, groups in alphabetical order.
 
     Returns
@@ -67,7 +63,7 @@ def members_of(groups: NDArray[np.str_]) -> Mask:
     return members
 
 
-def deletion_groups(groups: NDArray[np.str_]) -> Mask:
+def deletion_groups(groups: Words) -> Mask:
     """Which models are left out together: a group, or of many groups a share of `MOST_GROUPS`.
 
     Returns
@@ -151,7 +147,7 @@ class Jackknife:
 
 
 def without_each(
-    statistic: Callable[[Mask], tuple[Floats, Counts]], groups: NDArray[np.str_]
+    statistic: Callable[[Mask], tuple[Floats, Counts]], groups: Words
 ) -> tuple[Floats, Counts, Floats, Counts]:
     """A statistic of all models, and without each group in turn.
 
@@ -178,7 +174,7 @@ def without_each(
 
 def jackknifed(
     statistic: Callable[[Mask], tuple[Floats, Counts]],
-    groups: NDArray[np.str_],
+    groups: Words,
     confidence: float,
     *,
     correlation: bool = False,

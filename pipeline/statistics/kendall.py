@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from pipeline.statistics.arrays import Floats, Mask
+
 Sums = tuple[Floats, Floats]
 """Of each two columns: pairs of models ordered alike less pairs ordered otherwise; pairs that the
 row's column does not tie, of those that both columns have. Shape (n_columns, n_columns) each."""

@@ -8,13 +8,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.crossing import crossings, probability_of_none, undecided
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.supervision_contrasts import Gap, interval_words
 from pipeline.statistics.supervision_gaps import supervision_gaps
 from pipeline.statistics.table import blank, blank_words, fill, tabled, withheld
-
-Floats = NDArray[np.float64]
 
 DEFINITION = (
     "label counts where the interval of the difference contains 0, and where it changes its sign, "

@@ -8,12 +8,10 @@ one of labels, by the study's design, and not of how they learned.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import cluster_weights
-
-Floats = NDArray[np.float64]
 
 ALL_SEEN = (
     "the supervised models were pre-trained on labels of the classes that every data set tests, "

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.single_images import Said
@@ -42,14 +43,14 @@ class Looked:
     samples: NDArray[np.int64]
     labels: NDArray[np.int64]
     predicted: NDArray[np.int32]
-    confidence: NDArray[np.float64]
+    confidence: Floats
     classes: tuple[str, ...]
-    digests: NDArray[np.str_]
+    digests: Words
 
     @cached_property
-    def hits(self) -> NDArray[np.bool_]:
+    def hits(self) -> Mask:
         """Shape (n_models, n_judged)."""
-        right: NDArray[np.bool_] = self.predicted == self.labels
+        right: Mask = self.predicted == self.labels
         return right
 
     def names(self, labels: NDArray[np.integer]) -> list[str]:

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.results.cube import same_metric
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import ImageColumn, ImageNoise, image_noise, no_outcomes
 from pipeline.statistics.model_pairs import (
@@ -30,8 +30,6 @@ from pipeline.statistics.remembered import remembered_of_headlines
 from pipeline.statistics.standing import STANDING, standing, standing_attributes
 from pipeline.statistics.table import blank, fill, tabled, withheld
 from pipeline.statistics.unpaired import CONSERVATIVE, unpaired_columns, unpaired_means
-
-Floats = NDArray[np.float64]
 
 ALL, OUTSIDE, TARGET = "all", "out_of_domain", "target"
 SCOPES = (ALL, OUTSIDE, TARGET)

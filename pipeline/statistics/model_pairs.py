@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_draws import normal_draws
@@ -21,8 +20,6 @@ from pipeline.statistics.multiplicity import benjamini_hochberg
 from pipeline.statistics.pair_tests import FEW_DISCORDANT, Paired, PairTests, compare_pairs
 from pipeline.statistics.remembered import remembered_of_headlines
 from pipeline.statistics.table import blank, fill, tabled, withheld
-
-Floats = NDArray[np.float64]
 
 DRAWS = 10_000
 

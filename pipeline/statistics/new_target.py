@@ -17,10 +17,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.results.cube import comparable
+from pipeline.statistics.arrays import Floats, Mask, Places, Words
 from pipeline.statistics.common_ground import rho_on
 from pipeline.statistics.comparison import ground_of
 from pipeline.statistics.correlation import MIN_MODELS
@@ -35,8 +35,6 @@ from pipeline.statistics.table import blank, blank_words, fill, tabled, withheld
 from pipeline.statistics.trained import left_out
 from pipeline.statistics.written import p_is
 from pipeline.study.protocol_list import protocol_label
-
-Floats = NDArray[np.float64]
 
 MIN_TARGETS = 3
 """Clusters of targets from which on the interval covers."""
@@ -121,7 +119,7 @@ def _own_cluster(evidence: Evidence, found: Predictions, predictor: int) -> str:
     return str(clusters_of(evidence.cube, [home])[0])
 
 
-def _by_cluster(z: Floats, clusters: NDArray[np.str_], without: str) -> Floats:
+def _by_cluster(z: Floats, clusters: Words, without: str) -> Floats:
     """Means of the clusters that have a value."""
     known = np.isfinite(z) & (clusters != without)
     return np.array([z[known & (clusters == c)].mean() for c in dict.fromkeys(clusters[known])])
@@ -179,9 +177,7 @@ def behaves_like(evidence: Evidence) -> xr.Dataset:
     )
 
 
-def _neighbour(
-    values: Floats, target: int, others: NDArray[np.intp]
-) -> tuple[int, float, float, int] | None:
+def _neighbour(values: Floats, target: int, others: Places) -> tuple[int, float, float, int] | None:
     """The nearest data set, ρ with it and with the mean rank elsewhere on held-out models."""
     has = np.isfinite(values)
     rows = np.flatnonzero(has[:, target])
@@ -211,7 +207,7 @@ def _neighbour(
     )  # fmt: skip
 
 
-def _most_alike(ranks: Floats, truth: Floats, halves: NDArray[np.bool_]) -> Iterator[int | None]:
+def _most_alike(ranks: Floats, truth: Floats, halves: Mask) -> Iterator[int | None]:
     """Of each half, the column that orders its models most like the truth; None without any ρ.
 
     All ρ at once differ from those one by one in their last digit, which must not choose.

@@ -14,16 +14,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.results.cube import comparable
+from pipeline.statistics.arrays import Counts, Floats, Mask
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
 from pipeline.statistics.panel import MEAN, cluster_weights, words
 from pipeline.statistics.rank_correlation import spearman
 from pipeline.statistics.table import tabled, withheld
 from pipeline.statistics.twins import plain_twins
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 NO_PAIRS = "no protocol was run with and without a normalization"
 

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.results.cube import comparable
+from pipeline.statistics.arrays import Floats, Mask
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import clusters_of
 from pipeline.statistics.predictions import Predictions, mean_of_known
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def with_null_models(found: Predictions, nulls: NullColumns) -> Predictions:
     return found.with_columns(np.concatenate(columns, axis=1), n_test, np.concatenate(picks))
 
 
-def _size(evidence: Evidence, null: NullModel, rows: NDArray[np.bool_]) -> Floats:
+def _size(evidence: Evidence, null: NullModel, rows: Mask) -> Floats:
     if null.name not in evidence.cube.coords:
         return np.full(int(rows.sum()), np.nan)
     sizes: xr.DataArray = evidence.cube[null.name]

@@ -8,14 +8,12 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from pipeline.results.cube import same_metric
+from pipeline.statistics.arrays import Counts, Floats, Mask
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
 from pipeline.statistics.panel import MEAN, clusters_of, headline_panel, weights_of
 from pipeline.statistics.rank_sets import ranks_of
 from pipeline.statistics.table import tabled, withheld
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
 
 NUMBERS = (
     "mean", "low", "high", "rank", "win_rate", "win_low", "win_high", "win_rank", "borda",
@@ -94,9 +92,7 @@ def win_rates(scores: Floats, weights: Floats) -> Floats:
     return mean
 
 
-def _one(
-    evidence: Evidence, scores: Floats, same: NDArray[np.bool_]
-) -> dict[str, NDArray[np.number]]:
+def _one(evidence: Evidence, scores: Floats, same: Mask) -> dict[str, NDArray[np.number]]:
     """The variables of one protocol; `scores` are logits of shape (n_models, n_datasets).
 
     `same`: data sets of one metric, over which the mean is; wins are over all.
@@ -109,7 +105,7 @@ def _one(
         return dict.fromkeys(NUMBERS, np.full(n_models, np.nan))
     clusters = clusters_of(evidence.cube, datasets)
 
-    def statistic(kept: NDArray[np.bool_]) -> tuple[Floats, Counts]:
+    def statistic(kept: Mask) -> tuple[Floats, Counts]:
         left = scores[:, kept]
         weights = weights_of(clusters[kept])
         meant = same[kept]

@@ -6,10 +6,8 @@ Nothing of size pairs x draws is ever whole in memory.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Places = NDArray[np.intp]
+from pipeline.statistics.arrays import Floats, Places
 
 _ELEMENTS = 2_000_000
 """Numbers of one block of pairs x draws: 8 MB."""

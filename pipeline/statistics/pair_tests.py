@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.statistics.arrays import Counts, Floats, Mask, Places
 from pipeline.statistics.multiplicity import holm
 from pipeline.statistics.pair_maxima import PairMaxima
-from pipeline.statistics.rank_sets import Counts, Mask, implied, rank_sets
+from pipeline.statistics.rank_sets import implied, rank_sets
 from pipeline.statistics.tie_cost import farthest_behind, images_to_tell, upper_limit
-
-Floats = NDArray[np.float64]
 
 FEW_DISCORDANT = 25
 """Images on which two models differ, below which their test is exact."""
@@ -213,12 +211,12 @@ def compare_pairs(paired: Paired, drawn: Floats | None, confidence: float) -> Pa
     )
 
 
-def _pairs(models: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _pairs(models: int) -> tuple[Places, Places]:
     first, second = np.triu_indices(models, 1)
     return first, second
 
 
-def _once(scores: Floats, chosen: Mask) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _once(scores: Floats, chosen: Mask) -> tuple[Places, Places]:
     """Chosen pairs, each once: the model with the higher score, and the other one."""
     order = np.argsort(-scores, kind="stable")
     ahead, behind = (order[side] for side in _pairs(len(scores)))

@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask, Places, Words
 from pipeline.statistics.common_ground import has_both
 from pipeline.statistics.fidelity import Redraws, observed_spearman, redraw
 from pipeline.statistics.predictions import Predictions
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 Pair = tuple[int, int]
 
 _ELEMENTS = 100_000
@@ -40,8 +38,8 @@ class Paired:
 
     found: Predictions
     rho: Floats
-    left: NDArray[np.intp]
-    right: NDArray[np.intp]
+    left: Places
+    right: Places
 
     def differences(self, by_protocol: Floats, chosen: Mask) -> Floats:
         """Mean over some protocols of the left order's ρ less the right one's.
@@ -112,7 +110,7 @@ def paired(found: Predictions, rho: Floats, pairs: Sequence[Pair]) -> Paired:
     return replace(both, rho=values)
 
 
-def draws_of(both: Paired, given: Redraws, families: NDArray[np.str_], *, new: bool) -> Redraws:
+def draws_of(both: Paired, given: Redraws, families: Words, *, new: bool) -> Redraws:
     """Redraws of all rows: those that are given, and the same draws of those behind them.
 
     Parameters
@@ -177,9 +175,9 @@ class _Orders:
         for place in range(len(found.pick)):
             self._rows.setdefault(tuple(self.pick(place).tolist()), place)
 
-    def pick(self, row: int) -> NDArray[np.intp]:
+    def pick(self, row: int) -> Places:
         """The columns of a given row, of equal ones the first."""
-        columns: NDArray[np.intp] = self._same[self._given.pick[row]]
+        columns: Places = self._same[self._given.pick[row]]
         return columns
 
     def masked(self, column: int, models: Mask) -> int:
@@ -191,7 +189,7 @@ class _Orders:
             self.columns.append(values)
         return self._numbers[key]
 
-    def row_of(self, pick: NDArray[np.intp]) -> int:
+    def row_of(self, pick: Places) -> int:
         """The row with these columns."""
         key = tuple(pick.tolist())
         if key not in self._rows:

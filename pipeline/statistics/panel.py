@@ -9,9 +9,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.results.cube import comparable, same_metric
+from pipeline.statistics.arrays import Floats, Words
 from pipeline.statistics.evidence import Evidence
-
-Floats = NDArray[np.float64]
 
 MEAN = "mean"
 """The place among the data sets that holds the mean over them."""
@@ -47,14 +46,14 @@ def cluster_weights(cube: xr.Dataset, datasets: Sequence[str]) -> Floats:
     return weights_of(clusters_of(cube, datasets))
 
 
-def weights_of(clusters: NDArray[np.str_]) -> Floats:
+def weights_of(clusters: Words) -> Floats:
     """The same of data sets by their clusters."""
     _, place, size = np.unique(clusters, return_inverse=True, return_counts=True)
     weights: Floats = 1 / (size[place] * max(len(size), 1))
     return weights
 
 
-def clusters_of(cube: xr.Dataset, datasets: Sequence[str]) -> NDArray[np.str_]:
+def clusters_of(cube: xr.Dataset, datasets: Sequence[str]) -> Words:
     """The cluster of each data set; one without a cluster is its own."""
     named = [str(c) for c in cube["cluster"].sel(dataset=list(datasets)).values]
     # A cluster may have the name of a data set that is not in it.
@@ -99,6 +98,6 @@ def headline_panel(evidence: Evidence) -> xr.DataArray:
     )
 
 
-def words(evidence: Evidence, name: str) -> NDArray[np.str_]:
+def words(evidence: Evidence, name: str) -> Words:
     """What the study says of every model: family, backbone, method, supervision or objective."""
     return evidence.cube[name].values.astype(np.str_)

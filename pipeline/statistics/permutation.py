@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.statistics.arrays import Floats, Places, Words
 from pipeline.statistics.correlation import by_pattern
-
-Floats = NDArray[np.float64]
 
 PERMUTATIONS = 9_999
 
@@ -25,7 +24,7 @@ _COLUMNS = 32
 
 
 def permutation_p(
-    scores: Floats, backbones: NDArray[np.str_], rng: np.random.Generator
+    scores: Floats, backbones: Words, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """P values of "no rank correlation within backbones", by permuting models within them.
 
@@ -76,9 +75,7 @@ def permutation_p(
     return p, smallest
 
 
-def _share_beyond(
-    x: Floats, y: Floats, groups: NDArray[np.intp], rng: np.random.Generator
-) -> Floats:
+def _share_beyond(x: Floats, y: Floats, groups: Places, rng: np.random.Generator) -> Floats:
     """P values of each column of `x` with each of `y`.
 
     Of columns with themselves (`x is y`) only those on and below the diagonal are asked for.
@@ -109,14 +106,14 @@ def _exact(values: Floats) -> NDArray[np.floating]:
     return twice.astype(np.float32) if (twice == np.rint(twice)).all() else values
 
 
-def _inverse(permutations: NDArray[np.intp]) -> NDArray[np.intp]:
+def _inverse(permutations: Places) -> Places:
     """Σ x_i y_π(i) is Σ x_π⁻¹(i) y_i."""
     back = np.empty_like(permutations)
     np.put_along_axis(back, permutations, np.arange(back.shape[1])[np.newaxis], axis=1)
     return back
 
 
-def _normal_p(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Floats:
+def _normal_p(x: Floats, y: Floats, groups: Places) -> Floats:
     """Within a group of n, Var Σ x_i y_π(i) = Σ x² Σ y² / (n - 1) for centred x and y."""
     member = (groups == np.arange(groups.max() + 1)[:, np.newaxis]).astype(np.float64)
     freedom = np.maximum(member.sum(axis=1) - 1, 1)[:, np.newaxis]  # a group of one is all zeros
@@ -127,7 +124,7 @@ def _normal_p(x: Floats, y: Floats, groups: NDArray[np.intp]) -> Floats:
     return np.where(deviation > 1e-9, p, np.nan)
 
 
-def _within(values: Floats, groups: NDArray[np.intp]) -> Floats:
+def _within(values: Floats, groups: Places) -> Floats:
     """Ranks less their group's mean, by column; groups of one model become 0."""
     ranks = stats.rankdata(values, axis=0)
     means = np.stack([ranks[groups == g].mean(axis=0) for g in range(groups.max() + 1)])
@@ -135,9 +132,7 @@ def _within(values: Floats, groups: NDArray[np.intp]) -> Floats:
     return deviations
 
 
-def _permutations_within(
-    groups: NDArray[np.intp], count: int, rng: np.random.Generator
-) -> NDArray[np.intp]:
+def _permutations_within(groups: Places, count: int, rng: np.random.Generator) -> Places:
     """Random permutations that keep every model in its group, shape (count, n_models)."""
     places = np.argsort(groups, kind="stable")
     # Sorting random numbers offset by the group shuffles each group in its own places.

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.results.cube import comparable, same_metric
+from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.common_ground import rho_on
 from pipeline.statistics.comparison import ground_of, mean_over
 from pipeline.statistics.evidence import Evidence
@@ -21,8 +21,6 @@ from pipeline.statistics.mean_scores import ALL as ALL_SETS
 from pipeline.statistics.mean_scores import mean_tests
 from pipeline.statistics.panel import clusters_of
 from pipeline.statistics.t_power import Question
-
-Floats = NDArray[np.float64]
 
 DIFFERENCE = 0.1
 """Of mean ρ between two evaluations: what is looked for, unless asked otherwise."""
@@ -95,7 +93,7 @@ def effect_of(rho: float, difference: float) -> float:
     return float(np.arctanh(highest) - np.arctanh(highest - difference))
 
 
-def pilot_of(statistic: Callable[[NDArray[np.bool_]], Floats], units: NDArray[np.str_]) -> Pilot:
+def pilot_of(statistic: Callable[[Mask], Floats], units: Words) -> Pilot:
     """Jackknife values of a statistic: N θ - (N - 1) θ without each unit.
 
     Parameters
@@ -129,7 +127,7 @@ def _evaluations(evidence: Evidence, difference: float, targets: int | None) -> 
     if not np.isfinite(means[[one, other]]).all():
         return None
 
-    def differences(kept: NDArray[np.bool_]) -> Floats:
+    def differences(kept: Mask) -> Floats:
         rows = ground.models & kept[:, np.newaxis]
         limit = rho_limit(np.maximum(np.count_nonzero(rows, axis=0), MIN_GROUPS))
         z = z_of(rho_on(found, rows)[[one, other]], limit)
@@ -143,7 +141,7 @@ def _evaluations(evidence: Evidence, difference: float, targets: int | None) -> 
     if used.sum() < MIN_GROUPS:
         return None
 
-    def of_used(kept: NDArray[np.bool_]) -> Floats:
+    def of_used(kept: Mask) -> Floats:
         mask = np.zeros(len(units), bool)
         mask[np.flatnonzero(used)[kept]] = True
         return differences(mask)

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.results.cube import cheap_predictors, comparable
+from pipeline.statistics.arrays import Floats, Mask, Places, Words
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import ASSUMED_TESTS, clusters_of
 from pipeline.statistics.trained import left_out
 from pipeline.study.column import EACH_TARGET, Column
 from pipeline.study.finetune import FINETUNE
-
-Floats = NDArray[np.float64]
 
 OTHER_PROTOCOLS, ALL = "other_protocols", "all"
 """Sets of targets: without those of the predictor's own protocol, and with them."""
@@ -54,9 +53,9 @@ class Predictions:
     n_test: Floats
     predictors: tuple[Column, ...]
     targets: tuple[Column, ...]
-    pick: NDArray[np.intp]
-    target_columns: NDArray[np.intp]
-    clusters: NDArray[np.str_]
+    pick: Places
+    target_columns: Places
+    clusters: Words
 
     @property
     def names(self) -> list[str]:
@@ -77,7 +76,7 @@ class Predictions:
         return list(dict.fromkeys(target.protocol for target in self.targets))
 
     @cached_property
-    def protocol_places(self) -> NDArray[np.intp]:
+    def protocol_places(self) -> Places:
         """Of each target, where its protocol is among `protocols`."""
         return np.array([self.protocols.index(t.protocol) for t in self.targets], np.intp)
 
@@ -102,12 +101,12 @@ class Predictions:
         return FINETUNE.name if FINETUNE.name in self.protocols else ALL
 
     @cached_property
-    def _places(self) -> NDArray[np.intp]:
+    def _places(self) -> Places:
         """Of each target in the grid of protocols and clusters."""
         cluster = [self.cluster_names.index(c) for c in self.clusters.tolist()]
         return self.protocol_places * len(self.cluster_names) + np.array(cluster, np.intp)
 
-    def with_columns(self, scores: Floats, n_test: Floats, pick: NDArray[np.intp]) -> Predictions:
+    def with_columns(self, scores: Floats, n_test: Floats, pick: Places) -> Predictions:
         """The same with other columns, whose first ones stay; a row of `pick` may be anything."""
         return replace(self, scores=scores, n_test=n_test, pick=pick)
 
@@ -149,7 +148,7 @@ class Predictions:
         """Means over the clusters of each protocol, shape (..., n_protocols)."""
         return mean_of_known(self.by_cluster(values))
 
-    def members(self, name: str, *excluded: str) -> NDArray[np.bool_]:
+    def members(self, name: str, *excluded: str) -> Mask:
         """Which target protocols a set has, for predictors of the `excluded` protocols."""
         if name == OTHER_PROTOCOLS:
             return np.array([p not in excluded for p in self.protocols])
@@ -171,7 +170,7 @@ class Predictions:
         )
         return mean_of_known(np.where(chosen, by_protocol[..., np.newaxis, :], np.nan))
 
-    def counts(self, known: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def counts(self, known: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """How many targets, and clusters, each predictor has in each set.
 
         Parameters

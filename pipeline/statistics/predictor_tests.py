@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask
 from pipeline.statistics.correlation import MIN_FAMILIES
 from pipeline.statistics.differences import POWER, Differences, judged_together, untested
 from pipeline.statistics.evidence import Evidence
@@ -24,8 +24,6 @@ from pipeline.statistics.twins import plain_twins
 from pipeline.study.column import Column
 from pipeline.study.finetune import FINETUNE
 from pipeline.study.linear import LINEAR
-
-Floats = NDArray[np.float64]
 
 MOST_ROWS = 300
 """Different orders to redraw: beyond, only the declared pairs are compared."""
@@ -182,7 +180,7 @@ class Contests:
             self, both=self.both.of([self.pairs.index(p) for p in pairs]), pairs=tuple(pairs)
         )
 
-    def chosen(self, name: str) -> NDArray[np.bool_]:
+    def chosen(self, name: str) -> Mask:
         """Target protocols of a set for each pair, shape (n_pairs, n_protocols)."""
         found = self.both.found
         own = [p.protocol for p in found.predictors]

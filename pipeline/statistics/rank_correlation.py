@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.statistics.arrays import Counts, Floats, Mask, Words
 from pipeline.statistics.correlation import MIN_MODELS, by_pattern
 
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
 
-
-def spearman(x: Floats, y: Floats, groups: NDArray[np.str_] | None = None) -> tuple[Floats, Counts]:
+def spearman(x: Floats, y: Floats, groups: Words | None = None) -> tuple[Floats, Counts]:
     """ρ of every column of `x` with every column of `y`, over the models that have both.
 
     Parameters
@@ -59,7 +56,7 @@ def rho_of(x: Floats, y: Floats) -> float:
     return float(np.corrcoef(stats.rankdata(x[both]), stats.rankdata(y[both]))[0, 1])
 
 
-def _standardised(values: Floats, groups: NDArray[np.str_] | None) -> Floats:
+def _standardised(values: Floats, groups: Words | None) -> Floats:
     """Ranks of each column, less their mean (of each group), with length 1; NaN without spread."""
     ranks = stats.rankdata(values, axis=0)
     if groups is None:
@@ -76,10 +73,10 @@ def _standardised(values: Floats, groups: NDArray[np.str_] | None) -> Floats:
     return standardised
 
 
-def _in_company(groups: NDArray[np.str_]) -> NDArray[np.bool_]:
+def _in_company(groups: Words) -> Mask:
     """Whether each model's group has another model."""
     if not len(groups):
         return np.zeros(0, bool)
     _, place, size = np.unique(groups, return_inverse=True, return_counts=True)
-    alone: NDArray[np.bool_] = size[place] > 1
+    alone: Mask = size[place] > 1
     return alone

@@ -7,12 +7,9 @@ The sets are not transitive: A and B may be within chance, and B and C, but not 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from pipeline.statistics.arrays import Counts, Floats, Mask
 
 
 def ranks_of(scores: Floats) -> Floats:

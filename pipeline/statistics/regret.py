@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.rank_correlation import rho_of
-
-Floats = NDArray[np.float64]
 
 TEN = 10
 """Models within reach of somebody who chooses by a proxy and looks at the first page."""

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Places, Words
 from pipeline.statistics.correlation import by_pattern
 
-Floats = NDArray[np.float64]
 Kind = Literal["pearson", "spearman"]
 Resampled = Callable[[Floats], Floats]
 """From resamples' weights to something of each of them."""
@@ -34,7 +33,7 @@ def model_weights(models: int, replicates: int, rng: np.random.Generator) -> Flo
     return counts
 
 
-def family_weights(families: NDArray[np.str_], replicates: int, rng: np.random.Generator) -> Floats:
+def family_weights(families: Words, replicates: int, rng: np.random.Generator) -> Floats:
     """The same where whole families are drawn; resamples then differ in their number of models."""
     of_model = np.unique(families, return_inverse=True)[1]
     groups = int(of_model.max()) + 1
@@ -94,7 +93,7 @@ def resampled_correlations(
 
 
 def resampled_pairs(
-    x: Floats, y: Floats, pairs: NDArray[np.intp], weights: Floats
+    x: Floats, y: Floats, pairs: Places, weights: Floats
 ) -> Iterator[tuple[slice, Floats]]:
     """Spearman's ρ of some pairs of columns in every resample.
 

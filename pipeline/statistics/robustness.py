@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from scipy.special import expit
 
 from pipeline.results.cube import comparable
+from pipeline.statistics.arrays import Floats, Mask
 from pipeline.statistics.baseline_fit import MIN_BASELINE, bend, judge
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise
@@ -28,8 +28,6 @@ from pipeline.study.knn import KNN
 from pipeline.study.linear import LINEAR
 from pipeline.study.transfer import TRANSFER
 from pipeline.study.variant import Variant
-
-Floats = NDArray[np.float64]
 
 ROBUSTNESS = (
     "logit accuracy of a head on another data set, less what a line through the baseline models "
@@ -290,7 +288,7 @@ def _against(
     evidence: Evidence,
     home: xr.DataArray,
     away: xr.DataArray,
-    baseline: NDArray[np.bool_],
+    baseline: Mask,
     pivot: str = "",
 ) -> dict[str, Floats]:
     """The variables of `NUMBERS`, each of shape (n_models,)."""
@@ -326,7 +324,7 @@ def _against(
     }
 
 
-def near_chance(evidence: Evidence, scores: xr.DataArray) -> NDArray[np.bool_]:
+def near_chance(evidence: Evidence, scores: xr.DataArray) -> Mask:
     """Models whose score on a data set is not above chance by two standard errors.
 
     False where nobody says what chance is (`correlation.chance`).
@@ -336,7 +334,7 @@ def near_chance(evidence: Evidence, scores: xr.DataArray) -> NDArray[np.bool_]:
     if chance is None:
         return np.zeros(scores.shape, bool)
     n = int(evidence.cube["n_test"].sel(dataset=dataset)) or ASSUMED_TESTS
-    near: NDArray[np.bool_] = scores.values <= chance + 2 * np.sqrt(chance * (1 - chance) / n)
+    near: Mask = scores.values <= chance + 2 * np.sqrt(chance * (1 - chance) / n)
     return near
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
-Floats = NDArray[np.float64]
+from pipeline.statistics.arrays import Floats
 
 
 def wilson(right: ArrayLike, total: ArrayLike, confidence: float) -> tuple[Floats, Floats]:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from pipeline.results.cube import comparable
+from pipeline.statistics.arrays import Counts, Floats, Mask
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, jackknifed
 from pipeline.statistics.panel import cluster_weights, words
 from pipeline.statistics.rank_correlation import spearman
 from pipeline.statistics.table import tabled, withheld
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
 
 DEFINITION = (
     "mean Spearman's ρ of in-domain headline scores with headline scores on the out-of-domain "
@@ -57,11 +54,11 @@ def correlations_by_shift(evidence: Evidence) -> xr.Dataset:
         rows = [targets.index(name) for name in names]
         weights[rows, place] = cluster_weights(evidence.cube, names)
 
-    def each(kept: NDArray[np.bool_]) -> tuple[Floats, Counts]:
+    def each(kept: Mask) -> tuple[Floats, Counts]:
         found, n = spearman(x[kept], y[kept])
         return found.reshape(shape), n.reshape(shape)
 
-    def means(kept: NDArray[np.bool_]) -> tuple[Floats, Counts]:
+    def means(kept: Mask) -> tuple[Floats, Counts]:
         found, n = each(kept)
         has = np.isfinite(found)
         with np.errstate(invalid="ignore", divide="ignore"):

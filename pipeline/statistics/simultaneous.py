@@ -8,10 +8,9 @@ that was chosen, whichever it is.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
+from pipeline.statistics.arrays import Floats
 
 SIMULATED = 20_000
 """Draws behind a quantile: its standard error is about 0.02."""

@@ -25,6 +25,7 @@ from pipeline.probes.knn_variants import space_of, voting_of
 from pipeline.probes.reading import read_rows
 from pipeline.project.paths import neighbors_path
 from pipeline.results.current import Current
+from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.study.protocol_list import find_protocol
 from pipeline.study.schema import Study
 from pipeline.study.transfer import TRANSFER, held_out, transferred_knn
@@ -67,9 +68,9 @@ class Nearest:
 
     samples: NDArray[np.int32]
     indices: NDArray[np.int32]
-    distances: NDArray[np.float64]
+    distances: Floats
 
-    def thinned(self, wanted: NDArray[np.bool_], most: int) -> Nearest:
+    def thinned(self, wanted: Mask, most: int) -> Nearest:
         """At most so many of the wanted queries, evenly over them."""
         rows = np.flatnonzero(wanted)
         if len(rows) > most:
@@ -89,7 +90,7 @@ class LeftOut:
     """
 
     samples: NDArray[np.int32]
-    right: NDArray[np.bool_]
+    right: Mask
 
 
 class SingleImages:
@@ -114,7 +115,7 @@ class SingleImages:
         """Label of each image of a split."""
         return np.zeros(0, np.int64)
 
-    def groups(self, dataset: str, split: Split) -> NDArray[np.str_]:
+    def groups(self, dataset: str, split: Split) -> Words:
         """Group of each image of a split; "" of those without one."""
         return np.zeros(0, np.str_)
 
@@ -178,7 +179,7 @@ class StoredImages(SingleImages):
         """See `SingleImages`."""
         return self._current.index(dataset).labels(split)
 
-    def groups(self, dataset: str, split: Split) -> NDArray[np.str_]:
+    def groups(self, dataset: str, split: Split) -> Words:
         """See `SingleImages`."""
         return self._current.index(dataset).groups(split)
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.model_pairs import SOURCE
 from pipeline.statistics.pair_tests import PairTests
 from pipeline.statistics.rank_sets import ranks_of
 from pipeline.statistics.tie_cost import POWER
-
-Floats = NDArray[np.float64]
 
 STANDING = (
     "rank", "best_rank", "worst_rank", "within_chance", "behind", "behind_high", "as_good",

@@ -16,16 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from pipeline.statistics.arrays import Counts, Floats, Mask, Words
 from pipeline.statistics.contrasts import Contrast, difference
 from pipeline.statistics.design import UNKNOWN, frequent_backbones
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, without_each
 from pipeline.statistics.labels_seen import unseen_only, unseen_weights
 from pipeline.statistics.panel import words
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Mask = NDArray[np.bool_]
 
 MIN_SIDE = 8
 """Models on either side, below which nothing is said of families."""
@@ -53,10 +50,10 @@ class Gap:
 
     value: Floats
     half: Floats
-    covariance: Callable[[NDArray[np.int64]], Floats]
+    covariance: Callable[[Counts], Floats]
     left: Counts
     right: Counts
-    claim: NDArray[np.str_]
+    claim: Words
 
 
 def gaps_of(evidence: Evidence, scores: Floats, draws: Floats) -> dict[str, Gap]:
@@ -166,7 +163,7 @@ def _gap(
     contrasts: list[Contrast],
     scores: Floats,
     draws: Floats,
-    family: NDArray[np.str_],
+    family: Words,
     level: float,
 ) -> Gap:
     """Of the first contrast, less the second one if there are two."""
@@ -190,7 +187,7 @@ def _gap(
     of_draws, of_columns = _over_draws(contrasts, draws, level)
     z = float(stats.norm.ppf(0.5 + level / 2))
 
-    def covariance(columns: NDArray[np.int64]) -> Floats:
+    def covariance(columns: Counts) -> Floats:
         if over_families[columns].all():
             # As wide as the interval, which is wider than the normal one.
             part = scaled[:, columns] * (quantile[columns] / z)
@@ -221,7 +218,7 @@ def _in_pairs(contrast: Contrast, scores: Floats, side: Mask) -> Counts:
 
 def _over_draws(
     contrasts: list[Contrast], draws: Floats, level: float
-) -> tuple[Floats, Callable[[NDArray[np.int64]], Floats]]:
+) -> tuple[Floats, Callable[[Counts], Floats]]:
     """Half the interval over draws of the labels, and the covariance of columns.
 
     All models have the same draws, so the difference is taken draw by draw; so do budgets, whose
@@ -247,7 +244,7 @@ def _over_draws(
     half = np.where(count > 1, quantile * np.sqrt(variance / usable), np.nan)
     wider = quantile / stats.norm.ppf(0.5 + level / 2)
 
-    def covariance(columns: NDArray[np.int64]) -> Floats:
+    def covariance(columns: Counts) -> Floats:
         part, n = deviation[columns], usable[columns]
         shared = np.minimum(n[:, np.newaxis], n)
         products = part @ part.T / (shared - 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.budgets import NO_CURVES, Curves, curves
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.labels_seen import ALL_SEEN
@@ -19,8 +19,6 @@ from pipeline.statistics.supervision_contrasts import (
     gaps_of,
     with_mean,
 )
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.statistics.arrays import Floats
+
 Labels = Mapping[str, Collection[Any]]
 """The dimensions of a table in their order, each with its labels."""
 
@@ -16,7 +18,7 @@ ROW = "row"
 """The one dimension of tables whose rows are images, classes or pairs of them."""
 
 
-def blank(labels: Labels, names: Iterable[str]) -> dict[str, NDArray[np.float64]]:
+def blank(labels: Labels, names: Iterable[str]) -> dict[str, Floats]:
     """Columns of numbers of which none is known yet: all NaN."""
     shape = tuple(map(len, labels.values()))
     return {name: np.full(shape, np.nan) for name in names}

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.results.cube import cheap_predictors, comparable
+from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import image_noise, no_outcomes
 from pipeline.statistics.mean_scores import TARGET, mean_tests
@@ -30,8 +30,6 @@ from pipeline.study.linear import LINEAR
 from pipeline.study.protocol_list import classifies, protocol_label
 from pipeline.study.transfer import TRANSFER
 from pipeline.study.variant import Variant
-
-Floats = NDArray[np.float64]
 
 DECIDING = (LINEAR.name, KNN.name, FEWSHOT.name)
 """Protocols by which a model is recommended, the first that scored the target; then any other."""

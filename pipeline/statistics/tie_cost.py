@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
+from pipeline.statistics.arrays import Floats, Mask
 
 _HALVINGS = 30
 """Of the interval in which a limit lies: to 1e-9."""

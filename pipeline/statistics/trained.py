@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.pretraining.collapse import has_collapsed
+from pipeline.statistics.arrays import Mask
 from pipeline.statistics.correlation import MIN_MODELS
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.panel import words
@@ -41,7 +41,7 @@ class LeftOut:
 
     untrained: tuple[str, ...]
     collapsed: tuple[str, ...]
-    mask: NDArray[np.bool_]
+    mask: Mask
     ranked: int
 
 
@@ -62,7 +62,7 @@ def left_out(evidence: Evidence) -> LeftOut:
     )
 
 
-def _collapsed(evidence: Evidence) -> tuple[NDArray[np.bool_], int]:
+def _collapsed(evidence: Evidence) -> tuple[Mask, int]:
     """Who has collapsed, and of how many that is known."""
     cube = evidence.cube
     nobody = np.zeros(len(evidence.models), bool)

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.correlation import COEFFICIENTS, MIN_FAMILIES
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.fidelity import (
@@ -21,8 +22,6 @@ from pipeline.statistics.jackknife import MIN_GROUPS, Jackknife
 from pipeline.statistics.predictions import OTHER_PROTOCOLS, Predictions
 from pipeline.statistics.resampling import percentile_interval
 from pipeline.statistics.table import tabled, withheld
-
-Floats = NDArray[np.float64]
 
 _DEFINITION = (
     "Mean over out-of-domain targets of the correlation over models between predictor and target; "
@@ -101,7 +100,7 @@ def _intervals(trusted: Fidelity, confidence: float) -> dict[str, Floats]:
 
 
 def _jackknifed(
-    trusted: Fidelity, units: NDArray[np.str_], counts: Floats, confidence: float
+    trusted: Fidelity, units: Words, counts: Floats, confidence: float
 ) -> tuple[Floats, Floats, Floats]:
     """Both means with their intervals, each of shape (2, n_coefficients, n_predictors, n_sets)."""
     found = trusted.found
@@ -128,13 +127,13 @@ def _jackknifed(
     return means, low, high
 
 
-def _limits_of_means(at: Floats, known: NDArray[np.bool_], found: Predictions) -> Floats:
+def _limits_of_means(at: Floats, known: Mask, found: Predictions) -> Floats:
     """Where means are clipped: at the mean of their targets' limits; Fisher's were clipped."""
     plain = found.over_sets(found.by_protocol(np.where(known, at, np.nan)))
     return np.stack([plain, np.full_like(plain, ALMOST_ONE)])
 
 
-def _fewest(counts: NDArray[np.int64], known: NDArray[np.bool_], found: Predictions) -> Floats:
+def _fewest(counts: NDArray[np.int64], known: Mask, found: Predictions) -> Floats:
     """Fewest behind any known coefficient, shape (n_coefficients, n_predictors, n_sets)."""
     shape = (len(COEFFICIENTS), len(found.predictors), len(found.sets))
     fewest = np.full(shape, np.nan)

@@ -12,18 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.results.cube import scored_by
+from pipeline.statistics.arrays import Floats, Places
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_noise import Column, image_noise
 from pipeline.statistics.model_pairs import compare_normal
 from pipeline.statistics.pair_tests import Paired, PairTests
 from pipeline.statistics.panel import ASSUMED_TESTS, clusters_of
 from pipeline.statistics.remembered import remembered_of_headlines
-
-Floats = NDArray[np.float64]
 
 MOST_UNPAIRED = 100
 """Models of one data set that are compared in pairs; of more, the best ones."""
@@ -52,7 +50,7 @@ class Unpaired:
     images : int
     """
 
-    places: NDArray[np.intp]
+    places: Places
     scores: Floats
     variance: Floats
     images: int

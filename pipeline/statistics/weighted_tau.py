@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask
 from pipeline.statistics.kendall import counted_together
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 def weighted_tau(scores: Floats) -> Floats:

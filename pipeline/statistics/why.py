@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.contrasts import Contrast, difference, permutation_p, side_counts
 from pipeline.statistics.design import MIN_SIDE, OBJECTIVES, contrasts_of
 from pipeline.statistics.evidence import Evidence
@@ -28,8 +29,6 @@ CLIP_TARGETS = ("milan", "eva", "beit_v2", "beitv2")
 
 MANY_MODELS = 200
 """Beyond this, leaving out a single model is not tried."""
-
-Words = NDArray[np.str_]
 
 
 def gaps(evidence: Evidence) -> xr.Dataset:
@@ -66,7 +65,7 @@ def gaps(evidence: Evidence) -> xr.Dataset:
 
 def _gap(
     contrast: Contrast,
-    scores: NDArray[np.float64],
+    scores: Floats,
     method: Words,
     confidence: float,
     rng: np.random.Generator,
@@ -121,9 +120,7 @@ def gap_sensitivity(evidence: Evidence) -> xr.Dataset:
     )
 
 
-def _changes(
-    evidence: Evidence, objective: Words, method: Words
-) -> dict[str, tuple[Words, NDArray[np.bool_]]]:
+def _changes(evidence: Evidence, objective: Words, method: Words) -> dict[str, tuple[Words, Mask]]:
     """By name: the objectives of the models, and which models are kept."""
     models, family = evidence.models, words(evidence, "family")
     everyone = np.ones(len(models), bool)

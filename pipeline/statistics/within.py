@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from pipeline.results.cube import cheap_predictors, comparable
+from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.design import UNKNOWN, frequent_backbones
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
@@ -18,9 +19,6 @@ from pipeline.statistics.panel import words
 from pipeline.statistics.rank_correlation import spearman
 from pipeline.statistics.table import tabled
 from pipeline.study.column import column_name
-
-Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 ALL, POOLED = "all models", "given backbone"
 
@@ -39,7 +37,7 @@ def within_backbones(evidence: Evidence) -> xr.Dataset:
     x, predictors = _columns(evidence, headlines, evidence.datasets("in_domain"))
     y, targets = _columns(evidence, headlines, outside)
     backbone, method = words(evidence, "backbone"), words(evidence, "method")
-    groups: dict[str, tuple[Mask, NDArray[np.str_] | None]] = {
+    groups: dict[str, tuple[Mask, Words | None]] = {
         ALL: (np.ones(len(x), bool), None),
         POOLED: (backbone != UNKNOWN, backbone),
     }
@@ -110,8 +108,8 @@ def _columns(
 def _estimate(
     x: Floats,
     y: Floats,
-    given: NDArray[np.str_] | None,
-    units: NDArray[np.str_],
+    given: Words | None,
+    units: Words,
     evidence: Evidence,
 ) -> Estimate:
     def statistic(kept: Mask) -> tuple[Floats, NDArray[np.int64]]:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from pipeline.statistics.arrays import Mask
 from pipeline.statistics.class_errors import without_error
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.looked_at import Looked, looked_at
@@ -131,7 +132,7 @@ def shared_errors(evidence: Evidence) -> xr.Dataset:
     )
 
 
-def _shared(looked: Looked, asked: NDArray[np.bool_]) -> list[dict[str, Any]]:
+def _shared(looked: Looked, asked: Mask) -> list[dict[str, Any]]:
     missed = np.flatnonzero(~looked.hits[asked].any(axis=0))
     predicted = looked.predicted[asked]
     answers = [np.unique(predicted[:, at], return_counts=True) for at in missed]
