@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -139,6 +140,12 @@ def write_record(
         row_group_size=group_rows if group_rows >= MIN_GROUP else None,
     )
     write_durably(path, buffer.getvalue())
+
+
+def repeated(words: Sequence[str], times: Sequence[int]) -> pa.DictionaryArray:
+    """A column of outcomes in which each word stands so many times, one after the other."""
+    places = np.repeat(np.arange(len(words)), times)
+    return pa.DictionaryArray.from_arrays(pa.array(places, pa.int32()), pa.array(words))
 
 
 def _repetitive(schema: pa.Schema) -> list[str]:

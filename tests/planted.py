@@ -17,7 +17,6 @@ from pipeline.statistics.evidence import Hits, ValSplit
 from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.image_noise import Column, ImageColumn, ImageNoise, draw_together, measure
 from pipeline.statistics.mean_scores import means_of
-from pipeline.statistics.model_pairs import paired
 from pipeline.statistics.pair_tests import Paired, PairTests, compare_pairs
 
 Floats = NDArray[np.float64]
@@ -127,7 +126,7 @@ def measured(
 def paired_of(hits: NDArray[np.generic]) -> Paired:
     """Outcomes on one data set, ready to be compared; one image has no spread."""
     if hits.shape[1] > 1:
-        return paired(measured(hits)[0])
+        return measured(hits)[0]
     right = hits.astype(np.float64)
     names = tuple(f"m{i}" for i in range(len(right)))
     none = np.zeros((len(right), len(right)))
@@ -150,7 +149,7 @@ def drawn_tests(condition: Condition, resamples: int, rng: np.random.Generator) 
     if len(columns) == 1:
         [column] = columns.values()
         [drawn] = draw_together([column], resamples, rng)
-        return compare_pairs(paired(column), drawn, 0.95)
+        return compare_pairs(column, drawn, 0.95)
     means = means_of(ImageNoise(columns, shared), VARIANT, [name for _, name in columns])
     assert means is not None
     drawn = normal_draws(means.scores, means.covariance, resamples, rng)

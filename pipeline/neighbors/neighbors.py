@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cache.cell import Cell
 from cache.errors import CellMissingError, CellStaleError, ProbelineError
 from cache.fingerprint import differences
-from cache.records import is_current_record, read_record, write_record
+from cache.records import is_current_record, read_record, repeated, write_record
 from pipeline.datasets.index import read_index
 from pipeline.embeddings.cells import open_cells
 from pipeline.embeddings.unavailable import available
@@ -314,9 +314,7 @@ def _table(samples: dict[str, NDArray[np.int32]], found: dict[str, Neighbors]) -
     sizes = [len(samples[split]) for split in found]
     return pa.table(
         {
-            "split": pa.DictionaryArray.from_arrays(
-                pa.array(np.repeat(np.arange(len(found)), sizes), pa.int32()), pa.array(list(found))
-            ),
+            "split": repeated(list(found), sizes),
             "sample": np.concatenate([samples[split] for split in found]),
             "indices": _lists([each.indices for each in found.values()], width, -1),
             "distances": _lists([_rounded(f.distances) for f in found.values()], width, np.inf),

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
+from cache.records import repeated
 from pipeline.heads.shot_classifiers import Labels
 from pipeline.probes.episodes import Episodes
 from pipeline.study import metrics
@@ -96,10 +97,7 @@ def episode_table(episodes: Sequence[Episodes]) -> pa.Table:
     Of several times as many outcomes as another protocol's, the confidences are left out.
     """
     shapes = [e.predicted.shape for e in episodes]
-    variants = pa.DictionaryArray.from_arrays(
-        pa.array(np.repeat(np.arange(len(episodes)), [d * n for d, n in shapes]), pa.int32()),
-        pa.array([e.variant.name for e in episodes]),
-    )
+    variants = repeated([e.variant.name for e in episodes], [d * n for d, n in shapes])
     columns: dict[str, list[NDArray[Any]]] = {
         "draw": [np.repeat(np.arange(d, dtype=np.int32), n) for d, n in shapes],
         "sample": [np.tile(np.arange(n, dtype=np.int32), d) for d, n in shapes],

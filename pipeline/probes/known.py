@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from cache.errors import CellCorruptError
-from cache.records import Record
+from cache.records import Record, repeated
 from pipeline.study.variant import Variant
 from pipeline.study.variant_keys import VariantKeys
 
@@ -143,9 +143,7 @@ def _joined(parts: Sequence[tuple[str, pa.Table]]) -> pa.Table:
     for place, field in enumerate(tables[0].schema):
         if pa.types.is_dictionary(field.type):
             rest = rest.set_column(place, field.name, rest[place].dictionary_encode())
-    numbers = [number for number, table in enumerate(tables) for _ in range(len(table))]
-    variant = pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32()), pa.array(names))
-    return rest.add_column(0, "variant", variant)
+    return rest.add_column(0, "variant", repeated(names, [len(table) for table in tables]))
 
 
 def _decoded(table: pa.Table) -> pa.Table:

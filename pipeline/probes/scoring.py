@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cache.errors import NonFiniteError
+from cache.records import repeated
 from pipeline.heads.slabs import slabs
 from pipeline.study import metrics
 from pipeline.study.metric import Predictions
@@ -227,13 +228,9 @@ def outcome_table(outcomes: Sequence[Outcome]) -> pa.Table:
     if not outcomes:
         return pa.table({"variant": pa.array([], pa.string())})
     sizes = [len(o.predicted) for o in outcomes]
-    variants = pa.DictionaryArray.from_arrays(
-        pa.array(np.repeat(np.arange(len(outcomes)), sizes), pa.int32()),
-        pa.array([o.variant for o in outcomes]),
-    )
     return pa.table(
         {
-            "variant": variants,
+            "variant": repeated([o.variant for o in outcomes], sizes),
             "sample": np.concatenate([np.arange(n, dtype=np.int32) for n in sizes]),
             "predicted": np.concatenate([o.predicted for o in outcomes]),
             "rank": np.concatenate([o.rank for o in outcomes]),

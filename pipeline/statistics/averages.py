@@ -133,7 +133,7 @@ def leaders_without(evidence: Evidence) -> xr.Dataset:
     if np.isnan(table["changes"]).all():
         return withheld(definition, _NO_BLOCK)
     words = {name: values.astype(np.str_) for name, values in texts.items()}
-    return tabled(labels, words | table, definition=definition)
+    return tabled(labels, {**words, **table}, definition=definition)
 
 
 def _leaders(

@@ -132,16 +132,16 @@ def _draws(
 
 
 def by_draw(
-    evidence: Evidence, found: Mapping[tuple[int, ...], Draws], shape: tuple[int, ...]
+    evidence: Evidence, found: Mapping[tuple[int, int, int], Draws], shape: tuple[int, int, int]
 ) -> Floats:
     """Scores of every draw as one array, models first and draws last.
 
     Parameters
     ----------
     evidence : Evidence
-    found : mapping of tuple of int to Draws
+    found : mapping of three int to Draws
         By their places.
-    shape : tuple of int
+    shape : three int
         Of the places.
 
     Returns

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.statistics.arrays import Floats, Mask
 from pipeline.statistics.evidence import Evidence, Hits, ValSplit
 from pipeline.statistics.image_draws import EXACT_UP_TO, multinomial_draws, normal_draws
+from pipeline.statistics.pair_tests import Paired
 from pipeline.statistics.remembered import remembered_of_headlines
 from pipeline.study import metrics
 
@@ -42,24 +43,14 @@ def no_outcomes(evidence: Evidence) -> str:
     return "no protocol has stored per-image outcomes"
 
 
-@dataclass(frozen=True)
-class ImageColumn:
-    """What the outcomes of one variant on one data set say.
+@dataclass(frozen=True, kw_only=True)
+class ImageColumn(Paired):
+    """What the outcomes of one variant on one data set say, of the images that all models judged.
+
+    Its `wins` are None of shares of several draws beyond `MOST_COUNTED` models.
 
     Attributes
     ----------
-    models : tuple of str
-        Models with outcomes.
-    images : int
-        Test images that count: all that every model was judged on.
-    scores : ndarray of shape (n_models,)
-    covariance : ndarray of shape (n_models, n_models)
-        Of the scores, over draws of test images.
-    wins : ndarray of shape (n_models, n_models) or None
-        Images on which the row's model does better than the column's; None of shares of several
-        draws beyond `MOST_COUNTED` models.
-    hits : bool
-        Whether each image is right or wrong and all weigh the same.
     halves : ndarray of shape (2, SPLITS, n_models)
         Scores on either half of the images, for each random halving.
     units : ndarray of shape (n_models, n_images) or None
@@ -69,12 +60,6 @@ class ImageColumn:
         Equal numbers: the same images.
     """
 
-    models: tuple[str, ...]
-    images: int
-    scores: Floats
-    covariance: Floats
-    wins: Floats | None
-    hits: bool
     halves: Floats
     units: NDArray[np.float32] | None
     strata: NDArray[np.int64]

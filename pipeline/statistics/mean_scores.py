@@ -23,7 +23,6 @@ from pipeline.statistics.model_pairs import (
     compare_normal,
     pair_table,
     pair_tests,
-    paired,
 )
 from pipeline.statistics.pair_tests import Paired, PairTests
 from pipeline.statistics.remembered import remembered_of_headlines
@@ -163,7 +162,7 @@ def means_of(noise: ImageNoise, variant: str, datasets: list[str]) -> Paired | N
     if not known or len(known) < len(columns):
         return None
     if len(known) == 1:
-        return paired(known[0])
+        return known[0]
     models = [m for m in known[0].models if all(m in column.models for column in known)]
     places = [[column.models.index(m) for m in models] for column in known]
     k = len(known)

@@ -11,7 +11,6 @@ from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.image_draws import normal_draws
 from pipeline.statistics.image_noise import (
     Column,
-    ImageColumn,
     draw_together,
     image_noise,
     no_outcomes,
@@ -46,7 +45,7 @@ def pair_tests(evidence: Evidence) -> Mapping[Column, PairTests]:
     tests = {}
     for name, column in image_noise(evidence).columns.items():
         if len(column.models) > MOST_MODELS:
-            tests[name] = compare_pairs(paired(column), None, confidence)
+            tests[name] = compare_pairs(column, None, confidence)
         elif len(column.models) > 1:
             by_images.setdefault(column.sample, []).append(name)
     for names in by_images.values():
@@ -55,7 +54,7 @@ def pair_tests(evidence: Evidence) -> Mapping[Column, PairTests]:
         for name, column, drawn in zip(
             names, columns, draw_together(columns, DRAWS, rng), strict=True
         ):
-            tests[name] = compare_pairs(paired(column), drawn, confidence)
+            tests[name] = compare_pairs(column, drawn, confidence)
     return tests
 
 
@@ -66,13 +65,6 @@ def compare_normal(means: Paired, confidence: float, *, drawn: bool = True) -> P
     rng = np.random.default_rng(0)
     return compare_pairs(
         means, normal_draws(means.scores, means.covariance, DRAWS, rng), confidence
-    )
-
-
-def paired(column: ImageColumn) -> Paired:
-    """The models of one data set."""
-    return Paired(
-        column.models, column.scores, column.covariance, column.images, column.wins, column.hits
     )
 
 

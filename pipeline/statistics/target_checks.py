@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -91,7 +92,7 @@ def target_checks(evidence: Evidence) -> xr.Dataset:
     trained = ~np.isin(tests.models, left_out(evidence).untrained)
     if trained.sum() < 2:
         trained = np.ones_like(trained)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"name": check.name, "label": check.label, "on_target": float(check.on_target)}
         | _judged(tests, proxy, evidence.margin)
         | {"seconds": check.seconds}
