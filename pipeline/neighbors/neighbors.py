@@ -33,6 +33,7 @@ from pipeline.machine.shards import claimed, is_free, is_to_make
 from pipeline.neighbors.banks import Bank, CellBank
 from pipeline.neighbors.leave_one_out import stratified
 from pipeline.neighbors.library_search import nearest_by
+from pipeline.neighbors.points import rounded
 from pipeline.neighbors.search import Neighbors
 from pipeline.project.paths import neighbors_path
 from pipeline.study.neighbors import Neighbors as Settings
@@ -317,16 +318,9 @@ def _table(samples: dict[str, NDArray[np.int32]], found: dict[str, Neighbors]) -
             "split": repeated(list(found), sizes),
             "sample": np.concatenate([samples[split] for split in found]),
             "indices": _lists([each.indices for each in found.values()], width, -1),
-            "distances": _lists([_rounded(f.distances) for f in found.values()], width, np.inf),
+            "distances": _lists([rounded(f.distances) for f in found.values()], width, np.inf),
         }
     )
-
-
-def _rounded(distances: NDArray[np.float64]) -> NDArray[np.float32]:
-    """In float32; what is not 0 stays so, for only exact matches are 0, and finite."""
-    limits = np.finfo(np.float32)
-    near = np.clip(distances, float(limits.tiny), float(limits.max)).astype(np.float32)
-    return np.where(distances == 0, np.float32(0), near)
 
 
 def _lists(parts: list[NDArray[Any]], width: int, filler: float) -> pa.FixedSizeListArray:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cache.errors import ProbelineError
 from cache.precision import Moments
 from pipeline.neighbors.banks import Bank, draw
+from pipeline.neighbors.points import points_of
 from pipeline.study.neighbors import Metric, Preparation
 
 METRICS, PREPARATIONS = get_args(Metric), get_args(Preparation)
@@ -100,16 +101,7 @@ class Space:
     @_INFINITY_BECOMES_NAN
     def prepare(self, values: NDArray[np.floating]) -> Matrix:
         """Points of stored features: ndarray of shape (n_rows, n_features), float64."""
-        points = widen(values).astype(np.float64)
-        if self.mean is not None:
-            points -= self.mean
-        if self.deviation is not None:
-            points /= self.deviation
-        if self.unit:
-            length = np.sqrt(np.vecdot(points, points))[:, np.newaxis]
-            length[length == 0] = 1.0
-            points /= length
-        return points
+        return points_of(widen(values), self.mean, self.deviation, unit=self.unit)
 
     @_INFINITY_BECOMES_NAN
     def place(self, values: NDArray[np.floating], out: NDArray[np.floating]) -> Vector:

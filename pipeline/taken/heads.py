@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cache.errors import ProbelineError
 from pipeline.heads.normalization import BLOCK, Normalizer
+from pipeline.neighbors.points import points_of, rounded
 from pipeline.neighbors.votes import Matrix, Voting, judge
 
 _AFFINE, _NEIGHBORS = "affine", "neighbors"
@@ -119,16 +120,8 @@ class NeighborHead:
 
     def _placed(self, features: NDArray[np.floating]) -> Matrix:
         """Points between which squared Euclidean distances are taken."""
-        points = features.astype(np.float64)
-        if len(self.mean):
-            points -= self.mean
-        if len(self.deviation):
-            points /= self.deviation
-        if self.unit:
-            length = np.sqrt(np.vecdot(points, points))[:, np.newaxis]
-            length[length == 0] = 1.0
-            points /= length
-        return points
+        mean, deviation = (of if len(of) else None for of in (self.mean, self.deviation))
+        return points_of(features, mean, deviation, unit=self.unit)
 
     def _nearest(self, points: Matrix) -> tuple[Matrix, NDArray[np.int64]]:
         """Distances and rows of the k nearest, nearest first; equal ones in the bank's order."""
@@ -150,10 +143,7 @@ class NeighborHead:
         order = np.lexsort((rows, exact), axis=1)[:, :k]
         near, rows = np.take_along_axis(exact, order, 1), np.take_along_axis(rows, order, 1)
         distances = near / 2 if self.cosine else np.sqrt(near)
-        # As stored neighbours are rounded: what is not 0 stays so, for exact matches alone are 0.
-        limits = np.finfo(np.float32)
-        single = np.clip(distances, float(limits.tiny), float(limits.max)).astype(np.float32)
-        return np.where(distances == 0, 0.0, single.astype(np.float64)), rows
+        return rounded(distances).astype(np.float64), rows  # as those of stored neighbours
 
     def _blocks(self) -> Iterator[tuple[int, Matrix]]:
         for start in range(0, len(self.bank), BLOCK):

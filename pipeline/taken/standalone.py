@@ -29,6 +29,7 @@ _MODULES = (
     "pipeline.models.transforms",
     "pipeline.heads.slabs",
     "pipeline.heads.normalization",
+    "pipeline.neighbors.points",
     "pipeline.neighbors.votes",
     "pipeline.results.score_table",
     "pipeline.taken.folder",
