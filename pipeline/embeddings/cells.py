@@ -222,6 +222,18 @@ def open_all_cells(study: Study, index: Index, model: str) -> dict[str, Cell]:
     return {s: Cell.open(cell_address(index.name, model, s)) for s in index.split_names}
 
 
+def fingerprints_of(index: Index, cells: Mapping[str, Cell]) -> dict[str, str]:
+    """What records of a model depend on: the numbers of its cells, and what lies beside them.
+
+    Parameters
+    ----------
+    index : Index
+    cells : mapping of str to Cell
+        By split, see `open_all_cells`.
+    """
+    return {split: cell.manifest.numbers for split, cell in cells.items()} | index.beside_cells
+
+
 def recorded_card(address: CellAddress) -> Card:
     """The card as a whole cell records it in its key."""
     manifest = Cell.open(address).manifest

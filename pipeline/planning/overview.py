@@ -11,7 +11,7 @@ from cache.cell import Cell, CellAddress
 from cache.errors import ProbelineError
 from cache.records import is_current_record
 from pipeline.datasets.index import Index, read_index
-from pipeline.embeddings.cells import cell_status, needed_splits
+from pipeline.embeddings.cells import cell_status, fingerprints_of, needed_splits
 from pipeline.embeddings.unavailable import unavailable
 from pipeline.project.paths import EMBEDDINGS, cell_address, record_path
 from pipeline.project.words import number_of
@@ -205,8 +205,7 @@ def _cells(index_of: Callable[[str], Index], model: str, dataset: str) -> dict[s
 def _fingerprints(
     index_of: Callable[[str], Index], cells: Callable[[str], dict[str, Cell]], dataset: str
 ) -> dict[str, str]:
-    of: dict[str, str] = {split: c.manifest.numbers for split, c in cells(dataset).items()}
-    return {**of, **index_of(dataset).beside_cells}
+    return fingerprints_of(index_of(dataset), cells(dataset))
 
 
 def _is_scored(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cache.seals import read_sealed_json
-from pipeline.datasets.index import Index, former_index
+from pipeline.datasets.index import former_index
 from pipeline.embeddings.cells import cell_status, needed_splits, samples_of
 from pipeline.finetuning.planning import FinetunePlan, plan_finetuning
 from pipeline.models.cards import card_if_here, loading_part
@@ -21,6 +21,9 @@ from pipeline.study.schema import Study
 UNKNOWN = math.nan
 
 _BYTES = {"float16": 2, "float32": 4}
+
+Probed = Mapping[str, tuple[float, int]]
+Counts = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -51,31 +54,23 @@ class DatasetPlan:
     seconds: float
 
 
-def plan(
-    study: Study,
-    probed: Mapping[str, tuple[float, int]] | None = None,
-    counted: Mapping[str, Mapping[str, float]] | None = None,
-) -> list[DatasetPlan]:
+def plan(study: Study, probed: Probed, counted: Counts) -> list[DatasetPlan]:
     """What every data set of a study still needs; imports no torch and reads no image.
 
     Parameters
     ----------
     study : Study
-    probed : mapping of str to (float, int), optional
+    probed : mapping of str to (float, int)
         Seconds per image and features per image, of models that this project has not run yet.
-    counted : mapping of str to mapping, optional
-        Images in ``train`` and ``val`` of data sets that are not indexed yet.
+    counted : mapping of str to mapping
+        Images in ``train`` and ``val`` of each data set.
     """
-    probed = probed or {}
     rates = {name: _measured_rate(name) for name in study.models}
     columns = {name: columns_of(name, entry) for name, entry in study.models.items()}
     for name, (seconds, width) in probed.items():
         rates[name] = seconds if math.isnan(rates[name]) else rates[name]
         columns[name] = width if math.isnan(columns[name]) else columns[name]
-    counted = counted or {}
-    return [
-        _dataset_plan(study, name, rates, columns, counted.get(name)) for name in study.datasets
-    ]
+    return [_dataset_plan(study, name, rates, columns, counted[name]) for name in study.datasets]
 
 
 def without_rate(study: Study) -> list[str]:
@@ -83,22 +78,15 @@ def without_rate(study: Study) -> list[str]:
     return [name for name in study.models if math.isnan(_measured_rate(name))]
 
 
-def finetune_plan(
-    study: Study,
-    probed: Mapping[str, tuple[float, int]],
-    counted: Mapping[str, Mapping[str, float]],
-) -> FinetunePlan:
+def finetune_plan(study: Study, probed: Probed, counted: Counts) -> FinetunePlan:
     """What fine-tuning still needs; imports no torch. Parameters as of `plan`."""
-    indexes = {name: former_index(name) for name in study.datasets}
-    train = {name: _counts(study, name, index)["train"] for name, index in indexes.items()}
-    for name, counts in counted.items():
-        train[name] = counts["train"] if math.isnan(train[name]) else train[name]
+    train = {name: counts["train"] for name, counts in counted.items()}
 
     def rate(model: str) -> float:
         measured = _measured_rate(model)
         return probed.get(model, (UNKNOWN, 0))[0] if math.isnan(measured) else measured
 
-    return plan_finetuning(study, indexes.__getitem__, train, functools.cache(rate))
+    return plan_finetuning(study, functools.cache(former_index), train, functools.cache(rate))
 
 
 def without_cells(study: Study, name: str) -> list[str]:
@@ -116,10 +104,8 @@ def _dataset_plan(
     name: str,
     rates: Mapping[str, float],
     columns: Mapping[str, float],
-    counted: Mapping[str, float] | None,
+    counts: Mapping[str, float],
 ) -> DatasetPlan:
-    index = former_index(name)
-    counts = _counts(study, name, index) if index is not None or counted is None else counted
     missing = without_cells(study, name)
     test_only = study.datasets[name].test_only
     images = {model: _images(study, study.models[model], counts, test_only) for model in missing}
@@ -134,14 +120,6 @@ def _dataset_plan(
         size=sum(images[model] * columns[model] * stored for model in missing),
         seconds=sum(images[model] * rates[model] for model in networks),
     )
-
-
-def _counts(study: Study, name: str, index: Index | None) -> dict[str, float]:
-    if index is not None:
-        return {split: float(len(index.split(split))) for split in ("train", "val")}
-    expected = study.datasets[name].expected
-    train = 0 if study.datasets[name].test_only else expected.train or UNKNOWN
-    return {"train": train, "val": expected.val or UNKNOWN}
 
 
 def _images(study: Study, entry: Model, counts: Mapping[str, float], test_only: bool) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 from cache.cell import Cell
 from cache.errors import ProbelineError
 from pipeline.datasets.index import Index, read_index
-from pipeline.embeddings.cells import open_all_cells
+from pipeline.embeddings.cells import fingerprints_of, open_all_cells
 from pipeline.embeddings.unavailable import unavailable
 from pipeline.probes.cell_record import CellRecord
 from pipeline.probes.task import Source, Task, groups_of
@@ -67,8 +67,7 @@ def find_work(study: Study, protocol: str) -> Work:
         cells = cache(lambda dataset, model=model: open_all_cells(study, indexes[dataset], model))
 
         def fingerprints(dataset: str, cells: Any = cells) -> dict[str, str]:
-            of = {split: cell.manifest.numbers for split, cell in cells(dataset).items()}
-            return {**of, **indexes[dataset].beside_cells}
+            return fingerprints_of(indexes[dataset], cells(dataset))
 
         for dataset, index in indexes.items():
             if not is_asked(study, protocol, dataset, model):

@@ -11,7 +11,7 @@ from cache.errors import CellMissingError, CellStaleError
 from cache.fingerprint import fingerprint
 from cache.manifest import numbers_of
 from cache.records import Record, read_record
-from pipeline.embeddings.cells import cell_key, open_all_cells
+from pipeline.embeddings.cells import cell_key, fingerprints_of, open_all_cells
 from pipeline.datasets.index import Index, read_index
 from pipeline.machine.environment import cpu_count
 from pipeline.project.paths import cell_address, record_path
@@ -102,9 +102,7 @@ class Current:
         """Of the cells that the study asks for, and of the classes' names."""
         study, index = self._study, self._index(dataset)
         if cell_address(dataset, model, "val").store.exists():
-            cells = open_all_cells(study, index, model)
-            of: dict[str, str] = {s: cell.manifest.numbers for s, cell in cells.items()}
-            return {**of, **index.beside_cells}
+            return fingerprints_of(index, open_all_cells(study, index, model))
         # A clone that pulled results without embeddings: the record of their origin tells.
         entry = study.models[model]
         card = recorded_card(dataset, model, entry)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from projects import REPOSITORY, RESNET, VIT
 
+from pipeline.datasets.index import former_index
 from pipeline.datasets.settings import Dataset
 from pipeline.embeddings.probing import probe
 from pipeline.embeddings.speed import Speed
@@ -18,9 +19,17 @@ from pipeline.planning.planned_downloads import planned_downloads
 from pipeline.study.params import load_study
 
 
+def plan_of(study, probed=None):
+    """With images counted as `probeline plan` counts them."""
+    found = {n: count_images(n, entry, former_index(n)) for n, entry in study.datasets.items()}
+    return plan(
+        study, probed or {}, {n: {"train": c.train, "val": c.val} for n, c in found.items()}
+    )
+
+
 def planned(project):
     project.write()
-    return plan(load_study())
+    return plan_of(load_study())
 
 
 def test_a_study_without_any_data_is_counted_from_what_it_declares(project):
@@ -42,7 +51,7 @@ def test_a_study_without_any_data_is_counted_from_what_it_declares(project):
 
 def test_the_whole_study_without_any_of_its_data():
     """26 models on 14 data sets; the totals by hand."""
-    found = plan(load_study(REPOSITORY / "studies" / "paper.yaml"))
+    found = plan_of(load_study(REPOSITORY / "studies" / "paper.yaml"))
     images = {
         "imagenet": 1_281_166 + 50_000,
         "inaturalist": 600_000,
@@ -131,7 +140,7 @@ def test_a_probe_fills_in_what_never_ran(project):
     assert asked == ["tiny"]  # the other differs in its weights alone
     assert rates["twin"] == rates["tiny"]
     assert rates["tiny"].seconds > 0 < memory
-    (found,) = plan(load_study(), {n: (2.0, rates[n].columns) for n in rates})
+    (found,) = plan_of(load_study(), {n: (2.0, rates[n].columns) for n in rates})
     assert found.seconds == 2.0 * found.passes
     assert found.size == found.passes * rates["tiny"].columns * 2
     said = project.run("cli", "plan", "--measure").succeeded("memory with one network")
