@@ -13,11 +13,9 @@ from pipeline.statistics.complexities import (
     complexities,
 )
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.labels_seen import ALL_SEEN, left_out, unseen_weights
+from pipeline.statistics.labels_seen import left_out, unseen_weights
 from pipeline.statistics.panel import MEAN
 from pipeline.statistics.supervision_contrasts import (
-    NO_PAIRS,
-    anything_compared,
     gap_variables,
     gaps_of,
     interval_words,
@@ -55,10 +53,8 @@ def complexity_gap(evidence: Evidence) -> xr.Dataset:
     tables = [with_mean(evidence, found.datasets, found.corrected),
               with_mean(evidence, found.datasets, found.corrected_draws)]  # fmt: skip
     groups = gaps_of(evidence, *(_with_changes(found, table) for table in tables))
-    if not groups:
-        return withheld(DEFINITION, NO_PAIRS)
-    if evidence.labels_seen and not anything_compared(groups):
-        return withheld(DEFINITION, ALL_SEEN)
+    if isinstance(groups, str):
+        return withheld(DEFINITION, groups)
     tasks = [*found.tasks, *(f"{ALL_CLASSES} - {task}" for task in _simpler(found))]
     datasets = [*found.datasets, MEAN]
     variables = gap_variables(groups, (len(found.heads), len(datasets), len(tasks)))

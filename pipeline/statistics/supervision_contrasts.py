@@ -21,7 +21,7 @@ from pipeline.statistics.contrasts import Contrast, difference
 from pipeline.statistics.design import UNKNOWN, frequent_backbones
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, without_each
-from pipeline.statistics.labels_seen import unseen_only, unseen_weights
+from pipeline.statistics.labels_seen import ALL_SEEN, unseen_only, unseen_weights
 from pipeline.statistics.panel import words
 
 MIN_SIDE = 8
@@ -29,7 +29,6 @@ MIN_SIDE = 8
 
 ALL = "all backbones"
 FAMILIES, NAMED = "families", "the models named"
-NO_PAIRS = "no backbone has both supervised and self-supervised models"
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,8 @@ class Gap:
     claim: Words
 
 
-def gaps_of(evidence: Evidence, scores: Floats, draws: Floats) -> dict[str, Gap]:
-    """Every comparison that the study allows.
+def gaps_of(evidence: Evidence, scores: Floats, draws: Floats) -> dict[str, Gap] | str:
+    """Every comparison that the study allows, or why there is none.
 
     Parameters
     ----------
@@ -69,17 +68,21 @@ def gaps_of(evidence: Evidence, scores: Floats, draws: Floats) -> dict[str, Gap]
 
     Returns
     -------
-    dict of str to Gap
-        By `ALL`, a backbone, or ``one backbone - another``; empty where there is nothing to
-        compare.
+    dict of str to Gap, or str
+        By `ALL`, a backbone, or ``one backbone - another``.
     """
     family = words(evidence, "family")
     flat = scores.reshape(len(scores), -1)
     of_draws = draws.reshape(*flat.shape, draws.shape[-1])
-    return {
+    found = {
         name: _gap(contrasts, flat, of_draws, family, evidence.settings.confidence)
         for name, contrasts in _groups(evidence)
     }
+    if not found:
+        return "no backbone has both supervised and self-supervised models"
+    if evidence.labels_seen and not any(np.isfinite(gap.value).any() for gap in found.values()):
+        return ALL_SEEN
+    return found
 
 
 def with_mean(evidence: Evidence, datasets: list[str], table: Floats) -> Floats:
@@ -101,11 +104,6 @@ def with_mean(evidence: Evidence, datasets: list[str], table: Floats) -> Floats:
     counted = weights != 0  # NaN where none is left
     mean = np.einsum("mhd...,d->mh...", table[:, :, counted], weights[counted])
     return np.concatenate([table, mean[:, :, np.newaxis]], axis=2)
-
-
-def anything_compared(groups: Mapping[str, Gap]) -> bool:
-    """Whether some difference is a number."""
-    return any(np.isfinite(gap.value).any() for gap in groups.values())
 
 
 def gap_variables(

@@ -9,13 +9,10 @@ import numpy as np
 from pipeline.statistics.arrays import Floats
 from pipeline.statistics.budgets import NO_CURVES, Curves, curves
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.labels_seen import ALL_SEEN
 from pipeline.statistics.panel import MEAN
 from pipeline.statistics.remembered import remembered
 from pipeline.statistics.supervision_contrasts import (
-    NO_PAIRS,
     Gap,
-    anything_compared,
     gaps_of,
     with_mean,
 )
@@ -67,6 +64,4 @@ def supervision_gaps(evidence: Evidence) -> SupervisionGaps | str:
         table[:, :, -1, shares] = np.nan
         tables.append(table)
     groups = gaps_of(evidence, *tables)
-    if evidence.labels_seen and groups and not anything_compared(groups):
-        return ALL_SEEN
-    return SupervisionGaps(found, groups) if groups else NO_PAIRS
+    return groups if isinstance(groups, str) else SupervisionGaps(found, groups)
