@@ -10,9 +10,7 @@ Lookups are of millions of digests: binary arrays, sorted once, no dictionaries 
 
 from __future__ import annotations
 
-import io
 import logging
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.bundles import read_arrays, write_arrays
 from cache.cell import ROW_BYTES, Cell, CellAddress
 from cache.errors import CellCorruptError, CellMissingError
-from cache.files import write_durably
 from cache.fingerprint import fingerprint
 from cache.writer import CellWriter
 
@@ -213,31 +211,26 @@ def _find(wanted: Digests, held: Digests) -> NDArray[np.int64]:
 
 
 def _write_plan(address: CellAddress, plan: Plan) -> None:
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        stores=np.array([str(cell.address.store) for cell in plan.cells]),
-        splits=np.array([cell.address.split for cell in plan.cells]),
-        seals=np.array([_seal_of(cell) for cell in plan.cells]),
+    write_arrays(
+        address.plan,
+        stores=[str(cell.address.store) for cell in plan.cells],
+        splits=[cell.address.split for cell in plan.cells],
+        seals=[_seal_of(cell) for cell in plan.cells],
         source=plan.source,
         row=plan.row,
     )
-    write_durably(address.plan, buffer.getvalue())
 
 
 def _read_plan(writer: CellWriter) -> tuple[Plan | None, str]:
     """The stored plan, if it can still be followed; and the cell for whose want it can't."""
     try:
-        data = io.BytesIO(writer.address.plan.read_bytes())
-        with np.load(data, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in stored.files}
-        plan_rows = found["source"].astype(np.int32), found["row"].astype(np.int64)
+        found = read_arrays(writer.address.plan)
+        source, row = found["source"].astype(np.int32), found["row"].astype(np.int64)
         cells = list(zip(found["stores"], found["splits"], found["seals"], strict=True))
-        if any(len(part) != writer.rows for part in plan_rows):
-            return None, ""
-    except (FileNotFoundError, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, CellCorruptError, ValueError, KeyError, TypeError):
         return None, ""
-    source, row = plan_rows
+    if writer.digests is None or not source.shape == row.shape == (writer.rows,):
+        return None, ""
     needed = np.zeros(writer.rows, bool)
     for chunk in writer.missing:
         needed[writer.rows_of(chunk)] = True
@@ -251,14 +244,25 @@ def _read_plan(writer: CellWriter) -> tuple[Plan | None, str]:
         try:
             cell = Cell.open(address)
             same = _seal_of(cell) == seal
-        except (CellMissingError, CellCorruptError, OSError):
+            made_of = cell.digests()
+        except (CellMissingError, CellCorruptError, OSError, ValueError):
             return None, str(address)
+        same &= cell.manifest.columns == writer.columns
         rounded = (writer.dtype, cell.manifest.dtype) == ("float32", "float16")
-        if not same or rounded or cell.damaged_rows(row[here]).any():
+        if not same or rounded or not _are_of(made_of, row[here], writer.digests[here]):
+            return None, str(address)
+        if cell.damaged_rows(row[here]).any():
             return None, str(address)
         followed[here] = len(opened)
         opened.append(cell)
     return Plan(tuple(opened), followed, row), ""
+
+
+def _are_of(held: Digests | None, rows: NDArray[np.int64], wanted: Digests) -> bool:
+    """Whether a cell's rows are of those images: a copied folder's plan may say anything."""
+    if held is None or rows.min() < 0 or rows.max() >= len(held):
+        return False
+    return bool((held[rows] == wanted).all())
 
 
 def _seal_of(cell: Cell) -> str:

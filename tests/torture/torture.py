@@ -58,6 +58,7 @@ def small() -> int:
     import kills
     import mutants
     import small_study
+    import written
 
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         study = Path(folder) / "study"
@@ -65,6 +66,10 @@ def small() -> int:
         wrong = show(kills.in_study(study))
         wrong += show(flips.in_study(study, 3))
         wrong += show(mutants.in_study(study, 5))
+        names = ({each.name for each in kinds()} for kinds in (flips.kinds, mutants.readers))
+        for fault in (forgotten := written.forgotten(*names)):
+            print(f"fault: {fault}", file=sys.stderr, flush=True)
+        wrong += len(forgotten)
         os.chdir("/")
     return wrong
 
