@@ -11,7 +11,7 @@ Lookups are of millions of digests: binary arrays, sorted once, no dictionaries 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +103,25 @@ def name_of(address: CellAddress) -> str:
     return f"{address.store.parent.name}/{address.store.stem}/{address.split}"
 
 
-def make_plan(digests: Digests, dtype: str, candidates: Iterable[Cell], columns: int) -> Plan:
+Finder = Callable[[Digests, NDArray[np.intp], Cell], NDArray[np.int64]]
+"""Of all wanted rows, those that are still looked for, and a cell: the row there of each, or -1."""
+
+
+def find_intact(digests: Digests, missing: NDArray[np.intp], cell: Cell) -> NDArray[np.int64]:
+    """See `Finder`; each chunk that a row was found in is compared with what was written."""
+    found = find_rows(digests[missing], cell)
+    there = np.flatnonzero(found >= 0)
+    found[there[cell.damaged_rows(found[there])]] = -1
+    return found
+
+
+def make_plan(
+    digests: Digests,
+    dtype: str,
+    candidates: Iterable[Cell],
+    columns: int,
+    find: Finder = find_intact,
+) -> Plan:
     """Look for rows in whole cells; what is damaged there, or rounded, is passed over.
 
     Parameters
@@ -116,6 +134,8 @@ def make_plan(digests: Digests, dtype: str, candidates: Iterable[Cell], columns:
         Cells of the same model, preferred ones first.
     columns : int
         Features of a row.
+    find : callable
+        See `Finder`.
     """
     source = np.full(len(digests), -1, np.int32)
     row = np.zeros(len(digests), np.int64)
@@ -127,15 +147,8 @@ def make_plan(digests: Digests, dtype: str, candidates: Iterable[Cell], columns:
         manifest = cell.manifest
         if manifest.columns != columns or (dtype, manifest.dtype) == ("float32", "float16"):
             continue
-        try:
-            held = cell.digests()
-        except CellCorruptError:
-            continue
-        if held is None:
-            continue
-        found = _find(digests[missing], held)
+        found = find(digests, missing, cell)
         here = np.flatnonzero(found >= 0)
-        here = here[~cell.damaged_rows(found[here])]
         if len(here):
             source[missing[here]], row[missing[here]] = len(cells), found[here]
             cells.append(cell)
@@ -195,12 +208,18 @@ def copy_rows(writer: CellWriter, plan: Plan) -> bool:
     return not writer.missing
 
 
-def _find(wanted: Digests, held: Digests) -> NDArray[np.int64]:
-    """The row of `held` that is each row of `wanted`, or -1.
+def find_rows(wanted: Digests, cell: Cell) -> NDArray[np.int64]:
+    """The row of a cell that is each row of `wanted`, or -1; its embeddings are not read.
 
     By their first 64 bits; a row whose first 64 bits two digests share may be passed over, and is
     computed then.
     """
+    try:
+        held = cell.digests()
+    except CellCorruptError:
+        held = None
+    if held is None:
+        return np.full(len(wanted), -1, np.int64)
     parts = (np.ascontiguousarray(digests).view(np.uint64) for digests in (wanted, held))
     wanted_start, held_start = (np.ascontiguousarray(part[:, 0]) for part in parts)
     order = np.argsort(held_start, kind="stable")

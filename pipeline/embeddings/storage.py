@@ -25,7 +25,7 @@ from cache.errors import CellCorruptError, CellMissingError
 from cache.fingerprint import canonical_json
 from cache.layout import NAME as LAYOUT
 from cache.layout import read_layout
-from cache.rows import Digests, make_plan, name_of
+from cache.rows import Digests, Finder, find_intact, make_plan, name_of
 from cache.storage import Storage
 from pipeline.datasets.former_cells import held_cells_of
 from pipeline.embeddings.cells import model_of_rows
@@ -125,7 +125,10 @@ def _said_by(path: Path) -> tuple[str, Storage] | None:
 
 
 def inherited(
-    wanted: Sequence[Wanted], held: Mapping[str, list[Cell]], known: Known
+    wanted: Sequence[Wanted],
+    held: Mapping[str, list[Cell]],
+    known: Known,
+    find: Finder = find_intact,
 ) -> Storage | None:
     """How the cells of a model on a data set are stored, as far as other cells say it.
 
@@ -136,6 +139,8 @@ def inherited(
     held : mapping of str to list of Cell
         See `pipeline.embeddings.held.held_cells`.
     known : Known
+    find : callable
+        See `cache.rows.make_plan`.
 
     Returns
     -------
@@ -152,7 +157,7 @@ def inherited(
         around = [
             c for c in candidates(held, cell.key, cell.address) if _is_decided(c.manifest.key)
         ]
-        plan = make_plan(cell.digests, "float16", around, cell.columns)
+        plan = make_plan(cell.digests, "float16", around, cell.columns, find)
         for number, source in enumerate(plan.cells):
             dtype = source.manifest.dtype
             copied[dtype] += int((plan.source == number).sum())
