@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from importlib.metadata import version
@@ -32,6 +31,7 @@ from pipeline.study.metrics import ends_of
 from pipeline.study.schema import Study
 from pipeline.study.variant import Variant
 from pipeline.taken.abstention import steps_of
+from pipeline.taken.beside import beside_of, require_free
 from pipeline.taken.choosing import Chosen
 from pipeline.taken.classifier import Classifier, load
 from pipeline.taken.fitting import fit_again, require_the_same
@@ -108,8 +108,7 @@ def take(study: Study, chosen: Chosen, out: Path, *, with_weights: bool = True) 
         When `out` exists, embeddings or weights are not those of the record, or what was fitted
         does not say what the record holds. Nothing is left behind then.
     """
-    _clear_stopped(out)
-    refuse_existing(out)
+    require_free(out)
     place = f"model {chosen.model} on data set {chosen.dataset}"
     train, val = open_cells(study, chosen.index, chosen.model)
     stored = _outcome(chosen.record, chosen.variant)
@@ -140,7 +139,7 @@ def _building(out: Path) -> Iterator[Path]:
     CellLockedError
         When another process is writing the same folder.
     """
-    beside = _beside(out)
+    beside = beside_of(out)
     building = beside / "taken"
     built = False
     try:
@@ -157,25 +156,6 @@ def _building(out: Path) -> Iterator[Path]:
             raise  # else the folder is whole, and a warning names what is left beside it
     finally:
         leave(beside)
-
-
-def _beside(out: Path) -> Path:
-    # A name may have 255 bytes, and an accented letter takes several.
-    name = out.name if len(os.fsencode(out.name)) < 200 else fingerprint(out.name)[:32]
-    return out.with_name(f".{name}.partial")
-
-
-def _clear_stopped(out: Path) -> None:
-    """What a run left beside a folder that is whole: the next one refuses, and never takes it over.
-
-    A live process keeps what is its own.
-    """
-    beside = _beside(out)
-    if out.is_dir() and beside.is_dir():
-        with contextlib.suppress(ProbelineError, OSError):
-            with Lock(beside / "lock", str(out)):
-                discard(beside / "taken")
-            leave(beside)
 
 
 def _outcome(record: Record, variant: Variant) -> Outcome:
