@@ -43,8 +43,8 @@ class Ahead:
 
     def write(self, partial: Path, cell: str) -> None:
         """Put them where the cell of that fingerprint is, or will be, built; durably."""
-        facts = {"seconds": np.float64(self.seconds), "cell": cell}
-        write_arrays(partial / NAME, rows=self.rows, values=self.values, **facts)
+        path, seconds = partial / NAME, np.float64(self.seconds)
+        write_arrays(path, rows=self.rows, values=self.values, seconds=seconds, cell=cell)
 
 
 def nothing_ahead(columns: int) -> Ahead:

@@ -21,7 +21,8 @@ from cache.seals import damaged, read_sealed, write_sealed
 def write_arrays(path: Path, **arrays: ArrayLike) -> None:
     """Write arrays by name, durably."""
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: np.asarray(values) for name, values in arrays.items()})
+    named: dict[str, Any] = {name: np.asarray(values) for name, values in arrays.items()}
+    np.savez(buffer, **named)
     write_sealed(path, buffer.getvalue())
 
 
