@@ -60,7 +60,7 @@ class OnMap:
 
     Attributes
     ----------
-    pictures : mapping of str to str
+    pictures : dict of str to str
         Data URIs by row of the map.
     images : int
         That the map shows.
@@ -68,7 +68,7 @@ class OnMap:
         Why pictures that were to be there are not; empty where all are.
     """
 
-    pictures: Mapping[str, str] = field(default_factory=dict)
+    pictures: dict[str, str] = field(default_factory=dict)
     images: int = 0
     gaps: str = ""
 
