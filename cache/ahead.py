@@ -6,16 +6,14 @@ computed: by whoever writes those, in whatever type.
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.bundles import read_arrays, write_arrays
 from cache.errors import CellCorruptError
-from cache.seals import read_sealed, write_sealed
 
 NAME = "ahead.npz"
 """In the folder where a cell is built."""
@@ -45,10 +43,8 @@ class Ahead:
 
     def write(self, partial: Path, cell: str) -> None:
         """Put them where the cell of that fingerprint is, or will be, built; durably."""
-        buffer = io.BytesIO()
-        seconds, name = np.float64(self.seconds), np.array(cell)
-        np.savez(buffer, rows=self.rows, values=self.values, seconds=seconds, cell=name)
-        write_sealed(partial / NAME, buffer.getvalue())
+        path, seconds = partial / NAME, np.float64(self.seconds)
+        write_arrays(path, rows=self.rows, values=self.values, seconds=seconds, cell=cell)
 
 
 def nothing_ahead(columns: int) -> Ahead:
@@ -69,13 +65,11 @@ def read_ahead(partial: Path, cell: str, rows: int, columns: int) -> Ahead:
         Of the cell.
     """
     try:
-        with np.load(io.BytesIO(read_sealed(partial / NAME)), allow_pickle=False) as stored:
-            found = Ahead(stored["rows"], stored["values"], float(stored["seconds"]))
-            if str(stored["cell"]) != cell:
-                return nothing_ahead(columns)
-    except (OSError, CellCorruptError, ValueError, KeyError, TypeError, EOFError):
-        return nothing_ahead(columns)
-    except zipfile.BadZipFile:
+        stored = read_arrays(partial / NAME)
+        found = Ahead(stored["rows"], stored["values"], float(stored["seconds"]))
+        if str(stored["cell"]) != cell:
+            return nothing_ahead(columns)
+    except (OSError, CellCorruptError, ValueError, KeyError, TypeError):
         return nothing_ahead(columns)
     usable = (
         found.rows.dtype == np.int64

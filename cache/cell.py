@@ -248,11 +248,16 @@ class Cell:
         CellCorruptError
             When they are not what was written.
         """
-        if self.manifest.digests.get(_DIGESTS) is None:
+        if self.made_of is None:
             return None
         self._check_array("digest")
         data = np.fromfile(self.address.path / _DIGESTS, np.uint8)
         return data.reshape(self.manifest.rows, ROW_BYTES)
+
+    @property
+    def made_of(self) -> str | None:
+        """Names what all rows were made of, in their order: the digest of `digests`, or None."""
+        return self.manifest.digests.get(_DIGESTS)
 
     def _array(self, name: str) -> NDArray[np.generic]:
         self._check_array(name)

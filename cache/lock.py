@@ -143,7 +143,7 @@ class Lock:
                     # Ours may be gone and another's in its place, if somebody emptied the folder.
                     is_there = os.path.samestat(os.fstat(self._handle), os.stat(self.path))
                     if is_there and self.is_last():
-                        self.path.unlink()
+                        _remove(self.path)
             finally:
                 os.close(self._handle)
                 self._handle = -1
@@ -246,6 +246,16 @@ def _flock(handle: int, how: int, path: Path) -> None:
             found=error.strerror or "",
             remedy="keep the project, or `data` and `results` as links, on another disk",
         ) from error
+
+
+def _remove(path: Path) -> None:
+    """Of a lock that is let go: where a disk has failed once, nobody else would remove its file."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        raise
+    except OSError:
+        path.unlink()
 
 
 def _open(path: Path) -> int:

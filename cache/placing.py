@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from cache.fingerprint import load_json
 from cache.layout import Layout
 from cache.lock import exclusively
 from cache.manifest import Manifest, root_group
+from cache.removal import discard
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def put_in_place(address: CellAddress, folder: Path) -> None:
         # but one that lacks a whole group would hide it.
         write_durably(store / "zarr.json", root_group(store, {address.split: folder}))
         if address.path.exists():
-            shutil.rmtree(address.partial / "stale", ignore_errors=True)
+            discard(address.partial / "stale")
             os.replace(address.path, address.partial / "stale")
         os.replace(folder, address.path)
         fsync_directory(store)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import os
 import shutil
 from pathlib import Path
 
 from cache.cell import CellAddress
-from cache.errors import CellLockedError
+from cache.errors import CellLockedError, ProbelineError
 from cache.files import explain_disk_errors, fsync_directory, write_durably
-from cache.lock import Lock, exclusively
+from cache.lock import Lock, clear_lock, exclusively
 from cache.manifest import root_group
+
+_log = logging.getLogger(__name__)
 
 
 def size_of(address: CellAddress) -> int:
@@ -27,7 +31,7 @@ def empty(partial: Path, *, but: str = "") -> None:
     """Remove all that lies where a cell is built, but the lock, and a file of that name."""
     for path in partial.iterdir():
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+            discard(path)
         elif path.name not in ("lock", but) or path.is_symlink():
             path.unlink()
 
@@ -45,6 +49,41 @@ def remove_tree(folder: Path) -> None:
             shutil.rmtree(folder)
 
 
+def discard(folder: Path) -> None:
+    """Remove a temporary folder of ours, if it is there; where it can't be, a warning names it.
+
+    Nothing fails by it: what the folder was for is done, or another error is on its way.
+    """
+    try:
+        if folder.is_symlink():  # a stranger's: what it leads to stays
+            folder.unlink()
+        remove_tree(folder)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)  # as far as it goes; a disk may have failed once
+        if folder.exists():
+            _warn(folder, error)
+
+
+def leave(folder: Path) -> None:
+    """Remove the folder in which something was built under ``lock``, and what is left of that.
+
+    Another process may have begun the same: then nothing is done.
+    """
+    try:
+        clear_lock(folder / "lock")
+        folder.rmdir()
+    except CellLockedError:
+        return
+    except (OSError, ProbelineError) as error:
+        if getattr(error, "errno", 0) not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+            _warn(folder, error)
+
+
+def _warn(folder: Path, error: Exception) -> None:
+    said = getattr(error, "strerror", None) or error
+    _log.warning("%s: can't be removed (%s); it is of no use any more: delete it", folder, said)
+
+
 def remove_cell(address: CellAddress) -> None:
     """Delete a cell; a reader sees it whole or not at all. Its store goes with the last one.
 
@@ -55,7 +94,7 @@ def remove_cell(address: CellAddress) -> None:
     """
     with Lock(address.partial / "lock", str(address)), explain_disk_errors(address.path):
         with exclusively(address.store):
-            shutil.rmtree(address.partial / REMOVED, ignore_errors=True)  # by a run that was killed
+            discard(address.partial / REMOVED)  # by a run that was killed
             os.replace(address.path, address.partial / REMOVED)
             write_durably(address.store / "zarr.json", root_group(address.store))
             fsync_directory(address.store)

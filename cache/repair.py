@@ -7,7 +7,6 @@ been killed there. The next extraction resumes it like any other.
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ from cache.layout import FOLDER, Layout, read_layout
 from cache.lock import Lock, exclusively
 from cache.manifest import Manifest, root_group
 from cache.precision import Moments
+from cache.removal import discard
 
 
 def reopen(address: CellAddress, beside: Mapping[str, bytes] | None = None) -> int | None:
@@ -71,7 +71,7 @@ def reopen(address: CellAddress, beside: Mapping[str, bytes] | None = None) -> i
         journal.close()
         for name, data in (beside or {}).items():
             write_durably(address.partial / name, data)
-        shutil.rmtree(address.partial / FOLDER, ignore_errors=True)  # of an earlier, other run
+        discard(address.partial / FOLDER)  # of an earlier, other run
         with exclusively(address.store):
             os.replace(address.path, address.partial / FOLDER)
             write_durably(address.store / "zarr.json", root_group(address.store))

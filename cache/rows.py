@@ -10,19 +10,17 @@ Lookups are of millions of digests: binary arrays, sorted once, no dictionaries 
 
 from __future__ import annotations
 
-import io
 import logging
-import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cache.bundles import read_arrays, write_arrays
 from cache.cell import ROW_BYTES, Cell, CellAddress
 from cache.errors import CellCorruptError, CellMissingError
-from cache.files import write_durably
 from cache.fingerprint import fingerprint
 from cache.writer import CellWriter
 
@@ -105,7 +103,25 @@ def name_of(address: CellAddress) -> str:
     return f"{address.store.parent.name}/{address.store.stem}/{address.split}"
 
 
-def make_plan(digests: Digests, dtype: str, candidates: Iterable[Cell], columns: int) -> Plan:
+Finder = Callable[[Digests, NDArray[np.intp], Cell], NDArray[np.int64]]
+"""Of all wanted rows, those that are still looked for, and a cell: the row there of each, or -1."""
+
+
+def find_intact(digests: Digests, missing: NDArray[np.intp], cell: Cell) -> NDArray[np.int64]:
+    """See `Finder`; each chunk that a row was found in is compared with what was written."""
+    found = find_rows(digests[missing], cell)
+    there = np.flatnonzero(found >= 0)
+    found[there[cell.damaged_rows(found[there])]] = -1
+    return found
+
+
+def make_plan(
+    digests: Digests,
+    dtype: str,
+    candidates: Iterable[Cell],
+    columns: int,
+    find: Finder = find_intact,
+) -> Plan:
     """Look for rows in whole cells; what is damaged there, or rounded, is passed over.
 
     Parameters
@@ -118,6 +134,8 @@ def make_plan(digests: Digests, dtype: str, candidates: Iterable[Cell], columns:
         Cells of the same model, preferred ones first.
     columns : int
         Features of a row.
+    find : callable
+        See `Finder`.
     """
     source = np.full(len(digests), -1, np.int32)
     row = np.zeros(len(digests), np.int64)
@@ -129,15 +147,8 @@ def make_plan(digests: Digests, dtype: str, candidates: Iterable[Cell], columns:
         manifest = cell.manifest
         if manifest.columns != columns or (dtype, manifest.dtype) == ("float32", "float16"):
             continue
-        try:
-            held = cell.digests()
-        except CellCorruptError:
-            continue
-        if held is None:
-            continue
-        found = _find(digests[missing], held)
+        found = find(digests, missing, cell)
         here = np.flatnonzero(found >= 0)
-        here = here[~cell.damaged_rows(found[here])]
         if len(here):
             source[missing[here]], row[missing[here]] = len(cells), found[here]
             cells.append(cell)
@@ -197,12 +208,18 @@ def copy_rows(writer: CellWriter, plan: Plan) -> bool:
     return not writer.missing
 
 
-def _find(wanted: Digests, held: Digests) -> NDArray[np.int64]:
-    """The row of `held` that is each row of `wanted`, or -1.
+def find_rows(wanted: Digests, cell: Cell) -> NDArray[np.int64]:
+    """The row of a cell that is each row of `wanted`, or -1; its embeddings are not read.
 
     By their first 64 bits; a row whose first 64 bits two digests share may be passed over, and is
     computed then.
     """
+    try:
+        held = cell.digests()
+    except CellCorruptError:
+        held = None
+    if held is None:
+        return np.full(len(wanted), -1, np.int64)
     parts = (np.ascontiguousarray(digests).view(np.uint64) for digests in (wanted, held))
     wanted_start, held_start = (np.ascontiguousarray(part[:, 0]) for part in parts)
     order = np.argsort(held_start, kind="stable")
@@ -213,31 +230,26 @@ def _find(wanted: Digests, held: Digests) -> NDArray[np.int64]:
 
 
 def _write_plan(address: CellAddress, plan: Plan) -> None:
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        stores=np.array([str(cell.address.store) for cell in plan.cells]),
-        splits=np.array([cell.address.split for cell in plan.cells]),
-        seals=np.array([_seal_of(cell) for cell in plan.cells]),
+    write_arrays(
+        address.plan,
+        stores=[str(cell.address.store) for cell in plan.cells],
+        splits=[cell.address.split for cell in plan.cells],
+        seals=[_seal_of(cell) for cell in plan.cells],
         source=plan.source,
         row=plan.row,
     )
-    write_durably(address.plan, buffer.getvalue())
 
 
 def _read_plan(writer: CellWriter) -> tuple[Plan | None, str]:
     """The stored plan, if it can still be followed; and the cell for whose want it can't."""
     try:
-        data = io.BytesIO(writer.address.plan.read_bytes())
-        with np.load(data, allow_pickle=False) as stored:
-            found = {name: stored[name] for name in stored.files}
-        plan_rows = found["source"].astype(np.int32), found["row"].astype(np.int64)
+        found = read_arrays(writer.address.plan)
+        source, row = found["source"].astype(np.int32), found["row"].astype(np.int64)
         cells = list(zip(found["stores"], found["splits"], found["seals"], strict=True))
-        if any(len(part) != writer.rows for part in plan_rows):
-            return None, ""
-    except (FileNotFoundError, OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, CellCorruptError, ValueError, KeyError, TypeError):
         return None, ""
-    source, row = plan_rows
+    if writer.digests is None or not source.shape == row.shape == (writer.rows,):
+        return None, ""
     needed = np.zeros(writer.rows, bool)
     for chunk in writer.missing:
         needed[writer.rows_of(chunk)] = True
@@ -251,14 +263,25 @@ def _read_plan(writer: CellWriter) -> tuple[Plan | None, str]:
         try:
             cell = Cell.open(address)
             same = _seal_of(cell) == seal
-        except (CellMissingError, CellCorruptError, OSError):
+            made_of = cell.digests()
+        except (CellMissingError, CellCorruptError, OSError, ValueError):
             return None, str(address)
+        same &= cell.manifest.columns == writer.columns
         rounded = (writer.dtype, cell.manifest.dtype) == ("float32", "float16")
-        if not same or rounded or cell.damaged_rows(row[here]).any():
+        if not same or rounded or not _are_of(made_of, row[here], writer.digests[here]):
+            return None, str(address)
+        if cell.damaged_rows(row[here]).any():
             return None, str(address)
         followed[here] = len(opened)
         opened.append(cell)
     return Plan(tuple(opened), followed, row), ""
+
+
+def _are_of(held: Digests | None, rows: NDArray[np.int64], wanted: Digests) -> bool:
+    """Whether a cell's rows are of those images: a copied folder's plan may say anything."""
+    if held is None or rows.min() < 0 or rows.max() >= len(held):
+        return False
+    return bool((held[rows] == wanted).all())
 
 
 def _seal_of(cell: Cell) -> str:

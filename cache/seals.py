@@ -68,7 +68,12 @@ def write_sealed(path: Path, data: bytes) -> None:
     """Write a file, and the line with its digest, durably."""
     with whole_file(path) as file:
         file.write(data)
-        file.write(f"\nprobeline sha256 {sha256_bytes(data)}\n".encode())
+        file.write(_line(data))
+
+
+def with_seal(data: bytes) -> bytes:
+    """A file's content with the line, as `write_sealed` writes it."""
+    return data + _line(data)
 
 
 def read_sealed(path: Path, remedy: str = MADE_ANEW) -> bytes:
@@ -134,6 +139,10 @@ def damaged(path: Path, found: str, remedy: str = MADE_ANEW) -> CellCorruptError
         found=found,
         remedy=remedy,
     )
+
+
+def _line(data: bytes) -> bytes:
+    return f"\nprobeline sha256 {sha256_bytes(data)}\n".encode()
 
 
 def _entry(digest: object) -> bytes:

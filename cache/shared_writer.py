@@ -37,7 +37,8 @@ MUTEX = ".shards.lock.partial"
 """In a data set's folder."""
 
 DECIDING = ".storage.lock.partial"
-"""There, too: locked by who decides for all how rows are stored."""
+"""There, too: locked by who decides for all how rows are stored; in the folder of all data
+sets, for the moment in which what was decided is written."""
 
 
 def mutex_of(folder: Path) -> Mutex:
@@ -46,9 +47,9 @@ def mutex_of(folder: Path) -> Mutex:
 
 
 def clear_mutex(folder: Path) -> None:
-    """Remove what a killed process left of it, and of the other lock."""
-    for name in (MUTEX, DECIDING):
-        clear_lock(folder / name)
+    """Remove what a killed process left of it, and of the other locks."""
+    for path in (folder / MUTEX, folder / DECIDING, folder.parent / DECIDING):
+        clear_lock(path)
 
 
 def is_all_claimed(address: CellAddress) -> bool:

@@ -37,11 +37,11 @@ def take(
     and safetensors, not this project) and a README. Before it is kept, the head is compared with
     what the report holds of every test image, and some of these are predicted from their files.
     """
+    from pipeline.taken.beside import require_free
     from pipeline.taken.choosing import choose
-    from pipeline.taken.folder import refuse_existing
 
     study = load_study()
-    refuse_existing(started_in / out)
+    require_free(started_in / out)
     chosen = choose(study, model, dataset, head)
     from pipeline.taken.taking import take as take_home  # imports torch
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from projects import REPOSITORY
 
 sys.path.append(str(REPOSITORY / "tests/torture"))
 
+import written
 from kills import places
 
 
@@ -23,6 +25,22 @@ def test_places_are_the_first_the_last_and_one_of_each_sort_of_change(changes, t
     assert len(chosen) >= min(tries, len(changes))
     assert {changes[at - 1] for at in chosen} == set(changes)
     assert {1, len(changes)} <= {*chosen} or not changes
+
+
+def test_every_place_that_writes_a_file_says_of_which_kind():
+    said = Counter({place: len(kinds) for place, kinds in written.WRITES.items()})
+    assert written.places(REPOSITORY) == said, "name its kind in tests/torture/written.py"
+
+
+def test_a_new_kind_of_file_can_not_be_forgotten(tmp_path):
+    module = tmp_path / "cache/new.py"
+    module.parent.mkdir()
+    for line in (
+        "write_durably(path, data)", 'open(path, "ab")', 'path.open(mode="x")',
+        "path.write_text(text)", "os.link(path, other)", "write_record(path, key={})",
+    ):  # fmt: skip
+        module.write_text(f"def keep(path):\n    {line}\n    open(path)\n    path.read_bytes()\n")
+        assert written.places(tmp_path) == {"cache.new.keep": 1}, line
 
 
 def test_a_few_of_each():

@@ -8,7 +8,6 @@ below ``data/imported/<data set>/<model>/``. In params.yaml the data set has ``s
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from cache.files import (
 )
 from cache.fingerprint import fingerprint
 from cache.lock import Lock
+from cache.removal import discard
 from cache.seals import read_sealed_json, require_digest, sealed_json
 from pipeline.datasets.embedding_files import (
     Embeddings,
@@ -118,7 +118,7 @@ def import_embeddings(
     with lock, explain_disk_errors(folder):
         try:
             # Always the same name, and one owner: what a killed import left is taken over.
-            shutil.rmtree(building, ignore_errors=True)
+            discard(building)
             for split, embeddings in splits.items():
                 samples = embeddings.samples
                 order = _order(folder, split, samples.ids)
@@ -136,7 +136,9 @@ def import_embeddings(
             if changed != () or not _same_file(folder / DIGESTS, building / DIGESTS):
                 _replace(folder, building)
         finally:
-            shutil.rmtree(building, ignore_errors=True)
+            discard(building)
+            if folder.is_dir():  # else what was there before is all that there is
+                discard(_former(building))
     return Imported(folder, splits, changed, warnings)
 
 
@@ -145,8 +147,8 @@ def _replace(folder: Path, building: Path) -> None:
 
     But for SIGKILL: then both lie beside it, and the next import takes over.
     """
-    former = building.with_name(f"{building.name.removesuffix('.partial')}.former.partial")
-    shutil.rmtree(former, ignore_errors=True)
+    former = _former(building)
+    discard(former)
     try:
         if folder.exists():
             folder.rename(former)
@@ -156,7 +158,11 @@ def _replace(folder: Path, building: Path) -> None:
             former.rename(folder)
         raise
     fsync_directory(folder.parent)
-    shutil.rmtree(former, ignore_errors=True)
+    discard(former)
+
+
+def _former(building: Path) -> Path:
+    return building.with_name(f"{building.name.removesuffix('.partial')}.former.partial")
 
 
 def _same_file(one: Path, other: Path) -> bool:

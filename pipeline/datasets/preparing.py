@@ -15,6 +15,7 @@ from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, fsync_directory, sha256_file
 from cache.fingerprint import fingerprint
 from cache.lock import Lock, clear_lock
+from cache.removal import discard
 from pipeline.datasets.folders import Folder
 from pipeline.datasets.known import PACKED, KnownDataset, KnownFile
 from pipeline.datasets.known_layouts import read_layout
@@ -59,7 +60,7 @@ def prepare(known: KnownDataset, images: Path) -> tuple[Path, bool]:
             if missing := [n for n in file.gives.values() if not (folder / n).exists()]:
                 _put(known, file, work, folder, missing)
         with explain_disk_errors(work):
-            shutil.rmtree(work, ignore_errors=True)
+            discard(work)
     return folder, True
 
 
@@ -116,7 +117,7 @@ def _put(
     fetched = work / file.file
     download([file.address], fetched, Content(md5=file.md5), place=place)
     unpacked = work / "unpacked"
-    shutil.rmtree(unpacked, ignore_errors=True)  # by a run that was killed
+    discard(unpacked)  # by a run that was killed
     try:
         if is_archive(file.file):
             unpack(fetched, unpacked)
@@ -128,7 +129,7 @@ def _put(
                 _rename(place, unpacked, source, folder / name)
         fetched.unlink()  # archives and images of all files together may not fit
     finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
+        discard(unpacked)
 
 
 def _rename(place: str, unpacked: Path, source: str, target: Path) -> None:

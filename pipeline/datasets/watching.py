@@ -18,9 +18,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cache.errors import ProbelineError, printable
+from cache.errors import CellCorruptError, ProbelineError, printable
 from cache.files import sha256_file
 from cache.fingerprint import load_json
+from cache.seals import read_sealed, with_seal
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.source_list import source_of
@@ -35,7 +36,7 @@ from pipeline.project.paths import index_path
 
 _METADATA = b"probeline.seen"
 _ROWS = 1 << 13
-"""Files of a row group, the least that is read."""
+"""Files of a row group, the least that is unpacked."""
 
 _AT_ONCE = 256
 """Files looked at before the clock is."""
@@ -292,13 +293,14 @@ def _of_index(index: Index, dataset: Dataset, watched: Watched) -> States:
 def _open(name: str, watched: Watched) -> pq.ParquetFile | None:
     """What was remembered, if it is of the present index and folder."""
     try:
-        file = pq.ParquetFile(machine_files.machine_path("seen", f"{name}.parquet"))
+        data = read_sealed(machine_files.machine_path("seen", f"{name}.parquet"))
+        file = pq.ParquetFile(pa.BufferReader(data))
         facts = _facts(file)
         right = facts["root"] == str(watched.root.absolute())
         if right and facts["index"] == sha256_file(index_path(name)):
             return file
         file.close()
-    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+    except (OSError, CellCorruptError, pa.ArrowException, ValueError, KeyError, TypeError):
         pass
     return None
 
@@ -315,7 +317,7 @@ def _write(name: str, seen: Seen) -> None:
     ).replace_schema_metadata({_METADATA: json.dumps(facts).encode()})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd", row_group_size=_ROWS)
-    machine_files.remember("seen", f"{name}.parquet", buffer.getvalue())
+    machine_files.remember("seen", f"{name}.parquet", with_seal(buffer.getvalue()))
 
 
 def _facts(file: pq.ParquetFile) -> dict:  # type: ignore[type-arg]

@@ -35,7 +35,7 @@ from pipeline.embeddings.cells import model_of_rows, samples_of
 from pipeline.embeddings.held import candidates
 from pipeline.embeddings.jobs import Job, Sharing
 from pipeline.embeddings.running import Runner, image_loader
-from pipeline.embeddings.storage import Wanted, follows, inherited, known_storages
+from pipeline.embeddings.storage import Storages, Wanted, follows, in_float32, inherited
 from pipeline.embeddings.writing import Opener
 from pipeline.machine.devices import Machine
 from pipeline.machine.progress import Progress
@@ -173,7 +173,8 @@ def _decide(
     machine: Machine,
     held: Mapping[str, list[Cell]],
 ) -> None:
-    known = known_storages()
+    storages = Storages()
+    known = storages.look()
     decided: dict[str, Storage] = {}
     for name, of_model in undecided.items():
         wanted = [_wanted(index, split, job) for split, job in of_model.items()]
@@ -185,15 +186,24 @@ def _decide(
     samples = _compute(index, to_sample, root, machine, held)
     sampled = {split for of_splits in samples.values() for split in of_splits}
     digests = {split: index.digests(samples_of(split)[0]) for split in sampled}
-    for name, of_model in undecided.items():
-        of_splits = samples.get(name, {})
-        if name not in decided:
-            first = next(iter(of_model.values()))
-            former = known.get(model_of_rows(first.key) or "")
-            decided[name] = _judged(digests, list(of_splits.items()), former)
-        for split, job in of_model.items():
-            ahead = of_splits[split].ahead if split in of_splits else None
-            openers[split].open(job, decided[name], ahead).close()
+    with _in_turn():
+        if to_sample:
+            known = storages.look()  # other data sets may have decided meanwhile
+        for name, of_model in undecided.items():
+            of_splits = samples.get(name, {})
+            if name not in decided:
+                key = next(iter(of_model.values())).key
+                former = known.get(model_of_rows(key) or "")
+                own = _judged(digests, list(of_splits.items()), former)
+                decided[name] = in_float32(known, key) or own
+            for split, job in of_model.items():
+                ahead = of_splits[split].ahead if split in of_splits else None
+                openers[split].open(job, decided[name], ahead).close()
+
+
+def _in_turn() -> Lock:
+    """While it is held, no other data set decides: no image goes through a network meanwhile."""
+    return Lock(EMBEDDINGS / DECIDING, "the storage of rows", PATIENCE, silent=SILENT)
 
 
 def _judged(

@@ -8,19 +8,24 @@ Where no cell says it, it is decided on images of the data set at hand, before a
 (`pipeline.embeddings.sampling`). Not on images of all data sets: others may not be on this machine
 yet, and adding one must change nothing. A data set whose values need float32 begins a generation,
 which those that come later take over; what is stored in float16 stays, and is copied as float16.
+Of data sets that are extracted at the same time, whoever writes its decision first was earlier.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from cache.cell import Cell, CellAddress
+from cache.errors import CellCorruptError, CellMissingError
 from cache.fingerprint import canonical_json
+from cache.layout import NAME as LAYOUT
 from cache.layout import read_layout
-from cache.rows import Digests, make_plan, name_of
+from cache.rows import Digests, Finder, find_intact, make_plan, name_of
 from cache.storage import Storage
 from pipeline.datasets.former_cells import held_cells_of
 from pipeline.embeddings.cells import model_of_rows
@@ -58,26 +63,72 @@ class Wanted:
 Known = Mapping[str, Storage]
 """The newest storage of a model's rows in the project, by `model_of_rows`."""
 
+_Stamp = tuple[int, int, int, int]
+"""Of a file: inode, size, both times."""
+
+
+class Storages:
+    """What all cells of the project say of their models' rows, whole and unfinished ones.
+
+    Those for which float16 was preferred: of others, the type says nothing of their values.
+    """
+
+    def __init__(self) -> None:
+        self._said: dict[Path, tuple[_Stamp, tuple[str, Storage] | None]] = {}
+
+    def look(self) -> dict[str, Storage]:
+        """See `Known`. Looked again, only what is new or was written to meanwhile is read."""
+        paths = [
+            *sorted(EMBEDDINGS.glob("*/*.zarr/*/zarr.json")),
+            *sorted(EMBEDDINGS.glob(f"*/*.partial/{LAYOUT}")),
+        ]
+        former, self._said = self._said, {}
+        newest: dict[str, Storage] = {}
+        for path in paths:
+            with contextlib.suppress(OSError):  # it has just gone
+                stamp = _stamp(path)
+                known = former.get(path)
+                said = known[1] if known is not None and known[0] == stamp else _said_by(path)
+                self._said[path] = stamp, said
+                if said is not None:
+                    model, taken = said
+                    newest[model] = max(newest.get(model, taken), taken, key=_age)
+        return newest
+
 
 def known_storages() -> dict[str, Storage]:
-    """Of all cells for which float16 was preferred, whole and unfinished; see `Known`."""
-    found = [(c.manifest.key, c.manifest.storage, c.address) for c in held_cells_of("*")]
-    found += [
-        (layout.key, layout.storage, CellAddress.of_partial(path))
-        for path in sorted(EMBEDDINGS.glob("*/*.partial"))
-        if (layout := read_layout(path)) is not None
-    ]
-    newest: dict[str, Storage] = {}
-    for key, storage, address in found:
-        if not _is_decided(key) or (model := model_of_rows(key)) is None:
-            continue
-        taken = _taken_from(storage, address)
-        newest[model] = max(newest.get(model, taken), taken, key=_age)
-    return newest
+    """`Storages.look`, once."""
+    return Storages().look()
+
+
+def _stamp(path: Path) -> _Stamp:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _said_by(path: Path) -> tuple[str, Storage] | None:
+    """A cell's `model_of_rows` and storage, by its description or by what it will be."""
+    if path.name == LAYOUT:
+        layout, address = read_layout(path.parent), CellAddress.of_partial(path.parent)
+        if layout is None:
+            return None
+        key, storage = layout.key, layout.storage
+    else:
+        address = CellAddress(path.parents[1], path.parent.name)
+        try:
+            manifest = Cell.open(address).manifest
+        except (CellMissingError, CellCorruptError):
+            return None
+        key, storage = manifest.key, manifest.storage
+    model = model_of_rows(key) if _is_decided(key) else None
+    return None if model is None else (model, _taken_from(storage, address))
 
 
 def inherited(
-    wanted: Sequence[Wanted], held: Mapping[str, list[Cell]], known: Known
+    wanted: Sequence[Wanted],
+    held: Mapping[str, list[Cell]],
+    known: Known,
+    find: Finder = find_intact,
 ) -> Storage | None:
     """How the cells of a model on a data set are stored, as far as other cells say it.
 
@@ -88,6 +139,8 @@ def inherited(
     held : mapping of str to list of Cell
         See `pipeline.embeddings.held.held_cells`.
     known : Known
+    find : callable
+        See `cache.rows.make_plan`.
 
     Returns
     -------
@@ -104,7 +157,7 @@ def inherited(
         around = [
             c for c in candidates(held, cell.key, cell.address) if _is_decided(c.manifest.key)
         ]
-        plan = make_plan(cell.digests, "float16", around, cell.columns)
+        plan = make_plan(cell.digests, "float16", around, cell.columns, find)
         for number, source in enumerate(plan.cells):
             dtype = source.manifest.dtype
             copied[dtype] += int((plan.source == number).sum())
@@ -113,7 +166,19 @@ def inherited(
         return sources["float32" if copied["float32"] >= copied["float16"] else "float16"]
     if beside := _beside(wanted[0]):
         return min(beside, key=_age)
-    newest = known.get(model_of_rows(wanted[0].key) or "")
+    return in_float32(known, wanted[0].key)
+
+
+def in_float32(known: Known, key: Mapping[str, Any]) -> Storage | None:
+    """The newest storage of a model's rows, where that is a generation in float32.
+
+    Parameters
+    ----------
+    known : Known
+    key : mapping
+        Of a cell of that model.
+    """
+    newest = known.get(model_of_rows(key) or "")
     return newest if newest is not None and newest.dtype == "float32" else None
 
 

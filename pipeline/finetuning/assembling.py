@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cache.records import Record, is_current_record, read_record, write_record
+from cache.removal import discard
 from pipeline.datasets.index import Index
 from pipeline.finetuning.cells import keys_of, record_key, run_path, unfinished_path
 from pipeline.probes.scoring import score_rows, stored_outcome
@@ -25,7 +25,7 @@ def put_together(study: Study, index: Index, model: str) -> None:
     path, key = record_path(FINETUNE.name, index.name, model), record_key(study, index, model)
     for of in keys_of(study, index, model).values():
         # A run that was stored, and stopped before it removed what it was continued from.
-        shutil.rmtree(unfinished_path(of), ignore_errors=True)
+        discard(unfinished_path(of))
     if is_current_record(path, key):
         return
     scores: list[dict[str, Any]] = []

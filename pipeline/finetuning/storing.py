@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from cache.errors import ProbelineError
 from cache.records import is_current_record, write_record
+from cache.removal import discard
 from pipeline.datasets.index import Index
 from pipeline.finetuning.assembling import put_together
 from pipeline.finetuning.cells import (
@@ -139,4 +139,4 @@ def _finetune(job: Pending, report: Report) -> None:
         scores=rows,
         outcomes=outcome_table([found.outcome]),
     )
-    shutil.rmtree(kept, ignore_errors=True)
+    discard(kept)

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cache.errors import ProbelineError
+from cache.errors import CellCorruptError, ProbelineError
 from cache.files import write_if_allowed
-from cache.fingerprint import fingerprint, load_json
+from cache.fingerprint import fingerprint
+from cache.seals import read_sealed_json, sealed_json
 from pipeline.models.cards import loading_part
 from pipeline.models.networks import (
     LoadedModel,
@@ -133,16 +134,16 @@ def remembered_gmacs(name: str, entry: Model) -> float | None:
     bare = {key: value for key, value in loading_part(entry).items() if key in _DECISIVE}
     path = CARDS / "sizes" / f"{fingerprint(bare)[:32]}.json"
     try:
-        known = load_json(path.read_bytes())["gmacs"]
+        known = read_sealed_json(path)["gmacs"]
         return None if known is None else float(known)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (OSError, CellCorruptError, ValueError, KeyError, TypeError, OverflowError):
         pass
     try:
         size = network_size(name, entry)
     except ProbelineError:
         size = None
     found = None if size is None else size.gmacs
-    write_if_allowed(path, json.dumps({"gmacs": found}).encode())
+    write_if_allowed(path, sealed_json({"gmacs": found}))
     return found
 
 

@@ -24,6 +24,7 @@ from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, sha256_file
 from cache.fingerprint import fingerprint
 from cache.lock import Lock
+from cache.removal import discard
 from pipeline.fetching.archives import unpack
 from pipeline.fetching.content import Content
 from pipeline.fetching.downloads import download
@@ -152,13 +153,13 @@ def _fetch_code(repository: str, ref: str, folder: Path, place: str) -> None:
     archive = folder.with_name(f"{folder.name}.zip")
     unpacked = folder.with_name(f".{folder.name}.partial")
     download([f"{GITHUB}/{repository}/archive/{ref}.zip"], archive, Content(), place=place)
-    shutil.rmtree(unpacked, ignore_errors=True)  # by a run that was killed
+    discard(unpacked)  # by a run that was killed
     try:
         unpack(archive, unpacked)
         (top,) = unpacked.iterdir()  # GitHub puts everything into one folder
         top.rename(folder)
     finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
+        discard(unpacked)
         archive.unlink()
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cache.seals import read_sealed_json
-from pipeline.datasets.index import former_index
+from pipeline.datasets.index import Index, former_index
 from pipeline.embeddings.cells import cell_status, needed_splits, samples_of
+from pipeline.embeddings.to_run import ToRun
 from pipeline.finetuning.planning import FinetunePlan, plan_finetuning
 from pipeline.models.cards import card_if_here, loading_part
 from pipeline.models.settings import Model
@@ -38,7 +39,8 @@ class DatasetPlan:
     missing : int
         Models without current embeddings.
     passes : float
-        Images to run through networks; entries that differ only in their feature share one.
+        Images to run through networks; entries that differ only in their feature share one. Rows
+        that cells hold, and those that a stopped run has done, are not run again.
     size : float
         Bytes of the missing embeddings; unknown where a model's number of features is.
     seconds : float
@@ -70,7 +72,14 @@ def plan(study: Study, probed: Probed, counted: Counts) -> list[DatasetPlan]:
     for name, (seconds, width) in probed.items():
         rates[name] = seconds if math.isnan(rates[name]) else rates[name]
         columns[name] = width if math.isnan(columns[name]) else columns[name]
-    return [_dataset_plan(study, name, rates, columns, counted[name]) for name in study.datasets]
+    indexes = {name: former_index(name) for name in study.datasets}
+    missing = {name: without_cells(study, name) for name in study.datasets}
+    there = {n: (index, missing[n]) for n, index in indexes.items() if index is not None}
+    to_run = ToRun(study, there)
+    return [
+        _dataset_plan(study, name, index, missing[name], rates, columns, counted[name], to_run)
+        for name, index in indexes.items()
+    ]
 
 
 def without_rate(study: Study) -> list[str]:
@@ -102,23 +111,31 @@ def without_cells(study: Study, name: str) -> list[str]:
 def _dataset_plan(
     study: Study,
     name: str,
+    index: Index | None,
+    missing: Sequence[str],
     rates: Mapping[str, float],
     columns: Mapping[str, float],
     counts: Mapping[str, float],
+    to_run: ToRun,
 ) -> DatasetPlan:
-    missing = without_cells(study, name)
     test_only = study.datasets[name].test_only
     images = {model: _images(study, study.models[model], counts, test_only) for model in missing}
-    networks = {_network(study.models[model]): model for model in missing}.values()
+    networks: dict[str, list[str]] = {}
+    for model in missing:
+        networks.setdefault(_network(study.models[model]), []).append(model)
+    run = {
+        models[-1]: images[models[-1]] if index is None else to_run.images(name, models)
+        for models in networks.values()
+    }
     stored = _BYTES[study.extraction.storage]
     return DatasetPlan(
         name,
         counts["train"],
         counts["val"],
         missing=len(missing),
-        passes=sum(images[model] for model in networks),
+        passes=sum(run.values()),
         size=sum(images[model] * columns[model] * stored for model in missing),
-        seconds=sum(images[model] * rates[model] for model in networks),
+        seconds=sum(count * rates[model] for model, count in run.items() if count),
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 
+from cache.errors import CellCorruptError
+from cache.seals import read_sealed_json, sealed_json
 from pipeline.project.machine_files import machine_path, remember
 
 
@@ -60,12 +61,12 @@ def in_words(seconds: float) -> str:
 
 def _read(kind: str) -> dict[str, float]:
     try:
-        found = json.loads(machine_path("times", f"{kind}.json").read_bytes())
+        found = read_sealed_json(machine_path("times", f"{kind}.json"))
         times = {str(name): float(seconds) for name, seconds in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+    except (OSError, CellCorruptError, ValueError, TypeError, OverflowError):
         return {}
     return {name: seconds for name, seconds in times.items() if math.isfinite(seconds)}
 
 
 def _write(kind: str, times: Mapping[str, float]) -> None:
-    remember("times", f"{kind}.json", json.dumps(times, indent=1).encode())
+    remember("times", f"{kind}.json", sealed_json(times))

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.report import fails_words as words
 from pipeline.report.choice import FEWEST, choose
-from pipeline.report.fails_content import Fails, Miss, OnTarget, Picture
+from pipeline.report.fails_content import Fails, Miss, OnMap, OnTarget, Picture
 from pipeline.report.fails_figures import (
     MAP_PICTURES,
     WORST,
@@ -17,6 +17,7 @@ from pipeline.report.fails_figures import (
 )
 from pipeline.report.formats import interval, percent
 from pipeline.report.inputs import Inputs
+from pipeline.report.once import once
 from pipeline.report.pictures import Pictures
 from pipeline.report.stated import Choice, Drawn, Rows, choice, rows_of, statistic
 from pipeline.statistics.written import counted
@@ -38,7 +39,7 @@ def figures(inputs: Inputs) -> Drawn:
     of = {name: _table(inputs, name) for name in ("class_accuracy", "calibration",
                                                   "risk_coverage", "embedding_map")}  # fmt: skip
     if of["embedding_map"]:
-        found["fails_map"] = map_figure(of["embedding_map"], _map_pictures(inputs, of))
+        found["fails_map"] = map_figure(of["embedding_map"], _of_map(inputs).pictures)
     if of["class_accuracy"]:
         found["fails_classes"] = class_figure(of["class_accuracy"])
     if of["calibration"]:
@@ -72,8 +73,14 @@ def section(inputs: Inputs) -> Fails:
         told,
         sum(1 for on in targets for miss in (*on.misses, *on.shared)
             for p in (miss.picture, *miss.near) if p.source),
-        "; ".join(f"{why} ({counted(n, 'picture')})" for why, n in pictures.left_out.items()),
+        _gaps(pictures),
+        on_map=_of_map(inputs),
     )  # fmt: skip
+
+
+def _gaps(pictures: Pictures) -> str:
+    """Why pictures are not there, and how many."""
+    return "; ".join(f"{why} ({counted(n, 'picture')})" for why, n in pictures.left_out.items())
 
 
 def _table(inputs: Inputs, name: str, dataset: str = "") -> Rows:
@@ -116,6 +123,7 @@ def _on(inputs: Inputs, dataset: str, pictures: Pictures) -> OnTarget:
         compared,
         [_class_row(row, [of[m][row["class"]] for m in compared]) for row in worst[:WORST]],
         [_pair_row(row) for row in confused[:PAIRS]],
+        sum(int(row["count"]) for row in confused[:PAIRS]),
         tuple(_miss(row, pictures) for row in wrong[:WRONG]),
         tuple(_shared(row, pictures) for row in shared[:SHARED]),
         words.shared(shared, len(worst)),
@@ -187,12 +195,14 @@ def _shared(row: dict[str, Any], pictures: Pictures) -> Miss:
     return Miss(_picture(dataset, sample, row["true"], seen, pictures), row["agreed"], note)
 
 
-def _map_pictures(inputs: Inputs, of: dict[str, Rows]) -> dict[str, str]:
-    """Data URIs by row of the map: wrong images first, then the others in order."""
-    rows = of["embedding_map"]
+@once
+def _of_map(inputs: Inputs) -> OnMap:
+    """Pictures of the map: wrong images first, then the others in order."""
+    rows = _table(inputs, "embedding_map")
     most = min(MAP_PICTURES, max(0, _most(inputs) - _strips()))
     pictures = Pictures(inputs.study, most, MAP_BYTES)
     first = sorted(range(len(rows)), key=lambda at: bool(rows[at]["right"]))[:most]
     made = {at: pictures.of(rows[at]["dataset"], "val", int(rows[at]["sample"]), MAP_SIDE)
             for at in first}  # fmt: skip
-    return {rows[at]["row"]: source for at, source in made.items() if source}
+    shown = {rows[at]["row"]: source for at, source in made.items() if source}
+    return OnMap(shown, len(rows), _gaps(pictures))

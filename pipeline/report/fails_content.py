@@ -55,6 +55,25 @@ class Miss:
 
 
 @dataclass(frozen=True)
+class OnMap:
+    """Pictures that the map shows of an image that is pointed at.
+
+    Attributes
+    ----------
+    pictures : dict of str to str
+        Data URIs by row of the map.
+    images : int
+        That the map shows.
+    gaps : str
+        Why pictures that were to be there are not; empty where all are.
+    """
+
+    pictures: dict[str, str] = field(default_factory=dict)
+    images: int = 0
+    gaps: str = ""
+
+
+@dataclass(frozen=True)
 class OnTarget:
     """What is said of one data set.
 
@@ -69,6 +88,8 @@ class OnTarget:
         Models of the table of classes.
     by_class, confused : list of dict
         Rows of the tables; the worst classes first.
+    in_pairs : int
+        Wrong images that the rows of `confused` tell of.
     misses, shared : tuple of Miss
     shared_words, calibrated, covered, mapped : str
         What the lists and figures show, in words.
@@ -84,6 +105,7 @@ class OnTarget:
     compared: tuple[str, ...]
     by_class: Rows
     confused: Rows
+    in_pairs: int
     misses: tuple[Miss, ...]
     shared: tuple[Miss, ...]
     shared_words: str
@@ -112,6 +134,7 @@ class Fails:
         Why pictures are not there; empty where all are.
     worst : int
         Classes in table and figure.
+    on_map : OnMap
     """
 
     withheld: str
@@ -122,3 +145,4 @@ class Fails:
     pictures: int = 0
     gaps: str = ""
     worst: int = WORST
+    on_map: OnMap = field(default_factory=OnMap)

@@ -26,15 +26,20 @@ def keep_baseline(path: Path, scores: Path, models: Collection[str]) -> None:
     ProbelineError
         When it is no text, or a name is none of these models.
     """
+    named = _names_in(path)
+    refuse_absent(str(path), named, models)
+    write_durably(baseline_path(scores), "".join(f"{name}\n" for name in named).encode())
+
+
+def _names_in(path: Path) -> list[str]:
+    """The lines of a text file that are not empty."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ProbelineError(
             str(path), "can't be read", found=str(error), remedy="name a text file, a model a line"
         ) from None
-    named = [line.strip() for line in text.splitlines() if line.strip()]
-    refuse_absent(str(path), named, models)
-    write_durably(baseline_path(scores), "".join(f"{name}\n" for name in named).encode())
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def baseline_path(scores: Path) -> Path:
@@ -63,7 +68,7 @@ def declared_baseline(
     """
     if not asked:
         files = sorted(SCORES.glob("[!.]*.baseline.txt"))
-        named = [line for path in files for line in path.read_text("utf-8").splitlines() if line]
+        named = [name for path in files for name in _names_in(path)]
         if not named:
             return None
         refuse_absent(str(files[0]), named, models)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from importlib.metadata import version
@@ -21,6 +19,7 @@ from cache.files import explain_disk_errors, sha256_bytes
 from cache.fingerprint import fingerprint
 from cache.lock import Lock
 from cache.records import Record
+from cache.removal import discard, leave
 from pipeline.datasets.images import DECODER
 from pipeline.datasets.samples import entries_of
 from pipeline.datasets.sources import dataset_root
@@ -32,6 +31,7 @@ from pipeline.study.metrics import ends_of
 from pipeline.study.schema import Study
 from pipeline.study.variant import Variant
 from pipeline.taken.abstention import steps_of
+from pipeline.taken.beside import beside_of, require_free
 from pipeline.taken.choosing import Chosen
 from pipeline.taken.classifier import Classifier, load
 from pipeline.taken.fitting import fit_again, require_the_same
@@ -108,7 +108,7 @@ def take(study: Study, chosen: Chosen, out: Path, *, with_weights: bool = True) 
         When `out` exists, embeddings or weights are not those of the record, or what was fitted
         does not say what the record holds. Nothing is left behind then.
     """
-    refuse_existing(out)
+    require_free(out)
     place = f"model {chosen.model} on data set {chosen.dataset}"
     train, val = open_cells(study, chosen.index, chosen.model)
     stored = _outcome(chosen.record, chosen.variant)
@@ -139,26 +139,23 @@ def _building(out: Path) -> Iterator[Path]:
     CellLockedError
         When another process is writing the same folder.
     """
-    # A name may have 255 bytes, and an accented letter takes several.
-    name = out.name if len(os.fsencode(out.name)) < 200 else fingerprint(out.name)[:32]
-    beside = out.with_name(f".{name}.partial")
+    beside = beside_of(out)
     building = beside / "taken"
     built = False
     try:
         with Lock(beside / "lock", str(out)), explain_disk_errors(out):
             try:
-                shutil.rmtree(building, ignore_errors=True)
+                discard(building)
                 building.mkdir()
                 yield building
                 built = True
             finally:
-                shutil.rmtree(building, ignore_errors=True)
+                discard(building)
     except OSError:
         if not built:
-            raise  # else the folder is whole, and what is left beside it is cleared by the next
+            raise  # else the folder is whole, and a warning names what is left beside it
     finally:
-        with contextlib.suppress(OSError):  # another process begins the same
-            beside.rmdir()
+        leave(beside)
 
 
 def _outcome(record: Record, variant: Variant) -> Outcome:

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from datetime import datetime
+from pathlib import Path
 
 import psutil
 import pytest
@@ -243,3 +244,24 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, number):
     assert "another disk" in error.value.remedy
     with pytest.raises(ProbelineError, match="file system without locks"), exclusively(tmp_path):
         pass
+
+
+@pytest.mark.parametrize(("times", "stays"), [(1, False), (2, True)])
+def test_a_disk_that_fails_once_leaves_no_lock(tmp_path, monkeypatch, times, stays):
+    lock, unlink, left = Lock(tmp_path / "lock", "cell"), Path.unlink, [times]
+
+    def failing(path, **options):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", failing)
+    if stays:
+        with pytest.raises(OSError, match="Input/output"):
+            lock.release()
+    else:
+        lock.release()
+    assert (tmp_path / "lock").exists() == stays
+    Lock(tmp_path / "lock", "cell").release()  # it is let go in any case
+    assert not (tmp_path / "lock").exists()

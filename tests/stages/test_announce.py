@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from projects import REPOSITORY
 
+from cache.seals import read_sealed_json
 from pipeline.planning.stage_order import stage_order
 from pipeline.project.paths import MACHINE
 from pipeline.report.summary import EVIDENCE
@@ -44,7 +45,7 @@ def test_a_stage_under_dvc_says_where_it_is_and_remembers_its_time(project, monk
     ran = project.run("index")
     ran.succeeded()
     assert ran.err.splitlines()[0] == "stage 2 of 15: index@pets"
-    times = json.loads((MACHINE / "times" / "measured.json").read_text())
+    times = read_sealed_json(MACHINE / "times" / "measured.json")
     assert list(times) == ["index@pets"]
     assert "about" in project.run("index").err.splitlines()[0]
 

@@ -14,10 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import forks
 import numpy as np
 import small_study
+import unfinished
 
 from cache.errors import ProbelineError
+
+BEGUN, TAKEN = Path("begun"), Path("taken home")
+"""A folder with an unfinished cell, and a taken classifier."""
 
 HEADER = ("kind of file", "flips", "named", "harmless", "used", "tracebacks")
 
@@ -123,13 +128,16 @@ def plain(value: object) -> object:
 
 
 def _more_files() -> None:
-    """What this study would not make by itself: fetched weights, an unfinished training."""
+    """What this study would not make by itself: fetched weights, what is unfinished, and so on."""
     import torch
     from safetensors.torch import save
 
     from cache.files import sha256_bytes
     from pipeline.machine.training_state import save_state
     from pipeline.models.lockfile import record
+    from pipeline.models.sizes import remembered_gmacs
+    from pipeline.planning.stage_times import record_plan
+    from pipeline.study.params import load_study
 
     weights = save({"a.weight": torch.arange(4000, dtype=torch.float32)})
     fetched = Path("data/weights") / _fetched().weights_file.rpartition("/")[2]
@@ -140,6 +148,13 @@ def _more_files() -> None:
     former = Path("data/former/knn-pets/tiny/0.parquet")
     former.parent.mkdir(parents=True, exist_ok=True)
     former.write_bytes(Path("results/knn/pets/tiny.parquet").read_bytes())
+    unfinished.begin(BEGUN)
+    kept = BEGUN / "m.train.partial/provenance.json"
+    kept.write_bytes(Path("data/provenance/pets/tiny.json").read_bytes())
+    record_plan({"extract@pets": 3.0, "knn": 12.5})
+    remembered_gmacs("tiny", load_study().models["tiny"])
+    done = forks.run(Path.cwd(), ("cli", "take", "tiny", str(TAKEN), "--dataset", "pets"))
+    assert done.status == 0, done
 
 
 def _fetched():
@@ -152,22 +167,31 @@ def _fetched():
 
 def kinds() -> Iterator[Kind]:
     """Every kind of file below data/, results/ and report/ that a stage or command reads."""
-    from cache.cell import Cell
+    from cache.ahead import read_ahead
+    from cache.cell import Cell, CellAddress
+    from cache.fingerprint import fingerprint
     from cache.former import former_records
+    from cache.journal import read_entries
+    from cache.layout import read_layout
     from cache.records import read_record
+    from cache.verify import verify
     from pipeline.datasets.imported import imported_card
     from pipeline.datasets.index import read_index
-    from pipeline.embeddings.provenance import read_provenance
+    from pipeline.datasets.watching import look
+    from pipeline.embeddings.provenance import _kept, read_provenance
     from pipeline.machine.netcdf import read_netcdf, read_netcdf_groups
     from pipeline.machine.training_state import load_state
     from pipeline.models.cards import checkpoint_digest, find_card
     from pipeline.models.checkpoint_files import read_checkpoint
+    from pipeline.models.sizes import remembered_gmacs
     from pipeline.models.weights import provide_weights
+    from pipeline.planning.stage_times import stage_times
     from pipeline.pretraining.entries import pretrain_status
     from pipeline.project.paths import CORRELATION_NC, SCORES_CSV, SIMILARITY_NC, cell_address
     from pipeline.results.cube import read_cube, require_same_table
     from pipeline.results.score_table import read_scores
     from pipeline.study.params import load_study
+    from pipeline.taken.folder import read_verified
 
     study = load_study()
     address = cell_address("pets", "tiny", "train")
@@ -213,7 +237,26 @@ def kinds() -> Iterator[Kind]:
         _forget()
         return imported_card("pets", "given")
 
+    def whole(found, what):
+        if not found:  # what is damaged counts as absent, and is made again
+            raise ProbelineError(what, "is of no use", remedy="it is made again")
+        return found
+
+    def root():
+        if faults := verify(address):
+            raise ProbelineError(str(faults[0].path), faults[0].problem, remedy="`--repair`")
+
+    def ahead():
+        found = read_ahead(partial, fingerprint(unfinished.KEY), unfinished.ROWS,
+                           unfinished.COLUMNS)  # fmt: skip
+        return found if len(found.rows) else whole(None, "rows ahead")
+
+    def journal():
+        entries = read_entries(partial / "journal.jsonl")[0]
+        return whole(len(entries) == 1 and entries, "journal")
+
     cells = "data/embeddings/pets/tiny.zarr"
+    partial = BEGUN / "m.train.partial"
     yield Kind("embeddings, a chunk", f"{cells}/train/embedding/c/0/0", lambda: cell().read())
     yield Kind("embeddings, description", f"{cells}/train/zarr.json", lambda: cell().manifest)
     yield Kind("embeddings, labels", f"{cells}/train/label/c/0", lambda: cell().labels())
@@ -221,6 +264,22 @@ def kinds() -> Iterator[Kind]:
     yield Kind(
         "embeddings, digests of rows", f"{cells}/train/digest/c/0/0", lambda: cell().digests()
     )
+    yield Kind("embeddings, root description", f"{cells}/zarr.json", root)
+    yield Kind("unfinished cell, rows ahead", f"{partial}/ahead.npz", ahead)
+    yield Kind(
+        "unfinished cell, layout", f"{partial}/layout.json",
+        lambda: whole(read_layout(partial), "layout"),
+    )  # fmt: skip
+    yield Kind("unfinished cell, journal", f"{partial}/journal.jsonl", journal)
+    yield Kind(
+        "unfinished cell, record", f"{partial}/provenance.json",
+        lambda: whole(_kept(partial / "provenance.json"), "record"),
+    )  # fmt: skip
+    begun = CellAddress(BEGUN / "m.zarr", "train")
+    yield Kind(
+        "unfinished cell, plan", f"{partial}/plan.npz",
+        lambda: whole((made := unfinished.plan(begun)).cells and made, "plan"),
+    )  # fmt: skip
     yield Kind("index", "data/index/pets.parquet", lambda: read_index("pets"))
     yield Kind(
         "provenance", "data/provenance/pets/tiny.json", lambda: read_provenance("pets", "tiny")
@@ -251,6 +310,24 @@ def kinds() -> Iterator[Kind]:
     yield Kind("state of a training", "state.partial", lambda: load_state(Path("state.partial")))
     yield Kind("imported embeddings", "data/imported/pets/given/train.npy", kept)
     yield Kind("imported table", "data/imported/pets/given/train.csv", kept)
+    yield Kind("imported, digests", "data/imported/pets/given/digests.json", kept)
+    yield Kind(
+        "files that were seen", ".probeline/seen/pets.parquet",
+        lambda: str(look("pets", study.datasets["pets"])),
+    )  # fmt: skip
+    yield Kind(
+        "times of stages", ".probeline/times/planned.json",
+        lambda: whole(stage_times(), "times"),
+    )  # fmt: skip
+    yield Kind(
+        "remembered work of a network", "data/cards/sizes/*.json",
+        lambda: remembered_gmacs("tiny", study.models["tiny"]),
+    )  # fmt: skip
+    for part, file in (
+        ("head", "head.json"), ("numbers", "head.safetensors"), ("program", "predict.py"),
+        ("words", "README.md"), ("manifest", "manifest.json"), ("weights", "weights.safetensors"),
+    ):  # fmt: skip
+        yield Kind(f"taken classifier, {part}", str(TAKEN / file), lambda: read_verified(TAKEN))
 
 
 def _card_file(name, study) -> str:

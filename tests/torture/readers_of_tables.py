@@ -17,6 +17,7 @@ def readers() -> Iterator[Reader]:
 
     from pipeline.datasets.embedding_files import read_embeddings
     from pipeline.datasets.tables import read_table
+    from pipeline.results import baseline as baselines
     from pipeline.results.foreign_file import read_foreign
     from pipeline.study.params import load_study
 
@@ -57,3 +58,11 @@ def readers() -> Iterator[Reader]:
         f"m{n},pets,knn,top1,0.{n}5,0.{n},0.{n}9,100,\n" for n in range(1, 9)
     )
     yield Reader("scores of others", "s.csv", scores.encode(), change_words, read_foreign)
+
+    def baseline(path: Path) -> object:
+        baselines.SCORES = path.parent
+        return baselines.declared_baseline([], [f"m{n}" for n in range(9)], {})
+
+    names = b"".join(b"m%d\n" % n for n in range(9))
+    file = "s.baseline.txt"
+    yield Reader("baseline of others", file, names, change_words, baseline)

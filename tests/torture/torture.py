@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +58,27 @@ def small() -> int:
     import kills
     import mutants
     import small_study
+    import written
 
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         study = Path(folder) / "study"
         small_study.make_whole_study(study, quickly=True)
         wrong = show(kills.in_study(study))
         wrong += show(flips.in_study(study, 3))
-        wrong += show(mutants.in_study(study, 5))
+        readers: set[str] = set()
+        wrong += show(_noted(mutants.in_study(study, 5), readers))
+        kinds = {kind.name for kind in flips.kinds()}
+        for fault in (forgotten := written.forgotten(kinds, readers)):
+            print(f"fault: {fault}", file=sys.stderr, flush=True)
+        wrong += len(forgotten)
         os.chdir("/")
     return wrong
+
+
+def _noted(rows: Iterable[Any], names: set[str]) -> Iterator[Any]:
+    for row in rows:
+        names.add(row.kind)
+        yield row
 
 
 def show(rows: Iterable[Any]) -> int:

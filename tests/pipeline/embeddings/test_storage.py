@@ -13,6 +13,8 @@ import shutil
 import signal
 import sys
 import threading
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ from cache.shared_writer import mutex_of
 from cache.storage import Storage
 from cache.verify import verify
 from pipeline.datasets.index import read_index
-from pipeline.embeddings import forward, missing, sampling
+from pipeline.embeddings import forward, missing, sampling, storage
 from pipeline.embeddings.jobs import Sharing
 from pipeline.embeddings.missing import extract_models
 from pipeline.embeddings.provenance import read_provenance, recorded_storage
@@ -330,6 +332,83 @@ def test_shards_agree_though_only_one_has_looked(pets, network, monkeypatch):
     shutil.rmtree("data/embeddings")
     pets.run("extract", "pets").succeeded()
     assert pets.files("data/embeddings") == shared
+
+
+def at_once(project, first: str, second: str) -> None:
+    """Two processes extract a data set each: both look at images before the first one decides."""
+    compute, children = sampling._compute, []
+    for name in (first, second):
+        child = os.fork()
+        if child:
+            children.append(child)
+            continue
+
+        def computed(*arguments, name=name):
+            found = compute(*arguments)
+            Path(f"{name} looked").touch()
+            wait_for(f"{second} looked" if name == first else f"{first} is through")
+            return found
+
+        try:
+            sampling._compute = computed
+            project.run("extract", name).succeeded()
+            Path(f"{name} is through").touch()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    for path in Path().glob("* looked"):
+        path.unlink()
+    for path in Path().glob("* is through"):
+        path.unlink()
+
+
+def wait_for(name: str) -> None:
+    until = time.monotonic() + 300
+    while not Path(name).exists():
+        assert time.monotonic() < until, name
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("order", [("pets", "more"), ("more", "pets")])
+def test_two_data_sets_at_once_are_as_one_after_the_other(pets, network, order):
+    """Values of one need float32. Formerly the other began float16 under the same generation."""
+    whiten(pets, sampled=True)
+    another(pets, "more", {"cat": 6, "dog": 6})
+    for name in order:
+        pets.run("extract", name).succeeded()
+    expected = pets.files("data/embeddings")
+    if order[0] == "pets":
+        assert set(stored("more").values()) == {("float32", 1)}
+    else:
+        assert [set(stored(name).values()) for name in order] == [
+            {("float16", 1)},
+            {("float32", 2)},
+        ]
+    shutil.rmtree("data/embeddings")
+    at_once(pets, *order)
+    assert pets.files("data/embeddings") == expected
+    assert pets.left_overs() == []
+
+
+def test_looked_at_again_only_what_is_new_is_read(pets, network, monkeypatch):
+    """What deciding reads under its lock: of thousands of cells, those of other processes."""
+    another(pets, "more", {"cat": 6, "dog": 6})
+    pets.run("extract", "pets").succeeded()
+    read, said_by = [], storage._said_by
+    monkeypatch.setattr(
+        storage, "_said_by", lambda path: read.append(path.parts[2]) or said_by(path)
+    )
+    storages = storage.Storages()
+    known = storages.look()
+    assert read == ["pets", "pets"]
+    assert storages.look() == known
+    assert read == ["pets", "pets"]
+    pets.run("extract", "more").succeeded()
+    read.clear()
+    assert storages.look().keys() == known.keys()
+    assert read == ["more", "more"]
+    assert storage.known_storages() == storages.look()
 
 
 def test_a_shard_that_does_not_wait_leaves_the_decision_to_who_is_at_it(pets, network):

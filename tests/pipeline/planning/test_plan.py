@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import pytest
-from projects import REPOSITORY, RESNET, VIT
+from projects import REPOSITORY, RESNET, VIT, fill_folder
 
-from pipeline.datasets.index import former_index
+from cache.cell import Cell
+from cache.errors import ProbelineError
+from cache.writer import CellWriter
+from pipeline.datasets.index import former_index, read_index
 from pipeline.datasets.settings import Dataset
+from pipeline.embeddings import forward, sampling
 from pipeline.embeddings.probing import probe
 from pipeline.embeddings.speed import Speed
 from pipeline.planning import survey
@@ -83,6 +88,109 @@ def test_what_is_cached_is_not_planned_and_times_come_from_it(project):
     del project.params["models"]["more"]
     (found,) = planned(project)
     assert found.seconds > 0
+
+
+@pytest.fixture
+def network(monkeypatch):
+    """How many images went through networks, by the number of features that were asked for."""
+    seen, real = [], forward.features_of_pixels
+
+    def counting(backbone, batch, *rest):
+        seen.append(len(batch))
+        return real(backbone, batch, *rest)
+
+    monkeypatch.setattr(forward, "features_of_pixels", counting)
+    return seen
+
+
+def runs_as_planned(project, network) -> int:
+    """What is planned of all data sets; and that it is what `extract` runs then."""
+    project.write()
+    for name in project.params["datasets"]:
+        project.run("index", name).succeeded()
+    read = []
+    with pytest.MonkeyPatch.context() as patch:
+        for method in ("_read_into", "_read_rows"):
+            patch.setattr(Cell, method, lambda *_: read.append(1))
+        planned_images = {found.name: found.passes for found in plan_of(load_study())}
+    assert read == [], "embeddings were read"
+    for name, count in planned_images.items():
+        network.clear()
+        project.run("extract", name).succeeded()
+        assert sum(network) == count, name
+    assert all(found.passes == 0 for found in plan_of(load_study()))
+    return sum(planned_images.values())
+
+
+def test_images_that_are_held_are_not_planned(project, network):
+    images, params = project.folder / "images", project.params
+    params["models"]["patches"] = {**VIT, "feature": "mean_patch"}
+    assert runs_as_planned(project, network) == 10  # one network, never loaded here
+    (images / "cat/000.png").rename(images / "dog/900.png")
+    assert runs_as_planned(project, network) == 0
+    fill_folder(images, {"cat": 9, "dog": 8}, seed=100)  # some in the places of former ones
+    index_before = set(read_index("pets").rows["sha256"].to_pylist())
+    new = runs_as_planned(project, network)
+    assert new == len({*read_index("pets").rows["sha256"].to_pylist()} - index_before) > 8
+    del params["models"]["patches"]
+    params["datasets"]["pets"]["limit_per_class"] = 3
+    assert runs_as_planned(project, network) == 0
+    fill_folder(project.folder / "more", {"cat": 2, "dog": 2}, seed=7000)
+    for path in sorted((images / "cat").glob("*.png"))[:2]:
+        shutil.copy(path, project.folder / "more/cat" / f"9{path.name}")
+    params["datasets"]["more"] = {"source": "folder", "path": "more", "role": "in_domain"}
+    held = set(read_index("pets").rows["sha256"].to_pylist())
+    of_more = runs_as_planned(project, network)
+    assert of_more == len({*read_index("more").rows["sha256"].to_pylist()} - held)
+    params["extraction"]["views"] = 1  # views are of train
+    counts = [read_index(name).digests("train") for name in ("pets", "more")]
+    assert runs_as_planned(project, network) == len({*counts[0], *counts[1]})
+    params["extraction"]["storage"] = "float32"
+    assert runs_as_planned(project, network) > 0  # rounded rows are not copied
+
+
+def test_what_a_stopped_run_has_done_is_not_planned(project, network, monkeypatch):
+    monkeypatch.setattr("cache.chunking.MIN_CHUNK_ROWS", 4)
+    monkeypatch.setattr(sampling, "IMAGES", 4)
+    fill_folder(project.folder / "images", {"cat": 20, "dog": 20}, seed=200)
+    project.write()
+    project.run("index", "pets").succeeded()
+    write, left = CellWriter._write, [3]
+
+    def stopping(self, *arguments):
+        write(self, *arguments)
+        left[0] -= 1
+        if not left[0]:
+            raise ProbelineError("here", "stopped", remedy="go on")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CellWriter, "_write", stopping)
+        assert project.run("extract", "pets").status == 1
+    done = sum(network)
+    assert 12 <= done < 40
+    assert 0 < runs_as_planned(project, network) <= 40 - 12
+
+
+def test_planning_many_models_reads_digests_of_the_same_images_once(project, monkeypatch):
+    """A first version would have read them for each pair of cells."""
+    project.params["models"] |= {f"m{n}": {**VIT, "weights": f"random({n})"} for n in range(1, 4)}
+    for name in ("more", "third"):
+        fill_folder(project.folder / name, {"cat": 4, "dog": 4}, seed=10_000 * len(name))
+        project.params["datasets"][name] = {"source": "folder", "path": name, "role": "in_domain"}
+    project.write()
+    for name in project.params["datasets"]:
+        project.run("index", name).succeeded()
+    for name in ("pets", "more"):
+        project.run("extract", name).succeeded()
+    read, digests = [], Cell.digests
+    monkeypatch.setattr(Cell, "digests", lambda cell: read.append(cell.address) or digests(cell))
+    opened, opening = [], Cell.open
+    monkeypatch.setattr(Cell, "open", lambda *a: opened.append(a[0]) or opening(*a))
+    found = plan_of(load_study())[-1]
+    assert (found.missing, found.passes) == (4, 4 * 8)
+    cells = 4 * 2 * 2
+    assert len(read) == 2 * 4  # each split of the third, each split of the two others
+    assert len(opened) <= 6 * (cells + 8)
 
 
 def test_views_count(project):

@@ -227,6 +227,30 @@ def test_images_that_are_gone_or_changed_are_said(study, usual):
     assert "does not exist" in markup
 
 
+def test_pictures_that_the_map_does_not_show_are_said(study, usual, monkeypatch):
+    """The strips told theirs; what the map left out, nobody said."""
+    inputs = replace(usual, study=load_study())
+    markup = shown(inputs)
+    assert "Point at an image for its class and its answer, and for its picture." in markup
+    assert "the map does not show" not in markup
+    monkeypatch.setattr(fails, "MAP_PICTURES", 5)
+    markup = shown(replace(usual, study=load_study()))
+    assert "and 5 of the 8 (the wrong ones first) for pictures." in markup
+    index = read_index(TARGET)
+    right = np.flatnonzero(BEST == LABELS)[0]
+    (study.folder / "own" / index.split("val")["path"].iat[right]).write_bytes(b"no image")
+    markup = shown(replace(usual, study=load_study()))
+    assert "and 4 of the 8 (the wrong ones first) for pictures." in markup
+    assert "Pictures that the map does not show: " in markup
+    assert "changed since it was indexed (1 picture)" in markup
+
+
+def test_pairs_of_classes_that_are_not_shown_are_said(usual, monkeypatch):
+    assert "are the most frequent" not in shown(usual)
+    monkeypatch.setattr(fails, "PAIRS", 1)
+    assert "This pair is the most frequent: 1 of the 2 wrong images." in shown(usual)
+
+
 def test_bytes_are_bounded(study, monkeypatch):
     read = Pictures(load_study(), 100, 10_000)
     whole = [read.of(TARGET, "val", row, 64) for row in range(8)]

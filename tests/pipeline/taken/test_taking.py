@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -158,3 +159,26 @@ def test_what_can_not_be_cleared_beside_a_whole_folder_is_no_failure(study, tmp_
     study.run("cli", "take", "tiny", str(tmp_path / "out")).succeeded("tiny for pets")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     load(tmp_path / "out")
+
+
+def test_a_lock_that_can_not_be_removed_is_named_and_cleared_by_the_next(
+    study, tmp_path, monkeypatch, caplog
+):
+    out, unlink = tmp_path / "out", Path.unlink
+
+    def refused(path, **options):
+        if path.parent.name == ".out.partial":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        unlink(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        study.run("cli", "take", "tiny", str(out)).succeeded("tiny for pets")
+    assert ".out.partial: can't be removed (Permission denied)" in caplog.text
+    assert (tmp_path / ".out.partial/lock").exists()
+    with Lock(tmp_path / ".out.partial/lock", "a live process"):
+        study.run("cli", "take", "tiny", str(out)).refused("is there already")
+        assert (tmp_path / ".out.partial/lock").exists()
+    (tmp_path / ".out.partial/lock").write_text("of a process that is no more")
+    study.run("cli", "take", "tiny", str(out)).refused("is there already")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
