@@ -31,6 +31,7 @@ from pipeline.statistics.simultaneous import joint_interval, joint_quantile
 from pipeline.statistics.trained import left_out
 from pipeline.statistics.trust import coordinates
 from pipeline.statistics.withheld import withheld
+from pipeline.statistics.written import NOT_GIVEN, families_given
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -92,6 +93,7 @@ def comparison(evidence: Evidence) -> xr.Dataset:
             "left_out": int(left_out(evidence).mask.sum()),
             "ranked": left_out(evidence).ranked,
             "models": len(found.models),
+            "families": "" if families_given(trusted.families) else NOT_GIVEN,
         },
     )
 

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pipeline.statistics.contrasts import Contrast, difference
-from pipeline.statistics.design import UNKNOWN, frequent_backbones
+from pipeline.statistics.design import frequent_backbones
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, deletions
 from pipeline.statistics.labels_seen import unseen_only, unseen_weights
 from pipeline.statistics.panel import words
+from pipeline.statistics.written import UNKNOWN
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
