@@ -10,7 +10,7 @@ import xarray as xr
 
 from pipeline.report.choice import ALONE, NONE, UNTESTED, Choice
 from pipeline.report.inputs import Inputs
-from pipeline.statistics.advice import leader_of
+from pipeline.statistics.advice import leader_of, scores_word
 from pipeline.statistics.common_ground import ENOUGH_MODELS
 from pipeline.statistics.predictions import ALL
 from pipeline.statistics.settling import groups_needed
@@ -83,6 +83,8 @@ class Trust:
         Checks that were tested against the best one and not found to differ, itself not counted.
     untested : int
         Checks that order the models beyond chance, too, and were not tested against it.
+    scores : str
+        Which scores of the data sets are predicted, in words, where data sets were compared.
     models, families, inside, outside : int
         Of the study: models, their families, data sets of the two roles.
     needed : float
@@ -107,6 +109,7 @@ class Trust:
     checks: tuple[Check, ...]
     deciding_seconds: float
     untested: int = 0
+    scores: str = ""
 
 
 def trust_in(inputs: Inputs, choice: Choice) -> Trust:
@@ -116,10 +119,11 @@ def trust_in(inputs: Inputs, choice: Choice) -> Trust:
     table = inputs.told("comparison")
     across = bool(table.data_vars) and inside > 0 and outside > 0
     state, use, seconds, same, untested = OPEN, "", _NAN, 0, 0
-    leader, needed = None, _NAN
+    leader, needed, scores = None, _NAN, ""
     if across:
         targets = choice.protocol if choice.protocol in table["targets"].values else ALL
         leader = leader_of(table, inputs.columns, targets)
+        scores = "scores of every kind" if targets == ALL else scores_word(targets)
         if leader is not None and leader.may_be_named:
             state, use, seconds, same, untested = _named(
                 inputs, table.sel(targets=targets), leader, targets
@@ -134,6 +138,7 @@ def trust_in(inputs: Inputs, choice: Choice) -> Trust:
         models=len(inputs.models), families=len(set(inputs.words("family").values())),
         inside=inside, outside=outside, needed=needed, checks=checks,
         deciding_seconds=_deciding_seconds(inputs, choice), untested=untested,
+        scores=scores,
     )  # fmt: skip
 
 

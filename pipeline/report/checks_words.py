@@ -87,7 +87,8 @@ def _best_of(t: Trust) -> str:
 def _rests_on(t: Trust) -> str:
     if t.leader is None:
         return ""
-    return f"Compared were {_models_on(t.leader, t)}."
+    by = f", by how they order {t.scores}" if t.scores else ""
+    return f"Compared were {_models_on(t.leader, t)}{by}."
 
 
 def _models_on(leader: Leader, t: Trust) -> str:
