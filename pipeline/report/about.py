@@ -8,15 +8,22 @@ from pipeline.report.columns import word
 from pipeline.report.inputs import Inputs
 from pipeline.report.words import set_word, task_word
 from pipeline.statistics.columns import COLUMNS
+from pipeline.statistics.written import counted
+from pipeline.study.protocol_list import protocol_label
 
 HEADINGS = {
     "definition": "What it is",
     "p_zero": "p of no correlation",
-    "common": "Common models",
     "corrected": "Corrected for chance",
     "baseline": "Baseline models",
     "budget": "Labels",
     "headline_targets": "Targets put first",
+    "deciding": "The best is by",
+    "left_out": "Untrained or collapsed, left out",
+    "ranked": "Rank of the features",
+    "common": "Common models",
+    "unpaired": "Compared without per-image outcomes",
+    "conservative": "What that means",
 }
 """Of attributes whose names do not say it, and that are about no column with a head."""
 
@@ -24,9 +31,24 @@ _NAMES: Mapping[str, Callable[[Inputs, str], str]] = {
     "budget": lambda _, name: task_word(name),
     "headline_targets": lambda _, name: set_word(name),
     "reference": lambda inputs, name: inputs.columns[name].label if name else "",
+    "deciding": lambda _, name: protocol_label(name),
+    "unpaired": lambda inputs, names: _labels(inputs, names),
+    "models": lambda _, number: counted(int(number), "model"),
+    "left_out": lambda _, number: counted(int(number), "model"),
+    "ranked": lambda _, number: f"known of {counted(int(number), 'model')}",
+    "common_models": lambda _, number: "",  # `common` says it in words
+    "shots": lambda _, number: f"{counted(int(number), 'labelled image')} a class",
     "target": lambda inputs, name: inputs.variants[name].label if name else "",
 }
-"""Attributes that hold a name, and what puts it into words."""
+"""Attributes that hold a name or a number, and what puts it into words."""
+
+
+def _labels(inputs: Inputs, names: str) -> str:
+    """Protocols, or variants, of a list as it stands in an attribute."""
+    return ", ".join(
+        inputs.variants[name].label if name in inputs.variants else protocol_label(name)
+        for name in filter(None, names.split(", "))
+    )
 
 
 _PLACES = {"definition": 0, "interval": 1, "source": 3, "withheld": 4}

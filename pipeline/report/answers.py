@@ -27,7 +27,7 @@ from pipeline.statistics.advice import Advice, advices
 from pipeline.statistics.correlation import FEW_FAMILIES, MIN_FAMILIES, MIN_MODELS
 from pipeline.statistics.jackknife import MIN_GROUPS
 from pipeline.statistics.statements import ALPHA, against_reference, chance_of_order
-from pipeline.statistics.written import counted, rho
+from pipeline.statistics.written import counted, families_given, models_of, rho
 
 MOST = {PROTOCOL: 5, EMBEDDINGS: 2, OF_TARGETS: 1, TRAINED: 1}
 """Predictors of each kind in the table of the first screen."""
@@ -58,6 +58,8 @@ class Answers:
     withheld : str
         Why there is no answer about predictors, or no interval; empty where there are both.
     families : int
+    families_given : bool
+        Whether the family of any model is known.
     few_families : bool
         Whether intervals over families rest on few of them.
     advices : tuple of Advice
@@ -73,6 +75,7 @@ class Answers:
     families: int
     few_families: bool
     advices: tuple[Advice, ...] = ()
+    families_given: bool = True
 
     def against(self, of: Predictor) -> str:
         """How a predictor compares with the reference; of the reference, how the next one does."""
@@ -98,13 +101,14 @@ class Answers:
             if of.targets > 1
             else ""
         )
+        together = "both" if compared == 2 else f"all {compared}"
         highest = (
-            f" The interval holds for all {compared} compared at once, so also for the highest."
+            f" The interval holds for {together} compared at once, so also for the highest."
             if compared > 1 and np.isfinite(of.low)
             else ""
         )
         return (
-            f"Over {counted(of.models, 'model')} of {counted(of.families, 'family', 'families')} "
+            f"Over {models_of(of.models, of.families, given=self.families_given)} "
             f"and {counted(of.targets, 'target')} that all compared predictors have."
             f"{spread}{highest}"
         )
@@ -163,6 +167,7 @@ def answer(inputs: Inputs) -> Answers:
         families=families,
         few_families=MIN_FAMILIES <= families < FEW_FAMILIES,
         advices=advices(inputs.statistics, inputs.columns),
+        families_given=families_given(inputs.words("family").values()),
     )
 
 

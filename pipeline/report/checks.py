@@ -10,7 +10,7 @@ import xarray as xr
 
 from pipeline.report.choice import ALONE, NONE, UNTESTED, Choice
 from pipeline.report.inputs import Inputs
-from pipeline.statistics.advice import leader_of
+from pipeline.statistics.advice import leader_of, scores_word
 from pipeline.statistics.common_ground import ENOUGH_MODELS
 from pipeline.statistics.predictions import ALL
 from pipeline.statistics.settling import groups_needed
@@ -25,6 +25,8 @@ YES, SAME, OPEN = "yes", "no difference", "this study cannot say"
 """The three states of the answer."""
 
 _NAN = float("nan")
+
+_WORSE, _ALIKE, _UNTESTED = "worse", "alike", "untested"
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,16 @@ class Trust:
     use : str
         The check to use; empty where that can't be said.
     seconds : float
-        It takes on one model.
+        It takes on one model; NaN where that is not known of each check that it was chosen from, so
+        that none of them can be called the cheapest.
     leader : Leader or None
         The highest of the compared, where data sets were compared.
     same : int
-        Checks that are not shown to differ from the leader, itself not counted.
+        Checks that were tested against the best one and not found to differ, itself not counted.
+    untested : int
+        Checks that order the models beyond chance, too, and were not tested against it.
+    scores : str
+        Which scores of the data sets are predicted, in words, where data sets were compared.
     models, families, inside, outside : int
         Of the study: models, their families, data sets of the two roles.
     needed : float
@@ -101,6 +108,8 @@ class Trust:
     needed: float
     checks: tuple[Check, ...]
     deciding_seconds: float
+    untested: int = 0
+    scores: str = ""
 
 
 def trust_in(inputs: Inputs, choice: Choice) -> Trust:
@@ -109,12 +118,16 @@ def trust_in(inputs: Inputs, choice: Choice) -> Trust:
     inside, outside = (len(inputs.datasets(role)) for role in ("in_domain", "out_of_domain"))
     table = inputs.told("comparison")
     across = bool(table.data_vars) and inside > 0 and outside > 0
-    state, use, seconds, same, leader, needed = OPEN, "", _NAN, 0, None, _NAN
+    state, use, seconds, same, untested = OPEN, "", _NAN, 0, 0
+    leader, needed, scores = None, _NAN, ""
     if across:
         targets = choice.protocol if choice.protocol in table["targets"].values else ALL
         leader = leader_of(table, inputs.columns, targets)
+        scores = "scores of every kind" if targets == ALL else scores_word(targets)
         if leader is not None and leader.may_be_named:
-            state, use, seconds, same = _named(inputs, table.sel(targets=targets), leader, targets)
+            state, use, seconds, same, untested = _named(
+                inputs, table.sel(targets=targets), leader, targets
+            )
         elif leader is not None:
             groups = leader.models if leader.over_models else leader.families
             needed = groups_needed(leader.mean, leader.low, groups)
@@ -124,14 +137,15 @@ def trust_in(inputs: Inputs, choice: Choice) -> Trust:
         state=state, across=across, use=use, seconds=seconds, leader=leader, same=same,
         models=len(inputs.models), families=len(set(inputs.words("family").values())),
         inside=inside, outside=outside, needed=needed, checks=checks,
-        deciding_seconds=_deciding_seconds(inputs, choice),
+        deciding_seconds=_deciding_seconds(inputs, choice), untested=untested,
+        scores=scores,
     )  # fmt: skip
 
 
 def _named(
     inputs: Inputs, table: xr.Dataset, leader: Leader, targets: str
-) -> tuple[str, str, float, int]:
-    """The leader, or the cheapest of those that are not shown to order the models worse."""
+) -> tuple[str, str, float, int, int]:
+    """The leader, or the cheapest of those that were tested and not found to order them worse."""
     names = [str(name) for name in table["predictor"].values]
     compared = [
         name for name in names
@@ -140,16 +154,21 @@ def _named(
     ]  # fmt: skip
     seconds = {name: _seconds(inputs, name, targets) for name in compared}
     first = next(name for name in compared if inputs.columns[name].label == leader.label)
-    alike = [
-        name for name in compared
-        if name != first
-        and float(table["joint_low"].sel(predictor=name)) > 0
-        and not _worse(inputs, name, first, targets)
-    ]  # fmt: skip
+    beside = {
+        name: _beside(inputs, name, first, targets)
+        for name in compared
+        if name != first and float(table["joint_low"].sel(predictor=name)) > 0
+    }
+    alike = [name for name, found in beside.items() if found == _ALIKE]
+    untested = sum(found == _UNTESTED for found in beside.values())
     if not alike:
-        return YES, plain(leader.label), seconds[first], 0
-    cheapest = min([first, *alike], key=lambda name: _or_dear(seconds[name]))
-    return SAME, plain(inputs.columns[cheapest].label), seconds[cheapest], len(alike)
+        return YES, plain(leader.label), seconds[first], 0, untested
+    offered = [first, *alike]
+    if not all(math.isfinite(seconds[name]) for name in offered):
+        return SAME, plain(leader.label), _NAN, len(alike), untested
+    cheapest = min(offered, key=lambda name: seconds[name])
+    label = plain(inputs.columns[cheapest].label)
+    return SAME, label, seconds[cheapest], len(alike), untested
 
 
 def plain(label: str) -> str:
@@ -157,17 +176,23 @@ def plain(label: str) -> str:
     return label.replace(f"on {EACH_TARGET}", "on your own images")
 
 
-def _worse(inputs: Inputs, name: str, first: str, targets: str) -> bool:
-    """Whether one is known to order models worse than the first, by the declared comparisons."""
+def _beside(inputs: Inputs, name: str, first: str, targets: str) -> str:
+    """What the declared comparisons say of one beside the first.
+
+    Only those with the reference are corrected for all of them, so others count as not tested; so
+    do all where families are too few for a p. Nothing is called alike that nobody compared.
+    """
     table = inputs.told("predictor_differences")
     reference = str(table.attrs.get("reference", ""))
     if not table.data_vars or reference not in (name, first) or targets not in table["targets"]:
-        return False
+        return _UNTESTED
     other = first if name == reference else name
     cell = table.sel(predictor=other, reference=reference, targets=targets)
     difference, p = float(cell["difference"]), float(cell["p_max_t"])
+    if not math.isfinite(p):
+        return _UNTESTED
     behind = difference > 0 if name == reference else difference < 0
-    return bool(p < ALPHA and behind)
+    return _WORSE if p < ALPHA and behind else _ALIKE
 
 
 def _on_target(checks: tuple[Check, ...], choice: Choice) -> tuple[str, str, float, int]:
@@ -178,12 +203,14 @@ def _on_target(checks: tuple[Check, ...], choice: Choice) -> tuple[str, str, flo
     probes = [check for check in checks if check.on_target and check.probe]
     if 1 + len(choice.contest.others) < ENOUGH_MODELS or not probes:
         return open_question
-    good = [check for check in probes if check.good or check.behind == 0]
+    # The same model as the best one's is no proof: where images tell little, any may come first.
+    good = [check for check in probes if check.good]
     if not good:
         return open_question
     cheapest = min(good, key=lambda check: _or_dear(check.seconds))
+    known = all(math.isfinite(check.seconds) for check in good)
     state = SAME if len(good) == len(probes) and len(probes) > 1 else YES
-    return state, cheapest.label, cheapest.seconds, len(good) - 1
+    return state, cheapest.label, cheapest.seconds if known else _NAN, len(good) - 1
 
 
 def _checks(inputs: Inputs) -> tuple[Check, ...]:

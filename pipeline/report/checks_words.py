@@ -14,7 +14,8 @@ from pipeline.report.choice_words import images_needed, with_article
 from pipeline.report.formats import count, points, seconds
 from pipeline.report.verdicts import at_most, listed
 from pipeline.statistics.common_ground import ENOUGH_MODELS, ENOUGH_TARGETS
-from pipeline.statistics.written import counted
+from pipeline.statistics.statements import Leader
+from pipeline.statistics.written import counted, models_of
 
 MOST_POOR = 2
 """Models picked, and checks that picked each, that the line on poor ones names."""
@@ -23,22 +24,23 @@ MOST_POOR = 2
 def verdict(t: Trust, c: Choice) -> str:
     """Whether a cheap check can be trusted, and which."""
     if t.state == YES and t.across:
-        return f"Yes: use {t.use}{_takes(t.seconds)}. {_best_of(t)}"
+        return f"Yes: use {t.use}{_takes(t.seconds)}. {_best_of(t)}{_untested(t)}"
     if t.state == SAME and t.across:
         alike = "1 other check" if t.same == 1 else f"{count(t.same)} other checks"
         return (
-            f"No difference was found between the best check and {alike}: use the cheapest, "
-            f"{t.use}{_takes(t.seconds)}. {_rests_on(t)}"
+            f"No difference was found between the best check and {alike}: use "
+            f"{_cheapest(t)}. {_rests_on(t)}{_untested(t)}"
         )
     if t.state in (YES, SAME):
         check = next(check for check in t.checks if check.on_target and check.label == t.use)
         start = (
-            f"Yes, on {c.target.words}: use {t.use}"
+            f"Yes, on {c.target.words}: use {t.use}{_takes(t.seconds)}"
             if t.state == YES
-            else f"No difference on {c.target.words}: use the cheapest, {t.use}"
+            else f"No difference on {c.target.words}: use {_cheapest(t)}"
         )
         return (
-            f"{start}{_takes(t.seconds)}. {_picks(check, c)} Compared were "
+            f"{start}. {_picks(check, c)} A check that picks blindly does as well in "
+            f"{max(len(c.as_good), 1)} of {count(t.models)} cases. Compared were "
             f"{counted(t.models, 'model')} on {counted(c.images, 'test image')}."
         )
     return f"This study cannot say: {because(t, c)}."
@@ -58,9 +60,7 @@ def because(t: Trust, c: Choice) -> str:
         )
     if t.leader is not None:
         return (
-            f"{counted(t.leader.models, 'model')} of "
-            f"{counted(t.leader.families, 'family', 'families')} on "
-            f"{counted(_datasets_of(t), 'data set')} are too few to tell the best of "
+            f"{_models_on(t.leader, t)} are too few to tell the best of "
             f"{t.leader.compared} checks from chance"
         )
     if t.across:
@@ -87,11 +87,29 @@ def _best_of(t: Trust) -> str:
 def _rests_on(t: Trust) -> str:
     if t.leader is None:
         return ""
+    by = f", by how they order {t.scores}" if t.scores else ""
+    return f"Compared were {_models_on(t.leader, t)}{by}."
+
+
+def _models_on(leader: Leader, t: Trust) -> str:
+    behind = models_of(leader.models, leader.families, given=leader.families_given)
+    return f"{behind} on {counted(_datasets_of(t), 'data set')}"
+
+
+def _untested(t: Trust) -> str:
+    if not t.untested:
+        return ""
     return (
-        f"Compared were {counted(t.leader.models, 'model')} of "
-        f"{counted(t.leader.families, 'family', 'families')} on "
-        f"{counted(_datasets_of(t), 'data set')}."
+        f" Whether {counted(t.untested, 'other check')} {'does' if t.untested == 1 else 'do'} as "
+        "well was not tested."
     )
+
+
+def _cheapest(t: Trust) -> str:
+    """Which of those that do not differ, and why this one."""
+    if math.isfinite(t.seconds):
+        return f"the cheapest, {t.use}{_takes(t.seconds)}"
+    return f"{t.use}, as what each costs is not known"
 
 
 def _takes(spent: float) -> str:

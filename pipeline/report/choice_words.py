@@ -11,7 +11,15 @@ from collections.abc import Sequence
 
 from pipeline.report.choice import ALONE, CLEAR, FEW, NONE, TIE, Choice, ClassShare, Offer
 from pipeline.report.formats import count, interval, level, percent, points
-from pipeline.report.verdicts import all_others, at_most, listed, margin_words, standing
+from pipeline.report.verdicts import (
+    all_others,
+    at_most,
+    listed,
+    margin_words,
+    on_images,
+    standing,
+    told_behind,
+)
 from pipeline.statistics.written import counted, rounded
 from pipeline.study import metrics
 from pipeline.study.protocol_list import protocol_label
@@ -59,7 +67,7 @@ def verdict(c: Choice) -> str:
         return ""
     if c.verdict == ALONE:
         return "It is the only model of the study: there is nothing to choose."
-    images = counted(c.images, "test image")
+    images = on_images(c.contest, c.images)
     others = len(c.contest.others)
     if c.verdict == CLEAR:
         following = c.contest.others[0]
@@ -72,14 +80,14 @@ def verdict(c: Choice) -> str:
         )
     if c.verdict == TIE:
         return (
-            f"Tie of {len(c.as_good)}: on {images} each is as good as the best to within "
+            f"Tie of {len(c.as_good)}: {images} each is as good as the best to within "
             f"{margin_words(c.contest.margin)}. {c.picked} is the smallest of them."
         )
     if c.verdict == FEW:
         near = len(c.contest.near)
         them = "1 other is" if near == 1 else f"{count(near)} others are"
         return (
-            f"Too few images to name a winner: on {images} {them} within chance of it. It lies at "
+            f"Too few images to name a winner: {images} {them} within chance of it. It lies at "
             f"most {at_most(c.contest.at_most)} points behind the best."
         )
     return standing(c.contest)
@@ -102,12 +110,14 @@ def instruction(c: Choice) -> str:
                 f"Where size matters take {small.model}, at most {at_most(small.at_most)} points "
                 "behind."
             )
+        told = told_behind(c.contest.margin)
         if (needed := images_needed(c)) > c.images:
             parts.append(
-                f"To settle it, test on about {count(needed)} images: they tell "
-                f"{margin_words(c.contest.margin)}."
+                f"To settle it, test on more images: about {count(needed)} would tell {told}."
             )
-        return " ".join(parts) or "Use it: more test images would hardly change that."
+        elif needed:
+            parts.append(f"Use it for now: these {counted(c.images, 'test image')} tell {told}.")
+        return " ".join(parts) or "Use it for now."
     return "Take it for now; import scores with per-image outcomes to know more."
 
 
@@ -149,7 +159,7 @@ def weak(classes: Sequence[ClassShare]) -> str:
     if found:
         more = len(found) - len(named)
         return f"Weak on: {words}" + (f"; and on {more} more." if more else ".")
-    return f"Lowest: {words}. With so few images a class that may be chance."
+    return f"Lowest: {words}. That may be chance: no class is shown to lie below the mean."
 
 
 def statements(c: Choice, metric: str) -> list[str]:

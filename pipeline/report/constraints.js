@@ -3,7 +3,7 @@
   // The best model under the reader's limits. Scores and tests are the study's; this only filters.
   const form = document.getElementById("limits");
   if (!form) return;
-  const { models, protocols, datasets, scopes, cells, pairs, alike, by } =
+  const { models, protocols, datasets, scopes, cells, pairs, chances, alike, by } =
     JSON.parse(document.getElementById("constraints-data").textContent);
   const MOST = 10; // rows that are shown
   const SIZES = { parameters: 1e6, dimension: 1, milliseconds: 1 };
@@ -38,6 +38,11 @@
     pairs[p][s][place(one, other)] === (one < other ? "1" : "2");
   const beside = (p, s, left) => left.map((other, i) => {
     if (i === 0) return "the best";
+    // Without a table of pairs: who is within chance of the best of all is so of any of them; who
+    // is not, differs from one of all, who may be filtered out.
+    const chance = chances[p][s][other];
+    if (chance === "1") return "within chance";
+    if (chance === "0") return left.length === scored(p, s).filter(({ value }) => value !== null).length ? "differs" : "not tested";
     if (left.some((one) => one !== other && better(p, s, one, other))) return "differs";
     const tested = pairs[p][s] !== "" && pairs[p][s][place(left[0], other)] !== "-";
     return tested ? "within chance" : "not tested";
@@ -121,7 +126,8 @@
     const body = rows.slice(0, MOST).map(({ model, value, low, high }, i) => {
       const tr = element("tr");
       const name = element("th", model.name, { class: "text", scope: "row" });
-      name.append(element("small", `${model.family} · ${model.supervision.replace("_", "-")}`));
+      name.append(element("small", [model.family, model.supervision.replace("_", "-")]
+        .filter((word) => word !== "unknown").join(" · ")));
       const score = element("td", percent(value));
       if (typeof low === "number") score.append(element("small", `${percent(low)}–${percent(high)}`));
       const sizes = Object.entries(SIZES).map(([size, unit]) => element("td",

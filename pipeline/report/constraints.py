@@ -24,6 +24,7 @@ _DIGITS = 5
 """Decimals of accuracies: finer than a test image in 100,000."""
 
 FIRST, SECOND, NEAR, UNKNOWN = "1", "2", "0", "-"
+WITHIN, BEHIND = "1", "0"
 
 _OF_TARGET = "mean over the target"
 
@@ -68,7 +69,10 @@ def section(inputs: Inputs) -> Constraints:
             words[name] for name, values in sizes.items() if not np.isfinite(values).any()
         ),
         withheld="" if inputs.headline else "Nothing to choose by: no protocol has scores.",
-        tested=pairs_tested(tested=bool(inputs.told("model_pairs").data_vars)),
+        tested=pairs_tested(
+            tested=bool(inputs.told("model_pairs").data_vars),
+            ranked=bool(inputs.told("ranks").data_vars),
+        ),
     )
 
 
@@ -104,9 +108,11 @@ def choices(inputs: Inputs) -> dict[str, Any]:
         models (name, family, supervision and sizes), protocols (label), scopes (label, and places
         of its data sets), datasets (names), cells[protocol][model][data set] (None, or value, low,
         high), pairs[protocol][scope] (a character for each pair of models, row by row above the
-        diagonal: `FIRST` or `SECOND` is better, `NEAR` or `UNKNOWN`; empty where nothing was
-        compared), alike[protocol] (places of the data sets whose scores are by one metric: means
-        are over these), by[protocol][data set] (the metric, where it is not the page's).
+        diagonal: `FIRST` or `SECOND` is better, `NEAR` or `UNKNOWN`; empty where there is no such
+        table), chances[protocol][scope] (where there are no pairs, a character for each model
+        beside all others: `WITHIN` chance of the best, `BEHIND` it or `UNKNOWN`), alike[protocol]
+        (places of the data sets whose scores are by one metric: means are over these),
+        by[protocol][data set] (the metric, where it is not the page's).
     """
     sizes = model_sizes(inputs)
     words = {name: inputs.words(name) for name in ("family", "supervision")}
@@ -124,6 +130,10 @@ def choices(inputs: Inputs) -> dict[str, Any]:
         "cells": _cells(inputs),
         "pairs": [
             [_pairs(inputs, protocol, scope) for scope in scopes] for protocol in _protocols(inputs)
+        ],
+        "chances": [
+            [_chances(inputs, protocol, scope) for scope in scopes]
+            for protocol in _protocols(inputs)
         ],
         "alike": [
             [datasets.index(name) for name in same_metric(inputs.cube, inputs.metric, variant)]
@@ -201,6 +211,22 @@ def _pairs(inputs: Inputs, protocol: str, scope: dict[str, Any]) -> str:
         )  # fmt: skip
     tested = _TESTED.get(scope["label"])
     return _told(inputs, "mean_pairs", protocol=protocol, scope=tested) if tested else ""
+
+
+def _chances(inputs: Inputs, protocol: str, scope: dict[str, Any]) -> str:
+    """Who is within chance of the best of all models, of one data set whose pairs are no table.
+
+    Pairs are no table without per-image outcomes, and of very many models; they were tested.
+    """
+    found = inputs.told("ranks")
+    if len(scope["datasets"]) > 1 or not found.data_vars or _pairs(inputs, protocol, scope):
+        return ""
+    labels = {"protocol": protocol, "dataset": inputs.datasets()[scope["datasets"][0]]}
+    if any(label not in found[dim] for dim, label in labels.items()):
+        return ""
+    within = found["within_chance"].sel(labels).reindex(model=inputs.models).values
+    words = np.where(np.isfinite(within), np.where(within == 1, WITHIN, BEHIND), UNKNOWN)
+    return "".join(words) if (words != UNKNOWN).any() else ""
 
 
 def _told(inputs: Inputs, name: str, **labels: str) -> str:

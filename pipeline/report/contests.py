@@ -74,8 +74,10 @@ class Contest:
         Models without a score on every one of these data sets.
     without : tuple of str
         Data sets with scores that the mean is not over: too few models have them and the others.
+    other_metric : tuple of str
+        Those of `without` that have no score by the metric of the mean.
     compared : bool
-        Whether there are per-image outcomes to compare models by.
+        Whether models were tested, by per-image outcomes or conservatively without.
     at_most : float
         Upper limit of how far the model that came out best lies behind the best one; 0 where all
         others differ.
@@ -100,6 +102,7 @@ class Contest:
     left_out: tuple[str, ...]
     compared: bool
     without: tuple[str, ...] = ()
+    other_metric: tuple[str, ...] = ()
     at_most: float = _NAN
     images: int = 0
     margin: float = 0.01
@@ -166,6 +169,7 @@ def _by_images(
     return Contest(
         protocol, tuple(datasets), best, float(table["mean"].iloc[0]), low, high, tuple(others),
         left_out, compared=True, without=tuple(d for d in scored if d not in of_one),
+        other_metric=tuple(d for d in scored if d not in of_one),
         paired=paired, level=level, at_most=float(table["behind_high"].iloc[0]),
         images=int(table["images"].iloc[0]) if others else 0,
         margin=inputs.study.report.margin / 100,
@@ -177,13 +181,15 @@ def _by_scores(inputs: Inputs, protocol: str, scope: str) -> Contest:
     scored = [d for d in inputs.scored_datasets(protocol) if _inside(inputs, d, scope)]
     datasets = inputs.comparable_datasets(protocol) if scope == ALL else scored
     without = tuple(d for d in scored if d not in datasets)
+    of_one = same_metric(inputs.cube, inputs.metric, inputs.headline[protocol])
+    others = tuple(d for d in without if d not in of_one)
     means = inputs.plain_means(protocol, datasets)
     complete = np.isfinite(means)
     left_out = tuple(m for m, has in zip(inputs.models, complete, strict=True) if not has)
     if not complete.any():
         return Contest(
             protocol, tuple(datasets), None, _NAN, _NAN, _NAN, (), left_out, compared=False,
-            without=without,
+            without=without, other_metric=others,
         )  # fmt: skip
     order = [i for i in np.argsort(-means, kind="stable") if complete[i]]
     first = order[0]
@@ -192,5 +198,5 @@ def _by_scores(inputs: Inputs, protocol: str, scope: str) -> Contest:
     )
     return Contest(
         protocol, tuple(datasets), inputs.models[first], float(means[first]), _NAN, _NAN, others,
-        left_out, compared=False, without=without,
+        left_out, compared=False, without=without, other_metric=others,
     )  # fmt: skip

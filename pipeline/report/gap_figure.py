@@ -58,18 +58,19 @@ def gap_figure(
     """
     y = alt.Y(
         "difference:Q",
-        title="Supervised − self-supervised",
-        axis=alt.Axis(format="+.0%", tickCount=5),
+        title="Supervised − self-supervised, points",
+        axis=alt.Axis(labelExpr="format(100 * datum.value, '+~r')", tickCount=5),
     )
-    base = base.transform_filter(_CHOSEN)
+    in_points = {f"{name}_points": f"100 * datum.{name}" for name in ("difference", "low", "high")}
+    base = base.transform_filter(_CHOSEN).transform_calculate(**in_points)
     points = base.mark_point(size=90, strokeWidth=2, color=COLORS[0]).encode(
         y=y,
         shape=shape,
         fill=alt.condition(_APART, alt.value(COLORS[0]), alt.value("transparent")),
         tooltip=[
             *tooltip,
-            alt.Tooltip("difference:Q", format="+.1%"),
-            *ends("+.1%"),
+            alt.Tooltip("difference_points:Q", format="+.1f", title="difference, points"),
+            *ends("+.1f", "low_points", "high_points"),
             alt.Tooltip("supervised:Q", title="supervised models"),
             alt.Tooltip("self_supervised:Q", title="self-supervised models"),
             alt.Tooltip("claim:N", title="a claim about"),

@@ -23,6 +23,8 @@ from pipeline.report.gaps_scores import (
 )
 from pipeline.report.inputs import Inputs
 
+SILENT = "Statistics that have nothing to say here"
+
 
 @dataclass(frozen=True)
 class Gaps:
@@ -30,6 +32,7 @@ class Gaps:
 
     looked_for: list[Gap]
     silent: list[tuple[str, str]]
+    silent_heading: str = SILENT
     withheld: str = ""
 
 

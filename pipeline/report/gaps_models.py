@@ -7,7 +7,7 @@ from pipeline.pretraining.chance import remarks_on
 from pipeline.pretraining.entries import read_training
 from pipeline.report.gap import Gap
 from pipeline.report.inputs import Inputs
-from pipeline.report.seen import places, seen_statements, unsaid
+from pipeline.report.seen import HEADING, places, seen_statements, unsaid
 
 
 def without_provenance(inputs: Inputs) -> Gap:
@@ -46,7 +46,7 @@ def trained_on(inputs: Inputs) -> list[Gap]:
     )
     return [
         Gap(
-            "Data sets that models were trained on",
+            HEADING,
             why,
             places(inputs.seen),
             len(inputs.models) * len(inputs.datasets()),

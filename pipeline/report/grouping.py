@@ -9,6 +9,7 @@ import altair as alt
 from pipeline.report.inputs import Inputs
 from pipeline.report.stated import Choice, choice, legend
 from pipeline.report.theme import COLORS, SHAPES
+from pipeline.report.words import supervision_word
 
 GROUPS = {"model": "model", "supervision": "supervision", "family": "family"}
 _MOST_COLORED = 8
@@ -17,8 +18,11 @@ _MOST_COLORED = 8
 
 def groupings(inputs: Inputs) -> dict[str, dict[str, str]]:
     """Ways to colour the models that tell some of them apart; the page opens with the first."""
-    ways = {"model": {model: model for model in inputs.models}} | {
-        name: inputs.words(name) for name in ("supervision", "family")
+    learned = inputs.words("supervision").items()
+    ways = {
+        "model": {model: model for model in inputs.models},
+        "supervision": {model: supervision_word(word) for model, word in learned},
+        "family": inputs.words("family"),
     }
     useful = {name: of for name, of in ways.items() if name == "model" or len({*of.values()}) > 1}
     few = len(inputs.models) <= _MOST_COLORED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -237,6 +238,7 @@ def _heat_block(
             f"isValid(datum.low) ? {rho_text('datum.low')} + ' to ' + "
             f"{rho_text('datum.high')} : 'withheld'",
             shown=rho_text("datum.shows"),
+            called=f"({json.dumps(COEFFICIENT_WORDS)})[datum.coefficient]",
         )
         .encode(
             x=alt.X(
@@ -252,7 +254,7 @@ def _heat_block(
             tooltip=[
                 alt.Tooltip("predictor:N", title="one column"),
                 alt.Tooltip("target:N", title="the other"),
-                alt.Tooltip("coefficient:N"),
+                alt.Tooltip("called:N", title="coefficient"),
                 alt.Tooltip("shown:N", title="value"),
                 alt.Tooltip("interval:N"),
                 alt.Tooltip("models:N"),

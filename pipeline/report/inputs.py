@@ -170,6 +170,11 @@ class Inputs:
         of_one = same_metric(self.cube, self.metric, self.headline[protocol])
         return str(used.sel(dataset=of_one[0]).item()) if of_one else self.metric
 
+    def metric_words(self, protocol: str) -> str:
+        """`metric_of` in words: what ranks the models, so of an error what is left of 1."""
+        of = metrics.metric_named(self.metric_of(protocol))
+        return of.goodness_of(of.label)
+
     @cached_property
     def scored(self) -> xr.Dataset:
         """The cube by `metric` alone, higher is better; NaN where it was not measured.

@@ -18,6 +18,7 @@ from pipeline.report.inputs import Inputs
 from pipeline.report.latex import escaped, table
 from pipeline.report.stated import statistic
 from pipeline.report.tables import inside_first
+from pipeline.statistics.written import counted, models_of
 from pipeline.study import metrics
 from pipeline.study.protocol_list import protocol_label
 
@@ -128,9 +129,9 @@ def trust_table(inputs: Inputs) -> str:
     confidence = level(inputs.study.correlation.confidence)
     said = (
         "How well each cheap evaluation orders the models: Spearman ρ with out-of-domain "
-        f"{found.targets}, mean over {first.targets} targets, {first.models} models of "
-        f"{first.families} families that all predictors have. Intervals ({confidence}) and p hold "
-        f"for all {len(rows)} at once."
+        f"{found.targets}, mean over {counted(first.targets, 'target')}, "
+        f"{models_of(first.models, first.families, given=found.families_given)} that all "
+        f"predictors have. Intervals ({confidence}) and p hold for all {len(rows)} at once."
     )
     return table(words, rows, said, "trust")
 

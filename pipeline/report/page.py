@@ -151,6 +151,8 @@ def _environment() -> jinja2.Environment:
         "verdict": verdicts.verdict,
         "at_most": verdicts.at_most,
         "margin": verdicts.margin_words,
+        "by_which_tests": verdicts.by_which_tests,
+        "why_without": verdicts.why_without,
         "rounded": rounded,
     }
     return environment

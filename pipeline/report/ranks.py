@@ -10,7 +10,7 @@ import altair as alt
 from pipeline.report.inputs import Inputs
 from pipeline.report.noise import overall_table
 from pipeline.report.panels import Table
-from pipeline.report.stated import Drawn, all_withheld, answer_first
+from pipeline.report.stated import NARROW, Drawn, all_withheld, answer_first
 from pipeline.report.theme import finish, number
 from pipeline.report.verdicts import at_most
 
@@ -107,7 +107,8 @@ def rank_figure(rows: list[dict[str, Any]]) -> dict[str, Any]:
     def x(field: str) -> alt.X:
         return alt.X(f"{field}:Q", title="Rank (1 is best)", axis=axis, scale=scale)
 
-    legend = alt.Legend(orient="top", title=None, labelLimit=300, symbolOpacity=1)
+    below = alt.ExprRef(f"width < {NARROW} ? 1 : 2")  # else a phone cuts the second entry off
+    legend = alt.Legend(orient="top", title=None, labelLimit=300, symbolOpacity=1, columns=below)
     color = alt.Color(
         "group:N",
         scale=alt.Scale(domain=[_NEAR, _SURE], range=["#0072b2", "#8a8a8a"]),

@@ -52,8 +52,8 @@ def rest_on(fewest: int, *, over_families: int, over_models: int) -> str:
     if over_models:
         whose = "Intervals leave" if not over_families else "Some intervals leave"
         said.append(
-            f"{whose} out one model at a time, as these models are of fewer than {MIN_FAMILIES} "
-            "families: they say nothing about models of other families."
+            f"{whose} out one model at a time, as fewer than {MIN_FAMILIES} families of these "
+            "models are known: they say nothing about models of other families."
         )
     return " ".join(said)
 
@@ -108,8 +108,22 @@ def how_drawn(models: int) -> str:
     )
 
 
-def pairs_tested(*, tested: bool) -> str:
-    """Which comparisons of models under constraints are tests."""
+def pairs_tested(*, tested: bool, ranked: bool = False) -> str:
+    """Which comparisons of models under constraints are tests.
+
+    Parameters
+    ----------
+    tested : bool
+        Whether there is a table of pairs by data set.
+    ranked : bool
+        Whether it is known at least who is within chance of the best of all models.
+    """
+    if not tested and ranked:
+        return (
+            "On one data set all pairs of models were tested together, as on the first screen, and "
+            "who is within chance of the best of all is known, not each pair: so with limits "
+            "“differs” is not said."
+        )
     if not tested:
         return "No pair of models was tested: there are no per-image outcomes."
     return (

@@ -13,6 +13,7 @@ from pipeline.report.inputs import Inputs
 from pipeline.report.remarks import intervals_of_points, whose_scores
 from pipeline.report.stated import Drawn
 from pipeline.report.theme import ends, finish, number, told_apart
+from pipeline.report.words import supervision_word
 from pipeline.statistics.mean_scores import OUTSIDE
 
 MEAN_TARGET = "mean"
@@ -93,7 +94,9 @@ def scatter_rows(inputs: Inputs, protocol: str) -> list[dict[str, Any]]:
     """One row per model and choice of axes, with intervals over test images."""
     across, up = scatter_choices(inputs)
     points = {name: _scores(inputs, protocol, name) for name in {*across, *up}}
-    words = {name: inputs.words(name) for name in ("family", "backbone", "supervision")}
+    words = {name: inputs.words(name) for name in ("family", "backbone")}
+    learned = inputs.words("supervision").items()
+    words["supervision"] = {model: supervision_word(word) for model, word in learned}
     rows = []
     for x_set in across:
         for y_set in up:

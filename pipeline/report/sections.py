@@ -98,3 +98,8 @@ SECTIONS: tuple[Section, ...] = (
             style="long", group="Provenance"),
     Section("use", "Use it", "use.html.j2", use.section, style="long", group="Use it"),
 )  # fmt: skip
+
+
+def heading(place: str) -> str:
+    """The heading of a section, which summary.md uses, too."""
+    return next(section.heading for section in SECTIONS if section.place == place)

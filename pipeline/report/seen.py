@@ -14,6 +14,8 @@ from pipeline.statistics.written import counted, listed, rho
 from pipeline.study.protocol_list import protocol_label
 from pipeline.study.seen import Seen
 
+HEADING = "Data sets that models were trained on"
+
 
 def seen_statements(inputs: Inputs) -> list[str]:
     """All that is said of them: who saw what, whether it counts, and what that changes."""

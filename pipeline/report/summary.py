@@ -13,12 +13,13 @@ from pipeline.report.checks import trust_in
 from pipeline.report.choice import choose
 from pipeline.report.contests import Contest
 from pipeline.report.formats import interval, percent, rho
-from pipeline.report.gaps import withheld_statistics
+from pipeline.report.gaps import SILENT, withheld_statistics
 from pipeline.report.gaps_scores import missing_cells
 from pipeline.report.inputs import Inputs
-from pipeline.report.seen import seen_statements
+from pipeline.report.sections import heading
+from pipeline.report.seen import HEADING, seen_statements
 from pipeline.report.to_know import section
-from pipeline.report.verdicts import verdict
+from pipeline.report.verdicts import verdict, why_without
 from pipeline.statistics.written import counted
 from pipeline.study import metrics
 from pipeline.study.column import Column
@@ -26,7 +27,7 @@ from pipeline.study.protocol_list import protocol_label
 
 MOST_PREDICTORS = 8
 
-EVIDENCE = "Best models, by mean over data sets"
+EVIDENCE = heading("best")
 """The heading with which the evidence begins: what stands above it is the answer."""
 
 
@@ -50,8 +51,9 @@ def summarise(inputs: Inputs) -> str:
 
 def _other_metric(inputs: Inputs, protocol: str) -> str:
     """The metric of a protocol's mean, where it is not that of the table's head."""
-    name = inputs.metric_of(protocol)
-    return "" if name == inputs.metric else f" {metrics.metric_named(name).label}"
+    if inputs.metric_of(protocol) == inputs.metric:
+        return ""
+    return f" {inputs.metric_words(protocol)}"
 
 
 def _answer(inputs: Inputs) -> list[str]:
@@ -62,10 +64,10 @@ def _answer(inputs: Inputs) -> list[str]:
     rule = f" ({chosen.target.chosen}; `report.target` names another)"
     about = f"About {_text(chosen.target.words)}{rule if chosen.target.chosen else ''}."
     return [
-        "## Which model?",
+        f"## {heading('model')}",
         *([about] if len(inputs.datasets()) > 1 else []),
         *map(_text, choice_words.statements(chosen, inputs.metric)),
-        "## Which cheap check can I trust?",
+        f"## {heading('check')}",
         *map(_text, checks_words.statements(trusted, chosen)),
         *([f"## {_first_up(notes.heading)}"] if notes.notes else []),
         *(["\n".join(f"- {_text(note.text)}" for note in notes.notes)] if notes.notes else []),
@@ -92,7 +94,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
     header = [
         "protocol",
         "best model",
-        f"mean {metric.goodness_of(metric.name)}",
+        f"mean {metric.goodness_of(metric.label)}",
         "within chance of it",
     ]
     missing = len(missing_cells(inputs).places)
@@ -105,8 +107,7 @@ def _best(inputs: Inputs, found: Answers) -> list[str]:
         *(_verdict(c) for c in found.contests if c.best is not None),
         *filter(None, [gaps]),
         *(
-            f"The mean by {_protocol(c.protocol)} is without {', '.join(map(_code, c.without))}: "
-            "they have another metric, or too few models have them and the others."
+            f"{_protocol(c.protocol)}: {_text(why_without(c, inputs.metric_words(c.protocol)))}"
             for c in found.contests
             if c.without
         ),
@@ -140,17 +141,17 @@ def _predictors(found: Answers) -> list[str]:
     notes += ["\n".join(f"- {_text(a.text)}" for a in found.advices)] if found.advices else []
     notes += [_text(text) for a in found.advices[:1] for text in a.others]
     notes += [_text(found.withheld)] if found.withheld else []
-    return ["## What predicts out-of-domain scores", *_table(header, lines, ""), *notes]
+    return [f"## {heading('trust')}", *_table(header, lines, ""), *notes]
 
 
 def _seen(inputs: Inputs) -> list[str]:
     said = seen_statements(inputs)
-    return ["## Data sets that models were trained on", _text(" ".join(said))] if said else []
+    return [f"## {HEADING}", _text(" ".join(said))] if said else []
 
 
 def _withheld(inputs: Inputs) -> list[str]:
     lines = [f"- {names}: {_text(reason)}" for names, reason in withheld_statistics(inputs)]
-    return ["## Withheld", "\n".join(lines)] if lines else []
+    return [f"## {SILENT}", "\n".join(lines)] if lines else []
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], nothing: str) -> Iterable[str]:

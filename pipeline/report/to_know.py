@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pipeline.models.transform_origin import DECISIVE, not_given
+from pipeline.report.choice import choose
 from pipeline.report.gaps_scores import missing_cells, transferability, without_weights
 from pipeline.report.inputs import Inputs
 from pipeline.report.once import once
@@ -78,7 +79,28 @@ def _untrained(inputs: Inputs) -> Iterator[Note]:
         return
     word = counted(len(names), "model")
     verb = "is" if len(names) == 1 else "are"
-    yield Note(f"{word} {verb} untrained ({listed(list(names))})", "scores-section")
+    said = f"{word} {verb} untrained ({listed(list(names))})"
+    yield Note(f"{said}{_untrained_first(inputs, names)}", "scores-section")
+
+
+def _untrained_first(inputs: Inputs, names: tuple[str, ...]) -> str:
+    """What it means that an untrained model is among the best on the target; else empty."""
+    found = choose(inputs)
+    if found.contest is None:
+        return ""
+    if found.picked in names:
+        return (
+            f": {found.picked} is the one recommended, so nothing shows that pre-training helps on "
+            "these images, or the others are not loaded or fed as they should be"
+        )
+    near = [name for name in found.contest.near if name in names]
+    if not near:
+        return ""
+    verb = "is" if len(near) == 1 else "are"
+    return (
+        f": {listed(near)} {verb} within chance of the best, so these images do not show that "
+        "pre-training helps"
+    )
 
 
 def _transforms(inputs: Inputs) -> Iterator[Note]:

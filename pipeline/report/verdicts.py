@@ -32,7 +32,7 @@ def standing(c: Contest) -> str:
         return "There is no other model to compare it with."
     if not c.compared:
         return _by_scores(c)
-    images = f"on {counted(c.images, 'test image')}" + ("" if c.paired else UNPAIRED)
+    images = on_images(c, c.images)
     others, left = len(c.others), len(c.others) - len(c.near)
     if left == others:
         following, lead = c.others[0].model, f"{points(c.others[0].difference)} points behind"
@@ -45,6 +45,50 @@ def standing(c: Contest) -> str:
             f"{tied} The other {'model differs' if left == 1 else f'{count(left)} models differ'}."
         )
     return tied if others == 1 else f"{tied} No model differs from it."
+
+
+def on_images(c: Contest, images: int) -> str:
+    """On how many test images models were compared, and whether image by image."""
+    return f"on {counted(images, 'test image')}" + ("" if c.paired else UNPAIRED)
+
+
+def by_which_tests(contests: Sequence[Contest]) -> str:
+    """How the models of several contests were compared."""
+    paired = {c.paired for c in contests if c.compared}
+    if paired == {True}:
+        return "Models are compared image by image, all pairs together."
+    if paired == {False}:
+        return (
+            "Models are compared without per-image outcomes, as if on different images "
+            "(conservative), all pairs together."
+        )
+    if paired:
+        return (
+            "All pairs of models are compared together: image by image where there are per-image "
+            "outcomes, else as if on different images (conservative)."
+        )
+    return "Models are not compared, as there are no per-image outcomes on every data set."
+
+
+def why_without(c: Contest, metric: str) -> str:
+    """Which data sets a mean is not over, and why; empty where it is over all.
+
+    Parameters
+    ----------
+    c : Contest
+    metric : str
+        In words: by which the mean is.
+    """
+    if not c.without:
+        return ""
+    said = []
+    if c.other_metric:
+        verb = "has" if len(c.other_metric) == 1 else "have"
+        said.append(f"{listed(c.other_metric)}, which {verb} no {metric}")
+    if few := [name for name in c.without if name not in c.other_metric]:
+        pronoun = "it" if len(few) == 1 else "them"
+        said.append(f"{listed(few)}, as too few models have {pronoun} and the others")
+    return f"The mean is without {'; and without '.join(said)}."
 
 
 def _by_scores(c: Contest) -> str:
@@ -83,11 +127,15 @@ def enough_images(c: Contest) -> str:
     needed = [other.images_to_tell for other in c.others if other.near and not other.as_good]
     if not c.compared or not needed:
         return ""
-    what = f"a model that lies {margin_words(c.margin)} behind in {POWER:.0%} of cases"
     most = math.ceil(max(needed))
     if most <= c.images:
-        return f"These {counted(c.images, 'test image')} tell {what}."
-    return f"About {count(rounded(most))} test images would tell {what}."
+        return f"These {counted(c.images, 'test image')} tell {told_behind(c.margin)}."
+    return f"About {count(rounded(most))} test images would tell {told_behind(c.margin)}."
+
+
+def told_behind(margin: float) -> str:
+    """What enough images tell, and how surely."""
+    return f"a model that lies {margin_words(margin)} behind in {POWER:.0%} of cases"
 
 
 def all_others(others: int) -> str:

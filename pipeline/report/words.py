@@ -10,6 +10,15 @@ SET_WORDS = {
 }
 
 
+SUPERVISION_WORDS = {"self_supervised": "self-supervised", "none": "not trained"}
+"""What a model learned from, where the study's word is not the reader's."""
+
+
+def supervision_word(name: str) -> str:
+    """``self_supervised`` as ``self-supervised``."""
+    return SUPERVISION_WORDS.get(name, name)
+
+
 def task_word(task: str) -> str:
     """``2_classes`` as ``2 classes``."""
     return task.replace("_", " ")

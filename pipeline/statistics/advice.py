@@ -11,6 +11,7 @@ import xarray as xr
 from pipeline.statistics import statements
 from pipeline.statistics.predictions import ALL
 from pipeline.statistics.statements import Leader
+from pipeline.statistics.written import NOT_GIVEN
 from pipeline.study.column import Column
 from pipeline.study.finetune import FINETUNE
 from pipeline.study.protocol_list import protocol_label
@@ -98,6 +99,7 @@ def leader_of(table: xr.Dataset, columns: Mapping[str, Column], targets: str) ->
         lowest=float(row["lowest"]),
         highest=float(row["highest"]),
         over_models=bool(row["over_models"] == 1),
+        families_given=table.attrs.get("families", "") != NOT_GIVEN,
     )
 
 
@@ -123,7 +125,9 @@ def _advice(
     names = ("untrained", "collapsed")
     untrained, collapsed = ([n for n in str(table.attrs[k]).split(", ") if n] for k in names)
     said = [
-        statements.whose_interval(over_models=leader.over_models, families=leader.families),
+        statements.whose_interval(
+            over_models=leader.over_models, families=leader.families, given=leader.families_given
+        ),
         statements.simpson(
             leader.label, leader.mean, float(row["within"]), _count(row["within_n"])
         ),

@@ -31,6 +31,7 @@ from pipeline.statistics.regret import top_half, top_ten
 from pipeline.statistics.simultaneous import joint_interval, joint_quantile
 from pipeline.statistics.table import blank, blank_words, fill, tabled, withheld
 from pipeline.statistics.trained import left_out
+from pipeline.statistics.written import NOT_GIVEN, families_given
 
 SIMPSON = 0.2
 """So much lower within backbones than over all, a ρ is one of backbones more than of models."""
@@ -85,6 +86,7 @@ def comparison(evidence: Evidence) -> xr.Dataset:
         left_out=int(out.mask.sum()),
         ranked=out.ranked,
         models=len(found.models),
+        families="" if families_given(trusted.families) else NOT_GIVEN,
     )
 
 

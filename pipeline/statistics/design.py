@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.statistics.arrays import Mask, Words
 from pipeline.statistics.contrasts import Contrast
+from pipeline.statistics.written import UNKNOWN
 
 OBJECTIVES = ("generative", "discriminative")
 """Left and right side of the objective gap."""
@@ -17,8 +18,6 @@ MIN_SIDE = 2
 
 MAX_BACKBONES = 8
 """Of the most frequent backbones, that are compared with the most frequent one."""
-
-UNKNOWN = "unknown"
 
 GAP = f"{OBJECTIVES[0]} - {OBJECTIVES[1]}"
 

@@ -46,7 +46,8 @@ def _too_little(scores: pd.DataFrame) -> list[str]:
 
 def _unsaid(scores: pd.DataFrame) -> list[str]:
     why = {
-        "family": "intervals, which leave out whole families, are withheld",
+        "family": "intervals leave out one model at a time, so they say nothing about models of "
+        "other families, and differences between predictors are not tested",
         "role": "no data set is in_domain or out_of_domain",
         "n_test": f"logits and intervals are of {ASSUMED_TESTS:,} assumed test images (say how "
         "many there are: --n-test N, or DATASET=N)",

@@ -35,6 +35,7 @@ from pipeline.statistics.resampling import (
 )
 from pipeline.statistics.table import tabled, withheld
 from pipeline.statistics.weighted_tau import weighted_tau
+from pipeline.statistics.written import counted
 from pipeline.study.column import column_name
 
 ALL_COEFFICIENTS = (*COEFFICIENTS, "weighted_tau")
@@ -109,7 +110,7 @@ def headline_pairs(evidence: Evidence) -> xr.Dataset:
         "of models within their backbone; not claimed to hold where a family has several "
         f"models. smallest_p: none can be smaller. Above {MANY} models normal, with the "
         "permutations' variance",
-        common=f"over the {everywhere.sum()} models that have all of these scores",
+        common=f"over {counted(everywhere.sum(), 'model')} with all of these scores",
         common_models=int(everywhere.sum()),
         withheld=f"coefficients below {MIN_MODELS} models or of constant scores; intervals "
         f"below {MIN_FAMILIES} models; above {MOST_MODELS} models, the check and intervals "

@@ -52,7 +52,7 @@ def standing_attributes(evidence: Evidence) -> dict[str, str]:
         "transitive",
         "behind_high": f"{confidence:.0%} upper limit, for all models at once, of how far the "
         "model lies behind the best (Hsu's multiple comparisons with the best); as_good: it is "
-        f"below report.margin, {margin:g} points",
+        f"below report.margin, {margin:g} point{'' if margin == 1 else 's'}",
         "images_to_tell": "of models within chance: test images with which one that truly lies "
         f"report.margin behind the leader is told from it in {POWER:.0%} of cases (McNemar's test, "
         "Bonferroni over all pairs)",

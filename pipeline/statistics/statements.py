@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pipeline.statistics.common_ground import ENOUGH_MODELS
 from pipeline.statistics.comparison import SIMPSON
 from pipeline.statistics.null_models import RANDOM
-from pipeline.statistics.written import counted, interval, listed, p_is, rho
+from pipeline.statistics.written import counted, interval, listed, models_of, p_is, rho
 
 ALPHA = 0.05
 
@@ -37,6 +37,8 @@ class Leader:
         ρ on single targets.
     over_models : bool
         Whether the interval leaves out single models.
+    families_given : bool
+        Whether the family of any model is known.
     """
 
     label: str
@@ -50,6 +52,7 @@ class Leader:
     lowest: float
     highest: float
     over_models: bool = False
+    families_given: bool = True
 
     @property
     def may_be_named(self) -> bool:
@@ -60,7 +63,7 @@ class Leader:
 def behind(leader: Leader) -> str:
     """What the number rests on: models, families, targets."""
     return (
-        f"{counted(leader.models, 'model')} of {counted(leader.families, 'family', 'families')}, "
+        f"{models_of(leader.models, leader.families, given=leader.families_given)}, "
         f"{counted(leader.targets, 'target')}"
     )
 
@@ -112,14 +115,15 @@ def chance_of_order(models: int) -> str:
     return f"any one order of {models} comes by chance in 1 of {math.factorial(models):,}"
 
 
-def whose_interval(*, over_models: bool, families: int) -> str:
+def whose_interval(*, over_models: bool, families: int, given: bool = True) -> str:
     """A warning where an interval is silent about other families; else empty."""
     if not over_models:
         return ""
+    few = f"there {'is' if families == 1 else 'are'} only {counted(families, 'family', 'families')}"
     return (
-        "The interval leaves out one model at a time, as there "
-        f"{'is' if families == 1 else 'are'} only {counted(families, 'family', 'families')}: it "
-        "says nothing about models of other families."
+        "The interval leaves out one model at a time, as "
+        f"{few if given else 'no model’s family is given'}: it says nothing about models of other "
+        "families."
     )
 
 
@@ -142,8 +146,8 @@ def against_reference(
         said += f" ({ends})"
     if not math.isfinite(p):
         return (
-            f"{label} against {reference} on the same models and targets: {said}. Families are "
-            "too few to say whether that is chance."
+            f"{label} against {reference} on the same models and targets: {said}. Too few "
+            "families are known to say whether that is chance."
         )
     corrected = f", both for {tests} comparisons at once" if tests > 1 else ""
     if p >= ALPHA:

@@ -18,11 +18,12 @@ from scipy import stats
 
 from pipeline.statistics.arrays import Counts, Floats, Mask, Words
 from pipeline.statistics.contrasts import Contrast, difference
-from pipeline.statistics.design import UNKNOWN, frequent_backbones
+from pipeline.statistics.design import frequent_backbones
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, without_each
 from pipeline.statistics.labels_seen import ALL_SEEN, unseen_only, unseen_weights
 from pipeline.statistics.panel import words
+from pipeline.statistics.written import UNKNOWN
 
 MIN_SIDE = 8
 """Models on either side, below which nothing is said of families."""

@@ -40,7 +40,8 @@ LARGEST = "parameters"
 _DEFINITION = (
     "the model that each cheap check puts first, and how far it lies behind the best one on the "
     "target by the deciding protocol; of equal first ones the mean, and the limit of the farthest "
-    "one. Untrained models are nobody's choice. on_target: 1 of checks on the target's own images. "
+    "one. Untrained models are nobody's choice, unless one of them is the best. on_target: 1 of "
+    "checks on the target's own images. "
     "models: those that the check could pick from. seconds: of the check on one model (mean), "
     "embeddings given"
 )
@@ -90,8 +91,8 @@ def target_checks(evidence: Evidence) -> xr.Dataset:
             _DEFINITION, "fewer than 2 models have per-image outcomes on the whole target"
         )
     trained = ~np.isin(tests.models, left_out(evidence).untrained)
-    if trained.sum() < 2:
-        trained = np.ones_like(trained)
+    if trained.sum() < 2 or not trained[tests.paired.scores.argmax()]:
+        trained = np.ones_like(trained)  # a check may pick what the target itself recommends
     rows: list[dict[str, Any]] = [
         {"name": check.name, "label": check.label, "on_target": float(check.on_target)}
         | _judged(tests, proxy, evidence.margin)

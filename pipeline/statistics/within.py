@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from pipeline.results.cube import cheap_predictors, comparable
 from pipeline.statistics.arrays import Floats, Mask, Words
-from pipeline.statistics.design import UNKNOWN, frequent_backbones
+from pipeline.statistics.design import frequent_backbones
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import MIN_GROUPS, Estimate, jackknifed
 from pipeline.statistics.panel import words
 from pipeline.statistics.rank_correlation import spearman
 from pipeline.statistics.table import tabled
+from pipeline.statistics.written import UNKNOWN
 from pipeline.study.column import column_name
 
 ALL, POOLED = "all models", "given backbone"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import SupportsFloat
 
 from pipeline.project.words import number_of
 
 MINUS = "−"
 NOTHING = "–"
+
+UNKNOWN = "unknown"
+"""What a model's family, backbone and so on are called where nobody said them."""
 
 
 def signed(text: str) -> str:
@@ -53,6 +56,20 @@ def counted(count: float, noun: str, many: str = "") -> str:
     if not math.isfinite(count):
         return f"{NOTHING} {many or noun + 's'}"
     return number_of(int(count), noun, many)
+
+
+NOT_GIVEN = "not given: all models count as one family"
+
+
+def families_given(families: Iterable[object]) -> bool:
+    """Whether the family of any model was said: those of which it was not are counted as one."""
+    return any(str(family) != UNKNOWN for family in families)
+
+
+def models_of(models: float, families: float, *, given: bool) -> str:
+    """``9 models of 6 families``; where no family was given, their number says nothing."""
+    of = f"of {counted(families, 'family', 'families')}" if given else "(families not given)"
+    return f"{counted(models, 'model')} {of}"
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

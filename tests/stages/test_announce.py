@@ -86,15 +86,15 @@ Clear winner: `a\|b` is behind it.
 
 - 2 of 18 cells have no score
 
-## Best models, by mean over data sets
+## Means over data sets
 
-| protocol | best model | mean top1 |
+| protocol | best model | mean top-1 accuracy |
 | --- | --- | --- |
 | kNN | `net_1` | 87.5% (47.3 to 99.7) |
 
 2 cells are missing; models with one have no mean.
 
-## What predicts out-of-domain scores
+## Best predictor
 
 Withheld
 """

@@ -43,6 +43,20 @@ def test_every_attribute_of_every_statistic_is_shown(inputs):
     assert "Smoothing none at all" in words
 
 
+def test_no_attribute_is_a_bare_number_or_a_name_of_the_records(inputs):
+    about = About(inputs)
+    known = {*inputs.variants, *inputs.columns}
+    for name in inputs.statistics:
+        for heading, text in about(name):
+            assert re.search("[a-zρ]", text), (name, heading, text)
+            assert not known & set(re.split(r"[,;]? ", text)), (name, heading, text)
+            assert not re.search(r"\b1 (models|points|images|classes)\b", text), (name, text)
+    unpaired = xr.Dataset({"x": 1.0}, attrs={"unpaired": "knn, linear/logistic_none"})
+    made = About(dataclasses.replace(inputs, statistics={"made": unpaired}))
+    label = inputs.variants["linear/logistic_none"].label
+    assert made("made") == [("Compared without per-image outcomes", f"kNN, {label}")]
+
+
 def test_nothing_is_told_twice_and_names_are_put_into_words(inputs):
     words = words_of(render(inputs))
     for name in inputs.statistics:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import replace
 
 import pytest
+from made_inputs import make_inputs, table
 from scipy import optimize
 
 from pipeline.models.zoo import zoo_names
-from pipeline.report.checks import OPEN, SAME, YES, Check, Trust
+from pipeline.report.checks import OPEN, SAME, YES, Check, Trust, _on_target, trust_in
 from pipeline.report.checks_words import (
     merged,
     models_wanted,
@@ -88,8 +90,9 @@ def test_one_folder_alone():
     kind = {"across": False, "inside": 0}
     yes = trust(YES, checks=[check("kNN", good=True)], **kind)
     assert verdict(yes, choice()) == (
-        "Yes, on mine: use kNN (0.20 s a model). It picks a, as the linear probe does. Compared "
-        "were 9 models on 124 test images."
+        "Yes, on mine: use kNN (0.20 s a model). It picks a, as the linear probe does. A check "
+        "that picks blindly does as well in 1 of 9 cases. Compared were 9 models on 124 test "
+        "images."
     )
     assert until_then(yes, choice()) == to_find_out(yes, choice()) == ""
     other = trust(SAME, checks=[check("kNN", "b", 0.004, 0.009, good=True)], **kind)
@@ -106,6 +109,76 @@ def test_one_folder_alone():
         "To find out: add a data set like what the models were trained on (role in_domain) and "
         "test images, to about 1,100."
     )
+
+
+def test_the_same_pick_is_no_proof():
+    """Among models that images do not tell apart, some check puts the same one first by luck."""
+    lucky = check("kNN", at_most=0.08)
+    assert _on_target((lucky,), choice())[0] == OPEN
+    assert _on_target((replace(lucky, good=True),), choice())[0] == YES
+
+
+def test_what_is_not_known_to_cost_less_is_not_called_the_cheapest():
+    of = leader(low=0.3)
+    for across, seconds in itertools.product((True, False), (0.2, NAN)):
+        checks = [check("kNN", good=True)]
+        found = replace(trust(SAME, across=across, of=of, same=1, checks=checks), seconds=seconds)
+        said = verdict(found, choice())
+        assert ("the cheapest" in said) == (seconds == 0.2)
+        assert ("as what each costs is not known" in said) != (seconds == 0.2)
+    dear = [check("kNN", good=True), replace(check("few", good=True), seconds=NAN)]
+    state, _, seconds, _ = _on_target(tuple(dear), choice())
+    assert state == SAME
+    assert math.isnan(seconds)
+
+
+@pytest.mark.parametrize(
+    ("p", "difference", "state", "untested"),
+    [(0.4, -0.1, SAME, 0), (0.01, -0.1, YES, 0), (NAN, -0.1, YES, 1), (None, -0.1, YES, 1)],
+)
+def test_nothing_is_called_alike_that_nobody_compared(p, difference, state, untested):
+    """Of two predictors above 0: `p` is that of the declared test between them, if there is one."""
+    names, sets = ["linear/ridge_none@in0", "knn/study@in0"], ["all"]
+    of = {
+        name: [[value]] * 2
+        for name, value in {
+            "compared": 1.0,
+            "joint_low": 0.3,
+            "joint_high": 0.9,
+            "n": 9.0,
+            "families": 6.0,
+            "n_targets": 3.0,
+            "lowest": 0.4,
+            "highest": 0.9,
+            "over_models": 0.0,
+        }.items()
+    }
+    of["mean"] = [[0.8], [0.7]]
+    told = {
+        "comparison": table(("predictor", "targets"), (names, sets), of, headline_targets="all")
+    }
+    if p is not None:
+        numbers = {"difference": [[[difference]]], "p_max_t": [[[p]]]}
+        told["predictor_differences"] = table(
+            ("predictor", "reference", "targets"), (names[1:], names[:1], sets), numbers,
+            reference=names[0],
+        )  # fmt: skip
+    inputs = make_inputs(told)
+    found = trust_in(inputs, replace(choice(), protocol=""))
+    assert (found.state, found.untested) == (state, untested)
+    said = verdict(found, choice())
+    assert ("was not tested" in said) == bool(untested)
+    assert ("No difference" in said) == (state == SAME)
+
+
+def test_families_that_nobody_named_are_not_counted():
+    of = replace(leader(low=0.3, families=1), families_given=False)
+    for state, said in ((YES, leader(low=0.3)), (OPEN, leader())):
+        unnamed = replace(said, families=1, families_given=False)
+        assert "famil" not in verdict(trust(state, of=unnamed), choice()).replace(
+            "(families not given)", ""
+        )
+    assert "9 models (families not given)" in verdict(trust(YES, of=of), choice())
 
 
 def test_what_was_measured_on_the_target():

@@ -36,6 +36,7 @@ from pipeline.report.choice_words import (
     weak,
 )
 from pipeline.report.contests import Contest, Versus
+from pipeline.report.verdicts import UNPAIRED, standing
 from pipeline.study.target import Target
 
 NAN = float("nan")
@@ -99,12 +100,29 @@ def test_too_few_images():
         "lies at most 2.0 points behind the best."
     )
     assert instruction(found) == (
-        "Where size matters take b, at most 4.2 points behind. To settle it, test on about 1,100 "
-        "images: they tell 1 point."
+        "Where size matters take b, at most 4.2 points behind. To settle it, test on more images: "
+        "about 1,100 would tell a model that lies 1 point behind in 80% of cases."
     )
     one = choice(contest({"b": 0.0412}, images=1), images=1)
     assert "on 1 test image 1 other is within chance of it." in verdict(one)
     assert "of 1 test image right" in accuracy(one, "top1")
+
+
+def test_what_is_compared_as_if_on_different_images_says_so_wherever_images_are_counted():
+    for near, behind in (({"b": 0.05}, {}), ({"b": 0.001}, {})):
+        found = contest(near, behind, at_most=0.002)
+        unpaired = choice(replace(found, paired=False))
+        assert UNPAIRED in verdict(unpaired)
+        assert UNPAIRED in standing(unpaired.contest)
+        assert UNPAIRED not in verdict(choice(found))
+
+
+def test_images_that_are_enough_are_not_asked_for():
+    found = choice(contest({"b": 0.05}, images=2_000), images=2_000)
+    assert instruction(found) == (
+        "Use it for now: these 2,000 test images tell a model that lies 1 point behind in 80% of "
+        "cases."
+    )
 
 
 def test_a_tie_names_the_smallest():
@@ -144,7 +162,7 @@ def test_weak_classes():
     shares = (ClassShare("<b>", 6, 20, weak=True), ClassShare("8", 15, 20, weak=False),
               ClassShare("9", 20, 20, weak=False))  # fmt: skip
     assert weak(shares) == "Weak on: <b> (30.0%, 6 of 20)."
-    chance = "With so few images a class that may be chance."
+    chance = "That may be chance: no class is shown to lie below the mean."
     assert weak(shares[1:]) == f"Lowest: 8 (75.0%, 15 of 20). {chance}"
     assert weak(shares[2:] * 2) == ""
     many = tuple(ClassShare(f"c{i}", 1, 20, weak=True) for i in range(1_000))

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from made_inputs import drawn, make_inputs, partial, table
 
-from pipeline.report import columns
+from pipeline.report import columns, scatter
 from pipeline.report.columns import OF_THE_PAGE, Head, head, legend
+from pipeline.report.grouping import groupings
 from pipeline.report.heat import figures, section
 from pipeline.report.panels import Cell, Table, unsaid
 from pipeline.report.stated import answer_first
@@ -131,3 +132,19 @@ def test_where_all_cells_are_over_the_same_models_there_is_nothing_to_choose():
         of["field"] for layer in layers if "field" in (of := layer["encoding"].get("text", {}))
     ]
     assert set(texts) == {"shown"}
+
+
+def test_no_figure_shows_a_word_of_the_records():
+    """What a reader sees of rows is a name that the study gave, or words: never ``some_key``."""
+    inputs = make_inputs(
+        {"headline_pairs": pairs(9, 9)}, supervision=["self_supervised", "none", "supervised"]
+    )
+    shown = [text for figure in figures(inputs).values() for _, text in drawn(figure)]
+    assert any("coefficient: Spearman ρ" in text for text in shown)
+    for figure in scatter.figures(inputs).values():
+        shown += [text for _, text in drawn(figure)]
+    assert any("self-supervised" in text for text in shown)
+    assert any("not trained" in text for text in shown)
+    assert not [text for text in shown if re.search(r": ?[a-z]+_[a-z]+\b", text)]
+    for words in groupings(inputs).values():
+        assert not [word for word in words.values() if "_" in word]

@@ -124,3 +124,25 @@ def test_what_is_no_share_is_not_taken_for_the_correlated_metric():
     data = choices(inputs)
     assert {cell for rows in data["cells"] for row in rows for cell in row} == {None}
     assert data["alike"] == [[], []]
+
+
+def test_who_is_within_chance_is_known_without_a_table_of_pairs():
+    """As of imported scores: the panel says what the ranks say, and never "not tested" of those."""
+    models = ("a", "b", "c")
+    within = np.array([[[1.0, 1.0, 0.0], [1.0, np.nan, 0.0]]])
+    ranks = table(
+        ("protocol", "dataset", "model"), (["linear"], ["in0", "out0"], models),
+        {"within_chance": within},
+    )  # fmt: skip
+    inputs = make_inputs({"ranks": ranks}, models=models)
+    data = choices(inputs)
+    linear = data["protocols"].index("linear probe")
+    found = {
+        scope["label"]: told
+        for scope, told in zip(data["scopes"], data["chances"][linear], strict=True)
+    }
+    assert found["in0"] == "110"
+    assert found["out0"] == "1-0"
+    assert not any(data["chances"][1 - linear])
+    assert "No pair of models was tested" not in section(inputs).tested
+    assert "No pair of models was tested" in section(make_inputs()).tested

@@ -78,7 +78,8 @@ def test_few_models_are_told_apart_and_many_are_grouped(models, first):
     inputs = make_inputs(models=models, supervision=of[: len(models)])
     ways = groupings(inputs)
     assert next(iter(ways)) == first
-    assert ways["supervision"] == dict(zip(models, of, strict=False))
+    words = ["supervised", "self-supervised", "not trained"] * 3
+    assert ways["supervision"] == dict(zip(models, words, strict=False))
 
 
 def test_a_word_that_all_models_share_is_no_way_to_group_them():
@@ -92,7 +93,7 @@ def test_colours_follow_the_group():
     pair = figures(inputs)["label_curves"]
     words = [w for kind, w in drawn(pair, by="supervision") if kind == "line mark"]
     assert sorted(w.split("group: ")[1] for w in words) == [
-        "none; model: b", "supervised; model: a", "supervised; model: c"
+        "not trained; model: b", "supervised; model: a", "supervised; model: c"
     ]  # fmt: skip
 
 

@@ -28,10 +28,10 @@ from pipeline.statistics.written import rho
         (0, 0, 0, "There are no intervals: at least 5 models in common are needed."),
         (8, 3, 0, ""),
         (7, 3, 0, "Intervals rest on few families (7 at the fewest)."),
-        (0, 0, 2, "Intervals leave out one model at a time, as these models are of fewer than 5 "
-                  "families: they say nothing about models of other families."),
-        (9, 1, 2, "Some intervals leave out one model at a time, as these models are of fewer than "
-                  "5 families: they say nothing about models of other families."),
+        (0, 0, 2, "Intervals leave out one model at a time, as fewer than 5 families of these "
+                  "models are known: they say nothing about models of other families."),
+        (9, 1, 2, "Some intervals leave out one model at a time, as fewer than 5 families of these "
+                  "models are known: they say nothing about models of other families."),
     ],
 )  # fmt: skip
 def test_what_intervals_rest_on(fewest, over_families, over_models, said):
@@ -49,8 +49,8 @@ def test_families_are_those_behind_the_intervals_and_not_of_the_whole_study():
     )
     assert families_behind(table) == (
         "Intervals rest on few families (6 at the fewest). Some intervals leave out one model at a "
-        "time, as these models are of fewer than 5 families: they say nothing about models of "
-        "other families."
+        "time, as fewer than 5 families of these models are known: they say nothing about models "
+        "of other families."
     )
     assert families_behind(table.isel(pair=[1])).startswith("There are no intervals")
     assert families_behind(table.isel(pair=[2])) == ""

@@ -61,7 +61,7 @@ def test_better_and_worse_follow_the_sign_and_only_where_p_is_small(difference, 
 
 def test_without_p_nothing_is_said_of_chance():
     said = statements.against_reference("a", "b", -0.2, math.nan, math.nan, math.nan, 0)
-    assert "Families are too few" in said
+    assert "Too few families are known" in said
     assert "better" not in said
 
 
