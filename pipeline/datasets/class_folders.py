@@ -13,13 +13,15 @@ from pipeline.datasets.ledger import Ledger, describe, other_suffix
 from pipeline.datasets.roots import Entry, Kept, Listing
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset, Split
+from pipeline.datasets.split_words import (
+    FURTHER,
+    refuse_two_words,
+    says_splits,
+    split_words,
+    splits_text,
+)
 from pipeline.project.paths import SPLITS
-
-_ALSO: Mapping[str, Split] = {
-    "testing": "val", "dev": "val", "development": "val", "eval": "val", "evaluation": "val",
-    "holdout": "val", "hold-out": "val", "held_out": "val", "tst": "val", "trn": "train",
-}  # fmt: skip
-"""Further words of folders, beside those of `splits` by default."""
+from pipeline.project.words import leave_out_text
 
 
 def samples_of_folders(name: str, dataset: Dataset, root: Kept) -> Found:
@@ -65,28 +67,28 @@ def _no_images(name: str, dataset: Dataset, listing: Listing) -> ProbelineError:
 
 def _splits_of(name: str, dataset: Dataset, tops: set[str]) -> dict[str, Split]:
     """The split of each folder at the top; empty where these are the classes."""
-    said = "splits" in dataset.model_fields_set
-    words: dict[str, Split] = {} if said else dict(_ALSO)
-    words |= {word.casefold(): split for split in SPLITS for word in dataset.splits[split]}
-    if not words.keys() - _ALSO.keys():  # `splits` without any word: no folder is a split
+    words = split_words(dataset)
+    if not words:  # `splits` without any word: no folder is a split
         return {}
     found = {top: words[top.casefold()] for top in sorted(tops) if top.casefold() in words}
-    if not said:
-        _refuse_two_folders_of_one_split(name, found)
+    refuse_two_words(name, dataset, found, "folders", lambda _, others: leave_out_text(*others))
     wanted: set[Split] = {"val"} if dataset.test_only else set(SPLITS)
     kinds = set(found.values())
     if found.keys() == tops and kinds >= wanted:
         return found
-    alike = found if said else {t: s for t in sorted(tops) if (s := found.get(t) or _like_split(t))}
+    if says_splits(dataset):
+        alike = found
+    else:
+        alike = {t: s for t in sorted(tops) if (s := found.get(t) or _like_split(t))}
     only_splits = alike.keys() == tops
     many = set(alike.values()) >= wanted and 2 * len(alike) >= len(tops)
     if only_splits or many or kinds >= wanted:
-        raise _unclear_splits(name, tops, alike, kinds, only_splits=only_splits)
+        raise _unclear_splits(name, dataset, tops, alike, only_splits=only_splits)
     return {}
 
 
 def _unclear_splits(
-    name: str, tops: set[str], alike: Mapping[str, Split], kinds: set[Split], *, only_splits: bool
+    name: str, dataset: Dataset, tops: set[str], alike: Mapping[str, Split], *, only_splits: bool
 ) -> ProbelineError:
     both = set(alike.values()) == set(SPLITS)
     problem = (
@@ -94,48 +96,39 @@ def _unclear_splits(
         else "there are images of one split only" if not both
         else "these folders look like splits"
     )  # fmt: skip
-    words = ", ".join(
-        f"{split}: [{', '.join(top for top, its in alike.items() if its == split) or '…'}]"
-        for split in SPLITS
-    )
+    others = sorted(tops - alike.keys())
+    of = {split: [top for top, its in alike.items() if its == split] for split in SPLITS}
+    if says_splits(dataset) and both:
+        remedy = f"leave the others out, `{leave_out_text(*others)}`; or name them in `splits`, too"
+    else:
+        own = f"{dataset.path}/{min(tops)}" if len(tops) == 1 else ""
+        remedy = (
+            (f"leave the others out, `{leave_out_text(*others)}`; or " if others else "")
+            + (f"name the folder of the class folders, `path: {own}`; or " if own else "")
+            + f"say which folders are splits, `{splits_text(of)}`; or that none is, and that all "
+            "are classes, `splits: {train: [], val: []}`"
+        )
     return ProbelineError(
         f"data set {name}",
         problem,
         expected="images below train/ and val/ only, or one folder per class at the top",
-        found=", ".join(sorted(tops)[:8]) + (", …" if len(tops) > 8 else ""),
-        remedy="move the others away; or name the class folders' own folder as `path`; or say "
-        f"which folders are splits, e.g. `splits: {{{words}}}` in datasets.{name} "
-        "(`splits: {train: [], val: []}` says that none is, and that all are classes)",
+        found=", ".join(sorted(tops)[:8])
+        + (", …" if len(tops) > 8 else "")
+        + (f"; `splits` names {', '.join(alike)}" if says_splits(dataset) and alike else ""),
+        remedy=f"in datasets.{name}: {remedy}",
     )
 
 
 def _like_split(folder: str) -> Split | None:
     """The split that a folder's name speaks of: train2017, images_val, my-TestSet."""
     words: dict[str, Split] = {
-        **_ALSO, "train": "train", "training": "train",
+        **FURTHER, "train": "train", "training": "train",
         **dict.fromkeys(("val", "valid", "validation", "test"), "val"),
     }  # fmt: skip
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder)  # TestSet
     tokens = [t.removesuffix("set") for t in re.findall(r"[a-z]+", plain.casefold())]
     found = {words[token] for token in tokens if token in words}
     return found.pop() if len(found) == 1 else None
-
-
-def _refuse_two_folders_of_one_split(name: str, found: Mapping[str, Split]) -> None:
-    """Refuse val/ beside test/ unless the study says that both are meant."""
-    of = {split: [top for top, its in found.items() if its == split] for split in SPLITS}
-    for split, both in of.items():
-        # One word that is a class among others (a train) is no second split.
-        if len(both) > 1 and len(set(found.values())) > 1:
-            other = next(s for s in SPLITS if s != split)
-            raise ProbelineError(
-                f"data set {name}",
-                f"{len(both)} folders could be the {split} split",
-                found=", ".join(both),
-                remedy="say which, e.g. `splits: "
-                f"{{{other}: [{of[other][0]}], {split}: [{both[0]}]}}`, and "
-                "move the other away or name both",
-            )
 
 
 def _refuse_loose(name: str, loose: Sequence[str]) -> None:

@@ -14,9 +14,10 @@ from pipeline.datasets.remote import Remote, RemoteFolder
 from pipeline.datasets.roots import Entry, Kept, Root
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.split_words import refuse_two_words, split_words, splits_text
 from pipeline.datasets.tables import NOTES, Table, read_table, refuse_absent
 from pipeline.project.paths import SPLITS
-from pipeline.project.words import number_of
+from pipeline.project.words import number_of, yaml_list, yaml_text
 
 
 def open_named(name: str, dataset: Dataset) -> Root:
@@ -42,7 +43,7 @@ def samples_of_manifest(name: str, dataset: Dataset, root: Kept) -> Found:
     samples = sample_table(
         entries,
         labels,
-        splits_of_column(place, dataset, table),
+        splits_of_column(name, place, dataset, table),
         table.groups(group) if group else None,
     )
     samples.attrs[NOTES] = (*table.notes, *table.merged_labels(dataset.columns.label), *remarks)
@@ -220,27 +221,50 @@ def _columns(name: str, dataset: Dataset, place: str, names: Sequence[str]) -> l
     return wanted
 
 
-def splits_of_column(place: str, dataset: Dataset, table: Table) -> list[str | None]:
+def splits_of_column(name: str, place: str, dataset: Dataset, table: Table) -> list[str | None]:
     """The split that each row's word names; None for all where there is no such column.
 
     Raises
     ------
     ProbelineError
-        When a word names none.
+        When a word names none, or several words the same split and the study says none.
     """
     column = dataset.columns.split
     if column is None or column not in table.columns:
         return [None] * len(table)
     cells = [(cell or "").strip() for cell in table.columns[column]]
-    names = {value: split for split in SPLITS for value in dataset.splits[split]}
-    unknown = sorted(set(cells) - names.keys())
-    if unknown:
+    words, distinct = split_words(dataset), sorted(set(cells))
+    if unknown := [cell for cell in distinct if cell.casefold() not in words]:
+        rows = [row for row, cell in enumerate(cells) if cell in unknown]
         raise ProbelineError(
             place,
             f"column {column!r} has values that name no split",
-            expected=f"train: {', '.join(dataset.splits['train'])}; "
-            f"val: {', '.join(dataset.splits['val'])}",
-            found=", ".join(word or "nothing" for word in unknown[:5]),
-            remedy="filter those rows out, or say which split they are with `splits`",
+            expected="; ".join(f"{s}: {', '.join(dataset.splits[s])}" for s in SPLITS),
+            found=", ".join(cell or "nothing" for cell in unknown[:5])
+            + (", …" if len(unknown) > 5 else "")
+            + f" on {table.rows(rows)}",
+            remedy=_which_is_which(name, column, distinct, unknown),
         )
-    return [names[value] for value in cells]
+
+    def left_out(kept: list[str], others: list[str]) -> str:
+        return f"filter: {{{yaml_text(column)}: {yaml_list(kept)}}}"
+
+    found = {cell: words[cell.casefold()] for cell in distinct}
+    refuse_two_words(name, dataset, found, f"values of column {column!r}", left_out)
+    return [found[cell] for cell in cells]
+
+
+def _which_is_which(name: str, column: str, there: Sequence[str], unknown: Sequence[str]) -> str:
+    """What to do about words that name no split."""
+    if unknown == [""]:
+        kept = yaml_list(cell for cell in there if cell)
+        return f"complete these rows, or leave them out: `filter: {{{yaml_text(column)}: {kept}}}`"
+    first, last = there[0], there[-1]
+    train, val = (first, last) if len(there) == 2 and first.casefold() != "false" else ("…", "…")
+    if len(there) == 2 and first.casefold() == "false":
+        train, val = last, first
+    return (
+        f"say in datasets.{name} which value is which split, e.g. "
+        f"`{splits_text({'train': [train], 'val': [val]})}`; or that this column is none: "
+        "`columns: {split: null}`"
+    )

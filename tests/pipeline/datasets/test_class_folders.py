@@ -6,9 +6,11 @@ import shutil
 import tarfile
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from projects import draw, fill_folder
+from ruamel.yaml import YAML
 from source_contract import SourceContract
 
 from cache.errors import ProbelineError
@@ -26,6 +28,12 @@ def refused(path: Path, **entry) -> str:
         listed(path, **entry)
     assert caught.value.remedy
     return str(caught.value)
+
+
+def in_yaml(message: str, begin: str) -> dict[str, Any]:
+    """The first line of params.yaml that a message gives between backquotes, and begins so."""
+    line = next(part for part in message.split("`")[1::2] if part.startswith(begin))
+    return YAML(typ="safe").load(line)
 
 
 def in_splits(path: Path, *splits: str) -> Path:
@@ -59,9 +67,10 @@ def test_splits_are_recognised_in_any_spelling(tmp_path, train, val):
 def test_what_looks_like_splits_is_asked_about(tmp_path, train, val):
     message = refused(in_splits(tmp_path, train, val))
     assert "look like splits" in message
-    assert f"splits: {{train: [{train}], val: [{val}]}}" in message
-    # Both answers work:
-    said = listed(tmp_path, splits={"train": [train], "val": [val]}).samples
+    # Both answers work, as they are written there:
+    advised = in_yaml(message, "splits: ")
+    assert advised == {"splits": {"train": [train], "val": [val]}}
+    said = listed(tmp_path, **advised).samples
     assert set(said["class"]) == {"cat", "dog"}
     assert said["split"].value_counts().to_dict() == {"train": 6, "val": 6}
     none = listed(tmp_path, splits={"train": [], "val": []}, class_folder="first").samples

@@ -131,7 +131,7 @@ def test_what_is_not_whole_is_named(shards):
     refused(shards, "not an uncompressed tar file")
     (folder / "cats-val-0001.tar").unlink()
     shard(folder / "more.tar", numbered(range(30, 32)))
-    refused(shards, "1 of 4 shards do not say which split", "more.tar")
+    refused(shards, "1 file does not say which split it is", "each of the 4 files", "more.tar")
 
 
 def test_places_without_shards(shards):
