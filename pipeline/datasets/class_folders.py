@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -21,7 +22,7 @@ from pipeline.datasets.split_words import (
     splits_text,
 )
 from pipeline.project.paths import SPLITS
-from pipeline.project.words import leave_out_text
+from pipeline.project.words import leave_out_text, yaml_text
 
 
 def samples_of_folders(name: str, dataset: Dataset, root: Kept) -> Found:
@@ -41,7 +42,7 @@ def samples_of_folders(name: str, dataset: Dataset, root: Kept) -> Found:
     depth = 1 if splits else 0
     parts = [tuple(e.path.split("/")) for e in images]
     _refuse_loose(name, [e.path for e, p in zip(images, parts, strict=True) if len(p) < depth + 2])
-    _refuse_a_folder_around_all(name, dataset, [p[depth:-1] for p in parts])
+    _refuse_a_folder_around_all(name, dataset, [p[depth:-1] for p in parts], bool(splits))
     levels = _levels(name, dataset, [p[depth:-1] for p in parts])
     folders = ["/".join(p[depth:-1][:levels]) for p in parts]
     _refuse_empty_classes(name, listing, images, splits, set(folders))
@@ -61,8 +62,32 @@ def _no_images(name: str, dataset: Dataset, listing: Listing) -> ProbelineError:
         expected="CLASS/IMAGE.jpg, or train/CLASS/IMAGE.jpg and val/CLASS/IMAGE.jpg",
         found=f"no file ending in {' '.join(sorted(SUFFIXES))} below {dataset.path}"
         + (f"; but {there}" if there else ""),
-        remedy="correct the path, or arrange the images in one folder per class",
+        remedy=_what_else(name, [entry.path for entry in listing.entries]),
     )
+
+
+def _what_else(name: str, paths: Sequence[str]) -> str:
+    """What to do about a folder with other files than images, by what these are."""
+    endings = Counter(PurePosixPath(path).suffix.lower() for path in paths)
+    for source, ending in (("webdataset", ".tar"), ("parquet", ".parquet")):
+        if endings[ending]:
+            return f"if the images are in the {ending} files: `source: {source}` in datasets.{name}"
+    if any(PurePosixPath(path).name in _CIFAR for path in paths):
+        return (
+            "these are CIFAR's own files: `source: torchvision:CIFAR10` (or CIFAR100), with the "
+            f"folder around cifar-10-batches-py as `path`, in datasets.{name}"
+        )
+    if endings.most_common(1)[:1] and endings.most_common(1)[0][0] == "":
+        return (
+            "images are known by their ending here: give it to them; or name them in a table, "
+            f"whatever they are called (`source: manifest` in datasets.{name})"
+        )
+    if any(archive in endings for archive in (".zip", ".gz", ".tgz", ".7z", ".rar")):
+        return "unpack the archives in it"
+    return "correct the path, convert the images to PNG, or arrange them in one folder per class"
+
+
+_CIFAR = ("data_batch_1", "test_batch", "batches.meta")
 
 
 def _splits_of(name: str, dataset: Dataset, tops: set[str]) -> dict[str, Split]:
@@ -138,28 +163,37 @@ def _refuse_loose(name: str, loose: Sequence[str]) -> None:
             f"{len(loose):,} images lie in no class folder",
             expected="CLASS/IMAGE.jpg below the data set's folder, or below its train and val",
             found=", ".join(loose[:3]) + (" …" if len(loose) > 3 else ""),
-            remedy="move them into the folder of their class",
+            remedy="move them into the folder of their class; or say the class of each in a "
+            f"table, `source: manifest` in datasets.{name}",
         )
 
 
 def _refuse_a_folder_around_all(
-    name: str, dataset: Dataset, folders: list[tuple[str, ...]]
+    name: str, dataset: Dataset, folders: list[tuple[str, ...]], in_splits: bool
 ) -> None:
     """Refuse what looks like a single class, but is the folder of the classes' folders."""
     around = {folder[0] for folder in folders}
     within = sorted({folder[1] for folder in folders if len(folder) > 1})
-    if dataset.class_folder is None and len(around) == 1 and len(within) > 1:
-        (one,) = around
-        folder = dataset.path is not None and not dataset.path.endswith(".tar")
-        raise ProbelineError(
-            f"params.yaml: datasets.{name}.path",
-            "there is a single folder at the top, which holds further ones",
-            expected="one folder per class",
-            found=f"{one}, with {', '.join(within[:5])}" + (", …" if len(within) > 5 else ""),
-            remedy=f"if these are the classes: `path: {dataset.path}/{one}`"
-            if folder
-            else f"if these are the classes, make the tar of the folders inside {one}",
-        )
+    if dataset.class_folder is not None or len(around) != 1 or len(within) < 2:
+        return
+    (one,) = around
+    ending = PurePosixPath(str(dataset.path)).suffix.lower()
+    if in_splits:
+        remedy = f"move the folders inside each {one} up, so that it is train/{within[0]}"
+    elif ending == ".tar":
+        remedy = f"make the tar of what is inside: tar -C {one} -cf NEW.tar ."
+    elif ending == ".zip":
+        remedy = f"make the zip of what is inside: (cd {one} && zip -r ../NEW.zip .)"
+    else:
+        remedy = f"name it: `path: {yaml_text(f'{dataset.path}/{one}')}` in datasets.{name}"
+    raise ProbelineError(
+        f"params.yaml: datasets.{name}.path",
+        "there is a single folder in each split, which holds further ones" if in_splits
+        else "there is a single folder at the top, which holds further ones",
+        expected="one folder per class",
+        found=f"{one}, with {', '.join(within[:5])}" + (", …" if len(within) > 5 else ""),
+        remedy=f"if the classes are inside, {remedy}",
+    )  # fmt: skip
 
 
 def _levels(name: str, dataset: Dataset, folders: Sequence[tuple[str, ...]]) -> int | None:
@@ -180,7 +214,7 @@ def _levels(name: str, dataset: Dataset, folders: Sequence[tuple[str, ...]]) -> 
         found=", ".join(deep[:4]) + (f" and {len(deep) - 4:,} more" if len(deep) > 4 else ""),
         remedy=f"say what the class is, in datasets.{name}: `class_folder: first` ({first}) or "
         f"`class_folder: path` ({deep[0]}); or leave folders out: "
-        f"`leave_out: [{deep[0].split('/')[1]}]`",
+        f"`{leave_out_text(deep[0].split('/')[1])}`",
     )
 
 
@@ -220,6 +254,7 @@ def _refuse_empty_classes(
         else f"{len(empty):,} class folders hold no image",
         expected="an image in every class folder",
         found="; ".join(held) + (" …" if len(empty) > 5 else ""),
-        remedy="put the images back, or convert them; a folder that is no class of this study: "
-        f"`leave_out: [{next(iter(empty.values()))[0]}]` in datasets.{name}",
+        remedy="put the images back, convert them, or give them their ending; folders that are no "
+        f"classes of this study: `{leave_out_text(*(f[0] for f in empty.values()))}` in "
+        f"datasets.{name}",
     )

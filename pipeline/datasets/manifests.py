@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from cache.errors import ProbelineError
 from pipeline.datasets.doors import location, open_path
 from pipeline.datasets.folders import Folder
 from pipeline.datasets.labels import shown
+from pipeline.datasets.missing_files import Missing
 from pipeline.datasets.remote import Remote, RemoteFolder
 from pipeline.datasets.roots import Entry, Kept, Root
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
-from pipeline.datasets.split_words import refuse_two_words, split_words, splits_text
+from pipeline.datasets.split_words import refuse_two_words, split_words
 from pipeline.datasets.tables import NOTES, Table, read_table, refuse_absent
 from pipeline.project.paths import SPLITS
 from pipeline.project.words import number_of, yaml_list, yaml_text
@@ -112,13 +113,19 @@ def _entries(place: str, dataset: Dataset, table: Table, files: _Files, base: st
     found = [files.locate(base, path) for path in paths]
     missing = [row for row, entry in enumerate(found) if entry is None]
     if missing:
+        some = [paths[row] for row in missing[:20]]
+        folder = files.root.path if isinstance(files.root, Folder) else None
+        elsewhere = Missing(some, base, files.locate, folder, str(dataset.manifest))
         shown = ", ".join(f"{paths[row]} ({table.row_name(row)})" for row in missing[:3])
         raise ProbelineError(
             place,
-            f"{len(missing)} of {len(paths)} images named there do not exist",
+            f"{len(missing):,} of {number_of(len(paths), 'image')} named there "
+            f"{'does' if len(missing) == 1 else 'do'} not exist",
+            expected="paths that begin "
+            + ("in `path`" if base == "." else f"in {base}/, where the table is"),
             found=shown[:600] + (" …" if len(missing) > 3 else ""),
             remedy=_why_missing([paths[row] for row in missing[:1000]])
-            + "paths are relative to the manifest's folder; correct them or add the files",
+            + (elsewhere.remedy() or "correct them or add the files"),
         )
     entries = [entry for entry in found if entry is not None]
     first: dict[str, int] = {}
@@ -202,8 +209,13 @@ def _read_manifest(name: str, dataset: Dataset, files: _Files) -> tuple[Table, s
             key,
             "there is no such file",
             expected="a table inside `path`, or elsewhere",
-            found=dataset.manifest,
-            remedy="correct `manifest`",
+            found=dataset.manifest
+            + (
+                f", neither in {files.root.path.absolute()} nor in {Path.cwd()}"
+                if isinstance(files.root, Folder) and not where.is_absolute()
+                else ""
+            ),
+            remedy="correct `manifest`, or write it as a whole path",
         )
     return read_table(where, where.name, place, choose), "."
 
@@ -259,12 +271,8 @@ def _which_is_which(name: str, column: str, there: Sequence[str], unknown: Seque
     if unknown == [""]:
         kept = yaml_list(cell for cell in there if cell)
         return f"complete these rows, or leave them out: `filter: {{{yaml_text(column)}: {kept}}}`"
-    first, last = there[0], there[-1]
-    train, val = (first, last) if len(there) == 2 and first.casefold() != "false" else ("…", "…")
-    if len(there) == 2 and first.casefold() == "false":
-        train, val = last, first
     return (
-        f"say in datasets.{name} which value is which split, e.g. "
-        f"`{splits_text({'train': [train], 'val': [val]})}`; or that this column is none: "
+        f"say in datasets.{name} which value is which split, "
+        "`splits: {train: [VALUE], val: [VALUE]}`; or that this column says none, "
         "`columns: {split: null}`"
     )

@@ -15,8 +15,8 @@ from pathlib import PurePosixPath
 from cache.errors import ProbelineError
 from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.labels import clean_label
-from pipeline.datasets.ledger import LEFT_OUT, Ledger
-from pipeline.datasets.parts import Parts, parts_of
+from pipeline.datasets.ledger import Ledger
+from pipeline.datasets.parts import CLASS_NAMES, Parts, parts_of
 from pipeline.datasets.roots import Entry, Kept, Listing, Root, explain_reading, whole
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
@@ -26,9 +26,6 @@ from pipeline.datasets.tars import Tar
 from pipeline.project.foreign_files import explain_reading as explain_foreign
 from pipeline.project.paths import SPLITS
 from pipeline.project.words import number_of, yaml_list
-
-CLASS_NAMES = "classnames.txt"
-"""A file beside the shards that names the numbered classes, a line each."""
 
 _Sample = dict[str, Entry]
 """A sample's members by what follows the first dot: ``jpg``, ``cls``."""
@@ -48,12 +45,12 @@ class Shards(Root):
     def __init__(self, parts: Parts, leave_out: Sequence[str] = ()) -> None:
         self.beside, self._shards = parts.beside, parts.blobs
         self._leave_out = tuple(leave_out)
-        self._left = parts.left
+        self._ledger = parts.ledger
 
     def listing(self) -> Listing:
         """All regular files of all shards, sorted by path."""
         found, folders, passed = [], [], Ledger()
-        passed.add_paths(LEFT_OUT, self._left)
+        passed.add_all(self._ledger)
         for shard, path in self._shards.items():
             inside = Tar(path, self._leave_out).listing()
             found += [Entry(f"{shard}/{e.path}", e.offset, e.size) for e in inside.entries]
@@ -74,7 +71,7 @@ class Shards(Root):
 
 def shard_of(path: str) -> str:
     """The shard that a member's path names."""
-    return path[: path.index(".tar/") + len(".tar")]
+    return path[: path.lower().index(".tar/") + len(".tar")]
 
 
 def open_shards(name: str, dataset: Dataset) -> Shards:
