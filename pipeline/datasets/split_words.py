@@ -76,16 +76,23 @@ def refuse_two_words(
     if says_splits(dataset) or not all(of[split] for split in wanted):  # these are no splits, then
         return
     for split, both in of.items():
-        if len({word.casefold() for word in both}) < 2:
+        distinct = list(dict.fromkeys(word.casefold() for word in both))
+        if len(distinct) < 2:
             continue
-        taken = {s: [words[0] if s != split else both[-1]] for s, words in of.items()}
-        others = [word for word in both if word not in taken[split]]
+        one = [word for word in both if word.casefold() == distinct[-1]]
+        taken = {s: one if s == split else _of_one_word(words) for s, words in of.items()}
         kept = [word for words in taken.values() for word in words]
+        others = [word for word in found if word not in kept]
         raise ProbelineError(
             f"data set {name}",
-            f"{len(both)} {what} could be the {split} split",
+            f"{len(distinct)} {what} could be the {split} split",
             expected="one, or a study that says which",
             found=", ".join(both),
             remedy=f"say so in datasets.{name}: all of them, `{splits_text(of)}`; or one, "
             f"`{splits_text(taken)}` and `{left_out(kept, others)}`",
         )
+
+
+def _of_one_word(words: list[str]) -> list[str]:
+    """The first of some words, in all its spellings."""
+    return [word for word in words if word.casefold() == words[0].casefold()]
