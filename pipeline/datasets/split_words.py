@@ -32,7 +32,7 @@ def says_splits(dataset: Dataset) -> bool:
     return "splits" in dataset.model_fields_set
 
 
-def splits_text(of: Mapping[str, Iterable[str]]) -> str:
+def splits_text(of: Mapping[Split, Iterable[str]]) -> str:
     """The key `splits` with these words, as params.yaml may hold it; ``[…]`` where there is none.
 
     Parameters
@@ -72,7 +72,7 @@ def refuse_two_words(
         Naming them.
     """
     of = {split: [word for word, its in found.items() if its == split] for split in SPLITS}
-    wanted = ("val",) if dataset.test_only else SPLITS
+    wanted: tuple[Split, ...] = ("val",) if dataset.test_only else SPLITS
     if says_splits(dataset) or not all(of[split] for split in wanted):  # these are no splits, then
         return
     for split, both in of.items():

@@ -14,7 +14,11 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from tarfile import EmptyHeaderError, InvalidHeaderError, TruncatedHeaderError
+from tarfile import (  # type: ignore[attr-defined]  # typeshed knows their base alone
+    EmptyHeaderError,
+    InvalidHeaderError,
+    TruncatedHeaderError,
+)
 from typing import Self
 
 from cache.errors import ProbelineError
