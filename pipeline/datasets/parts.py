@@ -89,7 +89,7 @@ def find_parts(
         others = describe(passed.passed_over()).removeprefix("left out: ")
         raise ProbelineError(
             place,
-            f"there are no {suffix} files at this path",
+            "there are no shards at this path",
             expected=f"a folder with {suffix} files, or one",
             found=str(where.absolute() if isinstance(where, Path) else where)
             + (f", with {others}" if others else ""),

@@ -120,10 +120,12 @@ def parse_text(text: str, path: Path) -> CommentedMap:
     return document
 
 
-def _is_written_with_zeros(number: ScalarInt) -> bool:
-    """Whether a whole number stands there as 012: an octal to some, 12 to YAML, a name to most."""
-    plain = type(number) is ScalarInt and number._width is not None
-    return plain and number._width > len(str(int(number)))
+def _with_zeros(value: object) -> str:
+    """A whole number that stands there as 012 (an octal to some, 12 to YAML, a name to most)."""
+    width = getattr(value, "_width", None)  # ruamel's, of decimal numbers; absent of most
+    if type(value) is not ScalarInt or width is None or width <= len(str(int(value))):
+        return ""
+    return str(int(value)).zfill(width)
 
 
 class Plain:
@@ -160,14 +162,13 @@ class Plain:
             return {self._key(k, *place): self.of(v, *place, k) for k, v in value.items()}
         if isinstance(value, list):
             return [self.of(v, *place, i) for i, v in enumerate(value)]
-        if isinstance(value, ScalarInt) and _is_written_with_zeros(value):
+        if written := _with_zeros(value):
             raise StudyError(
                 f"{self._path}: {'.'.join(map(str, place)) or 'top level'}",
                 "is a number that begins with zeros, which YAML drops",
                 expected="a number without them, or text in quotes",
-                found=str(int(value)).zfill(value._width),
-                remedy=f'write "{str(int(value)).zfill(value._width)}" where text is meant, else '
-                f"{int(value)}",
+                found=written,
+                remedy=f'write "{written}" where text is meant, else {int(written)}',
             )
         for kind in (bool, int, float, str):
             if isinstance(value, kind):
