@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipeline.project.words import number_of
 from pipeline.study.params import load_study
 from stages._run import explain_errors
 from stages.import_options import layout_of, layout_options
@@ -60,8 +61,8 @@ def import_(
     )
     table = found.scores
     click.echo(
-        f"{len(table):,} scores of {table['model'].nunique():,} models on "
-        f"{table['dataset'].nunique():,} data sets, kept as {kept}{replaces}"
+        f"{number_of(len(table), 'score')} of {number_of(table['model'].nunique(), 'model')} on "
+        f"{number_of(table['dataset'].nunique(), 'data set')}, kept as {kept}{replaces}"
     )
     if unused := [name for name in found.unused if name not in EXTRA]:
         click.echo(f"columns that mean nothing here: {', '.join(unused)}")

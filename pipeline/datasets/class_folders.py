@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -13,13 +14,15 @@ from pipeline.datasets.ledger import Ledger, describe, other_suffix
 from pipeline.datasets.roots import Entry, Kept, Listing
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset, Split
+from pipeline.datasets.split_words import (
+    FURTHER,
+    refuse_two_words,
+    says_splits,
+    split_words,
+    splits_text,
+)
 from pipeline.project.paths import SPLITS
-
-_ALSO: Mapping[str, Split] = {
-    "testing": "val", "dev": "val", "development": "val", "eval": "val", "evaluation": "val",
-    "holdout": "val", "hold-out": "val", "held_out": "val", "tst": "val", "trn": "train",
-}  # fmt: skip
-"""Further words of folders, beside those of `splits` by default."""
+from pipeline.project.words import leave_out_text, yaml_text
 
 
 def samples_of_folders(name: str, dataset: Dataset, root: Kept) -> Found:
@@ -39,7 +42,7 @@ def samples_of_folders(name: str, dataset: Dataset, root: Kept) -> Found:
     depth = 1 if splits else 0
     parts = [tuple(e.path.split("/")) for e in images]
     _refuse_loose(name, [e.path for e, p in zip(images, parts, strict=True) if len(p) < depth + 2])
-    _refuse_a_folder_around_all(name, dataset, [p[depth:-1] for p in parts])
+    _refuse_a_folder_around_all(name, dataset, [p[depth:-1] for p in parts], bool(splits))
     levels = _levels(name, dataset, [p[depth:-1] for p in parts])
     folders = ["/".join(p[depth:-1][:levels]) for p in parts]
     _refuse_empty_classes(name, listing, images, splits, set(folders))
@@ -59,34 +62,58 @@ def _no_images(name: str, dataset: Dataset, listing: Listing) -> ProbelineError:
         expected="CLASS/IMAGE.jpg, or train/CLASS/IMAGE.jpg and val/CLASS/IMAGE.jpg",
         found=f"no file ending in {' '.join(sorted(SUFFIXES))} below {dataset.path}"
         + (f"; but {there}" if there else ""),
-        remedy="correct the path, or arrange the images in one folder per class",
+        remedy=_what_else(name, [entry.path for entry in listing.entries]),
     )
+
+
+def _what_else(name: str, paths: Sequence[str]) -> str:
+    """What to do about a folder with other files than images, by what these are."""
+    endings = Counter(PurePosixPath(path).suffix.lower() for path in paths)
+    for source, ending in (("webdataset", ".tar"), ("parquet", ".parquet")):
+        if endings[ending]:
+            return f"if the images are in the {ending} files: `source: {source}` in datasets.{name}"
+    if any(PurePosixPath(path).name in _CIFAR for path in paths):
+        return (
+            "these are CIFAR's own files: `source: torchvision:CIFAR10` (or CIFAR100), with the "
+            f"folder around cifar-10-batches-py as `path`, in datasets.{name}"
+        )
+    if endings.most_common(1)[:1] and endings.most_common(1)[0][0] == "":
+        return (
+            "images are known by their ending here: give it to them; or name them in a table, "
+            f"whatever they are called (`source: manifest` in datasets.{name})"
+        )
+    if any(archive in endings for archive in (".zip", ".gz", ".tgz", ".7z", ".rar")):
+        return "unpack the archives in it"
+    return "correct the path, convert the images to PNG, or arrange them in one folder per class"
+
+
+_CIFAR = ("data_batch_1", "test_batch", "batches.meta")
 
 
 def _splits_of(name: str, dataset: Dataset, tops: set[str]) -> dict[str, Split]:
     """The split of each folder at the top; empty where these are the classes."""
-    said = "splits" in dataset.model_fields_set
-    words: dict[str, Split] = {} if said else dict(_ALSO)
-    words |= {word.casefold(): split for split in SPLITS for word in dataset.splits[split]}
-    if not words.keys() - _ALSO.keys():  # `splits` without any word: no folder is a split
+    words = split_words(dataset)
+    if not words:  # `splits` without any word: no folder is a split
         return {}
     found = {top: words[top.casefold()] for top in sorted(tops) if top.casefold() in words}
-    if not said:
-        _refuse_two_folders_of_one_split(name, found)
+    refuse_two_words(name, dataset, found, "folders", lambda _, others: leave_out_text(*others))
     wanted: set[Split] = {"val"} if dataset.test_only else set(SPLITS)
     kinds = set(found.values())
     if found.keys() == tops and kinds >= wanted:
         return found
-    alike = found if said else {t: s for t in sorted(tops) if (s := found.get(t) or _like_split(t))}
+    if says_splits(dataset):
+        alike = found
+    else:
+        alike = {t: s for t in sorted(tops) if (s := found.get(t) or _like_split(t))}
     only_splits = alike.keys() == tops
     many = set(alike.values()) >= wanted and 2 * len(alike) >= len(tops)
     if only_splits or many or kinds >= wanted:
-        raise _unclear_splits(name, tops, alike, kinds, only_splits=only_splits)
+        raise _unclear_splits(name, dataset, tops, alike, only_splits=only_splits)
     return {}
 
 
 def _unclear_splits(
-    name: str, tops: set[str], alike: Mapping[str, Split], kinds: set[Split], *, only_splits: bool
+    name: str, dataset: Dataset, tops: set[str], alike: Mapping[str, Split], *, only_splits: bool
 ) -> ProbelineError:
     both = set(alike.values()) == set(SPLITS)
     problem = (
@@ -94,48 +121,39 @@ def _unclear_splits(
         else "there are images of one split only" if not both
         else "these folders look like splits"
     )  # fmt: skip
-    words = ", ".join(
-        f"{split}: [{', '.join(top for top, its in alike.items() if its == split) or '…'}]"
-        for split in SPLITS
-    )
+    others = sorted(tops - alike.keys())
+    of = {split: [top for top, its in alike.items() if its == split] for split in SPLITS}
+    if says_splits(dataset) and both:
+        remedy = f"leave the others out, `{leave_out_text(*others)}`; or name them in `splits`, too"
+    else:
+        own = f"{dataset.path}/{min(tops)}" if len(tops) == 1 else ""
+        remedy = (
+            (f"leave the others out, `{leave_out_text(*others)}`; or " if others else "")
+            + (f"name the folder of the class folders, `path: {own}`; or " if own else "")
+            + f"say which folders are splits, `{splits_text(of)}`; or that none is, and that all "
+            "are classes, `splits: {train: [], val: []}`"
+        )
     return ProbelineError(
         f"data set {name}",
         problem,
         expected="images below train/ and val/ only, or one folder per class at the top",
-        found=", ".join(sorted(tops)[:8]) + (", …" if len(tops) > 8 else ""),
-        remedy="move the others away; or name the class folders' own folder as `path`; or say "
-        f"which folders are splits, e.g. `splits: {{{words}}}` in datasets.{name} "
-        "(`splits: {train: [], val: []}` says that none is, and that all are classes)",
+        found=", ".join(sorted(tops)[:8])
+        + (", …" if len(tops) > 8 else "")
+        + (f"; `splits` names {', '.join(alike)}" if says_splits(dataset) and alike else ""),
+        remedy=f"in datasets.{name}: {remedy}",
     )
 
 
 def _like_split(folder: str) -> Split | None:
     """The split that a folder's name speaks of: train2017, images_val, my-TestSet."""
     words: dict[str, Split] = {
-        **_ALSO, "train": "train", "training": "train",
+        **FURTHER, "train": "train", "training": "train",
         **dict.fromkeys(("val", "valid", "validation", "test"), "val"),
     }  # fmt: skip
     plain = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder)  # TestSet
     tokens = [t.removesuffix("set") for t in re.findall(r"[a-z]+", plain.casefold())]
     found = {words[token] for token in tokens if token in words}
     return found.pop() if len(found) == 1 else None
-
-
-def _refuse_two_folders_of_one_split(name: str, found: Mapping[str, Split]) -> None:
-    """Refuse val/ beside test/ unless the study says that both are meant."""
-    of = {split: [top for top, its in found.items() if its == split] for split in SPLITS}
-    for split, both in of.items():
-        # One word that is a class among others (a train) is no second split.
-        if len(both) > 1 and len(set(found.values())) > 1:
-            other = next(s for s in SPLITS if s != split)
-            raise ProbelineError(
-                f"data set {name}",
-                f"{len(both)} folders could be the {split} split",
-                found=", ".join(both),
-                remedy="say which, e.g. `splits: "
-                f"{{{other}: [{of[other][0]}], {split}: [{both[0]}]}}`, and "
-                "move the other away or name both",
-            )
 
 
 def _refuse_loose(name: str, loose: Sequence[str]) -> None:
@@ -145,28 +163,37 @@ def _refuse_loose(name: str, loose: Sequence[str]) -> None:
             f"{len(loose):,} images lie in no class folder",
             expected="CLASS/IMAGE.jpg below the data set's folder, or below its train and val",
             found=", ".join(loose[:3]) + (" …" if len(loose) > 3 else ""),
-            remedy="move them into the folder of their class",
+            remedy="move them into the folder of their class; or say the class of each in a "
+            f"table, `source: manifest` in datasets.{name}",
         )
 
 
 def _refuse_a_folder_around_all(
-    name: str, dataset: Dataset, folders: list[tuple[str, ...]]
+    name: str, dataset: Dataset, folders: list[tuple[str, ...]], in_splits: bool
 ) -> None:
     """Refuse what looks like a single class, but is the folder of the classes' folders."""
     around = {folder[0] for folder in folders}
     within = sorted({folder[1] for folder in folders if len(folder) > 1})
-    if dataset.class_folder is None and len(around) == 1 and len(within) > 1:
-        (one,) = around
-        folder = dataset.path is not None and not dataset.path.endswith(".tar")
-        raise ProbelineError(
-            f"params.yaml: datasets.{name}.path",
-            "there is a single folder at the top, which holds further ones",
-            expected="one folder per class",
-            found=f"{one}, with {', '.join(within[:5])}" + (", …" if len(within) > 5 else ""),
-            remedy=f"if these are the classes: `path: {dataset.path}/{one}`"
-            if folder
-            else f"if these are the classes, make the tar of the folders inside {one}",
-        )
+    if dataset.class_folder is not None or len(around) != 1 or len(within) < 2:
+        return
+    (one,) = around
+    ending = PurePosixPath(str(dataset.path)).suffix.lower()
+    if in_splits:
+        remedy = f"move the folders inside each {one} up, so that it is train/{within[0]}"
+    elif ending == ".tar":
+        remedy = f"make the tar of what is inside: tar -C {one} -cf NEW.tar ."
+    elif ending == ".zip":
+        remedy = f"make the zip of what is inside: (cd {one} && zip -r ../NEW.zip .)"
+    else:
+        remedy = f"name it: `path: {yaml_text(f'{dataset.path}/{one}')}` in datasets.{name}"
+    raise ProbelineError(
+        f"params.yaml: datasets.{name}.path",
+        "there is a single folder in each split, which holds further ones" if in_splits
+        else "there is a single folder at the top, which holds further ones",
+        expected="one folder per class",
+        found=f"{one}, with {', '.join(within[:5])}" + (", …" if len(within) > 5 else ""),
+        remedy=f"if the classes are inside, {remedy}",
+    )  # fmt: skip
 
 
 def _levels(name: str, dataset: Dataset, folders: Sequence[tuple[str, ...]]) -> int | None:
@@ -187,7 +214,7 @@ def _levels(name: str, dataset: Dataset, folders: Sequence[tuple[str, ...]]) -> 
         found=", ".join(deep[:4]) + (f" and {len(deep) - 4:,} more" if len(deep) > 4 else ""),
         remedy=f"say what the class is, in datasets.{name}: `class_folder: first` ({first}) or "
         f"`class_folder: path` ({deep[0]}); or leave folders out: "
-        f"`leave_out: [{deep[0].split('/')[1]}]`",
+        f"`{leave_out_text(deep[0].split('/')[1])}`",
     )
 
 
@@ -227,6 +254,7 @@ def _refuse_empty_classes(
         else f"{len(empty):,} class folders hold no image",
         expected="an image in every class folder",
         found="; ".join(held) + (" …" if len(empty) > 5 else ""),
-        remedy="put the images back, or convert them; a folder that is no class of this study: "
-        f"`leave_out: [{next(iter(empty.values()))[0]}]` in datasets.{name}",
+        remedy="put the images back, convert them, or give them their ending; folders that are no "
+        f"classes of this study: `{leave_out_text(*(f[0] for f in empty.values()))}` in "
+        f"datasets.{name}",
     )

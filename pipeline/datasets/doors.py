@@ -8,12 +8,14 @@ from pathlib import Path, PurePosixPath
 from cache.errors import ProbelineError
 from pipeline.datasets.blobs import Blob, LocalBlob
 from pipeline.datasets.folders import Folder
+from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.remote import Remote, RemoteBlob, RemoteFolder, remote
 from pipeline.datasets.roots import Root
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.tars import Tar
 from pipeline.datasets.zips import Zip
 from pipeline.machine.environment import expand_path, expand_text
+from pipeline.project.words import yaml_text
 
 _ARCHIVES: dict[str, Callable[[Blob, Sequence[str]], Root]] = {".tar": Tar, ".zip": Zip}
 
@@ -71,7 +73,7 @@ def open_root(
     ProbelineError
         When nothing usable is there.
     """
-    archive = _ARCHIVES.get(PurePosixPath(where.name).suffix)
+    archive = _ARCHIVES.get(PurePosixPath(where.name).suffix.lower())
     if isinstance(where, Remote):
         return (
             RemoteFolder(where, leave_out, named=named)
@@ -87,5 +89,24 @@ def open_root(
         "there are no images at this path" if where.exists() else "this path does not exist",
         expected="a folder, an uncompressed .tar file, or a .zip file",
         found=str(where.absolute()),
-        remedy="correct `path` in params.yaml, or the environment variable that it names",
+        remedy=_remedy_for(where),
     )
+
+
+def _remedy_for(where: Path) -> str:
+    """What to do about a path at which no data set is."""
+    name = where.name.lower()
+    if where.exists():
+        if name.endswith(_PACKED):
+            return "it is compressed: unpack it (`tar -xf`, `7z x` …) and name the folder"
+        if name.endswith((".csv", ".tsv")):
+            return f"of a table, name its folder as `path`, and `manifest: {yaml_text(where.name)}`"
+        if name.endswith(".parquet"):
+            return "a table of images: `source: parquet`; one of files' names: `source: manifest`"
+        if PurePosixPath(name).suffix in SUFFIXES:
+            return "it is a single image: name the folder of the class folders"
+    return "correct `path` in params.yaml, or the environment variable that it names"
+
+
+_PACKED = (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tbz2", ".txz")
+"""Endings of archives that can't be read in place."""

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cache.errors import ProbelineError
+from cache.errors import ProbelineError, printable
 from cache.files import sha256_bytes, write_durably
 from cache.fingerprint import fingerprint, load_json
 from cache.seals import check_of
@@ -46,6 +46,11 @@ _SCHEMA = pa.schema(
         ("label_set", pa.list_(pa.int64())),
     ]
 )
+
+
+def _in_one_line(remark: str) -> str:
+    """A remark as a terminal may show it: files' names may hold line breaks, and what it obeys."""
+    return printable(remark).replace("\n", "\\n").replace("\t", "\\t")
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ class Index:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What may be wrong: remarks, and what was left out that may be images."""
-        return (*self.left_out, *self.remarks)
+        return (*self.left_out, *map(_in_one_line, self.remarks))
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -11,7 +11,9 @@ import pandas as pd
 
 from cache.errors import ProbelineError
 from pipeline.datasets.settings import Dataset, Split
+from pipeline.datasets.tables import MISSING_AS_TEXT
 from pipeline.project.paths import SPLITS
+from pipeline.project.words import number_of
 
 
 def check_splits(name: str, samples: pd.DataFrame, *, test_only: bool = False) -> None:
@@ -29,6 +31,15 @@ def check_splits(name: str, samples: pd.DataFrame, *, test_only: bool = False) -
         return
     for split in SPLITS:
         if counts[split] == 0:
+            if split == "val" and (why := _why_nothing_to_test(samples)):
+                raise ProbelineError(
+                    f"data set {name}",
+                    "the val split is empty: no class can give an image to it",
+                    expected="a class with two images (of two groups) that differ",
+                    found=why[0],
+                    remedy=f"{why[1]}; or name the splits yourself (folders train/ and val/, or a "
+                    "column of the table)",
+                )
             raise ProbelineError(
                 f"data set {name}",
                 f"the {split} split is empty",
@@ -36,6 +47,23 @@ def check_splits(name: str, samples: pd.DataFrame, *, test_only: bool = False) -
                 found=", ".join(f"{counts[s]} in {s}" for s in SPLITS),
                 remedy="add images, correct the split names, or leave the split to `val_fraction`",
             )
+
+
+def _why_nothing_to_test(samples: pd.DataFrame) -> tuple[str, str] | None:
+    """Why `val_fraction` leaves a val split empty, and what to do about it; None if it does not."""
+    classes = samples["class"].nunique()
+    grouped = samples["group"].notna() & (samples["group"] != "")
+    if classes == len(samples):
+        found = f"{len(samples):,} images of as many classes, e.g. {samples['class'].iloc[0]}"
+        return found, "name the column of the classes in `columns: {label: …}`, or add images"
+    if grouped.any() and samples["group"].nunique() <= classes:
+        groups = samples["group"].nunique()
+        found = f"{groups:,} {'group' if groups == 1 else 'groups'} for {classes:,} classes"
+        return found, "a group stays in one split: correct `columns.group`, or leave it out"
+    if "sha256" in samples and samples["sha256"].nunique() <= classes:
+        found = f"{len(samples):,} images, of which {samples['sha256'].nunique():,} differ"
+        return found, "copies stay in one split: put the images there that are meant"
+    return None
 
 
 def check_classes(name: str, samples: pd.DataFrame, classes: tuple[str, ...]) -> None:
@@ -56,7 +84,8 @@ def check_classes(name: str, samples: pd.DataFrame, classes: tuple[str, ...]) ->
             "there is only one class",
             expected="at least two",
             found=", ".join(classes),
-            remedy="arrange the images in one folder (or one label) per class",
+            remedy="arrange the images in one folder per class; where a table says the classes: "
+            f"`source: manifest` and `manifest: FILE.csv` in datasets.{name}",
         )
 
 
@@ -118,7 +147,9 @@ def skipped_remark(skipped: Mapping[str, str]) -> tuple[str, ...]:
     if not skipped:
         return ()
     some = "; ".join(f"{path} ({what})" for path, what in list(skipped.items())[:3])
-    return (f"{len(skipped)} images can't be read and are left out, e.g. {some}",)
+    number = number_of(len(skipped), "image")
+    verb = "is" if len(skipped) == 1 else "are"
+    return (f"{number} can't be read and {verb} left out, e.g. {some}",)
 
 
 def duplicates_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:
@@ -128,8 +159,9 @@ def duplicates_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:
     shared = val[val["sha256"].isin(in_train)]
     if shared.empty:
         return ()
+    number = number_of(len(shared), "val image is", "val images are")
     return (
-        f"{len(shared)} val images are byte for byte in train too, e.g. {shared['path'].iloc[0]}: "
+        f"{number} byte for byte in train too, e.g. {shared['path'].iloc[0]}: "
         "scores on them measure memory",
     )
 
@@ -154,8 +186,9 @@ def two_labels(samples: pd.DataFrame) -> tuple[str, ...]:
         return ()
     one = several[several["sha256"] == several["sha256"].iloc[0]].drop_duplicates("class")
     both = (one["path"] + " (" + one["class"] + ")").iloc[:2]
+    number = number_of(int((classes > 1).sum()), "image is", "images are")
     return (
-        f"{int((classes > 1).sum())} images are byte for byte in several classes, e.g. "
+        f"{number} byte for byte in several classes, e.g. "
         f"{' and '.join(both)}: one label of each is wrong",
     )
 
@@ -180,9 +213,10 @@ def odd_classes(samples: pd.DataFrame, classes: Sequence[str]) -> tuple[str, ...
     found = []
     tested = set(samples.loc[samples["split"] == "val", "class"])
     if untested := [c for c in classes if c not in tested]:
+        one = len(untested) == 1
         found.append(
-            f"{len(untested)} of {len(classes)} classes have no val image, e.g. {untested[0]}: "
-            "they are learnt, and never tested"
+            f"{len(untested)} of {len(classes)} classes {'has' if one else 'have'} no val image, "
+            f"e.g. {untested[0]}: {'it is' if one else 'they are'} learnt, and never tested"
         )
     alike: dict[str, list[str]] = {}
     for name in classes:
@@ -193,7 +227,24 @@ def odd_classes(samples: pd.DataFrame, classes: Sequence[str]) -> tuple[str, ...
             f"classes differ in {'their capitals' if capitals else 'spaces or hyphens'} alone, "
             f"e.g. {several[0]} and {several[1]}"
         )
+    if missing := [name for name in classes if name in MISSING_AS_TEXT]:
+        found.append(
+            f"a class is called {missing[0]}, as programs write a label that is missing: if it is "
+            "none, take these images out"
+        )
+    there = set(classes)
+    joined = [n for n in classes if len(parts := _JOINED.split(n)) > 1 and there.issuperset(parts)]
+    if joined:
+        found.append(
+            f"{number_of(len(joined), 'class is', 'classes are')} called like several others "
+            f"together, e.g. {joined[0]}: an image has one class here, so these are classes of "
+            "their own"
+        )
     return tuple(found)
+
+
+_JOINED = re.compile(r"\s*[;|,/+&]\s*")
+"""Between the labels of an image that has several."""
 
 
 def _as_spoken(name: str) -> str:

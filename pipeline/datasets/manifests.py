@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from cache.errors import ProbelineError
 from pipeline.datasets.doors import location, open_path
 from pipeline.datasets.folders import Folder
 from pipeline.datasets.labels import shown
+from pipeline.datasets.missing_files import Missing
 from pipeline.datasets.remote import Remote, RemoteFolder
 from pipeline.datasets.roots import Entry, Kept, Root
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.split_words import refuse_two_words, split_words
 from pipeline.datasets.tables import NOTES, Table, read_table, refuse_absent
 from pipeline.project.paths import SPLITS
-from pipeline.project.words import number_of
+from pipeline.project.words import number_of, yaml_list, yaml_text
 
 
 def open_named(name: str, dataset: Dataset) -> Root:
@@ -42,7 +44,7 @@ def samples_of_manifest(name: str, dataset: Dataset, root: Kept) -> Found:
     samples = sample_table(
         entries,
         labels,
-        splits_of_column(place, dataset, table),
+        splits_of_column(name, place, dataset, table),
         table.groups(group) if group else None,
     )
     samples.attrs[NOTES] = (*table.notes, *table.merged_labels(dataset.columns.label), *remarks)
@@ -111,13 +113,19 @@ def _entries(place: str, dataset: Dataset, table: Table, files: _Files, base: st
     found = [files.locate(base, path) for path in paths]
     missing = [row for row, entry in enumerate(found) if entry is None]
     if missing:
+        some = [paths[row] for row in missing[:20]]
+        folder = files.root.path if isinstance(files.root, Folder) else None
+        elsewhere = Missing(some, base, files.locate, folder, str(dataset.manifest))
         shown = ", ".join(f"{paths[row]} ({table.row_name(row)})" for row in missing[:3])
         raise ProbelineError(
             place,
-            f"{len(missing)} of {len(paths)} images named there do not exist",
+            f"{len(missing):,} of {number_of(len(paths), 'image')} named there "
+            f"{'does' if len(missing) == 1 else 'do'} not exist",
+            expected="paths that begin "
+            + ("in `path`" if base == "." else f"in {base}/, where the table is"),
             found=shown[:600] + (" …" if len(missing) > 3 else ""),
             remedy=_why_missing([paths[row] for row in missing[:1000]])
-            + "paths are relative to the manifest's folder; correct them or add the files",
+            + (elsewhere.remedy() or "correct them or add the files"),
         )
     entries = [entry for entry in found if entry is not None]
     first: dict[str, int] = {}
@@ -201,8 +209,13 @@ def _read_manifest(name: str, dataset: Dataset, files: _Files) -> tuple[Table, s
             key,
             "there is no such file",
             expected="a table inside `path`, or elsewhere",
-            found=dataset.manifest,
-            remedy="correct `manifest`",
+            found=dataset.manifest
+            + (
+                f", neither in {files.root.path.absolute()} nor in {Path.cwd()}"
+                if isinstance(files.root, Folder) and not where.is_absolute()
+                else ""
+            ),
+            remedy="correct `manifest`, or write it as a whole path",
         )
     return read_table(where, where.name, place, choose), "."
 
@@ -220,27 +233,46 @@ def _columns(name: str, dataset: Dataset, place: str, names: Sequence[str]) -> l
     return wanted
 
 
-def splits_of_column(place: str, dataset: Dataset, table: Table) -> list[str | None]:
+def splits_of_column(name: str, place: str, dataset: Dataset, table: Table) -> list[str | None]:
     """The split that each row's word names; None for all where there is no such column.
 
     Raises
     ------
     ProbelineError
-        When a word names none.
+        When a word names none, or several words the same split and the study says none.
     """
     column = dataset.columns.split
     if column is None or column not in table.columns:
         return [None] * len(table)
     cells = [(cell or "").strip() for cell in table.columns[column]]
-    names = {value: split for split in SPLITS for value in dataset.splits[split]}
-    unknown = sorted(set(cells) - names.keys())
-    if unknown:
+    words, distinct = split_words(dataset), sorted(set(cells))
+    if unknown := [cell for cell in distinct if cell.casefold() not in words]:
+        rows = [row for row, cell in enumerate(cells) if cell in unknown]
         raise ProbelineError(
             place,
             f"column {column!r} has values that name no split",
-            expected=f"train: {', '.join(dataset.splits['train'])}; "
-            f"val: {', '.join(dataset.splits['val'])}",
-            found=", ".join(word or "nothing" for word in unknown[:5]),
-            remedy="filter those rows out, or say which split they are with `splits`",
+            expected="; ".join(f"{s}: {', '.join(dataset.splits[s])}" for s in SPLITS),
+            found=", ".join(cell or "nothing" for cell in unknown[:5])
+            + (", …" if len(unknown) > 5 else "")
+            + f" on {table.rows(rows)}",
+            remedy=_which_is_which(name, column, distinct, unknown),
         )
-    return [names[value] for value in cells]
+
+    def left_out(kept: list[str], others: list[str]) -> str:
+        return f"filter: {{{yaml_text(column)}: {yaml_list(kept)}}}"
+
+    found = {cell: words[cell.casefold()] for cell in distinct}
+    refuse_two_words(name, dataset, found, f"values of column {column!r}", left_out)
+    return [found[cell] for cell in cells]
+
+
+def _which_is_which(name: str, column: str, there: Sequence[str], unknown: Sequence[str]) -> str:
+    """What to do about words that name no split."""
+    if unknown == [""]:
+        kept = yaml_list(cell for cell in there if cell)
+        return f"complete these rows, or leave them out: `filter: {{{yaml_text(column)}: {kept}}}`"
+    return (
+        f"say in datasets.{name} which value is which split, "
+        "`splits: {train: [VALUE], val: [VALUE]}`; or that this column says none, "
+        "`columns: {split: null}`"
+    )

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from cache.errors import ProbelineError
 from cache.fingerprint import load_json
 from pipeline.datasets.blobs import Blob, OfProcess
-from pipeline.datasets.ledger import LEFT_OUT, Ledger
+from pipeline.datasets.ledger import Ledger
 from pipeline.datasets.parts import Parts, parts_of
 from pipeline.datasets.roots import UNKNOWN, Entry, Listing, Root, whole
 from pipeline.datasets.settings import Dataset
@@ -41,7 +41,7 @@ class ParquetImages(Root):
     """
 
     def __init__(self, name: str, dataset: Dataset, parts: Parts) -> None:
-        self.name, self.blobs, self._left = name, parts.blobs, parts.left
+        self.name, self.blobs, self._ledger = name, parts.blobs, parts.ledger
         self._asked = dataset.columns.path if "path" in dataset.columns.model_fields_set else None
         self._reader = OfProcess(_Reader)
         self._column = ""
@@ -73,7 +73,7 @@ class ParquetImages(Root):
     def listing(self) -> Listing:
         """A file for each row, ``SHARD.parquet/NUMBER``; its offset is the row."""
         passed = Ledger()
-        passed.add_paths(LEFT_OUT, self._left)
+        passed.add_all(self._ledger)
         found = []
         for file in self.blobs:
             with self.open(file) as opened:

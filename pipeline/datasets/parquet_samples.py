@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -21,7 +20,6 @@ from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
 from pipeline.datasets.shards import splits_of_files
 from pipeline.datasets.tables import NOTES, Table, refuse_absent, table_of_parquet
-from pipeline.project.paths import SPLITS
 from pipeline.project.words import number_of
 
 
@@ -69,33 +67,10 @@ def _splits(
 ) -> list[str | None]:
     """By a column, else by the files' names."""
     if dataset.columns.split in table.columns:
-        return splits_of_column(root.place, dataset, table)
+        return splits_of_column(name, root.place, dataset, table)
     files = list(root.blobs)
     told = splits_of_files(name, dataset, files)
-    if "splits" not in dataset.model_fields_set:
-        _refuse_two_words(name, dataset, files)
     return [told[entry.path.rpartition("/")[0]] for entry in kept]
-
-
-def _refuse_two_words(name: str, dataset: Dataset, files: Sequence[str]) -> None:
-    """Refuse files of validation beside files of test, unless the study says which is meant."""
-    said = {word for file in files for word in re.split(r"[^a-z0-9]+", file.lower())}
-    of = {s: [word for word in dataset.splits[s] if word in said] for s in SPLITS}
-    for split, words in of.items():
-        if len(words) > 1:
-            other = next(s for s in SPLITS if s != split)
-            raise ProbelineError(
-                f"data set {name}",
-                f"files of several names could be the {split} split",
-                found=", ".join(words),
-                remedy="say which, and leave the others out, e.g. `splits: "
-                f"{{{other}: {_listed(of[other])}, {split}: [{words[0]}]}}` and "
-                f'`leave_out: ["*{words[1]}*"]` in datasets.{name}; or name both',
-            )
-
-
-def _listed(words: Sequence[str]) -> str:
-    return f"[{', '.join(words) or '…'}]"
 
 
 def _together(place: str, tables: Sequence[Table]) -> Table:

@@ -17,6 +17,7 @@ from pipeline.datasets.roots import Entry, Root
 from pipeline.datasets.samples import entries_of
 from pipeline.machine.environment import cpu_count, worker_count
 from pipeline.machine.progress import Progress
+from pipeline.project.words import leave_out_text
 
 _AT_ONCE = 1024
 """Images handed to the threads together: memory does not grow with the data set's size."""
@@ -114,8 +115,8 @@ def refuse_lost_classes(name: str, before: Sequence[str], after: Sequence[str]) 
             f"no image of {len(lost):,} class{'es' * (len(lost) > 1)} can be read",
             expected="an image of every class that decodes",
             found=", ".join(lost[:8]) + (" …" if len(lost) > 8 else ""),
-            remedy="put sound images there; or leave the class out, e.g. with `leave_out: "
-            f"[{lost[0]}]` in datasets.{name}",
+            remedy="put sound images there; or leave the class out, e.g. with "
+            f"`{leave_out_text(lost[0])}` in datasets.{name}",
         )
 
 

@@ -108,6 +108,15 @@ class Dataset(Section):
         return {**known, **said}
 
     @property
+    def _said(self) -> set[str]:
+        """Keys that the entry gives another value than their default."""
+        return {
+            key
+            for key, field in type(self).model_fields.items()
+            if key in self.model_fields_set and getattr(self, key) != field.default
+        }
+
+    @property
     def known_as(self) -> str | None:
         """The known data set that it is; None for all others."""
         return self.source_name if self.source.startswith("known:") else None
@@ -128,6 +137,13 @@ class Dataset(Section):
         for key in source.needs:
             if not getattr(self, key):
                 raise ValueError(f"a data set with `source: {self.source}` needs `{key}`")
+        unread = {*source_list.SOURCE_KEYS} - {*source.needs, *source.reads}
+        if idle := [key for key in source_list.SOURCE_KEYS if key in unread & self._said]:
+            others = source_list.that_read(idle[0])
+            raise ValueError(
+                f"no `{idle[0]}` with `source: {self.source}`, which does not read it"
+                + (f" (`source: {others[0]}` does)" if others else "")
+            )
         if self.test_only and not self.has_images:
             raise ValueError(f"no `test_only` with `source: {self.source}`, which has both splits")
         if self.test_only and self.missing_classes.train:

@@ -15,19 +15,17 @@ from pathlib import PurePosixPath
 from cache.errors import ProbelineError
 from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.labels import clean_label
-from pipeline.datasets.ledger import LEFT_OUT, Ledger
-from pipeline.datasets.parts import Parts, parts_of
+from pipeline.datasets.ledger import Ledger
+from pipeline.datasets.parts import CLASS_NAMES, Parts, parts_of
 from pipeline.datasets.roots import Entry, Kept, Listing, Root, explain_reading, whole
 from pipeline.datasets.samples import Found, sample_table
 from pipeline.datasets.settings import Dataset
+from pipeline.datasets.split_words import refuse_two_words
 from pipeline.datasets.tables import as_text, refuse_two_spellings
 from pipeline.datasets.tars import Tar
 from pipeline.project.foreign_files import explain_reading as explain_foreign
 from pipeline.project.paths import SPLITS
-from pipeline.project.words import number_of
-
-CLASS_NAMES = "classnames.txt"
-"""A file beside the shards that names the numbered classes, a line each."""
+from pipeline.project.words import number_of, yaml_list
 
 _Sample = dict[str, Entry]
 """A sample's members by what follows the first dot: ``jpg``, ``cls``."""
@@ -47,12 +45,12 @@ class Shards(Root):
     def __init__(self, parts: Parts, leave_out: Sequence[str] = ()) -> None:
         self.beside, self._shards = parts.beside, parts.blobs
         self._leave_out = tuple(leave_out)
-        self._left = parts.left
+        self._ledger = parts.ledger
 
     def listing(self) -> Listing:
         """All regular files of all shards, sorted by path."""
         found, folders, passed = [], [], Ledger()
-        passed.add_paths(LEFT_OUT, self._left)
+        passed.add_all(self._ledger)
         for shard, path in self._shards.items():
             inside = Tar(path, self._leave_out).listing()
             found += [Entry(f"{shard}/{e.path}", e.offset, e.size) for e in inside.entries]
@@ -73,7 +71,7 @@ class Shards(Root):
 
 def shard_of(path: str) -> str:
     """The shard that a member's path names."""
-    return path[: path.index(".tar/") + len(".tar")]
+    return path[: path.lower().index(".tar/") + len(".tar")]
 
 
 def open_shards(name: str, dataset: Dataset) -> Shards:
@@ -230,21 +228,35 @@ def _named(name: str, text: bytes | None, labels: list[str]) -> list[str]:
 
 
 def splits_of_files(name: str, dataset: Dataset, shards: list[str]) -> Mapping[str, str | None]:
-    """The split that each shard's name tells; None for all where none does."""
+    """The split that each shard's name tells; None for all where none does.
+
+    Raises
+    ------
+    ProbelineError
+        When some tell it and others do not, or several words tell the same one.
+    """
     words = {word.lower(): split for split in SPLITS for word in dataset.splits[split]}
-    told: dict[str, set[str]] = {
-        shard: {words[w] for w in re.split(r"[^a-z0-9]+", shard.lower()) if w in words}
-        for shard in shards
+    told = {
+        shard: [w for w in re.split(r"[^a-z0-9]+", shard.lower()) if w in words] for shard in shards
     }
     if not any(told.values()):
         return dict.fromkeys(shards)
-    unclear = [shard for shard, splits in told.items() if len(splits) != 1]
+    unclear = [shard for shard, of in told.items() if len({words[w] for w in of}) != 1]
     if unclear:
         raise ProbelineError(
             f"data set {name}",
-            f"{len(unclear)} of {len(shards)} shards do not say which split they are",
-            expected=f"one of {', '.join(words)} in each shard's name, or in none",
-            found=", ".join(unclear[:3]),
-            remedy=f"rename them, or say which words mean what with datasets.{name}.splits",
+            f"{number_of(len(unclear), 'file does', 'files do')} not say which split "
+            f"{'it is' if len(unclear) == 1 else 'they are'}, and others do",
+            expected=f"one of {', '.join(words)} in the name of each of the {len(shards):,} files, "
+            "or in none",
+            found=", ".join(unclear[:3]) + (" …" if len(unclear) > 3 else ""),
+            remedy="rename them, leave them out with `leave_out`, or say which words mean what: "
+            f"`splits` in datasets.{name}",
         )
-    return {shard: next(iter(splits)) for shard, splits in told.items()}
+    found = {word: words[word] for of in told.values() for word in of}
+
+    def left_out(kept: list[str], others: list[str]) -> str:
+        return f"leave_out: {yaml_list(f'*{word}*' for word in others)}"
+
+    refuse_two_words(name, dataset, found, "words in the files' names", left_out)
+    return {shard: words[of[0]] for shard, of in told.items()}

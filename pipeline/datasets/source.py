@@ -24,6 +24,10 @@ OPEN_PATH = Later("pipeline.datasets.doors", "open_path")
 """Opens the folder or the archive at `path`."""
 
 
+SOURCE_KEYS = ("manifest", "columns", "class_folder")
+"""Keys of a data set that some sources read and others have no use for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """One way in which labelled images are stored.
@@ -37,6 +41,9 @@ class Source:
         where nothing follows.
     needs : tuple of str
         Keys of its entry that have to be there.
+    reads : tuple of str
+        Further keys of its entry that say where its samples are and what they are; others of that
+        kind are refused (`SOURCE_KEYS`), as they would say something and change nothing.
     samples : callable
         All its samples, given the data set's name, its entry and the root, listed once (`Kept`;
         None where there is none).
@@ -64,6 +71,7 @@ class Source:
     called: str = ""
     pattern: str = ""
     needs: tuple[str, ...] = ("path",)
+    reads: tuple[str, ...] = ()
     samples: Callable[..., Found]
     open: Callable[[str, Dataset], Root] | None = OPEN_PATH
     preview: Callable[[str, Dataset], pd.DataFrame] | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.datasets.source import SOURCE_KEYS as SOURCE_KEYS
 from pipeline.datasets.source import Source
 from pipeline.project.later import Later
 from pipeline.project.names import distinct
@@ -21,11 +22,16 @@ def _never(dataset: Dataset) -> bool:
     return False
 
 
-FOLDER = Source(name="folder", samples=Later(f"{_HERE}.class_folders", "samples_of_folders"))
+FOLDER = Source(
+    name="folder",
+    reads=("class_folder",),
+    samples=Later(f"{_HERE}.class_folders", "samples_of_folders"),
+)
 
 MANIFEST = Source(
     name="manifest",
     needs=("path", "manifest"),
+    reads=("columns",),
     samples=Later(f"{_HERE}.manifests", "samples_of_manifest"),
     open=Later(f"{_HERE}.manifests", "open_named"),
     filters=True,
@@ -34,6 +40,7 @@ MANIFEST = Source(
 
 WEBDATASET = Source(
     name="webdataset",
+    reads=("columns",),
     samples=Later(f"{_HERE}.shards", "samples_of_shards"),
     open=Later(f"{_HERE}.shards", "open_shards"),
     suffix=".tar",
@@ -41,6 +48,7 @@ WEBDATASET = Source(
 
 PARQUET = Source(
     name="parquet",
+    reads=("columns",),
     samples=Later(f"{_HERE}.parquet_samples", "samples_of_parquet"),
     open=Later(f"{_HERE}.parquet_images", "open_parquet_images"),
     suffix=".parquet",
@@ -81,6 +89,7 @@ KNOWN = Source(
 
 TORCHVISION = Source(
     name="torchvision",
+    reads=("columns",),
     called="NAME",
     pattern=r"[A-Za-z0-9_]+",
     samples=Later(f"{_HERE}.library_sets", "samples_of_library"),
@@ -91,6 +100,7 @@ TORCHVISION = Source(
 
 HUGGING_FACE = Source(
     name="hf",
+    reads=("columns",),
     called="OWNER/NAME",
     pattern=r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?",
     needs=(),
@@ -113,3 +123,8 @@ def find_source(text: str) -> Source | None:
 def source_of(dataset: Dataset) -> Source:
     """The source of a data set of params.yaml, which has one."""
     return next(source for source in SOURCES if source.fits(dataset.source))
+
+
+def that_read(key: str) -> list[str]:
+    """The sources that read a key of `SOURCE_KEYS`, by their names."""
+    return [source.name for source in SOURCES if key in (*source.needs, *source.reads)]

@@ -7,6 +7,7 @@ labels. Numbers are labels too, and 1 and 1.0 the same one.
 
 from __future__ import annotations
 
+import difflib
 import io
 import math
 from array import array
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cache.errors import ProbelineError
+from pipeline.datasets.image_kinds import SUFFIXES
 from pipeline.datasets.labels import clean_label, shown
 from pipeline.project.csv_rows import read_csv_rows, separator_of
 from pipeline.project.foreign_files import words_of
@@ -28,7 +30,7 @@ from pipeline.project.words import number_of
 _SHOWN = 3
 """Rows that a message names."""
 
-_STRINGIFIED = ("nan", "NaN", "None", "<NA>", "NaT")
+MISSING_AS_TEXT = ("nan", "NaN", "None", "<NA>", "NaT")
 """What Python's libraries make of a missing value that they write as text."""
 
 NOTES = "notes"
@@ -103,7 +105,7 @@ class Table:
             When a name can't be used, or stands for a missing value.
         """
         found = self._cleaned(name)
-        if wrong := [row for row, group in enumerate(found) if group in _STRINGIFIED]:
+        if wrong := [row for row, group in enumerate(found) if group in MISSING_AS_TEXT]:
             raise ProbelineError(
                 self.place,
                 f"column {name!r} has the word {found[wrong[0]]} where a group is missing",
@@ -189,13 +191,24 @@ def like(wanted: str, names: Sequence[str]) -> str:
 def refuse_absent(dataset: str, place: str, wanted: Sequence[str], names: Sequence[str]) -> None:
     """Refuse a table that lacks a column; `names` are those that it has."""
     if absent := [column for column in wanted if column not in names]:
+        if any(PurePosixPath(column).suffix.lower() in SUFFIXES for column in names):
+            raise ProbelineError(
+                place,
+                "its first line names an image: the table has no header",
+                expected=f"columns {', '.join(wanted)} on the first line",
+                found=", ".join(names),
+                remedy=f"put a line above it, e.g. {','.join(wanted)}",
+            )
+        near = difflib.get_close_matches(absent[0].casefold(), [n.casefold() for n in names], n=1)
+        meant = next((n for n in names if near and n.casefold() == near[0]), None)
         raise ProbelineError(
             place,
             f"has no column {absent[0]!r}",
             expected=f"columns {', '.join(wanted)}",
-            found=f"columns {', '.join(names)}",
-            remedy=like(absent[0], names)
-            + f"name the right columns in datasets.{dataset}.columns or .filter",
+            found=f"columns {', '.join(names)}" + (" (one only)" if len(names) == 1 else ""),
+            remedy=(f"is it {meant!r}? " if meant is not None else "")
+            + f"name the right column in datasets.{dataset}: `columns: {{path: …, label: …}}`"
+            + (" (or in `filter`)" if absent[0] not in ("path", "label") else ""),
         )
 
 

@@ -14,7 +14,7 @@ from pipeline.datasets.blobs import Blob, LocalBlob
 from pipeline.datasets.ledger import Ledger
 from pipeline.datasets.roots import Entry, Listing, Root, explain_reading, whole
 from pipeline.datasets.unwanted import open_folders, unwanted
-from pipeline.fetching.archives import LONGEST_PATH, Member
+from pipeline.fetching.archives import LONGEST_PATH, CutShortError, Member, refuse_more
 from pipeline.project.foreign_files import words_of
 
 
@@ -41,8 +41,17 @@ class Tar(Root):
             ):
                 # A member appended under the same name replaces the earlier one, as unpacking does.
                 members = {_normal(m.name): _sane(m) for m in archive}
+                refuse_more(archive)
         except (ProbelineError, MemoryError):
             raise
+        except CutShortError as error:
+            raise ProbelineError(
+                str(self.blob),
+                "is not a whole tar file: not all of its members can be read",
+                expected="members one after the other, and the mark of the end",
+                found=words_of(error),
+                remedy=error.remedy,
+            ) from None
         except Exception as error:
             if isinstance(error, OSError) and error.errno in OF_THE_DISK:
                 raise

@@ -78,8 +78,8 @@ def watched_files(name: str, dataset: Dataset) -> Watched | None:
         folder, only = (path, "") if path.is_dir() else (path.parent, path.name)
         left = tuple(dataset.leave_out)
         return Watched(folder, frozenset([source.suffix]), only, leave_out=left)
-    if path.suffix in (".tar", ".zip") and not path.is_dir():
-        return Watched(path.parent, frozenset([path.suffix]), path.name)
+    if path.suffix.lower() in (".tar", ".zip") and not path.is_dir():
+        return Watched(path.parent, frozenset([path.suffix.lower()]), path.name)
     manifest = ""
     if "manifest" in source.needs and dataset.manifest is not None:
         manifest = dataset.manifest

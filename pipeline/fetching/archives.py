@@ -6,6 +6,7 @@ pipes, sparse files, and archives that unpack to far more than they hold.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import stat
 import tarfile
@@ -13,6 +14,11 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tarfile import (  # type: ignore[attr-defined]  # typeshed knows their base alone
+    EmptyHeaderError,
+    InvalidHeaderError,
+    TruncatedHeaderError,
+)
 from typing import Self
 
 from cache.errors import ProbelineError
@@ -34,6 +40,9 @@ _WORDS = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
 )
 """Kinds of headers that hold words of the next one."""
+
+_SCANNED = 1 << 20
+"""Bytes after an archive's end that are looked at together; most have a few thousand zeros."""
 
 LONGEST_PATH = 4096
 """Bytes; of more, no file system makes a file, and each of its folders is a path of its own."""
@@ -109,6 +118,14 @@ def unpack(archive: Path, target: Path, limits: Limits = LIMITS) -> None:
             ) from None
 
 
+class CutShortError(tarfile.ReadError):
+    """A tar file of which some members can't be read; `remedy` says what to do about it."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+
 class Member(tarfile.TarInfo):
     """A member whose name and other words are of a bounded length, before they are read.
 
@@ -122,6 +139,56 @@ class Member(tarfile.TarInfo):
         if member.type in _WORDS and not 0 <= member.size <= LONGEST_WORDS:
             raise tarfile.ReadError(f"a name or comment of {member.size:,} bytes")
         return member
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        """The next member; Python ends the list without a word where its header can't be read."""
+        at = tarfile.offset
+        try:
+            return super().fromtarfile(tarfile)
+        except EmptyHeaderError as error:
+            if not at:
+                raise
+            raise CutShortError(
+                f"it ends at byte {at:,} without the mark of a tar file's end",
+                "copy or write it again; if its writer was stopped and what is there will do: "
+                "`tar -rf FILE -T /dev/null` adds the mark",
+            ) from error
+        except (TruncatedHeaderError, InvalidHeaderError) as error:
+            if not at:
+                raise
+            raise CutShortError(
+                f"no member can be read at byte {at:,}: {error}", "copy or write it again"
+            ) from error
+
+
+def refuse_more(archive: tarfile.TarFile) -> None:
+    """Refuse what follows the end of a tar file and is another one: Python would not read it.
+
+    Parameters
+    ----------
+    archive : TarFile
+        Of which the last member was read.
+
+    Raises
+    ------
+    CutShortError
+    """
+    file, place = archive.fileobj, archive.offset + tarfile.BLOCKSIZE
+    while file is not None and (blocks := file.read(_SCANNED)):
+        filled = len(blocks) - len(blocks.lstrip(b"\0"))
+        if filled < len(blocks):
+            start = filled - filled % tarfile.BLOCKSIZE
+            with contextlib.suppress(tarfile.HeaderError):  # others fill up the last block
+                header = blocks[start : start + tarfile.BLOCKSIZE]
+                tarfile.TarInfo.frombuf(header, tarfile.ENCODING, "surrogateescape")
+                raise CutShortError(
+                    f"a second archive begins at byte {place + start:,}",
+                    "join tar files by `tar --concatenate`; or unpack this one "
+                    "(`tar --ignore-zeros -xf FILE`) and name the folder",
+                )
+            return
+        place += len(blocks)
 
 
 class _Budget:
@@ -163,6 +230,7 @@ def _unpack_tar(archive: Path, target: Path, limits: Limits) -> None:
             except tarfile.FilterError as error:
                 raise _refused(archive, member.name, str(error)) from None
             progress.advance()
+        refuse_more(members)
 
 
 def _unpack_zip(archive: Path, target: Path, limits: Limits) -> None:

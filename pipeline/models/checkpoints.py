@@ -21,6 +21,7 @@ from pipeline.models.state_faults import (
     of_other_size,
     weights_within,
 )
+from pipeline.project.words import yaml_list, yaml_text
 
 StateDict = dict[str, torch.Tensor]
 
@@ -85,15 +86,24 @@ def state_dict_of(checkpoint: Mapping[str, Any], rules: Checkpoint, place: str) 
 def _nothing_left(
     checkpoint: Mapping[str, Any], node: Mapping[str, Any], place: str
 ) -> CheckpointError:
-    inside = [f"{entry} ({len(names)})" for entry, names in weights_within(checkpoint).items()]
+    within = weights_within(checkpoint)
+    inside = [f"{entry} ({len(names)})" for entry, names in within.items()]
+    likely = [entry for entry in within if entry.rpartition(".")[2] in _ENTRIES] or list(within)
+    say = f"`checkpoint: {{entry: {yaml_text(likely[0])}}}`" if len(likely) == 1 else ""
     tensors = f"; dictionaries with tensors: {_some(inside)}" if inside else ""
     return CheckpointError(
         place,
         "no tensor is left of the checkpoint",
         found=f"keys {_some(node)}{tensors}",
-        remedy="name the nested dictionary with `checkpoint.entry` "
-        "(often state_dict or model), and check `drop`",
+        remedy=f"say where the weights are: {say}"
+        if say
+        else "name the nested dictionary with `checkpoint.entry` (often state_dict or model), and "
+        "check `drop`",
     )
+
+
+_ENTRIES = ("state_dict", "model", "model_state_dict", "network", "net", "weights")
+"""What programs call the dictionary of a network's weights beside an optimizer's and the like."""
 
 
 def _refuse_two_layouts(
@@ -303,12 +313,29 @@ def _remedy(
             f"pos_embed is of images of {size} x {size} pixels: set `input_size: {size}` and "
             f"`arguments: {{img_size: {size}}}`"
         )
+    if rules := _common_prefix(state, absent, surplus):
+        return f"all of them are there behind a prefix: `checkpoint: {{{rules}}}`"
     near = difflib.get_close_matches(absent[0], surplus, n=1) if absent and surplus else []
     hint = f" (is {near[0]} the checkpoint's name of {absent[0]}?)" if near else ""
     return (
         "correct `architecture` or `arguments`; or declare the difference with "
         f"checkpoint.strip_prefix, .rename, .drop or .missing{hint}"
     )
+
+
+def _common_prefix(state: StateDict, absent: list[str], surplus: list[str]) -> str:
+    """The rules that take the one prefix away which all absent keys have in the file; else ""."""
+    ends = [key.removesuffix(absent[0]) for key in surplus if absent and key.endswith(absent[0])]
+    for prefix in filter(None, ends):
+        if all(prefix + key in state for key in absent):
+            others = dict.fromkeys(
+                key.partition(".")[0] + "." * ("." in key)
+                for key in surplus
+                if not key.startswith(prefix)
+            )
+            drop = f", drop: {yaml_list(others)}" if others else ""
+            return f"strip_prefix: {yaml_text(prefix)}{drop}"
+    return ""
 
 
 def _some(keys: Any) -> str:

@@ -88,6 +88,14 @@ def _decoded(data: bytes, place: str) -> str:
             found="a spreadsheet's workbook (.xlsx), or a compressed file",
             remedy="save the table as CSV in UTF-8, or unpack the file",
         )
+    if data.lstrip()[:1] in (b"{", b"["):
+        raise ProbelineError(
+            place,
+            "is JSON, and no table",
+            expected="CSV: a header line, and a line for each row",
+            found=data.lstrip()[:_SHOWN].decode(errors="replace"),
+            remedy="save it as CSV in UTF-8: pandas.read_json(FILE).to_csv(OTHER, index=False)",
+        )
     for mark, encoding in _OTHER_ENCODINGS.items():
         if data.startswith(mark):
             found = f"{encoding} text"

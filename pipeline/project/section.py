@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 def _distinct(values: list[Any]) -> list[Any]:
     if len(set(values)) != len(values):
-        raise ValueError("a value is listed twice")
+        raise ValueError("each value once (one is listed twice)")
     return values
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
+import re
 import types
 import typing
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from cache.errors import ProbelineError
 from pipeline.project import names
+from pipeline.project.words import yaml_text
 from pipeline.study.renamed import UPGRADE, new_key, new_value
 from pipeline.study.schema import Study
 from pipeline.study.study_text import StudyError
@@ -77,7 +81,11 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
             "unknown key",
             expected=f"one of {', '.join(legal)}",
             found=name,
-            remedy=f"did you mean `{near[0]}`?" if near else "delete it",
+            remedy=f"write a space after the colon: `{name.replace(':', ': ', 1)}`"
+            if name.partition(":")[0] in legal
+            else f"did you mean `{near[0]}`?"
+            if near
+            else "delete it",
         )
     if kind == "missing":
         return ProbelineError(
@@ -103,7 +111,7 @@ def _explain(detail: ErrorDetails, document: CommentedMap, path: Path) -> Probel
         "not a usable value",
         expected=_expected(detail),
         found=repr(found),
-        remedy=_remedy(location, found),
+        remedy=_remedy(detail, location, found),
     )
 
 
@@ -133,13 +141,83 @@ def _expected(detail: ErrorDetails) -> str:
         bound = detail["ctx"]["min_length" if short else "max_length"]
         return f"at {'least' if short else 'most'} {bound} {'entry' if bound == 1 else 'entries'}"
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return text.removeprefix("a valid ").replace("dictionary", "mapping of names to values")
+    text = text.removeprefix("a valid ").partition(" or instance of ")[0]
+    if detail["type"] in ("bool_type", "bool_parsing"):
+        return "true or false"
+    return text.replace("dictionary", "mapping of names to values")
 
 
-def _remedy(location: list[int | str], found: object) -> str:
-    if isinstance(found, str) and found.replace(".", "", 1).lstrip("-").isdecimal():
-        return "take the quotes away: it is read as text"
-    return "see the comment beside this key in studies/digits.yaml" if location else ""
+def _remedy(detail: ErrorDetails, location: list[int | str], found: object) -> str:
+    """What to write instead, where that is certain; else where to read it."""
+    kind = detail["type"]
+    if found is None and (text := _default(location)):
+        return f"complete it{text}"
+    said = _SPELLED[kind](detail, found) if kind in _SPELLED else ""
+    if not said and isinstance(found, str) and (number := _number(found)) is not None:
+        said = "take the quotes away: it is read as text"
+        if found.strip().endswith("%"):
+            said = f"write a number without %: {number:g}, or as a share {number / 100:g}"
+    return said or ("see the comment beside this key in studies/digits.yaml" if location else "")
+
+
+def _nearest(detail: ErrorDetails, found: object) -> str:
+    legal = re.findall(r"'([^']*)'", str(detail["ctx"]["expected"]))
+    near = difflib.get_close_matches(str(found).replace("-", "_").casefold(), legal, n=1)
+    return f"did you mean `{near[0]}`?" if near else ""
+
+
+def _truth(detail: ErrorDetails, found: object) -> str:
+    words = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+    word = words.get(str(found).casefold())
+    return f"write `{word}`" if word else ""
+
+
+def _in_brackets(detail: ErrorDetails, found: object) -> str:
+    text = yaml_text(found) if isinstance(found, str) else found
+    return f"put it in brackets: `[{text}]`" if isinstance(found, str | int | float) else ""
+
+
+def _in_quotes(detail: ErrorDetails, found: object) -> str:
+    is_one = isinstance(found, bool | int | float | dt.date)
+    return "put it in quotes, spelled as it is to be read" if is_one else ""
+
+
+def _without_point(detail: ErrorDetails, found: object) -> str:
+    whole = isinstance(found, float) and found.is_integer()
+    return f"write `{int(found)}`" if whole and isinstance(found, float) else ""
+
+
+def _as_share(detail: ErrorDetails, found: object) -> str:
+    if next(iter(detail["ctx"].values())) != 1 or not isinstance(found, int | float):
+        return ""
+    if {"mean", "std"} & set(detail["loc"]):
+        return f"divide by 255, the white of 8 bits: {found / 255:.3f}"
+    return f"if per cent are meant, write {found / 100:g}" if 1 < found <= 100 else ""
+
+
+def _of_key(detail: ErrorDetails, found: object) -> str:
+    return "put the name in quotes; or is it a decimal comma? Write a point: 0.2"
+
+
+_SPELLED: Mapping[str, Callable[[ErrorDetails, object], str]] = {
+    "literal_error": _nearest,
+    "bool_type": _truth,
+    "list_type": _in_brackets,
+    "string_type": _in_quotes,
+    "int_type": _without_point,
+    "less_than": _as_share,
+    "less_than_equal": _as_share,
+    "invalid_key": _of_key,
+}
+"""By Pydantic's word for a fault: what to write instead; "" where that is not certain."""
+
+
+def _number(text: str) -> float | None:
+    """The number that a text is, but for a per cent sign; None of any other."""
+    try:
+        return float(text.strip().removesuffix("%").strip())
+    except ValueError:
+        return None
 
 
 def _usable(name: str, location: list[int | str]) -> str:

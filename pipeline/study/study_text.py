@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.scalarint import ScalarInt
 
 from cache.errors import ProbelineError, is_printable
 from pipeline.project.foreign_files import words_of
@@ -119,6 +120,14 @@ def parse_text(text: str, path: Path) -> CommentedMap:
     return document
 
 
+def _with_zeros(value: object) -> str:
+    """A whole number that stands there as 012 (an octal to some, 12 to YAML, a name to most)."""
+    width = getattr(value, "_width", None)  # ruamel's, of decimal numbers; absent of most
+    if type(value) is not ScalarInt or width is None or width <= len(str(int(value))):
+        return ""
+    return str(int(value)).zfill(width)
+
+
 class Plain:
     """Ruamel's round-trip types as plain Python ones; what aliases repeat is written out.
 
@@ -153,6 +162,14 @@ class Plain:
             return {self._key(k, *place): self.of(v, *place, k) for k, v in value.items()}
         if isinstance(value, list):
             return [self.of(v, *place, i) for i, v in enumerate(value)]
+        if written := _with_zeros(value):
+            raise StudyError(
+                f"{self._path}: {'.'.join(map(str, place)) or 'top level'}",
+                "is a number that begins with zeros, which YAML drops",
+                expected="a number without them, or text in quotes",
+                found=written,
+                remedy=f'write "{written}" where text is meant, else {int(written)}',
+            )
         for kind in (bool, int, float, str):
             if isinstance(value, kind):
                 return kind(value)

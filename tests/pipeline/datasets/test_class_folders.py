@@ -6,9 +6,11 @@ import shutil
 import tarfile
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from projects import draw, fill_folder
+from ruamel.yaml import YAML
 from source_contract import SourceContract
 
 from cache.errors import ProbelineError
@@ -26,6 +28,12 @@ def refused(path: Path, **entry) -> str:
         listed(path, **entry)
     assert caught.value.remedy
     return str(caught.value)
+
+
+def in_yaml(message: str, begin: str) -> dict[str, Any]:
+    """The first line of params.yaml that a message gives between backquotes, and begins so."""
+    line = next(part for part in message.split("`")[1::2] if part.startswith(begin))
+    return YAML(typ="safe").load(line)
 
 
 def in_splits(path: Path, *splits: str) -> Path:
@@ -59,9 +67,10 @@ def test_splits_are_recognised_in_any_spelling(tmp_path, train, val):
 def test_what_looks_like_splits_is_asked_about(tmp_path, train, val):
     message = refused(in_splits(tmp_path, train, val))
     assert "look like splits" in message
-    assert f"splits: {{train: [{train}], val: [{val}]}}" in message
-    # Both answers work:
-    said = listed(tmp_path, splits={"train": [train], "val": [val]}).samples
+    # Both answers work, as they are written there:
+    advised = in_yaml(message, "splits: ")
+    assert advised == {"splits": {"train": [train], "val": [val]}}
+    said = listed(tmp_path, **advised).samples
     assert set(said["class"]) == {"cat", "dog"}
     assert said["split"].value_counts().to_dict() == {"train": 6, "val": 6}
     none = listed(tmp_path, splits={"train": [], "val": []}, class_folder="first").samples
@@ -80,6 +89,12 @@ def test_two_folders_of_one_split_are_asked_about(tmp_path, names):
     assert "2 folders could be the" in message
     words = {"train": [names[0]], "val": list(names[1:])}
     assert len(listed(tmp_path, splits=words).samples) == 18
+    # Both answers work, as they are written there: all of them, or one.
+    assert len(listed(tmp_path, **in_yaml(message, "splits: ")).samples) == 18
+    one = YAML(typ="safe").load(message.split("`")[-4])
+    left = in_yaml(message, "leave_out: ")
+    assert len(listed(tmp_path, **one, **left).samples) == 12
+    assert in_yaml(refused(tmp_path, **one), "leave_out: ") == left
 
 
 @pytest.mark.parametrize("names", [("Training",), ("TEST",), ("dev",), ("train2017",)])
@@ -223,3 +238,36 @@ class TestZip(SourceContract):
         write_images(folder / "in", images)
         shutil.make_archive(str(folder / "images"), "zip", folder / "in")
         return {"source": "folder", "path": str(folder / "images.zip")}
+
+
+@pytest.mark.parametrize("odd", ["a, b", "x [old]", "no", "2024", "a: b", "Größe *"])
+def test_advice_names_odd_folders_so_that_it_can_be_pasted(tmp_path, odd):
+    fill_folder(tmp_path, {"cat": 2, "dog": 2})
+    (tmp_path / odd).mkdir()
+    advised = in_yaml(refused(tmp_path), "leave_out: ")
+    assert set(listed(tmp_path, **advised).samples["class"]) == {"cat", "dog"}
+
+
+def test_a_folder_around_the_classes_of_each_split_is_no_path(tmp_path):
+    fill_folder(tmp_path, {f"{s}/images/{c}": 2 for s in ("train", "val") for c in "ab"})
+    message = refused(tmp_path)
+    assert "in each split" in message
+    assert "path:" not in message.split("to mend")[1]
+
+
+def test_a_folder_around_all_is_named(tmp_path):
+    fill_folder(tmp_path, {f"all of it/{c}": 2 for c in "ab"})
+    advised = in_yaml(refused(tmp_path), "path: ")
+    assert len(listed(Path(advised["path"])).samples) == 4
+
+
+@pytest.mark.parametrize(
+    ("file", "word"),
+    [("a/1.tar", "source: webdataset"), ("a/1.parquet", "source: parquet"), ("a/1", "ending"),
+     ("cifar-10-batches-py/data_batch_1", "source: torchvision:CIFAR10"), ("a/1.zip", "unpack"),
+     ("a/1.npy", "convert")],
+)  # fmt: skip
+def test_what_lies_there_instead_of_images_says_what_to_do(tmp_path, file, word):
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_bytes(b"x")
+    assert word in refused(tmp_path)

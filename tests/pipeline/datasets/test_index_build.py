@@ -137,14 +137,14 @@ def test_images_that_are_in_both_splits_are_remarked(project):
     assert build_index("pets", dataset()).remarks == ()
     shutil.copy("images/train/a/001.png", "images/val/a/copy.png")
     (remark,) = build_index("pets", dataset()).remarks
-    assert "1 val images" in remark
+    assert "1 val image is byte for byte in train" in remark
     assert "val/a/copy.png" in remark
 
 
 def test_an_image_of_two_classes_is_remarked(project):
     shutil.copy("images/cat/001.png", "images/dog/copy.png")
     remark = next(r for r in build_index("pets", dataset()).remarks if "several classes" in r)
-    assert remark.startswith("1 images")
+    assert remark.startswith("1 image is byte for byte")
     assert "cat/001.png (cat) and dog/copy.png (dog)" in remark
     shutil.copy("images/cat/001.png", "images/cat/000.png")  # another of the same class before it
     remark = next(r for r in build_index("pets", dataset()).remarks if "several classes" in r)
@@ -154,7 +154,7 @@ def test_an_image_of_two_classes_is_remarked(project):
 def test_classes_that_nobody_tests_or_can_tell_apart_are_remarked(project):
     fill_folder(project.folder / "images", {"Dog": 5, "newt": 1}, seed=900)
     untested, alike = build_index("pets", dataset()).remarks
-    assert "1 of 4 classes have no val image, e.g. newt" in untested
+    assert "1 of 4 classes has no val image, e.g. newt" in untested
     assert "Dog and dog" in alike
 
 
@@ -210,3 +210,51 @@ def test_copies_in_one_split_are_said(project):
     for name in ("cat", "dog"):
         pair = table[table["path"].isin([f"{name}/001.png", f"{name}/copy.png"])]
         assert pair["split"].nunique() == 1
+
+
+def warned(project, *folders: str) -> str:
+    for folder in folders:
+        fill_folder(project.folder / "images", {folder: 2})
+    return " ".join(build_index("pets", dataset()).warnings)
+
+
+@pytest.mark.parametrize("name", ["nan", "None", "<NA>"])
+def test_a_class_called_like_a_missing_label_is_said(project, name):
+    assert f"a class is called {name}" in warned(project, name)
+
+
+@pytest.mark.parametrize("name", ["cat;dog", "dog | cat", "cat, dog", "cat+dog", "cat & dog"])
+def test_labels_that_were_joined_are_said(project, name):
+    assert f"1 class is called like several others together, e.g. {name}" in warned(project, name)
+
+
+@pytest.mark.parametrize("name", ["cat-dog", "cats;dogs", "cat & mouse", "catdog"])
+def test_other_classes_are_no_joined_labels(project, name):
+    assert "together" not in warned(project, name)
+
+
+def test_a_remark_stays_one_line_whatever_files_are_called(project):
+    cat = project.folder / "images" / "cat"
+    shutil.copy(next(cat.iterdir()), cat / "0\nindex: all is well\x1b[2K.bmp")
+    (remark,) = (w for w in build_index("pets", dataset()).warnings if "a copy of" in w)
+    assert "0\\nindex: all is well\\x1b" in remark or "\n" not in remark
+    assert remark.isprintable()
+
+
+def test_why_nothing_is_left_to_test_on_is_said(project):
+    images = project.folder / "images"
+    shutil.rmtree(images)
+    fill_folder(images, {f"patient_{n}": 1 for n in range(6)})
+    assert "6 images of as many classes" in refused()
+    for path in images.rglob("*.*"):
+        shutil.copy(path, path.with_stem("again"))
+    assert "12 images, of which 6 differ" in refused()
+
+
+def test_too_few_groups_to_test_on_are_said(project):
+    images = project.folder / "images"
+    files = sorted(p.relative_to(images) for p in images.rglob("*.*"))
+    rows = "".join(f"{file},{file.parent},one\n" for file in files)
+    (project.folder / "images" / "list.csv").write_text("path,label,site\n" + rows)
+    table = {"source": "manifest", "manifest": "list.csv", "columns": {"group": "site"}}
+    assert "1 group for 2 classes" in refused(**table)

@@ -7,6 +7,7 @@ import tracemalloc
 import pandas as pd
 import pytest
 from projects import fill_folder
+from ruamel.yaml import YAML
 from source_contract import SourceContract
 
 from cache.errors import ProbelineError
@@ -95,7 +96,17 @@ FAULTS = {
     "a zero byte": (GOOD + "\0", {}, ["is not UTF-8", "list.csv:8"]),
     "a workbook": (b"PK\x03\x04" + bytes(range(200)), {}, ["is no text", ".xlsx"]),
     "a header alone": ("path,label,split\n", {}, ["has no rows"]),
-    "capitals": (GOOD.replace("label", "Label"), {}, ["rename column 'Label' to 'label'"]),
+    "capitals": (GOOD.replace("label", "Label"), {}, ["is it 'Label'?", "columns: {path"]),
+    "mistyped": (GOOD, {"filter": {"splt": "x"}}, ["no column 'splt'", "is it 'split'?"]),
+    "no header": (GOOD.partition("\n")[2], {}, ["no header", "path,label"]),
+    "JSON": ('[{"path": "a/000.png"}]', {}, ["is JSON", "to_csv"]),
+    "no split's word": (GOOD.replace(",val", ",1"), {}, ["name no split", "1 on line 4, line 7"]),
+    "no word at all": (GOOD.replace(",val", ","), {}, ["filter: {split: [train]}"]),
+    "val and test": (
+        GOOD.replace("b/002.png,b,val", "b/002.png,b,test"),
+        {},
+        ["2 values of column 'split' could be the val split"],
+    ),
     "open quote": (GOOD + '"a/9.png,a,train\n', {}, ["line 8 is no CSV"]),
     "column twice": (GOOD.replace("split", "label", 1), {}, ["'label' is given twice"]),
     "space for a label": (GOOD.replace("png,a,", "png, ,"), {}, ["3 rows", "'label'"]),
@@ -106,7 +117,7 @@ FAULTS = {
         {},
         ["one number in two ways", "1 and 1.0"],
     ),
-    "windows": (GOOD.replace("a/0", "C:\\a\\0"), {}, ["Windows machine", "relative"]),
+    "windows": (GOOD.replace("a/0", "C:\\a\\0"), {}, ["Windows machine", "begin in `path`"]),
     "no group but a word": (
         GOOD.replace("2.png,a,val", "2.png,a,nan"),
         {"columns": {"group": "split", "split": None}},
@@ -277,3 +288,49 @@ class TestManifest(SourceContract):
         for image in images:
             (folder / f"{image.number}.png").write_bytes(image.data)
         return {"source": "manifest", "path": str(folder), "manifest": "list.csv"}
+
+
+def test_words_of_a_split_column_in_any_spelling(table):
+    assert table(GOOD.replace(",train", ",Training").replace(",val", ",DEV")).equals(table())
+
+
+def test_val_and_test_of_a_column_are_asked_about_and_both_answers_work(table):
+    text = GOOD.replace("b/002.png,b,val", "b/002.png,b,test").replace("1.png,a,t", "1.png,a,T")
+    with pytest.raises(ProbelineError) as caught:
+        table(text)
+    advised = caught.value.remedy.split("`")[1::2]
+    both, one, left = (YAML(typ="safe").load(part) for part in advised)
+    assert len(table(text, **both)) == 6
+    assert len(table(text, **one, **left)) == 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ("a/00", "images/a/00", "take images/ away"),
+        ("a/00", "/home/me/a/00", "take /home/me/ away"),
+        (".png", "", "000.png is there"), ("a/00", "A/00", "mind capitals: a/000.png"),
+    ],
+)  # fmt: skip
+def test_where_missing_files_are_is_said(table, old, new, word):
+    with pytest.raises(ProbelineError, match="not exist") as caught:
+        table(GOOD.replace(old, new))
+    assert word in caught.value.remedy
+
+
+def test_a_table_in_a_folder_beside_the_images_is_read_as_the_message_says(table, tmp_path):
+    (tmp_path / "meta data").mkdir()
+    (tmp_path / "meta data" / "list.csv").write_text(GOOD)
+    with pytest.raises(ProbelineError) as caught:
+        table(manifest="meta data/list.csv")
+    advised = YAML(typ="safe").load(caught.value.remedy.split("`")[-2])
+    assert table(**advised).equals(table())
+
+
+def test_names_within_a_folder_are_found_as_the_message_says(table):
+    bare = GOOD.replace("a/00", "00").replace("b/00", "00")
+    lines = [line for line in bare.splitlines() if ",b," not in line]
+    with pytest.raises(ProbelineError) as caught:
+        table("\n".join(lines))
+    advised = [YAML(typ="safe").load(part) for part in caught.value.remedy.split("`")[1::2]]
+    assert len(table("\n".join(lines), **advised[0], **advised[1])) == 3

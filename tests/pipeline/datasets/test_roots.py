@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ from pipeline.datasets.doors import open_root
 from pipeline.datasets.folders import Folder
 from pipeline.datasets.roots import Entry
 from pipeline.datasets.tars import Tar
+from pipeline.fetching.archives import unpack
 
 
 @pytest.fixture
@@ -115,3 +117,63 @@ def test_places_that_hold_nothing_usable(tmp_path):
         with pytest.raises(ProbelineError, match=word):
             open_root(tmp_path / name, "here")
     assert Entry("a", 0, 1) == Entry("a", 0, 1)
+
+
+def cut_between_members(data: bytes, headers: list[int]) -> bytes:
+    return data[: headers[4]]
+
+
+def spoilt_header(data: bytes, headers: list[int]) -> bytes:
+    spoilt = bytearray(data)
+    spoilt[headers[4] + 150] ^= 0xFF
+    return bytes(spoilt)
+
+
+def two_in_one(data: bytes, headers: list[int]) -> bytes:
+    return data + data
+
+
+@pytest.mark.parametrize("spoil", [cut_between_members, spoilt_header, two_in_one])
+def test_a_tar_of_which_members_would_be_missing_unseen_is_refused(both, spoil):
+    with tarfile.open(both[1]) as archive:
+        headers = [member.offset for member in archive]
+    both[1].write_bytes(spoil(both[1].read_bytes(), headers))
+    with pytest.raises(ProbelineError, match="not a whole tar file") as caught:
+        Tar(both[1]).listing()
+    assert caught.value.remedy
+    target = both[1].parent / "unpacked"
+    with pytest.raises(ProbelineError, match="damaged"):
+        unpack(both[1], target)
+
+
+def test_a_tar_whose_writer_was_stopped_is_read_after_what_the_message_says(both):
+    with tarfile.open(both[1]) as archive:
+        end = archive.getmembers()[-1]
+    size = -(-end.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    both[1].write_bytes(both[1].read_bytes()[: end.offset_data + size])
+    with pytest.raises(ProbelineError, match="tar -rf FILE -T /dev/null"):
+        Tar(both[1]).listing()
+    subprocess.run(["tar", "-rf", both[1], "-T", "/dev/null"], check=True)
+    assert len(Tar(both[1]).entries()) == 6
+
+
+def test_what_fills_up_the_last_block_is_no_second_archive(both):
+    both[1].write_bytes(both[1].read_bytes() + b"\0" * 3000 + b"tape" * 700)
+    assert len(Tar(both[1]).entries()) == 6
+
+
+@pytest.mark.parametrize("name", ["images.TAR", "Images.Tar"])
+def test_an_archive_may_be_spelled_in_capitals(both, name):
+    other = both[1].rename(both[1].with_name(name))
+    assert len(open_root(other, "here").entries()) == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("a.tar.gz", "unpack"), ("a.7z", "unpack"), ("a.csv", "manifest: a.csv"),
+     ("a.parquet", "source: parquet"), ("a.JPG", "single image"), ("a.doc", "correct `path`")],
+)  # fmt: skip
+def test_what_a_file_is_that_is_no_data_set_is_said(tmp_path, name, word):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ProbelineError, match=word):
+        open_root(tmp_path / name, "here")

@@ -131,7 +131,7 @@ def test_what_is_not_whole_is_named(shards):
     refused(shards, "not an uncompressed tar file")
     (folder / "cats-val-0001.tar").unlink()
     shard(folder / "more.tar", numbered(range(30, 32)))
-    refused(shards, "1 of 4 shards do not say which split", "more.tar")
+    refused(shards, "1 file does not say which split it is", "each of the 4 files", "more.tar")
 
 
 def test_places_without_shards(shards):
@@ -245,3 +245,28 @@ class TestShards(SourceContract):
                 members |= {f"{name}.png": image.data, f"{name}.cls": image.label.encode()}
             shard(folder / f"{split or 'all'}-0000.tar", members)
         return {"source": "webdataset", "path": str(folder)}
+
+
+def test_no_shard_is_passed_over_unseen(tmp_path):
+    shard(tmp_path / "all" / "one.TAR", numbered(range(4)))
+    shard(tmp_path / "elsewhere" / "two.tar", numbered(range(10, 14)))
+    (tmp_path / "all" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "all" / "._one.tar").write_bytes(b"of a Mac")
+    (tmp_path / "all" / "gone.tar").symlink_to("nowhere.tar")
+    (tmp_path / "all" / "three.tar.gz").write_bytes(b"x")
+    found = Shards(find_parts(tmp_path / "all", ".tar", "here"))
+    listing = found.listing()
+    shards = {entry.path.rpartition("/")[0] for entry in listing.entries}
+    assert shards == {"one.TAR", "linked/two.tar"}
+    assert all(found.read(entry) for entry in listing.entries)
+    left = {str(passed) for passed in listing.ledger.passed_over()}
+    assert left == {
+        "1 hidden file, e.g. ._one.tar",
+        "1 link that leads nowhere, e.g. gone.tar",
+        "1 .gz file, e.g. three.tar.gz",
+    }
+
+
+def test_val_beside_test_is_asked_about(shards):
+    shard(shards.folder / "shards" / "cats-test-0001.tar", numbered(range(40, 44)))
+    refused(shards, "2 words in the files' names could be the val split", 'leave_out: ["*')

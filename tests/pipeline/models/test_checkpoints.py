@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 from projects import RESNET, VIT
+from ruamel.yaml import YAML
 from safetensors.torch import save_file
 
 from cache.errors import ProbelineError
@@ -149,7 +150,7 @@ def test_entries_that_hold_no_weights_are_refused(source, tmp_path, entry, word)
 
 def test_forgetting_the_entry_says_so(source, tmp_path):
     torch.save({"state_dict": dict(source), "epoch": 1}, tmp_path / "w.pth")
-    refused(tmp_path / "w.pth", "no tensor is left", "state_dict, epoch", "checkpoint.entry")
+    refused(tmp_path / "w.pth", "no tensor is left", "`checkpoint: {entry: state_dict}`")
 
 
 def test_two_keys_that_get_one_name_are_refused(source, tmp_path):
@@ -170,7 +171,9 @@ def test_missing_surplus_and_reshaped_keys_are_listed_with_hints(source, tmp_pat
     torch.save({**source, "cls_token": torch.ones(1, 1, 65)}, tmp_path / "w.pth")
     refused(tmp_path / "w.pth", "cls_token (1, 1, 65) instead of (1, 1, 64)")
     torch.save({f"module.{k}": v for k, v in source.items()}, tmp_path / "w.pth")
-    refused(tmp_path / "w.pth", "missing", "surplus", "is module.cls_token the checkpoint's name")
+    refused(tmp_path / "w.pth", "missing", "surplus", "`checkpoint: {strip_prefix: module.}`")
+    torch.save({f"x{k}": v for k, v in source.items() if k != "norm.bias"}, tmp_path / "w.pth")
+    refused(tmp_path / "w.pth", "is xcls_token the checkpoint's name of cls_token?")
 
 
 def test_declared_differences_are_accepted(source, digest, tmp_path):
@@ -213,3 +216,13 @@ def test_what_has_other_names_is_no_second_layout(source, digest, tmp_path):
 def test_where_no_weights_are_left_dictionaries_that_have_some_are_named(source, tmp_path):
     torch.save({"student": source, "teacher": source, "epoch": 3}, tmp_path / "w.pth")
     refused(tmp_path / "w.pth", f"student ({len(source)}), teacher ({len(source)})")
+
+
+@pytest.mark.parametrize("prefix", ["module.", "backbone.", "model.encoder.", "_orig_mod."])
+def test_a_prefix_is_named_so_that_it_can_be_pasted(source, digest, tmp_path, prefix):
+    state = {prefix + key: value for key, value in source.items()} | {"loss.w": torch.ones(2)}
+    torch.save(state, tmp_path / "net.pth")
+    message = refused(tmp_path / "net.pth", "behind a prefix")
+    advised = YAML(typ="safe").load(message.split("`")[1])["checkpoint"]
+    assert advised == {"strip_prefix": prefix, "drop": ["loss."]}
+    assert load(tmp_path / "net.pth", **advised).weights_digest == digest

@@ -42,6 +42,17 @@ def changed(old: str, new: str) -> str:
     return GOOD.replace(old, new)
 
 
+@pytest.mark.parametrize(
+    ("new", "word"),
+    [
+        ("role: in_domain, val_fraction: 0,2", "decimal comma"),
+        ("role:in_domain", "write a space after the colon: `role: in_domain`"),
+    ],
+)
+def test_what_is_two_faults_to_yaml_says_the_one_that_it_is(new, word):
+    assert word in message_of(changed("role: in_domain", new))
+
+
 def test_the_good_study_is_accepted():
     study = parse_study(GOOD)
     assert study.knn.k == [5]
@@ -123,6 +134,32 @@ FAULTS = {
     "one coarse class": (
         "fewshot: {}", "fewshot: {shots: [5], coarse: {pets: {a: [x]}}}", "fewshot.coarse.pets",
         "at least 2",
+    ),
+    "a scalar for a list": ("k: [5]", "k: 5", "knn.k", "put it in brackets: `[5]`"),
+    "a word for a list": (
+        "linear: {}", "linear: {heads: ridge}", "linear.heads", "`[ridge]`"
+    ),
+    "a mistyped word": ("linear: {}", "linear: {heads: [rigde]}", "did you mean `ridge`?"),
+    "a dash for a line": ("role: in_domain", "role: in-domain", "did you mean `in_domain`?"),
+    "yes and no": ("finetune: {}", "finetune: {enabled: yes}", "true or false", "write `true`"),
+    "per cent": ("role: in_domain", "role: in_domain, val_fraction: 20%", "as a share 0.2"),
+    "a hundred": ("role: in_domain", "role: in_domain, val_fraction: 20", "write 0.2"),
+    "a point too many": ("role: in_domain", "role: in_domain, limit_per_class: 10.0", "write `10`"),
+    "a number for a word": ("role: in_domain", "role: in_domain, shift: 1", "put it in quotes"),
+    "an empty section": ("linear: {}", "linear:", "`linear: {}` takes its defaults"),
+    "colours of 255": (
+        "random(0)", "random(0), mean: [123.7, 0.5, 0.5]", "models.tiny.mean.0", "0.485"
+    ),
+    "zeros before a number": (
+        "role: in_domain", "role: in_domain, filter: {site: 01}", "datasets.pets.filter.site",
+        'write "01" where text is meant, else 1',
+    ),
+    "a table that is not read": (
+        "role: in_domain", "role: in_domain, manifest: list.csv",
+        "no `manifest` with `source: folder`", "`source: manifest` does",
+    ),
+    "columns that are not read": (
+        "role: in_domain", "role: in_domain, columns: {label: x}", "no `columns` with"
     ),
     "k twice": ("[5]", "[5, 5]", "knn.k", "listed twice"),
     "unknown word": (
