@@ -11,6 +11,7 @@ import sys
 
 import pytest
 import torch
+import warm
 from projects import REPOSITORY
 
 from benchmarks.scale_plan import MACHINES, blocks_of, images_of, seconds_an_image, simulate
@@ -48,10 +49,10 @@ def test_every_benchmark_is_run():
     assert there == {*TINY, *SLOW, *ELSEWHERE}
 
 
-def tiny(name: str, *options: str) -> str:
-    """What a benchmark prints; it must end well."""
+def tiny(name: str, *options: str, python: str | None = None) -> str:
+    """What a benchmark prints; it must end well. It starts warm, and so do its processes."""
     done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "benchmarks" / f"{name}.py"), *options],
+        [python or warm.python(), str(REPOSITORY / "benchmarks" / f"{name}.py"), *options],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PROBELINE_DEVICE": "cpu"},
         capture_output=True,
@@ -75,6 +76,7 @@ def here(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
     monkeypatch.setenv("PROBELINE_DEVICE", "cpu")
+    monkeypatch.setattr(sys, "executable", warm.python())
     threads = torch.get_num_threads()
     yield run
     torch.set_num_threads(threads)
@@ -97,7 +99,7 @@ def test_runs_with_processes_of_its_own(here, name):
 
 
 def test_status():
-    said = tiny("status", *TINY["status"].split())
+    said = tiny("status", *TINY["status"].split(), python=sys.executable)  # imports count
     assert "2 models x 2 data sets of 60 images" in said
     assert "torch, timm, sklearn, pandas, zarr imported: none" in said
     assert "| probeline status |" in said
@@ -169,7 +171,7 @@ def test_loop(tmp_path):
     (study / "dvc.yaml").write_text(json.dumps({"stages": {"knn": stage}}))
     (study / "params.yaml").write_text("knn: {k: []}\n")
     (study / "dep").write_text("1")
-    init = [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"]
+    init = [warm.python(), "-m", "dvc", "init", "--no-scm", "--quiet"]
     subprocess.run(init, cwd=study, check=True, capture_output=True)
     found = tiny("loop", str(study), "--as-it-is")
     assert found.count("| DVC itself |") == found.count("| **all** |") == 3
