@@ -11,8 +11,10 @@ start new ones themselves.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
+import gc
 import json
 import multiprocessing.spawn
 import os
@@ -25,18 +27,20 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 IMPORTED = (
     "click", "h5py", "jinja2", "netCDF4", "numpy", "pandas", "PIL.Image", "pyarrow.parquet",
     "pydantic",
     "ruamel.yaml", "scipy.stats", "scipy.optimize", "sklearn.linear_model", "sklearn.datasets",
     "timm", "torch", "torchvision", "xarray", "zarr", "dvc.cli.parser", "dvc.repo",
-    "dvc.repo.reproduce", "dvc.repo.index", "dvc.stage.run", "dvc.output", "dvc_data.index",
-    "lightning_fabric", "lightly.loss", "threadpoolctl", "joblib",
+    "dvc.repo.reproduce", "dvc.repo.index", "dvc.repo.graph", "networkx", "dvc.stage.run",
+    "dvc.output", "dvc_data.index", "lightning_fabric", "lightly.loss", "threadpoolctl", "joblib",
 )  # fmt: skip
 
 STUB = """\
@@ -58,7 +62,8 @@ said = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ), inherited]).enco
 server.sendall(struct.pack("=Q", len(said)) + said)
 status = int(server.recv(8) or 1)
 if status < 0:
-    signal.signal(-status, signal.SIG_DFL)
+    if status != -signal.SIGKILL:
+        signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
 os._exit(status)
 """
@@ -121,6 +126,8 @@ def serve(made: Path) -> None:
     for module in IMPORTED:
         with contextlib.suppress(ImportError):
             import_module(module)
+    gc.collect()
+    gc.freeze()  # else every fork's collections copy the pages of all that
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(made / "server"))
     listener.listen(16)
@@ -174,7 +181,7 @@ def answer(connection: socket.socket, stub: Path) -> None:
     os._exit(0)
 
 
-def start(arguments: list[str], stub: Path) -> None:
+def start(arguments: list[str], stub: Path) -> NoReturn:
     """As ``python -m MODULE …``, ``python -c CODE …`` and ``python FILE …`` do."""
     kind = arguments[0] if arguments[0] in ("-m", "-c") else ""
     what = arguments[1] if kind else arguments[0]
@@ -194,14 +201,39 @@ def start(arguments: list[str], stub: Path) -> None:
     sys.executable = str(stub)
     multiprocessing.spawn.set_executable(str(stub))
     sys.argv = [what if kind == "-m" else kind or what, *arguments[2 if kind else 1 :]]
-    if kind == "-m":
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    elif kind == "-c":
-        main = sys.modules["__main__"] = ModuleType("__main__")
-        exec(compile(what, "<string>", "exec"), main.__dict__)
-    else:
-        runpy.run_path(what, run_name="__main__")
-    raise SystemExit(0)
+    ended = 0
+    try:
+        if kind == "-m":
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        elif kind == "-c":
+            main = sys.modules["__main__"] = ModuleType("__main__")
+            exec(compile(what, "<string>", "exec"), main.__dict__)
+        else:
+            runpy.run_path(what, run_name="__main__")
+    except SystemExit as error:
+        ended = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if not isinstance(error.code, int | None):
+            print(error.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        sys.excepthook(*sys.exc_info())
+        ended = -signal.SIGINT
+    except BaseException:  # noqa: BLE001 - as an interpreter tells them
+        sys.excepthook(*sys.exc_info())
+        ended = 1
+    finish(ended)
+
+
+def finish(status: int) -> NoReturn:
+    """End like an interpreter, without taking apart what was imported: that takes a second."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status & 255)
 
 
 if __name__ == "__main__":
