@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import multiprocessing.spawn
 import os
 import shutil
 import signal
@@ -81,12 +80,6 @@ def project(tmp_path, monkeypatch, quiet_machine) -> Project:
     made = Project(folder)
     made.write()
     return made
-
-
-@pytest.fixture
-def warm_pools(monkeypatch) -> None:
-    """Processes of pools start warm."""
-    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", warm.python())
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 Most of what a new interpreter does here is to import PyTorch, timm, pandas and DVC, and a study
 under DVC starts some fifty. Here one server for all workers of a test run imports these, never
 anything of this project, and forks for each ``python …``: the child has its own folder, environment
-and open files, and takes `pipeline` and its like from where it runs, as a new interpreter does.
-What such a child starts by `sys.executable` starts warm, too. A command with options of the
-interpreter (``-X importtime``) gets a new one. Tests of what is imported, of memory, and of kills
-start new ones themselves.
+and streams, and takes `pipeline` and its like from where it runs, as a new interpreter does.
+What such a child starts by `sys.executable` starts warm, too (not the processes of a pool). A
+command with options of the interpreter (``-X importtime``) gets a new one. Tests of what is
+imported, of memory, and of kills start new ones themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import contextlib
 import fcntl
 import gc
 import json
-import multiprocessing.spawn
 import os
 import runpy
 import select
@@ -40,7 +39,8 @@ IMPORTED = (
     "ruamel.yaml", "scipy.stats", "scipy.optimize", "sklearn.linear_model", "sklearn.datasets",
     "timm", "torch", "torchvision", "xarray", "zarr", "dvc.cli.parser", "dvc.repo",
     "dvc.repo.reproduce", "dvc.repo.index", "dvc.repo.graph", "networkx", "dvc.stage.run",
-    "dvc.output", "dvc_data.index", "lightning_fabric", "lightly.loss", "threadpoolctl", "joblib",
+    "dvc.output", "dvc_data.index", "lightning_fabric", "lightly.loss",
+    "multiprocessing.spawn", "threadpoolctl", "joblib",
 )  # fmt: skip
 
 STUB = """\
@@ -49,16 +49,10 @@ import os, sys
 if len(sys.argv) < 2 or (sys.argv[1][:1] == "-" and sys.argv[1] not in ("-m", "-c")):
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 import json, signal, socket, struct
-inherited = []
-for number in range(3, 64):  # those of a pool's process
-    try:
-        inherited += [number] if os.get_inheritable(number) else []
-    except OSError:
-        pass
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
-socket.send_fds(server, [b"."], [0, 1, 2, *inherited])
-said = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ), inherited]).encode()
+socket.send_fds(server, [b"."], [0, 1, 2])
+said = json.dumps([sys.argv[1:], os.getcwd(), dict(os.environ)]).encode()
 server.sendall(struct.pack("=Q", len(said)) + said)
 status = int(server.recv(8) or 1)
 if status < 0:
@@ -151,19 +145,15 @@ def serve(made: Path) -> None:
 
 def answer(connection: socket.socket, stub: Path) -> None:
     """Run what is asked for in a child, and say how it ended."""
-    _, files, _, _ = socket.recv_fds(connection, 1, 64)
+    _, files, _, _ = socket.recv_fds(connection, 1, 3)
     (size,) = struct.unpack("=Q", connection.recv(8, socket.MSG_WAITALL))
-    said = json.loads(connection.recv(size, socket.MSG_WAITALL))
-    arguments, cwd, environment, inherited = said
+    arguments, cwd, environment = json.loads(connection.recv(size, socket.MSG_WAITALL))
     child = os.fork()
     if child == 0:
         connection.close()
-        above = [fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 100) for number in files]
-        for number in files:
-            os.close(number)
-        for number, wanted in zip(above, [0, 1, 2, *inherited], strict=True):
-            os.dup2(number, wanted)
-            os.close(number)
+        for number, stream in enumerate(files):
+            os.dup2(stream, number)
+            os.close(stream)
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(environment)
@@ -199,7 +189,6 @@ def start(arguments: list[str], stub: Path) -> NoReturn:
     first = {"-m": str(Path.cwd()), "-c": "", "": str(Path(what).resolve().parent)}[kind]
     sys.path[:0] = [first, *more]
     sys.executable = str(stub)
-    multiprocessing.spawn.set_executable(str(stub))
     sys.argv = [what if kind == "-m" else kind or what, *arguments[2 if kind else 1 :]]
     ended = 0
     try:

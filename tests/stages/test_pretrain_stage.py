@@ -110,7 +110,7 @@ def test_damaged_weights_are_trained_again(small):
     assert path.read_bytes() == whole  # the same machine, the same weights
 
 
-def test_processes_side_by_side_give_the_same_weights(small, monkeypatch, warm_pools):
+def test_processes_side_by_side_give_the_same_weights(small, monkeypatch):
     small.params["pretrain"]["contrasted"] = entry("simclr")
     small.write()
     small.run("pretrain").succeeded("3 computed")
