@@ -49,10 +49,10 @@ def test_every_benchmark_is_run():
     assert there == {*TINY, *SLOW, *ELSEWHERE}
 
 
-def tiny(name: str, *options: str, python: str | None = None) -> str:
-    """What a benchmark prints; it must end well. It starts warm, and so do its processes."""
+def tiny(name: str, *options: str) -> str:
+    """What a benchmark prints; it must end well."""
     done = subprocess.run(
-        [python or warm.python(), str(REPOSITORY / "benchmarks" / f"{name}.py"), *options],
+        [sys.executable, str(REPOSITORY / "benchmarks" / f"{name}.py"), *options],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PROBELINE_DEVICE": "cpu"},
         capture_output=True,
@@ -101,7 +101,7 @@ def test_runs_with_processes_of_its_own(here, name):
 
 
 def test_status():
-    said = tiny("status", *TINY["status"].split(), python=sys.executable)  # imports count
+    said = tiny("status", *TINY["status"].split())
     assert "2 models x 2 data sets of 60 images" in said
     assert "torch, timm, sklearn, pandas, zarr imported: none" in said
     assert "| probeline status |" in said
@@ -173,7 +173,7 @@ def test_loop(tmp_path):
     (study / "dvc.yaml").write_text(json.dumps({"stages": {"knn": stage}}))
     (study / "params.yaml").write_text("knn: {k: []}\n")
     (study / "dep").write_text("1")
-    init = [warm.python(), "-m", "dvc", "init", "--no-scm", "--quiet"]
+    init = [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"]
     subprocess.run(init, cwd=study, check=True, capture_output=True)
     found = tiny("loop", str(study), "--as-it-is")
     assert found.count("| DVC itself |") == found.count("| **all** |") == 3

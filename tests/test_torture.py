@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import warm
 from hypothesis import given
 from hypothesis import strategies as st
 from projects import REPOSITORY
@@ -28,7 +27,7 @@ def test_places_are_the_first_the_last_and_one_of_each_sort_of_change(changes, t
 
 def test_a_few_of_each():
     done = subprocess.run(
-        [warm.python(), "tests/torture/torture.py", "--small"],
+        [sys.executable, "tests/torture/torture.py", "--small"],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
