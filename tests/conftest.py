@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import warm
 from hypothesis import settings
 from projects import REPOSITORY, Project, fill_folder
 from scratch import Scratch
@@ -23,6 +24,21 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 # A shell starts background jobs with Ctrl-C ignored, and so would be all that the tests start:
 # those that send SIGINT would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+_alive = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What starts processes warm, for all workers: made by the process that they belong to."""
+    if not hasattr(config, "workerinput"):
+        config.stash[_alive] = warm.begin()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The server ends."""
+    if _alive in config.stash:
+        warm.end(config.stash[_alive])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -107,10 +107,12 @@ class Project:
             raise result.exception
         return Ran(result.exit_code, result.stdout, result.stderr)
 
-    def shell(self, *command: str, timeout: float = 120, **environment: str) -> Ran:
-        """A command as a process of its own."""
+    def shell(
+        self, *command: str, timeout: float = 120, python: str = sys.executable, **environment: str
+    ) -> Ran:
+        """A command as a process of its own; `warm.python()` starts it in a tenth of the time."""
         done = subprocess.run(
-            [sys.executable, *command],
+            [python, *command],
             cwd=self.folder,
             env={**os.environ, **environment},
             capture_output=True,

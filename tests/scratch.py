@@ -57,6 +57,7 @@ class Scratch:
                 **os.environ,
                 "PATH": os.pathsep.join(map(str, tools)),
                 "DVC_NO_ANALYTICS": "1",
+                "LOKY_MAX_CPU_COUNT": "1",  # no pools: their processes take longer than the jobs
                 "HOME": str(self.folder.parent),
             },
             capture_output=True,

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 import torch
+import warm
 from projects import REPOSITORY
 
 from benchmarks.scale_plan import MACHINES, blocks_of, images_of, seconds_an_image, simulate
@@ -68,6 +69,8 @@ def here(monkeypatch, tmp_path, capsys):
     """Run a benchmark in this process, where the libraries are imported already."""
 
     def run(name: str, options: str) -> str:
+        # A kill must reach the process itself.
+        monkeypatch.setattr(sys, "executable", cold if name == "shards" else warm.python())
         monkeypatch.setattr(sys, "argv", [name, *options.split()])
         runpy.run_path(str(REPOSITORY / "benchmarks" / f"{name}.py"), run_name="__main__")
         return capsys.readouterr().out
@@ -75,6 +78,7 @@ def here(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
     monkeypatch.setenv("PROBELINE_DEVICE", "cpu")
+    cold = sys.executable
     threads = torch.get_num_threads()
     yield run
     torch.set_num_threads(threads)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import warm
 from projects import REPOSITORY
 
 from cache.seals import read_sealed_json
@@ -32,7 +33,7 @@ def test_the_order_of_stages_is_that_of_dvc(project, study):
     shutil.copy(study, "params.yaml")
     shutil.copy(REPOSITORY / ".dvcignore", ".dvcignore")
     (project.folder / "scores").mkdir(exist_ok=True)
-    ran = project.shell("-c", DVC)
+    ran = project.shell("-c", DVC, python=warm.python())
     assert ran.status == 0, ran.err
     found = stage_order(load_study().datasets)
     assert found == json.loads(ran.out.splitlines()[-1])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import warm
 from projects import REPOSITORY, RESNET, VIT
 from scratch import Scratch
 
@@ -189,7 +190,8 @@ def test_cells_linked_with_dvcs_cache_are_replaced_never_written_through(kind, p
 
 
 def dvc(project, *arguments):
-    project.shell("-m", "dvc", *arguments, DVC_NO_ANALYTICS="1").succeeded()
+    said = {"python": warm.python(), "DVC_NO_ANALYTICS": "1"}
+    project.shell("-m", "dvc", *arguments, **said).succeeded()
 
 
 def objects(project):
