@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.contrasts import Contrast, difference
-from pipeline.statistics.design import OBJECTIVES, UNKNOWN, obstacle
+from pipeline.statistics.design import OBJECTIVES, obstacle
 from pipeline.statistics.evidence import Evidence
 from pipeline.statistics.jackknife import jackknifed
 from pipeline.statistics.panel import headline_panel, words
 from pipeline.statistics.table import blank, fill, tabled
+from pipeline.statistics.written import UNKNOWN
 
 PERMUTATIONS = 999
 FACTORS = ("objective", "backbone")
