@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import scipy
 import xarray as xr
-from scipy import stats
-from scipy.special import expit
 
 from pipeline.results.cube import comparable, same_metric
 from pipeline.statistics.arrays import Floats, Mask
@@ -91,7 +90,7 @@ def averages(evidence: Evidence) -> xr.Dataset:
     for p, block in _blocks(evidence):
         means = block.means(np.ones(len(block.datasets), bool))
         for way, of in zip(WAYS, means, strict=True):
-            told = {"raw": of, "rank": -of, "logit": expit(of)}[way]
+            told = {"raw": of, "rank": -of, "logit": scipy.special.expit(of)}[way]
             table[way][p, block.models] = told
             if np.isfinite(of).all():
                 table[f"place_{way}"][p, block.models] = ranks_of(of)
@@ -188,7 +187,7 @@ def kendall_w(scores: Floats) -> tuple[float, float, float]:
         Complete.
     """
     n, m = scores.shape
-    ranks = stats.rankdata(scores, axis=0)
+    ranks = scipy.stats.rankdata(scores, axis=0)
     deviations = ranks.sum(axis=1) - m * (n + 1) / 2
     ties = sum(
         float((counts**3 - counts).sum())
@@ -199,4 +198,4 @@ def kendall_w(scores: Floats) -> tuple[float, float, float]:
     if most <= 0:
         return np.nan, np.nan, np.nan
     w = float(12 * np.square(deviations).sum() / most)
-    return w, float(stats.chi2.sf(m * (n - 1) * w, n - 1)), (m * w - 1) / (m - 1)
+    return w, float(scipy.stats.chi2.sf(m * (n - 1) * w, n - 1)), (m * w - 1) / (m - 1)

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.statistics.arrays import Floats, Mask
 
@@ -82,7 +82,7 @@ def judge(x: Floats, y: Floats, baseline: Mask, confidence: float) -> Judged:
         rest = np.maximum(syy - slope * sxy, 0) / (n - 2)
         spread = np.sqrt(rest * (1 + 1 / n + np.square(u - mean_u) / sxx))
     enough = both & (n >= MIN_BASELINE)
-    half = stats.t.ppf(0.5 + confidence / 2, np.maximum(n - 2, 1)) * spread
+    half = scipy.stats.t.ppf(0.5 + confidence / 2, np.maximum(n - 2, 1)) * spread
     expected = y0 + mean_v + slope * (u - mean_u)
     beyond = _beyond(x, chosen)
     expected, half, slope, beyond = (
@@ -126,7 +126,7 @@ def bend(x: Floats, y: Floats, baseline: Mask) -> float:
     variance = rest @ rest / freedom * np.linalg.inv(design.T @ design)[2, 2]
     if variance <= 0:
         return np.nan
-    return float(2 * stats.t.sf(abs(found[2]) / np.sqrt(variance), freedom))
+    return float(2 * scipy.stats.t.sf(abs(found[2]) / np.sqrt(variance), freedom))
 
 
 BEND_FROM = 8

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Evidence
@@ -67,7 +67,7 @@ def class_accuracy(evidence: Evidence) -> xr.Dataset:
 def upper_limits(right: NDArray[np.int64], total: NDArray[np.int64], alpha: float) -> Floats:
     """One-sided Clopper-Pearson limits of shares, each of which fails with probability `alpha`."""
     wrong = total - right
-    limits = stats.beta.isf(alpha, right + 1, np.maximum(wrong, 1))
+    limits = scipy.stats.beta.isf(alpha, right + 1, np.maximum(wrong, 1))
     return np.where(wrong > 0, limits, 1.0)
 
 

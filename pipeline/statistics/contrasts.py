@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.statistics.arrays import Counts, Floats, Mask, Words
 
@@ -120,7 +120,7 @@ def _by_sides(contrast: Contrast, y: Floats, rng: np.random.Generator) -> tuple[
     observed = float(values[contrast.left[used]].mean() - values[contrast.right[used]].mean())
     if n > MANY:
         error = math.sqrt(float(values.var(ddof=1)) * n / (k * (n - k)))
-        return float(2 * stats.norm.sf(abs(observed) / error)) if error else 1.0, 0.0
+        return float(2 * scipy.stats.norm.sf(abs(observed) / error)) if error else 1.0, 0.0
     ways = math.comb(n, k)
     # With equal sides an assignment and its mirror image differ by the same amount.
     smallest = (2 if 2 * k == n else 1) / ways

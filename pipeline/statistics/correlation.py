@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.statistics.arrays import Floats, Mask, Words
 from pipeline.statistics.fisher_z import least_errors, limits
@@ -175,7 +175,7 @@ def _pearson(scores: Floats) -> Floats:
 
 def _spearman(scores: Floats) -> Floats:
     """Spearman ρ: ranks are taken anew among the models that both columns have."""
-    return _of_standardised(scores, lambda values: stats.rankdata(values, axis=0))
+    return _of_standardised(scores, lambda values: scipy.stats.rankdata(values, axis=0))
 
 
 def _of_standardised(scores: Floats, transform: Callable[[Floats], Floats]) -> Floats:

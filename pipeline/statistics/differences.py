@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.statistics.arrays import Floats
 from pipeline.statistics.multiplicity import holm, max_t
@@ -123,5 +123,5 @@ def _judged(value: Floats, draws: Floats, confidence: float) -> Differences:
         p=p,
         p_max_t=corrected,
         p_holm=holm(p),
-        detectable=np.where(moves, (critical + float(stats.norm.ppf(POWER))) * error, np.nan),
+        detectable=np.where(moves, (critical + float(scipy.stats.norm.ppf(POWER))) * error, np.nan),
     )

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.neighbors.votes import Voting, judge
 from pipeline.statistics.arrays import Floats, Mask
@@ -166,7 +166,7 @@ def paired_drop(seen: Floats, unseen: Mask, groups: Codes, confidence: float, so
     else:
         n = len(difference)
         error = difference.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
-        half = float(stats.t.ppf(0.5 + confidence / 2, max(n - 1, 1))) * error
+        half = float(scipy.stats.t.ppf(0.5 + confidence / 2, max(n - 1, 1))) * error
         low, high, over = difference.mean() - half, difference.mean() + half, "images"
     return Drop(
         float(seen.mean()), float(unseen.mean()), float(difference.mean()), low, high,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.statistics.arrays import Floats
 
@@ -69,7 +69,7 @@ def association(table: NDArray[np.int64], rng: np.random.Generator) -> Associati
     room = min(sizes) - 1
     value = float(min(1.0, np.sqrt(corrected / room))) if room > 0 else np.nan
     draws = int(np.clip(MOST_CELLS // table.size, LEAST_TABLES, PERMUTATIONS))
-    random = stats.random_table(*margins).rvs(draws, random_state=rng)
+    random = scipy.stats.random_table(*margins).rvs(draws, random_state=rng)
     above = np.count_nonzero(_phi2(random, *margins) >= observed * (1 - 1e-12))
     return Association(value, plain, (above + 1) / (draws + 1))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.statistics.arrays import Counts, Floats, Mask, Words
 from pipeline.statistics.fisher_z import ALMOST_ONE, least_rho_error, rho_limit, z_of
@@ -141,7 +141,7 @@ class Jackknife:
         least : ndarray, broadcast against the values
             Standard errors are not taken to be smaller than this.
         """
-        quantile = stats.t.ppf(0.5 + self._confidence / 2, np.maximum(self._groups - 1, 1))
+        quantile = scipy.stats.t.ppf(0.5 + self._confidence / 2, np.maximum(self._groups - 1, 1))
         half = quantile * np.maximum(self.error(), least)
         return np.tanh(self._z - half), np.tanh(self._z + half)
 
@@ -219,5 +219,5 @@ def _plain_interval(
     squares = np.square(np.where(used, without - centre, 0.0)).sum(axis=0)
     error = np.sqrt((count - 1) / count * squares)
     error[error < 1e-12] = np.nan  # nothing varies: the formula has no width to give
-    half = stats.t.ppf(0.5 + confidence / 2, count - 1) * error
+    half = scipy.stats.t.ppf(0.5 + confidence / 2, count - 1) * error
     return value - half, value + half

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import scipy
 import xarray as xr
-from scipy import stats
 
 from pipeline.results.cube import same_metric
 from pipeline.statistics.arrays import Floats
@@ -197,7 +197,8 @@ def _wins(columns: list[ImageColumn], places: list[list[int]]) -> Floats | None:
 
 def _alone(found: Paired, confidence: float) -> dict[str, Floats]:
     """Each model's mean and its own interval."""
-    half = stats.norm.isf((1 - confidence) / 2) * np.sqrt(np.maximum(np.diag(found.covariance), 0))
+    error = np.sqrt(np.maximum(np.diag(found.covariance), 0))
+    half = scipy.stats.norm.isf((1 - confidence) / 2) * error
     half = np.where(half > 1e-9, half, np.nan)  # all right or all wrong: the formula says none
     return {
         "mean": found.scores,

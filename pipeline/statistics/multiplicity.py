@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.statistics.arrays import Floats
 
@@ -43,7 +43,7 @@ def benjamini_hochberg(p: Floats) -> Floats:
     """
     corrected = np.full(p.shape, np.nan)
     made = np.isfinite(p)
-    corrected[made] = stats.false_discovery_control(p[made])
+    corrected[made] = scipy.stats.false_discovery_control(p[made])
     return corrected
 
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import scipy
 import xarray as xr
-from scipy import stats
 
 from pipeline.results.cube import comparable
 from pipeline.statistics.arrays import Floats, Mask, Places, Words
@@ -55,7 +55,8 @@ def predicted(z: Floats, confidence: float) -> tuple[float, float, float]:
     if count < MIN_TARGETS:
         return np.nan, np.nan, np.nan
     mean, spread = float(known.mean()), float(known.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, count - 1)) * spread * np.sqrt(1 + 1 / count)
+    quantile = float(scipy.stats.t.ppf(0.5 + confidence / 2, count - 1))
+    half = quantile * spread * np.sqrt(1 + 1 / count)
     return mean, mean - half, mean + half
 
 
@@ -162,7 +163,7 @@ def behaves_like(evidence: Evidence) -> xr.Dataset:
             fill(table, (p, d), {**rho, "models": models})
         differences = table["difference"][p][np.isfinite(table["difference"][p])]
         if len(differences) >= MIN_TARGETS and np.ptp(differences) > 0:
-            test = stats.ttest_1samp(differences, 0, alternative="greater")
+            test = scipy.stats.ttest_1samp(differences, 0, alternative="greater")
             verdict = "predicts better" if test.pvalue < ALPHA else "does not predict better"
             said.append(f"{protocol_label(protocol)}: it {verdict} ({p_is(float(test.pvalue))})")
     if np.isnan(table["models"]).all():
@@ -229,5 +230,5 @@ def _percentiles(values: Floats) -> Floats:
     found = np.full(values.shape, np.nan)
     for column in range(values.shape[1]):
         has = np.isfinite(values[:, column])
-        found[has, column] = stats.rankdata(values[has, column]) / max(has.sum(), 1)
+        found[has, column] = scipy.stats.rankdata(values[has, column]) / max(has.sum(), 1)
     return found

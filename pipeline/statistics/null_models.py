@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import xarray as xr
-from scipy import stats
 
 from pipeline.results.cube import comparable
 from pipeline.statistics.arrays import Floats, Mask
@@ -147,6 +147,6 @@ def _size(evidence: Evidence, null: NullModel, rows: Mask) -> Floats:
 def _shares(scores: Floats) -> Floats:
     """Rank among the models present, by their number; 1 is the best."""
     present = np.isfinite(scores).sum(axis=0)
-    ranks = stats.rankdata(scores, axis=0, nan_policy="omit")
+    ranks = scipy.stats.rankdata(scores, axis=0, nan_policy="omit")
     shares: Floats = ranks / np.maximum(present, 1)
     return shares

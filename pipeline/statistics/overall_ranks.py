@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from pipeline.results.cube import same_metric
 from pipeline.statistics.arrays import Counts, Floats, Mask
@@ -122,9 +122,9 @@ def _one(evidence: Evidence, scores: Floats, same: Mask) -> dict[str, NDArray[np
     # On complete blocks points for models beaten are the win rate; on others they are nothing.
     borda = found.value[1] if has.all() else np.full(n_models, np.nan)
     return {
-        "mean": expit(found.value[0]),
-        "low": expit(found.low[0]),
-        "high": expit(found.high[0]),
+        "mean": scipy.special.expit(found.value[0]),
+        "low": scipy.special.expit(found.low[0]),
+        "high": scipy.special.expit(found.high[0]),
         "rank": _ranks(found.value[0]),
         "win_rate": found.value[1],
         "win_low": np.maximum(found.low[1], 0),

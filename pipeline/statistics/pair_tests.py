@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.statistics.arrays import Counts, Floats, Mask, Places
 from pipeline.statistics.multiplicity import holm
@@ -245,12 +245,13 @@ def _alone(paired: Paired, difference: Floats, error: Floats, few: Mask) -> Floa
     """P of each pair, uncorrected."""
     with np.errstate(invalid="ignore", divide="ignore"):
         t = np.where(difference == 0, 0.0, np.abs(difference) / error)
-    normal: Floats = 2 * stats.norm.sf(t)
+    normal: Floats = 2 * scipy.stats.norm.sf(t)
     if paired.wins is None:
         return normal
     # Images on which only one does better are coin tosses under the null hypothesis.
     one, other = paired.wins, paired.wins.T
-    exact: Floats = np.minimum(2 * stats.binom.cdf(np.minimum(one, other), one + other, 0.5), 1)
+    tosses = scipy.stats.binom.cdf(np.minimum(one, other), one + other, 0.5)
+    exact: Floats = np.minimum(2 * tosses, 1)
     if paired.hits:
         return exact
     exact[(one - other) * difference < 0] = 1.0  # images weigh differently
@@ -276,6 +277,6 @@ def _bonferroni(p: Floats, few: Mask, alpha: float) -> tuple[Floats, Floats, Flo
     if len(first):
         found = np.minimum(holm(p[first, second]) * len(chosen) / len(first), 1)
         corrected[first, second] = corrected[second, first] = found
-    critical = np.full(p.shape, stats.norm.isf(alpha / 2 / len(chosen)))
-    against = np.full(p.shape, stats.norm.isf(alpha / (models - 1)))
+    critical = np.full(p.shape, scipy.stats.norm.isf(alpha / 2 / len(chosen)))
+    against = np.full(p.shape, scipy.stats.norm.isf(alpha / (models - 1)))
     return corrected, critical, against

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.statistics.arrays import Floats, Places, Words
 from pipeline.statistics.correlation import by_pattern
@@ -120,13 +120,13 @@ def _normal_p(x: Floats, y: Floats, groups: Places) -> Floats:
     squares = [member @ np.square(values) for values in (x, y)]
     deviation = np.sqrt((squares[0] / freedom).T @ squares[1])
     with np.errstate(invalid="ignore", divide="ignore"):
-        p: Floats = 2 * stats.norm.sf(np.abs(x.T @ y) / deviation)
+        p: Floats = 2 * scipy.stats.norm.sf(np.abs(x.T @ y) / deviation)
     return np.where(deviation > 1e-9, p, np.nan)
 
 
 def _within(values: Floats, groups: Places) -> Floats:
     """Ranks less their group's mean, by column; groups of one model become 0."""
-    ranks = stats.rankdata(values, axis=0)
+    ranks = scipy.stats.rankdata(values, axis=0)
     means = np.stack([ranks[groups == g].mean(axis=0) for g in range(groups.max() + 1)])
     deviations: Floats = ranks - means[groups]
     return deviations

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.results.cube import comparable, same_metric
 from pipeline.statistics.arrays import Floats, Mask, Words
@@ -181,7 +181,7 @@ def _datasets(evidence: Evidence, protocol: str, variant: str) -> Question | Non
         return None
     spread = float(of_clusters.std(ddof=1))
     low, high = (
-        spread * math.sqrt((count - 1) / stats.chi2.ppf(q, count - 1)) for q in (0.975, 0.025)
+        spread * math.sqrt((count - 1) / scipy.stats.chi2.ppf(q, count - 1)) for q in (0.975, 0.025)
     )
     return Question(
         f"data sets/{protocol}", evidence.models[one], evidence.models[other], float(count),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.statistics.arrays import Counts, Floats, Mask, Words
 from pipeline.statistics.correlation import MIN_MODELS, by_pattern
@@ -53,12 +53,12 @@ def rho_of(x: Floats, y: Floats) -> float:
     both = np.isfinite(x) & np.isfinite(y)
     if np.count_nonzero(both) < MIN_MODELS or not np.ptp(x[both]) or not np.ptp(y[both]):
         return np.nan
-    return float(np.corrcoef(stats.rankdata(x[both]), stats.rankdata(y[both]))[0, 1])
+    return float(np.corrcoef(scipy.stats.rankdata(x[both]), scipy.stats.rankdata(y[both]))[0, 1])
 
 
 def _standardised(values: Floats, groups: Words | None) -> Floats:
     """Ranks of each column, less their mean (of each group), with length 1; NaN without spread."""
-    ranks = stats.rankdata(values, axis=0)
+    ranks = scipy.stats.rankdata(values, axis=0)
     if groups is None:
         centred = ranks - ranks.mean(axis=0)
     else:

@@ -7,14 +7,14 @@ The sets are not transitive: A and B may be within chance, and B and C, but not 
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.statistics.arrays import Counts, Floats, Mask
 
 
 def ranks_of(scores: Floats) -> Floats:
     """Rank of each model along the last axis: 1 is best, equal ones share their mean rank."""
-    ranks: Floats = stats.rankdata(-scores, axis=-1)
+    ranks: Floats = scipy.stats.rankdata(-scores, axis=-1)
     return ranks
 
 

@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import scipy
 import xarray as xr
-from scipy.special import expit
 
 from pipeline.results.cube import comparable
 from pipeline.statistics.arrays import Floats, Mask
@@ -312,7 +312,7 @@ def _against(
     both = np.isfinite(home.values) & np.isfinite(away.values)
     return {
         "accuracy": away.values,
-        "expected": expit(found.expected),
+        "expected": scipy.special.expit(found.expected),
         "value": value,
         "band": found.half,
         "outside": outside,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from pipeline.statistics.arrays import Floats
 
@@ -23,7 +23,7 @@ def wilson(right: ArrayLike, total: ArrayLike, confidence: float) -> tuple[Float
     for few images by Brown, Cai & DasGupta 2001.
     """
     k, n = np.asarray(right, np.float64), np.asarray(total, np.float64)
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + confidence / 2))
     with np.errstate(divide="ignore", invalid="ignore"):
         share = k / n
         middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)

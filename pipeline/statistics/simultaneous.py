@@ -8,7 +8,7 @@ that was chosen, whichever it is.
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.statistics.arrays import Floats
 
@@ -38,7 +38,7 @@ def joint_quantile(deviations: Floats, confidence: float) -> float:
     """
     groups, count = deviations.shape
     freedom = groups - 1
-    alone = float(stats.t.ppf(0.5 + confidence / 2, freedom))
+    alone = float(scipy.stats.t.ppf(0.5 + confidence / 2, freedom))
     if count < 2:
         return alone
     rng = np.random.default_rng(0)

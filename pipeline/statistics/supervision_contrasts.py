@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from pipeline.statistics.arrays import Counts, Floats, Mask, Words
 from pipeline.statistics.contrasts import Contrast, difference
@@ -181,10 +181,10 @@ def _gap(
     count = np.maximum(groups, 2)
     deviation = np.where(used, without - np.where(used, without, 0).sum(axis=0) / count, 0.0)
     scaled = deviation * np.sqrt((count - 1) / count)
-    quantile = stats.t.ppf(0.5 + level / 2, count - 1)
+    quantile = scipy.stats.t.ppf(0.5 + level / 2, count - 1)
     of_families = quantile * np.sqrt(np.square(scaled).sum(axis=0))
     of_draws, of_columns = _over_draws(contrasts, draws, level)
-    z = float(stats.norm.ppf(0.5 + level / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + level / 2))
 
     def covariance(columns: Counts) -> Floats:
         if over_families[columns].all():
@@ -239,9 +239,9 @@ def _over_draws(
     mean = sums.sum(axis=1) / usable
     deviation = np.where(np.isfinite(each), each - mean[:, np.newaxis], 0.0)
     variance = np.square(deviation).sum(axis=1) / (usable - 1)
-    quantile = stats.t.ppf(0.5 + level / 2, usable - 1)
+    quantile = scipy.stats.t.ppf(0.5 + level / 2, usable - 1)
     half = np.where(count > 1, quantile * np.sqrt(variance / usable), np.nan)
-    wider = quantile / stats.norm.ppf(0.5 + level / 2)
+    wider = quantile / scipy.stats.norm.ppf(0.5 + level / 2)
 
     def covariance(columns: Counts) -> Floats:
         part, n = deviation[columns], usable[columns]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.statistics.tie_cost import POWER
 
@@ -32,10 +32,11 @@ def power_of(difference: float, spread: float, n: float, alpha: float) -> float:
     if spread <= 0:
         return 1.0
     shift = difference / spread * math.sqrt(n)
-    critical = stats.t.isf(alpha / 2, n - 1)
-    found = float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift))
+    critical = scipy.stats.t.isf(alpha / 2, n - 1)
+    beyond = scipy.stats.nct(n - 1, shift)
+    found = float(beyond.sf(critical) + beyond.cdf(-critical))
     # Far out SciPy's noncentral t is NaN; there it is normal to many digits.
-    return found if math.isfinite(found) else float(stats.norm.cdf(abs(shift) - critical))
+    return found if math.isfinite(found) else float(scipy.stats.norm.cdf(abs(shift) - critical))
 
 
 def needed(difference: float, spread: float, alpha: float, power: float = POWER) -> float:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 import xarray as xr
-from scipy import stats
 
 from pipeline.results.cube import cheap_predictors, comparable
 from pipeline.statistics.arrays import Floats
@@ -180,7 +180,7 @@ def _check(
     scores = table.sel(variant=variant.full_name, dataset=datasets)
     values = scores.transpose("model", "dataset").values.astype(np.float64)
     if len(datasets) > 1 and not classifies(variant.protocol):  # no common unit: mean ranks
-        values = stats.rankdata(values, axis=0, nan_policy="omit")
+        values = scipy.stats.rankdata(values, axis=0, nan_policy="omit")
     seconds = evidence.cube["seconds"].sel(variant=variant.full_name, dataset=datasets)
     spent = seconds.max("metric").mean("model").sum("dataset", skipna=False)
     return _Check(

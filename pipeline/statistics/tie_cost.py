@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.statistics.arrays import Floats, Mask
 
@@ -123,7 +123,8 @@ def images_to_tell(
     ----------
     Connor 1987, Biometrics 43: n = (z_α + z_β)² (p10 + p01 - δ²) / δ².
     """
-    z = stats.norm.isf(share_of_error(len(difference) + 1, confidence) / 2) + stats.norm.ppf(POWER)
+    share = share_of_error(len(difference) + 1, confidence)
+    z = scipy.stats.norm.isf(share / 2) + scipy.stats.norm.ppf(POWER)
     discordant = (images - 1) * np.square(error) + np.square(difference)
     # A true difference of δ takes at least δ of the images.
     spread = np.maximum(discordant, margin) - margin**2

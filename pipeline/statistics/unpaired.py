@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from pipeline.results.cube import scored_by
 from pipeline.statistics.arrays import Floats, Places
@@ -111,7 +111,7 @@ def variances(value: Floats, n: int, width: Floats) -> Floats:
     """
     share = (value * n + 2) / (n + 4)
     binomial = share * (1 - share) / (n + 4)
-    own = np.square(width / 2 / stats.norm.isf((1 - _OWN) / 2))
+    own = np.square(width / 2 / scipy.stats.norm.isf((1 - _OWN) / 2))
     found: Floats = np.where(np.isfinite(own) & (own > 0), own, binomial)
     return found
 
