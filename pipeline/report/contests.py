@@ -182,14 +182,14 @@ def _by_scores(inputs: Inputs, protocol: str, scope: str) -> Contest:
     datasets = inputs.comparable_datasets(protocol) if scope == ALL else scored
     without = tuple(d for d in scored if d not in datasets)
     of_one = same_metric(inputs.cube, inputs.metric, inputs.headline[protocol])
-    others = tuple(d for d in without if d not in of_one)
+    other_metric = tuple(d for d in without if d not in of_one)
     means = inputs.plain_means(protocol, datasets)
     complete = np.isfinite(means)
     left_out = tuple(m for m, has in zip(inputs.models, complete, strict=True) if not has)
     if not complete.any():
         return Contest(
             protocol, tuple(datasets), None, _NAN, _NAN, _NAN, (), left_out, compared=False,
-            without=without, other_metric=others,
+            without=without, other_metric=other_metric,
         )  # fmt: skip
     order = [i for i in np.argsort(-means, kind="stable") if complete[i]]
     first = order[0]
@@ -198,5 +198,5 @@ def _by_scores(inputs: Inputs, protocol: str, scope: str) -> Contest:
     )
     return Contest(
         protocol, tuple(datasets), inputs.models[first], float(means[first]), _NAN, _NAN, others,
-        left_out, compared=False, without=without, other_metric=others,
+        left_out, compared=False, without=without, other_metric=other_metric,
     )  # fmt: skip

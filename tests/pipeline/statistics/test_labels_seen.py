@@ -160,7 +160,7 @@ def test_labels_are_seen_where_classes_have_the_same_names(classes, expected, pr
     [
         (["cat"], "at least two classes"),
         (["cat", "cat"], "listed twice"),
-        (["cat", 3], "see the comment"),
+        (["cat", 3], "put it in quotes"),
     ],
 )
 def test_classes_that_can_not_be(classes, words, project):
