@@ -4,8 +4,10 @@ A stage reads params.yaml and the cache, computes what is missing, and writes th
 imports it but the command line.
 """
 
+import gc
 import importlib.util
 import sys
+from pathlib import Path
 
 _NEEDED = ("click", "pydantic", "ruamel", "zarr", "xarray", "sklearn", "torch", "timm", "altair")
 
@@ -17,3 +19,8 @@ if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         "  expected  the Python of the project's environment to come first in PATH\n"
         "  to mend   `make repro`; or `. .venv/bin/activate`, then `dvc repro`"
     )
+
+if sys.argv[0] == "-m" or Path(sys.argv[0]).name == "probeline":  # nobody's process but ours
+    # Nothing that is being imported is garbage; to look for some takes a fifth of a start.
+    # `_run.explain_errors` looks again.
+    gc.disable()

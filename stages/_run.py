@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import gc
 import multiprocessing
 import os
 import signal
@@ -36,6 +37,9 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not gc.isenabled():  # since `stages/__init__.py`
+            gc.freeze()  # what was imported stays, and is not looked through again
+            gc.enable()
         former = signal.getsignal(signal.SIGTERM)
         if threading.current_thread() is threading.main_thread():  # Python takes it there only
             signal.signal(signal.SIGTERM, _terminate)

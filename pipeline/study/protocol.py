@@ -50,8 +50,8 @@ class Protocol:
         Whether it asks for a record on this data set and model; else that is *not run*, and no gap.
     not_run : callable
         What is left out, and why, in lines for the user.
-    settings : callable, optional
-        What of its sections counts on one data set; None: all.
+    settings : callable
+        Of its sections, those that count only in part on one data set: that part.
     rules : callable
         What its numbers depend on beside the settings.
     counts : callable, optional
@@ -85,7 +85,7 @@ class Protocol:
     is_wanted: Callable[[Study], bool] = lambda study: True
     is_asked: Callable[[Study, str, str], bool] = _has_train_images
     not_run: Callable[[Study], list[str]] = lambda study: []
-    settings: Callable[[Study, str], dict[str, Any]] | None = None
+    settings: Callable[[Study, str], dict[str, Any]] = lambda study, dataset: {}
     rules: Callable[[], dict[str, Any]] = dict
     counts: Callable[[Mapping[str, Any], Variant], dict[str, Any] | None] | None = None
     sources: Callable[[Study, str], list[str]] | None = None

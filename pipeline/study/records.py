@@ -69,7 +69,7 @@ def record_key(
     key: dict[str, Any] = {
         "format": RECORD_FORMAT if of.classifies else _FORMAT_WITHOUT_METRICS,
         "protocol": protocol,
-        "settings": of.settings(study, dataset) if of.settings else settings_of(study, protocol),
+        "settings": settings_of(study, protocol) | of.settings(study, dataset),
         "rules": of.rules(),
         **cells,
     }

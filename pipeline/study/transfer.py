@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pipeline.project.later import Later
 from pipeline.project.section import Distinct, Section
-from pipeline.study.knn import PRESETS, knn_variants
+from pipeline.study.knn import KNN, PRESETS, knn_variants
 from pipeline.study.linear import closed_form, head_counts, linear_variants, views_read
 from pipeline.study.neighbors import BACKENDS
 from pipeline.study.protocol import Protocol
@@ -54,6 +54,12 @@ def held_out(probe: Variant) -> Variant:
     return replace(probe, protocol=NAME, held_out_group=True)
 
 
+def _settings(study: Study, dataset: str) -> dict[str, Any]:
+    """Where presets of kNN are transferred, a k beside them changes nothing here."""
+    asked = study.knn.to_key()
+    return {KNN.name: asked | {"k": []} if study.knn.presets else asked}
+
+
 def _counts(key: Mapping[str, Any], variant: Variant) -> dict[str, Any] | None:
     """A probe depends on the source that it was trained on, and on its own settings."""
     sources, named = key["sources"], key["settings"][NAME]["sources"]
@@ -79,7 +85,7 @@ def _sentence(study: Study) -> str:
 TRANSFER = Protocol(
     name=NAME,
     label="transferred probe",
-    sections=(NAME, "neighbors", "knn", "linear"),
+    sections=(NAME, "neighbors", KNN.name, "linear"),
     sentence=_sentence,
     variants=_variants,
     counts=_counts,
@@ -88,6 +94,7 @@ TRANSFER = Protocol(
     is_wanted=lambda study: bool(study.transfer.sources),
     is_asked=lambda study, dataset, model: True,  # on data sets without train images nothing else
     rules=Later("pipeline.heads.tuning", "head_rules"),
+    settings=_settings,
     sources=lambda study, dataset: [s for s in study.transfer.sources if s != dataset],
     views=views_read,
     reaches_all=False,

@@ -206,3 +206,19 @@ def test_control_characters_of_a_study_are_refused_and_not_printed(project, shel
     project.params["report"] = {"title": "\x1b[2J\x1b]0;owned\x07"}
     said = shell("protocol", "knn").refused("report.title", "holds control characters", r"\x1b[2J")
     assert "\x1b" not in said
+
+
+@pytest.mark.parametrize("started", ["-m", "/somewhere/bin/probeline"])
+def test_garbage_is_left_while_a_command_imports_and_collected_while_it_runs(started):
+    code = (
+        "import gc, sys\n"
+        f"sys.argv = [{started!r}]\n"
+        "import stages\n"
+        "from stages._run import explain_errors\n"
+        "print(gc.isenabled())\n"
+        "explain_errors(lambda: print(gc.isenabled()))()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    assert ran.stdout.split() == ["False", "True"]
