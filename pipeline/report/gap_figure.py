@@ -57,9 +57,9 @@ def gap_figure(
         Of the points.
     """
     y = alt.Y(
-        "difference:Q",
+        "difference_points:Q",
         title="Supervised − self-supervised, points",
-        axis=alt.Axis(labelExpr="format(100 * datum.value, '+~r')", tickCount=5),
+        axis=alt.Axis(format="+~r", tickCount=5),
     )
     in_points = {f"{name}_points": f"100 * datum.{name}" for name in ("difference", "low", "high")}
     base = base.transform_filter(_CHOSEN).transform_calculate(**in_points)
@@ -80,7 +80,7 @@ def gap_figure(
     figure = alt.layer(
         zero_line("y"),
         line.encode(y=y),
-        base.mark_rule(color=COLORS[0]).encode(y=alt.Y("low:Q"), y2="high:Q"),
+        base.mark_rule(color=COLORS[0]).encode(y="low_points:Q", y2="high_points:Q"),
         points,
         data=alt.NamedData(name="rows"),
     ).properties(width="container", height=300)

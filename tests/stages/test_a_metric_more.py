@@ -172,7 +172,7 @@ def test_it_is_imported_only_where_it_is_known(project, monkeypatch):
     )
     project.run("cli", "scores", "import", "t.csv").refused("unknown metric", "balanced_error")
     monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, TOY))
-    project.run("cli", "scores", "import", "t.csv").succeeded("1 scores")
+    project.run("cli", "scores", "import", "t.csv").succeeded("1 score ")
     Path("t.csv").write_text(
         "model,dataset,protocol,metric,value\nm,d,knn,balanced_error,25\n", encoding="utf-8"
     )

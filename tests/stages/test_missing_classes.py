@@ -51,7 +51,7 @@ def test_every_protocol_counts_its_images_as_errors(faulty):
     assert index.classes == tuple(CLASSES)
     told = [remark for remark in index.remarks if "class" in remark]
     assert any("no train image, as declared (e): 3 val images count as errors" in r for r in told)
-    assert any("1 of 7 classes have no val image, e.g. c" in r for r in told)
+    assert any("1 of 7 classes has no val image, e.g. c" in r for r in told)
     faulty.run("extract", "pets").succeeded()
     for stage in STAGES:
         faulty.run(stage).succeeded()

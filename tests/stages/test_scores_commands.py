@@ -71,7 +71,7 @@ def test_faults_end_in_one_message_and_keep_nothing(scores_only):
     Path("bad.csv").write_text(f"{HEADER}\nm,d,linear,top1,85,f,in_domain\n")
     scores_only.run("cli", "scores", "import", "bad.csv").refused("--percent")
     assert not Path("scores/bad.csv").exists()
-    scores_only.run("cli", "scores", "import", "bad.csv", "--percent").succeeded("1 scores")
+    scores_only.run("cli", "scores", "import", "bad.csv", "--percent").succeeded("1 score ")
 
 
 def test_statistics_of_imported_scores_alone(scores_only):

@@ -124,10 +124,11 @@ def test_images_outside_class_folders_are_named(tmp_path):
 
 
 def test_the_folder_around_the_classes_is_not_taken_for_a_class(tmp_path):
-    fill_folder(tmp_path / "pets" / "all", {"cat": 3, "dog": 3})
+    around = tmp_path / "pets" / "all"
+    fill_folder(around, {"cat": 3, "dog": 3})
     message = refused(tmp_path / "pets")
     assert "all, with cat, dog" in message
-    assert f"path: {tmp_path / 'pets' / 'all'}" in message
+    assert f'path: "{around}"' in message
     # One class with folders of its own beside another one is no such thing.
     fill_folder(tmp_path / "pets", {"fish": 3})
     assert "below the class folders" in refused(tmp_path / "pets")

@@ -54,7 +54,7 @@ def test_the_figure_opens_with_the_mean_and_shows_problems_not_changes():
     assert kinds.count("line mark") == 1
     words = [w for kind, w in marks if kind == "point"]
     assert sum("coarse classes" in w for w in words) == 1
-    assert any("+30.0%" in w and "problem: all_classes" in w for w in words)
+    assert any("points: +30.0;" in w and "problem: all_classes" in w for w in words)
     assert {row["task"] for row in pair[1]} == set(TASKS)
 
 
