@@ -20,6 +20,7 @@ HEADINGS = {
     "headline_targets": "Targets put first",
     "deciding": "The best is by",
     "left_out": "Untrained or collapsed, left out",
+    "labels_seen": "Left out, as they saw the labels",
     "ranked": "Rank of the features",
     "common": "Common models",
     "unpaired": "Compared without per-image outcomes",

@@ -122,7 +122,7 @@ def section(inputs: Inputs) -> Complexity:
         sentences=tuple(_sentences(steps)),
         steps=tuple(steps),
         interval=str(found.attrs.get("interval", "")),
-        left_out=str(found.attrs.get("left_out", "")),
+        left_out=str(found.attrs.get("labels_seen", "")),
     )
 
 

@@ -121,7 +121,7 @@ def section(inputs: Inputs) -> Labels:
         head="" if table is None else str(table["head"].values[0]),
         crossings=() if table is None else tuple(_crossings(table)),
         interval="" if table is None else str(table.attrs.get("interval", "")),
-        left_out="" if isinstance(gap, str) else str(gap.attrs.get("left_out", "")),
+        left_out="" if isinstance(gap, str) else str(gap.attrs.get("labels_seen", "")),
         complexity=complexity.section(inputs),
     )
 

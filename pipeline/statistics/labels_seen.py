@@ -63,4 +63,4 @@ def left_out(evidence: Evidence, datasets: list[str]) -> dict[str, str]:
         f"{', '.join(models)} on {', '.join(seen_datasets(evidence, datasets))}: pre-trained on "
         "labels of classes that are tested there, so few labels to a probe are not few to them"
     )
-    return {"left_out": words}
+    return {"labels_seen": words}

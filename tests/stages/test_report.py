@@ -124,7 +124,8 @@ def test_imported_scores_with_gaps_are_compared_where_they_can_be():
     for untold in ("Multinomial", "Each image passes", "Clopper", "with its 95% interval"):
         assert untold not in words
     assert ">mean of out-of-domain data sets</option>" not in page  # nobody has all of them
-    assert "The mean is without d3, as too few models have it" in SUMMARY.read_text(encoding="utf-8")
+    summary = SUMMARY.read_text(encoding="utf-8")
+    assert "The mean is without d3, as too few models have it" in summary
 
 
 @pytest.mark.slow

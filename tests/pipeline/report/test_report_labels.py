@@ -164,7 +164,7 @@ def test_the_page_shows_crossings_and_selects():
 
 def test_cells_that_are_not_compared_are_named():
     words = "a on in0: pre-trained on labels of classes that are tested there"
-    seen = gap(-0.1, 0.1).assign_attrs(left_out=words)
+    seen = gap(-0.1, 0.1).assign_attrs(labels_seen=words)
     found = [
         section(make_inputs({"label_curves": curves(), "label_gap": each})).left_out
         for each in (seen, gap(-0.1, 0.1))

@@ -9,10 +9,12 @@ import pytest
 from made_cubes import make_cube, make_evidence
 from projects import REPOSITORY, VIT
 from test_label_gap import VARIANTS, study
+from test_trained import evidence_of, scores
 
 from pipeline.statistics.complexity_gap import complexity_gap
 from pipeline.statistics.label_gap import label_gap
 from pipeline.statistics.labels_seen import ALL_SEEN
+from pipeline.statistics.registry import STATISTICS
 from pipeline.study.params import load_study
 from pipeline.study.seen import Seen, seen_cells
 from pipeline.study.study_text import StudyError
@@ -49,7 +51,7 @@ def test_a_marked_comparison_is_left_out_and_a_clean_one_is_not():
     plain = label_gap(confounded()).sel(head="ridge", group="all backbones")
     assert (plain["low"].sel(dataset="d0") > 0.3).all()
     assert (plain["low"].sel(dataset="mean") > 0.1).all()
-    assert "left_out" not in plain.attrs
+    assert "labels_seen" not in plain.attrs
 
     evidence = marked(confounded(), ["d0"])
     found = label_gap(evidence).sel(head="ridge", group="all backbones")
@@ -61,7 +63,7 @@ def test_a_marked_comparison_is_left_out_and_a_clean_one_is_not():
         )
     inside = (found["low"] < 0) & (found["high"] > 0)
     assert inside.sel(dataset="mean").mean() > 0.5
-    said = found.attrs["left_out"]
+    said = found.attrs["labels_seen"]
     assert said.startswith(", ".join(evidence.models[::2]) + " on d0: pre-trained on labels")
 
 
@@ -117,7 +119,7 @@ def test_simple_and_complex_problems_have_the_same_rule():
             seen.sel(at)[name].sel(dataset="mean", task=tasks),
             plain.sel(at)[name].sel(dataset="d1", task=tasks),
         )
-    assert "on d0" in seen.attrs["left_out"]
+    assert "on d0" in seen.attrs["labels_seen"]
     everywhere = complexity_gap(marked(of_two_tasks(), ["d0", "d1"]))
     assert everywhere.attrs["withheld"] == ALL_SEEN
 
@@ -205,3 +207,14 @@ def test_the_low_data_study_marks_the_models_that_were_trained_on_a_shift(monkey
         for shift in ("photo", "edges")
         if model.endswith(shift)
     }
+
+
+def test_an_attribute_of_one_name_is_of_one_kind_in_all_statistics():
+    """The report puts a name's value into words, whichever statistic has it."""
+    kinds: dict[str, set[bool]] = {}
+    for evidence in (marked(confounded(), ["d0"]), evidence_of(scores(0))):
+        for statistic in STATISTICS.values():
+            for key, value in statistic(evidence).attrs.items():
+                kinds.setdefault(key, set()).add(isinstance(value, str))
+    assert {"labels_seen", "left_out", "models"} <= set(kinds)
+    assert {key for key, of in kinds.items() if len(of) > 1} == set()
