@@ -6,6 +6,7 @@ imports it but the command line.
 
 import gc
 import importlib.util
+import multiprocessing
 import sys
 from pathlib import Path
 
@@ -20,7 +21,8 @@ if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         "  to mend   `make repro`; or `. .venv/bin/activate`, then `dvc repro`"
     )
 
-if sys.argv[0] == "-m" or Path(sys.argv[0]).name == "probeline":  # nobody's process but ours
+_is_command = sys.argv[0] == "-m" or Path(sys.argv[0]).name == "probeline"
+if _is_command and multiprocessing.parent_process() is None:  # a pool's has its parent's argv
     # Nothing that is being imported is garbage; to look for some takes a fifth of a start.
     # `_run.explain_errors` looks again.
     gc.disable()

@@ -85,7 +85,7 @@ class Storages:
         former, self._said = self._said, {}
         newest: dict[str, Storage] = {}
         for path in paths:
-            with contextlib.suppress(OSError):  # it has just gone
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it has just gone
                 stamp = _stamp(path)
                 known = former.get(path)
                 said = known[1] if known is not None and known[0] == stamp else _said_by(path)

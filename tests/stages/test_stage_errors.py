@@ -222,3 +222,18 @@ def test_garbage_is_left_while_a_command_imports_and_collected_while_it_runs(sta
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
     )
     assert ran.stdout.split() == ["False", "True"]
+
+
+def test_a_pools_process_goes_on_collecting_garbage():
+    """It has its parent's arguments, and no command of ours runs in it."""
+    code = (
+        "import gc, multiprocessing, sys\n"
+        "sys.argv = ['/somewhere/bin/probeline']\n"
+        "with multiprocessing.get_context('spawn').Pool(1) as pool:\n"
+        "    pool.apply(exec, ('import stages',))\n"
+        "    print(pool.apply(gc.isenabled))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True
+    )
+    assert ran.stdout.split() == ["True"]
