@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import scipy
 from numpy.typing import NDArray
+from scipy import special
 
 from cache.records import repeated
 from pipeline.heads.shot_classifiers import Labels
@@ -137,7 +137,7 @@ def _interval(values: NDArray[np.float64], limits: tuple[float, float]) -> dict[
     mean = float(values.mean())
     if len(values) < 2:
         return {"value": mean, "ci_low": None, "ci_high": None}
-    quantile = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    quantile = float(special.stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     half = quantile * float(values.std(ddof=1)) / len(values) ** 0.5
     low, high = limits
     return {"value": mean, "ci_low": max(low, mean - half), "ci_high": min(high, mean + half)}
