@@ -10,8 +10,8 @@ from cache.errors import ProbelineError
 from cache.files import sha256_bytes, write_durably
 from pipeline.machine.netcdf import write_netcdf
 from pipeline.project.paths import PARAMS, SCORES_CSV, SCORES_NC
-from pipeline.results.cube import TABLE_DIGEST, to_cube
-from pipeline.results.gathering import gather
+from pipeline.results.cube import RECORDS_DIGEST, TABLE_DIGEST, to_cube
+from pipeline.results.gathering import gather, records_digest
 from pipeline.results.score_table import to_csv
 from pipeline.study.params import load_study
 from stages._run import explain_errors, say
@@ -32,7 +32,8 @@ def main() -> None:
         )
     table = to_csv(scores).encode()
     write_durably(SCORES_CSV, table)
-    cube = to_cube(study, scores).assign_attrs({TABLE_DIGEST: sha256_bytes(table)})
+    digests = {TABLE_DIGEST: sha256_bytes(table), RECORDS_DIGEST: records_digest()}
+    cube = to_cube(study, scores).assign_attrs(digests)
     write_netcdf(cube, SCORES_NC)
     for cell in missing:
         say("collect", f"not scored: {cell.protocol} of {cell.model} on {cell.dataset}")

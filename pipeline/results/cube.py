@@ -39,6 +39,9 @@ SEEN = ("", *Seen)
 TABLE_DIGEST = "scores_csv_sha256"
 """An attribute of the cube: of scores.csv, whose own form has no room for a digest."""
 
+RECORDS_DIGEST = "records_sha256"
+"""An attribute of the cube: of all protocols' records, by which DVC sees in one file that they change."""
+
 _SCORED = ("value", "ci_low", "ci_high", "seconds")
 """Variables of the cube that a score has."""
 

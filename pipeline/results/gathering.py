@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pipeline.project.paths import PARAMS, SCORES, index_path
-from pipeline.study import metrics
+from cache.files import sha256_bytes, sha256_file
+from pipeline.project.paths import PARAMS, RESULTS, SCORES, index_path
+from pipeline.study import metrics, protocol_list
 from pipeline.study.records import is_asked, protocols_of
 from pipeline.results.costs import recorded_costs
 from pipeline.results.current import Current
@@ -59,6 +60,17 @@ def gather(study: Study) -> tuple[pd.DataFrame, list[Missing]]:
         return computed, missing
     parts = [computed, foreign] if len(computed) else [foreign]  # pandas: empty ones turn types
     return typed(pd.concat(parts, ignore_index=True)), missing
+
+
+def records_digest() -> str:
+    """Of every protocol's records: other outcomes of the same scores are another digest.
+
+    Stages that read outcomes depend on the file which holds it, and not on the folders: DVC walks
+    each folder that a stage depends on up to nine times.
+    """
+    files = (file for p in protocol_list.PROTOCOLS for file in (RESULTS / p.name).rglob("*.parquet"))
+    lines = [f"{file.as_posix()} {sha256_file(file)}" for file in sorted(files)]
+    return sha256_bytes("\n".join(lines).encode())
 
 
 def _computed(study: Study) -> tuple[pd.DataFrame, list[Missing]]:

@@ -142,10 +142,13 @@ CARRIED = {
     "extraction": ("data/cells", "results/scores.nc"),
     "pretrain": ("data/checkpoints", "data/cells"),
     "neighbors": ("data/neighbors", "results/knn"),
-    **{p: (f"results/{p}",) for p in ("knn", "linear", "fewshot", "transfer")},
-    "transferability": ("results/predictors",),
+    **{
+        p: (f"results/{p}", "results/scores.nc") for p in ("knn", "linear", "fewshot", "transfer")
+    },
+    "transferability": ("results/predictors", "results/scores.nc"),
 }
-"""Sections whose changes reach a stage through files that it depends on."""
+"""Sections whose changes reach a stage through files that it depends on; scores.nc has a digest of
+all records."""
 
 ASKED_ONLY = {
     "neighbors": {"knn"},  # refuses a k beyond the train images before it searches
