@@ -18,6 +18,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import click
 
+import stages
 from cache.errors import ProbelineError
 from cache.files import explain_disk_errors, whose, write_durably
 from pipeline.project.own_folders import refuse_links_out
@@ -46,7 +47,7 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
         try:
             refuse_links_out()
             with written_out(), announced():
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
         except ProbelineError as error:
             _fail(error)
         except MemoryError as error:
@@ -68,9 +69,12 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
             )
             sys.exit(128 + (signal.SIGTERM if isinstance(end, _TerminatedError) else signal.SIGINT))
         finally:
+            stages.ended_well = False  # of a command within this one
             give_up_output()
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, former)
+        stages.ended_well = True
+        return result
 
     return wrapped
 

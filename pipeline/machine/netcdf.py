@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,22 @@ from xarray.backends import NetCDF4DataStore
 from cache.errors import ProbelineError
 from cache.seals import read_sealed, write_sealed
 from pipeline.machine.netcdf_layout import netcdf_bytes
+
+
+def _have_no_dask_arrays() -> None:
+    """Let xarray find, once and for this process, that no array of ours can be one of Dask's.
+
+    It would import all of dask.array to ask that of its first variable: a third of a second.
+    """
+    if "dask" not in sys.modules:
+        sys.modules["dask"] = None  # type: ignore[assignment]  # Python: it can't be imported
+        try:
+            xr.Variable("x", [0.0])
+        finally:
+            del sys.modules["dask"]
+
+
+_have_no_dask_arrays()
 
 
 def write_netcdf(

@@ -7,8 +7,8 @@ of them lie on one sheet, each once, however many models name it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +17,13 @@ from cache.errors import ProbelineError
 from pipeline.datasets.index import Index, read_index
 from pipeline.datasets.roots import Root
 from pipeline.datasets.sources import dataset_root
+from pipeline.machine.environment import cpu_count
 from pipeline.neighbors.neighbors import Space, spaces
 from pipeline.report.inputs import Inputs
 from pipeline.report.picture_sheet import Sheet, squared
 from pipeline.report.pictures import checked_image
 from pipeline.report.remarks import how_drawn
-from pipeline.statistics.single_images import stored_nearest
+from pipeline.statistics.single_images import nearest_rows
 from pipeline.study.schema import Study
 from pipeline.study.words import NORMALIZATION_WORDS
 
@@ -207,8 +208,9 @@ def _images(study: Study, name: str, space: Space, gaps: list[str]) -> list[_Ima
     nearest: dict[str, NDArray[np.int32]] = {}
     try:
         index = read_index(name)
-        for model in study.models:
-            found = _nearest(study, index, model, space)
+        with ThreadPoolExecutor(cpu_count()) as pool:  # Parquet is decoded without Python's lock
+            rows = list(pool.map(lambda model: _nearest(study, index, model, space), study.models))
+        for model, found in zip(study.models, rows, strict=True):
             if isinstance(found, str):
                 gaps.append(f"{model} on {name}: {found}")
             else:
@@ -222,10 +224,9 @@ def _images(study: Study, name: str, space: Space, gaps: list[str]) -> list[_Ima
 def _nearest(study: Study, index: Index, model: str, space: Space) -> NDArray[np.int32] | str:
     """Rows of train that are nearest to each val image, shape (n_val, k), or why not."""
     try:
-        found = stored_nearest(study, index, model, space, "val", NEAREST)
+        return nearest_rows(study, index, model, space, "val", NEAREST)
     except ProbelineError as error:
         return error.problem
-    return found if isinstance(found, str) else found.indices[np.argsort(found.samples)]
 
 
 def _reason(name: str, error: ProbelineError) -> str:
@@ -237,18 +238,20 @@ def _queries(images: _Images, count: int, sheet: Sheet) -> list[Query]:
     index = images.index
     train, val = index.labels("train"), index.labels("val")
     same = [train[rows] == val[:, np.newaxis] for rows in images.nearest.values()]
-    draw = {split: partial(_drawn, images, split, sheet) for split in ("train", "val")}
     queries = []
     for row in choose(same, count):
         name = index.classes[val[row]]
         picture = Picture(
-            draw["val"](row), name, f"test image of class {name}", _path(index, "val", row)
+            _drawn(images, "val", sheet, row),
+            name,
+            f"test image of class {name}",
+            _path(index, "val", row),
         )
         found = tuple(
             Found(
                 model,
                 tuple(
-                    _neighbour(index, draw["train"](near), near, number + 1, int(val[row]))
+                    _neighbour(images, sheet, near, number + 1, train[near], val[row])
                     for number, near in enumerate(rows[row])
                 ),
             )
@@ -258,13 +261,16 @@ def _queries(images: _Images, count: int, sheet: Sheet) -> list[Query]:
     return queries
 
 
-def _neighbour(index: Index, position: str, row: int, number: int, label: int) -> Picture:
-    own = int(index.labels("train")[row])
-    other = own != label
+def _neighbour(
+    images: _Images, sheet: Sheet, row: int, number: int, own: np.int64, label: np.int64
+) -> Picture:
+    """A train image, `own` its label, beside a test image of class `label`."""
+    other = bool(own != label)
     kind = "another class than the test image" if other else "the same class"
-    name = index.classes[own]
+    name = images.index.classes[own]
     words = f"neighbour {number}: class {name}, {kind}"
-    return Picture(position, name, words, _path(index, "train", row), other)
+    position = _drawn(images, "train", sheet, row)
+    return Picture(position, name, words, _path(images.index, "train", row), other)
 
 
 def _path(index: Index, split: str, row: int) -> str:

@@ -49,9 +49,12 @@ def finish(figure: Any, **chosen: Any) -> dict[str, Any]:
     **chosen
         The figure's parameters, each with what it is when the page opens.
     """
-    figure = figure.add_params(*(alt.param(name=name, value=of) for name, of in chosen.items()))
-    # Altair's own check of the whole figure costs a second; its parts were checked when made.
+    # Altair's own check of the whole figure costs a second; its parts were checked when made. Its
+    # `add_params` copies the whole figure, each layer for itself, to write this at the same place.
     spec: dict[str, Any] = figure.to_dict(validate=False)
+    if chosen:
+        params = [{"name": name, "value": of} for name, of in chosen.items()]
+        spec["params"] = [*spec.get("params", []), *params]
     spec["config"] = _CONFIG
     return spec
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -74,10 +75,24 @@ def upper_limits(right: NDArray[np.int64], total: NDArray[np.int64], alpha: floa
 def _within_chance(evidence: Evidence, looks: tuple[Looked, ...]) -> set[str]:
     """Models that no other is known to be better than, where the variant looked at decides."""
     protocol = deciding_protocol(evidence)
-    tests = mean_tests(evidence).get((protocol, TARGET)) if image_noise(evidence).columns else None
-    if tests is None or {looked.variant for looked in looks} != {evidence.headline[protocol]}:
+    if {looked.variant for looked in looks} != {evidence.headline.get(protocol)}:
         return set()
-    return set(np.array(tests.models)[tests.within_chance].tolist())
+    alone = _deciding_alone(evidence, protocol)
+    tests = mean_tests(alone).get((protocol, TARGET)) if image_noise(alone).columns else None
+    return set() if tests is None else set(np.array(tests.models)[tests.within_chance].tolist())
+
+
+def _deciding_alone(evidence: Evidence, protocol: str) -> Evidence:
+    """The outcomes of what decides, on the target: those of the other columns are not read for it.
+
+    Tables that are made of all of them are kept, mostly (see `pipeline.statistics.kept`).
+    """
+    return replace(
+        evidence,
+        cube=evidence.cube.sel(variant=[evidence.headline[protocol]]),
+        tests={name: evidence.tests[name] for name in evidence.target if name in evidence.tests},
+        headlines=None,
+    )
 
 
 def _share(looks: tuple[Looked, ...], model: str) -> float:

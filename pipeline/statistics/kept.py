@@ -1,6 +1,6 @@
 """Tables that another setting does not concern are kept, by a digest of all that they are made of.
 
-Most statistics look at headlines and cheap predictors alone, and nobody's headline changes when a
+Most statistics look at headlines and cheap checks alone, and nobody's headline changes when a
 vote of 7 neighbours is added. These get an evidence that holds nothing else, so that they can't
 depend on more than the digest covers: scores, keys of outcomes, test images, settings, code.
 """
@@ -26,6 +26,7 @@ from pipeline.results.cube import cheap_predictors
 from pipeline.statistics import registry
 from pipeline.statistics.evidence import Evidence, no_draws
 from pipeline.statistics.single_images import SingleImages
+from pipeline.statistics.target_checks import other_shots
 
 OF_HEADLINES = (
     "mean_scores", "mean_pairs", "trust", "comparison", "predictor_differences", "null_models",
@@ -34,8 +35,9 @@ OF_HEADLINES = (
     "objective_share", "variance_explained", "within_backbones", "correlations_by_shift",
     "predictors_given_backbone", "ranks", "overall_ranks", "averages", "leaders_without",
     "concordance", "power", "power_curves", "new_target", "behaves_like", "enough_images",
+    "target_checks",
 )  # fmt: skip
-"""Statistics that look at nothing but headlines and cheap predictors."""
+"""Statistics that look at nothing but headlines, cheap predictors and other numbers of labels."""
 
 MOST = 3
 """Evidences whose tables are kept: the latest."""
@@ -64,8 +66,9 @@ def kept_statistics(evidence: Evidence) -> dict[str, xr.Dataset]:
 
 
 def headlines_alone(evidence: Evidence) -> Evidence:
-    """The evidence with headlines and cheap predictors, and nothing else."""
-    stays = {*evidence.headline.values(), *cheap_predictors(evidence.cube)}
+    """The evidence with headlines, cheap predictors and other numbers of labels: nothing else."""
+    shots = (variant.full_name for variant in other_shots(evidence))
+    stays = {*evidence.headline.values(), *cheap_predictors(evidence.cube), *shots}
     names = [name for name in map(str, evidence.cube["variant"].values) if name in stays]
     return replace(
         evidence,

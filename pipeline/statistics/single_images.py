@@ -7,7 +7,9 @@ may have results without embeddings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -256,17 +258,47 @@ def stored_nearest(
     ProbelineError
         When the embeddings are not what the study asks for, or the record is damaged.
     """
+    table = _neighbors(study, index, model, space, split, most, ("indices", "distances"))
+    if isinstance(table, str):
+        return table
+    return Nearest(
+        table["sample"], table["indices"].astype(np.int32), table["distances"].astype(np.float64)
+    )
+
+
+def nearest_rows(
+    study: Study, index: Index, model: str, space: Space, split: Split, most: int
+) -> NDArray[np.int32] | str:
+    """Rows of train that are nearest to each image of a split, in its order; or why not.
+
+    As `stored_nearest`, but distances, which are most of the file, are not read.
+    """
+    table = _neighbors(study, index, model, space, split, most, ("indices",))
+    if isinstance(table, str):
+        return table
+    return table["indices"].astype(np.int32)[np.argsort(table["sample"])]
+
+
+def _neighbors(
+    study: Study,
+    index: Index,
+    model: str,
+    space: Space,
+    split: Split,
+    most: int,
+    lists: Sequence[str],
+) -> dict[str, NDArray[Any]] | str:
+    """The samples, and of each list the first `most` values of each sample."""
     train, val = open_cells(study, index, model)
     record = read_record(neighbors_path(index.name, model, *space))
     if record is None:
         return "no neighbours are stored"
     if differences(record.key, neighbors_key(study.neighbors, space, train, val)):
         return "the stored neighbours are of other embeddings or settings"
-    table = record.outcomes_where("split", split, ("sample", "indices", "distances"))
+    table = record.outcomes_where("split", split, ("sample", *lists))
     kept = min(most, next(facts["k"] for facts in record.scores if facts["split"] == split))
-    indices, distances = (
-        table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1)[:, :kept]
-        for name in ("indices", "distances")
-    )
-    samples = table["sample"].to_numpy()
-    return Nearest(samples, indices.astype(np.int32), distances.astype(np.float64))
+    found = {
+        name: table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1)[:, :kept]
+        for name in lists
+    }
+    return {"sample": table["sample"].to_numpy(), **found}

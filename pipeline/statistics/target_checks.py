@@ -138,7 +138,7 @@ def _checks(evidence: Evidence, models: tuple[str, ...], protocol: str) -> Itera
         if variant.full_name in evidence.headline.values() and variant.protocol != FINETUNE.name
     ]  # fmt: skip
     target = list(evidence.target)
-    for variant in [*probes, *_other_shots(evidence), *cheap]:
+    for variant in [*probes, *other_shots(evidence), *cheap]:
         if variant.protocol != protocol:
             own = variant.protocol != TRANSFER.name
             yield _check(evidence, table, variant, target, on_target=own)
@@ -153,7 +153,7 @@ def _checks(evidence: Evidence, models: tuple[str, ...], protocol: str) -> Itera
         yield _Check(LARGEST, "the largest model", False, sizes, 0.0)
 
 
-def _other_shots(evidence: Evidence) -> list[Variant]:
+def other_shots(evidence: Evidence) -> list[Variant]:
     """The headline's head with other numbers of labels, of all classes."""
     headline = evidence.variants.get(evidence.headline.get(FEWSHOT.name, ""))
     if headline is None:
