@@ -142,9 +142,7 @@ CARRIED = {
     "extraction": ("data/cells", "results/scores.nc"),
     "pretrain": ("data/checkpoints", "data/cells"),
     "neighbors": ("data/neighbors", "results/knn"),
-    **{
-        p: (f"results/{p}", "results/scores.nc") for p in ("knn", "linear", "fewshot", "transfer")
-    },
+    **{p: (f"results/{p}", "results/scores.nc") for p in ("knn", "linear", "fewshot", "transfer")},
     "transferability": ("results/predictors", "results/scores.nc"),
 }
 """Sections whose changes reach a stage through files that it depends on; scores.nc has a digest of
