@@ -150,15 +150,16 @@ def verify_dataset(name: str, path: Path | None) -> None:
 
 def _look_at_all(*, quiet: bool) -> None:
     """A line for each data set."""
-    from pipeline.datasets.watched_files import is_watchable
+    from pipeline.datasets.watched_files import why_unwatched
     from pipeline.datasets.watching import look_closely
 
     for name, dataset in load_study().datasets.items():
         found = look_closely(name, dataset)
         if found is None:
             if not quiet:
-                here = is_watchable(name, dataset)
-                click.echo(f"{name}: {'not indexed yet' if here else 'no images to look at here'}")
+                why = why_unwatched(name, dataset)
+                said = f"no images to look at here: {why}" if why else "not indexed yet"
+                click.echo(f"{name}: {said}")
         elif found.differs or not quiet:
             of = "" if found.differs else f", {found.of:,} files"
             click.echo(f"{'warning: ' if found.differs else ''}{found}{of}")

@@ -14,6 +14,7 @@ from pipeline.statistics.written import counted
 from pipeline.study import protocol_list
 from pipeline.study.params import load_study
 from pipeline.study.schema import Study
+from pipeline.study.target import check_target
 from stages._run import explain_errors
 from stages.table import print_table
 
@@ -46,6 +47,7 @@ def status(whole: bool) -> None:
     from pipeline.planning.overview import data_lines, study_overview
 
     study = load_study()
+    check_target(study)
     overview = study_overview(study)
     models, cells = len(study.models), len(study.models) * len(study.datasets)
     cached = sum(d.cached for d in overview.datasets)
@@ -103,7 +105,7 @@ def _print_datasets(overview: Overview, models: int, *, whole: bool) -> None:
 
 def _print_images(study: Study) -> None:
     """Data sets whose files are not as they were indexed, and what there was no time to look at."""
-    from pipeline.datasets.watched_files import is_watchable
+    from pipeline.datasets.watched_files import why_unwatched
     from pipeline.datasets.watching import look
 
     lines, late, elsewhere = [], [], []
@@ -115,7 +117,7 @@ def _print_images(study: Study) -> None:
             late.append(name)
         elif found := look(name, dataset, until):
             lines += [str(found)] if found.differs or not found.is_whole else []
-        elif dataset.path is not None and not is_watchable(name, dataset):
+        elif dataset.path is not None and why_unwatched(name, dataset):
             elsewhere.append(name)
     if late:
         lines.append(f"not looked at, for lack of time: {', '.join(late)}")

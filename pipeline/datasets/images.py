@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -116,33 +117,64 @@ def decode_opened(image: Image.Image, place: str, white: float | None = None) ->
         return found.copy() if found is image else found
 
 
-def examine(data: bytes, place: str) -> Deep | None:
-    """Decode an image; what is known of its brightness, if that has more than 8 bits.
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What decoding an image tells.
+
+    Attributes
+    ----------
+    deep : Deep or None
+        Of grey images of more than 8 bits.
+    pictures : int
+        In the file, of which the first is the image: frames of an animation, pages of a TIFF.
+    """
+
+    deep: Deep | None = None
+    pictures: int = 1
+
+
+def examine(data: bytes, place: str) -> Examined:
+    """Decode an image; what else is worth knowing of it.
 
     Raises
     ------
     BadImageError
         As `decode`.
     """
-    with explain_decoding(data, place), _loaded(data, place) as image:
-        if _is_deep(image):
-            return Deep(image.mode == "F", _brightest(np.asarray(image), place))
-        _to_rgb(image, place, None)
-        return None
+    with explain_decoding(data, place), _opened(data) as image:
+        with _upright(image, place) as upright:
+            deep = None
+            if _is_deep(upright):
+                deep = Deep(upright.mode == "F", _brightest(np.asarray(upright), place))
+            else:
+                _to_rgb(upright, place, None)
+        return Examined(deep, _pictures(image))
 
 
 @contextmanager
 def _loaded(data: bytes, place: str) -> Iterator[Image.Image]:
     """The image as it is stored, decoded and upright; of large ones, one at a time."""
+    with _opened(data) as image, _upright(image, place) as turned:
+        yield turned
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
     formats = (*FORMATS, *heif_parser()) if is_heif(data) else FORMATS
     make_ready()
     # Pillow warns of sizes below our own limit, and of harmless oddities of metadata.
-    with (
-        _quiet,
-        Image.open(io.BytesIO(data), formats=formats) as image,
-        _upright(image, place) as turned,
-    ):
-        yield turned
+    with _quiet, Image.open(io.BytesIO(data), formats=formats) as image:
+        yield image
+
+
+def _pictures(image: Image.Image) -> int:
+    """How many pictures an opened file holds; 1 where that can't be told."""
+    if image.format == "MPO":  # a camera's JPEG: the others are previews of the first
+        return 1
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except Exception:  # noqa: BLE001 - what follows the first one may be damaged in any way
+        return 1
 
 
 @contextmanager

@@ -152,6 +152,19 @@ def skipped_remark(skipped: Mapping[str, str]) -> tuple[str, ...]:
     return (f"{number} can't be read and {verb} left out, e.g. {some}",)
 
 
+def several_pictures(samples: pd.DataFrame) -> tuple[str, ...]:
+    """A line on files that hold more than one picture, if any."""
+    several = samples[samples["pictures"] > 1]
+    if several.empty:
+        return ()
+    number = number_of(len(several), "file holds", "files hold")
+    one = several.iloc[0]
+    return (
+        f"{number} several pictures (frames of an animation, pages of a TIFF), e.g. "
+        f"{one['path']} ({one['pictures']:,}): the first alone is the image",
+    )
+
+
 def duplicates_across_splits(samples: pd.DataFrame) -> tuple[str, ...]:
     """A line on val images whose bytes are in train too, if any."""
     in_train = set(samples.loc[samples["split"] == "train", "sha256"])

@@ -20,6 +20,7 @@ from pipeline.datasets.index_checks import (
     groups_across_splits,
     odd_classes,
     repeated_images,
+    several_pictures,
     skipped_remark,
     two_labels,
     untrained_classes,
@@ -83,6 +84,7 @@ def build_index(
         if dataset.on_bad_image == "error":
             refuse_faults(name, faults, len(samples))
         samples["sha256"] = [f.sha256 for f in facts]
+        samples["pictures"] = [1 if f.examined is None else f.examined.pictures for f in facts]
         if faults:
             skipped = why_skipped(faults)
             sound = ~samples["path"].isin(faults)
@@ -100,7 +102,7 @@ def build_index(
     remarks = (
         *skipped_remark(skipped),
         *listed.remarks,
-        *(() if root is None else _copies(samples)),
+        *(() if root is None else (*several_pictures(samples), *_copies(samples))),
         *untrained_classes(samples, dataset.missing_classes.train, classes),
         *odd_classes(samples, classes),
         *groups_across_splits(samples),
@@ -163,12 +165,13 @@ def _grey_scale(
     name: str, dataset: Dataset, former: Index | None, facts: Sequence[ImageFacts]
 ) -> GreyScale | None:
     """What is white: as declared, or as sealed in the index of the same images, or decided now."""
-    deep = [f.deep for f in facts if f.deep is not None]
+    found = [(f.sha256, f.examined.deep) for f in facts if f.examined and f.examined.deep]
+    deep = [its for _, its in found]
     if not deep or dataset.white is not None:
         return GreyScale.decide(name, deep, dataset.white, None)
     sealed = None
     if former is not None and former.grey is not None and not former.grey.declared:
         known = set(former.rows["sha256"].to_pylist())
-        if any(f.deep is not None and f.sha256 in known for f in facts):
+        if any(digest in known for digest, _ in found):
             sealed = former.grey.white
     return GreyScale.decide(name, deep, None, sealed)

@@ -10,8 +10,7 @@ import pandas as pd
 
 from cache.errors import ProbelineError
 from cache.files import sha256_bytes
-from pipeline.datasets.grey import Deep
-from pipeline.datasets.images import examine
+from pipeline.datasets.images import Examined, examine
 from pipeline.datasets.remote import BrokenConnectionError
 from pipeline.datasets.roots import Entry, Root
 from pipeline.datasets.samples import entries_of
@@ -33,13 +32,13 @@ class ImageFacts:
         Of the file; "" where it can't be read.
     fault : ProbelineError or None
         Why it can't be read or decoded.
-    deep : Deep or None
-        Of grey images of more than 8 bits.
+    examined : Examined or None
+        What decoding told; None where it failed.
     """
 
     sha256: str
     fault: ProbelineError | None = None
-    deep: Deep | None = None
+    examined: Examined | None = None
 
 
 def read_images(name: str, samples: pd.DataFrame, root: Root) -> list[ImageFacts]:
@@ -54,7 +53,7 @@ def read_images(name: str, samples: pd.DataFrame, root: Root) -> list[ImageFacts
         try:
             data = root.read(entry)
             digest = sha256_bytes(data)
-            return ImageFacts(digest, deep=examine(data, entry.path))
+            return ImageFacts(digest, examined=examine(data, entry.path))
         except BrokenConnectionError:
             raise  # says nothing of the image, which must not be skipped for it
         except ProbelineError as error:

@@ -88,13 +88,15 @@ def watched_files(name: str, dataset: Dataset) -> Watched | None:
     return Watched(path, SUFFIXES, manifest=manifest, leave_out=tuple(dataset.leave_out))
 
 
-def is_watchable(name: str, dataset: Dataset) -> bool:
-    """Whether there is something to look at on this machine."""
+def why_unwatched(name: str, dataset: Dataset) -> str:
+    """Why there is nothing to look at on this machine; "" where there is."""
     try:
         watched = watched_files(name, dataset)
-    except ProbelineError:  # a variable that is not set here
-        return False
-    return watched is not None and watched.root.is_dir()
+    except ProbelineError as error:  # a variable that is not set here
+        return f"{error.problem} ({error.place})"
+    if watched is None:
+        return "its images are not files on this disk"
+    return "" if watched.root.is_dir() else f"{watched.root} is not there"
 
 
 def list_folders(

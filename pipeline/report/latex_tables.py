@@ -52,10 +52,11 @@ def scores_table(inputs: Inputs, protocol: str) -> str:
     near = _within_chance(inputs, protocol, datasets)
     means = inputs.plain_means(protocol, datasets) if len(datasets) > 1 else None
     order = np.argsort(-_key(of["value"].values, means), kind="stable")
-    rows = []
+    rows, without = [], []
     for place in map(int, order):
         values, low, high = (of[name].values[place] for name in ("value", "ci_low", "ci_high"))
         if not np.isfinite(values).any():
+            without.append(inputs.models[place])
             continue
         cells = [
             _score(value, ends, bold=bool(near[place, column]))
@@ -73,6 +74,7 @@ def scores_table(inputs: Inputs, protocol: str) -> str:
         "Small: 95% intervals over test images." if np.isfinite(of["ci_low"]).any() else "",
         "Bold: no model is known to be better (within chance of the best, all pairs tested "
         "together)." if near.any() else "",
+        f"Without a score: {', '.join(without)}." if without else "",
     ]  # fmt: skip
     return table(head, rows, " ".join(filter(None, said)), f"scores-{protocol}")
 

@@ -139,7 +139,10 @@
       columns.forEach((column, i) => {
         const value = column.value(cells);
         const td = element("td", value === null ? "–" : write(value));
-        if (value === null) td.title = "not scored";
+        if (value === null)
+          td.title = column.dataset
+            ? `not scored by ${$("metric").selectedOptions[0].text}, with what is chosen above`
+            : "a mean needs a score on each of its data sets";
         if (value !== null && value === best[i]) td.classList.add("top");
         if (column.first) td.classList.add("first");
         const seen = value === null ? "" : seenOn(model.name, column.dataset);

@@ -149,8 +149,11 @@ def test_dvc_has_its_stage_with_its_sections_and_passes_its_records_on(project, 
     }
     if protocol.views(Study.model_validate(project.params)):
         assert files["extraction"] in stage["deps"]
-    for name in ("collect", "correlate", "report"):
-        assert folder in stages[name]["deps"]
+    # A digest of all records is in what `collect` writes.
+    assert folder in stages["collect"]["deps"]
+    assert "results/scores.nc" in stages["collect"]["outs"]
+    for name in ("correlate", "report"):
+        assert "results/scores.nc" in stages[name]["deps"]
     for name in ("collect", "report"):
         deps = set(stages[name]["deps"])
         assert str(SECTIONS) in deps or {files[name] for name in protocol.sections} <= deps

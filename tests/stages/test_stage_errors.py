@@ -224,6 +224,40 @@ def test_garbage_is_left_while_a_command_imports_and_collected_while_it_runs(sta
     assert ran.stdout.split() == ["False", "True"]
 
 
+@pytest.mark.parametrize(
+    ("last", "status", "taken_apart"),
+    [
+        ("run()", 0, False),
+        ("outer()", 1, True),  # one that succeeded within one that failed
+        ("pass", 0, True),
+    ],
+)
+def test_who_ends_well_leaves_at_once_and_who_fails_is_known_to(last, status, taken_apart):
+    code = (
+        "import os, sys\n"
+        "sys.argv = ['/somewhere/bin/probeline']\n"
+        "import atexit, stages\n"
+        "from stages._run import explain_errors\n"
+        "from cache.errors import ProbelineError\n"
+        "class Late:\n"
+        "    def __del__(self, write=os.write): write(1, b'taken apart')\n"
+        "late = Late()\n"
+        "atexit.register(print, 'the others ran')\n"
+        "run = explain_errors(lambda: print('done', end=' '))\n"
+        "def fails():\n"
+        "    run()\n"
+        "    raise ProbelineError('here', 'it fails')\n"
+        "outer = explain_errors(fails)\n"
+        f"{last}\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert "the others ran" in ran.stdout
+    assert ("taken apart" in ran.stdout) == taken_apart
+    assert ran.returncode == status, ran.stderr
+
+
 def test_a_pools_process_goes_on_collecting_garbage():
     """It has its parent's arguments, and no command of ours runs in it."""
     code = (

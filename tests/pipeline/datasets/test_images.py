@@ -318,10 +318,35 @@ def test_upright_is_what_pillow_calls_so(kind, orientation):
 
 def test_only_deep_grey_images_have_a_brightness_to_tell():
     ramp = np.linspace(0, 900, 64).astype(np.uint16).reshape(8, 8)
-    assert examine(encoded(Image.fromarray(ramp), "TIFF"), "x") == Deep(False, 900.0)
-    assert examine(encoded(Image.fromarray(ramp.astype("f4")), "TIFF"), "x") == Deep(True, 900.0)
+    for dtype, is_float in (("u2", False), ("f4", True)):
+        data = encoded(Image.fromarray(ramp.astype(dtype)), "TIFF")
+        assert examine(data, "x").deep == Deep(is_float, 900.0)
     for picture in (draw(0), draw(0).convert("L"), draw(0).convert("RGBA"), draw(0).convert("1")):
-        assert examine(encoded(picture, "PNG"), "x") is None
+        assert examine(encoded(picture, "PNG"), "x").deep is None
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_of_several_pictures_the_first_is_read_and_their_number_is_told(kind):
+    first, *others = [Image.new("RGB", (20, 16), color) for color in ("red", "green", "blue")]
+    data = encoded(first, kind, save_all=True, append_images=others, duration=100)
+    assert examine(data, "x").pictures == 3
+    assert examine(encoded(first, kind), "x").pictures == 1
+    red, green, blue = pixels(data)[4, 4]
+    assert red > 200 > 60 > max(green, blue)
+
+
+def test_what_is_damaged_behind_the_first_picture_loses_no_image():
+    first, second = draw(1).convert("P"), draw(2).convert("P")
+    whole = encoded(first, "GIF", save_all=True, append_images=[second], duration=100)
+    alone = encoded(first, "GIF")
+    for cut in range(len(alone) + 20, len(whole), 7):
+        assert examine(whole[:cut], "x").pictures in (1, 2)
+
+
+def test_a_preview_in_a_camera_s_jpeg_is_no_picture_of_its_own():
+    data = encoded(draw(1), "MPO", save_all=True, append_images=[draw(2)])
+    assert Image.open(io.BytesIO(data)).n_frames == 2
+    assert examine(data, "x").pictures == 1
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])

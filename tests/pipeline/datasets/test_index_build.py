@@ -7,6 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from PIL import Image
 from projects import draw, fill_folder
 
 from cache.errors import ProbelineError
@@ -149,6 +150,14 @@ def test_an_image_of_two_classes_is_remarked(project):
     shutil.copy("images/cat/001.png", "images/cat/000.png")  # another of the same class before it
     remark = next(r for r in build_index("pets", dataset()).remarks if "several classes" in r)
     assert "cat/000.png (cat) and dog/copy.png (dog)" in remark
+
+
+def test_a_file_of_several_pictures_is_remarked(project):
+    with Image.open("images/cat/001.png") as one, Image.open("images/dog/001.png") as other:
+        one.save("images/cat/stack.tif", save_all=True, append_images=[other, one])
+    (remark,) = build_index("pets", dataset()).remarks
+    assert remark.startswith("1 file holds several pictures")
+    assert "e.g. cat/stack.tif (3): the first alone is the image" in remark
 
 
 def test_classes_that_nobody_tests_or_can_tell_apart_are_remarked(project):

@@ -179,7 +179,7 @@ def test_names_of_files_speak_to_no_terminal(pets):
 def test_images_that_are_not_here_are_said(pets):
     shutil.move("images", "elsewhere")
     pets.run("cli", "status").succeeded("not on this machine, not looked at: pets")
-    pets.run("cli", "datasets", "check").succeeded("pets: no images to look at here")
+    pets.run("cli", "datasets", "check").succeeded("no images to look at here: images is not there")
 
 
 def test_a_link_that_leads_back_is_no_end_of_it(pets):

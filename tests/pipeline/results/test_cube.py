@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,9 @@ from projects import RESNET, VIT
 
 from cache.cell import Cell
 from cache.errors import ProbelineError
+from cache.records import read_record, write_record
 from pipeline.machine.netcdf import read_netcdf, write_netcdf
-from pipeline.project.paths import SCORES_NC, cell_address
+from pipeline.project.paths import SCORES_NC, cell_address, record_path
 from pipeline.results.cube import to_cube
 from pipeline.results.score_table import COLUMNS
 from pipeline.study.params import load_study
@@ -53,6 +55,22 @@ def test_tables_cubes_and_statistics_agree_and_are_deterministic(scored):
         scored.run(stage)
     assert scored.files("results") == before
     assert scored.left_overs() == []
+
+
+def test_other_outcomes_of_the_same_scores_are_another_cube(scored):
+    """What comes after `collect` reads them, and depends on results/scores.nc alone."""
+    path = record_path("knn", "pets", "m2")
+    scores, cube = Path("results/scores.csv"), Path("results/scores.nc")
+    before = scores.read_bytes(), cube.read_bytes(), path.read_bytes()
+    record = read_record(path)
+    outcomes = record.outcomes()
+    write_record(path, key=record.key, scores=record.scores, outcomes=outcomes.slice(1))
+    scored.run("collect").succeeded("0 cells missing")
+    assert scores.read_bytes() == before[0]
+    assert cube.read_bytes() != before[1]
+    path.write_bytes(before[2])
+    scored.run("collect").succeeded()
+    assert cube.read_bytes() == before[1]
 
 
 def test_missing_and_damaged_records_stay_visible_and_are_made_again(scored):

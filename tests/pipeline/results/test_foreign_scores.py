@@ -13,7 +13,7 @@ from projects import RESNET, VIT
 from cache.errors import ProbelineError
 from cache.files import sha256_file
 from pipeline.machine.netcdf import read_netcdf
-from pipeline.results.cube import TABLE_DIGEST, headline_variants, to_cube
+from pipeline.results.cube import RECORDS_DIGEST, TABLE_DIGEST, headline_variants, to_cube
 from pipeline.results.foreign_scores import (
     import_scores,
     load_foreign,
@@ -215,6 +215,7 @@ def test_an_imported_cube_is_the_computed_one(computed, tmp_path):
         cube = to_cube(empty_study(), scores)
         # Which table it was made from, the stage adds.
         assert before.attrs.pop(TABLE_DIGEST) == sha256_file(theirs / "scores.csv")
+        assert len(before.attrs.pop(RECORDS_DIGEST)) == 64
         # Nothing is read into names that this study does not ask for but what the file says.
         unsaid = [field for field in ("own", *FIELDS) if field != "label"]
         xr.testing.assert_identical(cube.drop_vars(unsaid), before.drop_vars(unsaid))
