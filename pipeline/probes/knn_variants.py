@@ -61,7 +61,7 @@ def left_out(study: Study) -> Iterator[tuple[str, str]]:
     for dataset, entry in study.datasets.items():
         if entry.test_only:
             continue
-        rows = len(read_index(dataset).split("train"))
+        rows = len(read_index(dataset).labels("train"))
         if own > rows:
             raise ProbelineError(
                 "params.yaml: knn.k",

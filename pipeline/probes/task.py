@@ -128,7 +128,7 @@ def judged(task: Task, outcomes: Sequence[Outcome]) -> Scored:
 
 def groups_of(index: Index, split: str) -> NDArray[np.str_] | None:
     """The group of each image of a split, "" for none; None where no image has one."""
-    groups = index.split(split)["group"].fillna("").to_numpy(np.str_)
+    groups = index.groups(split)
     return groups if groups.astype(bool).any() else None
 
 

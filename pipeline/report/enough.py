@@ -132,11 +132,19 @@ def _rows(inputs: Inputs) -> dict[str, stated.Rows]:
     for name in _AXES:
         table = stated.statistic(inputs, name)
         rows = [] if isinstance(table, str) else stated.rows_of(table, "regret")
-        found[name] = [row | {"lost": stated.short(100 * row["regret"])} for row in rows]
+        found[name] = [
+            row | {"lost": _points(row["regret"]), "lost_at_worst": _points(row["regret_high"])}
+            for row in rows
+        ]
     images = [
         row | {"images": int(row["images"])} for row in found["enough_images"]
     ]  # labels there
     return found | {"enough_images": stated.answer_first(inputs, images)}
+
+
+def _points(share: float | None) -> float | None:
+    """Of a share; nothing where there is none."""
+    return None if share is None else stated.short(100 * share)
 
 
 def _words(rows: stated.Rows, chooser: str, field: str, margin: float) -> tuple[str, ...]:
@@ -175,8 +183,8 @@ def _curves(rows: stated.Rows, field: str, title: str, chooser: str) -> stated.S
     tooltip: list[Any] = [
         alt.Tooltip("dataset:N", title="data set"),
         alt.Tooltip(f"{field}:Q", title=title.lower(), format=",.3~r"),
-        alt.Tooltip("regret:Q", title="mean loss", format=".2%"),
-        alt.Tooltip("regret_high:Q", title="loss in the worst 5%, at least", format=".2%"),
+        alt.Tooltip("lost:Q", title="mean loss, points", format=".2f"),
+        alt.Tooltip("lost_at_worst:Q", title="in the worst 5% at least, points", format=".2f"),
         alt.Tooltip("p_best:Q", title="chooses the very best", format=".1%"),
         alt.Tooltip("models:Q"),
     ]

@@ -11,7 +11,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
 from cache.records import read_record
-from pipeline.neighbors.data_checks import checks_path, vote_of_models
+from pipeline.neighbors.data_checks import checks_path
+from pipeline.neighbors.findings import vote_of_models
 from pipeline.neighbors.neighbors import neighbors_key, search_cell, spaces
 from pipeline.probes import knn
 from pipeline.probes.knn import run_knn
@@ -271,7 +272,7 @@ def test_a_finding_needs_most_models():
 
 def test_planted_copies_and_labels_are_listed_by_name(project, monkeypatch):
     """The findings of a study whose neighbours are those of made-up features."""
-    from pipeline.neighbors import data_checks
+    from pipeline.neighbors import data_checks, findings
     from pipeline.neighbors.neighbors import Stored
 
     project.prepare()
@@ -290,7 +291,7 @@ def test_planted_copies_and_labels_are_listed_by_name(project, monkeypatch):
             "train": Stored(np.arange(8, dtype=np.int32), np.tile(far, (8, 1)), near, 0.0, "made"),
         }
 
-    monkeypatch.setattr(data_checks, "read_neighbors", read)
+    monkeypatch.setattr(findings, "read_neighbors", read)
     project.run("knn").succeeded("1 computed")
     table = read_record(checks_path("pets")).outcomes().to_pandas()
     assert list(table.columns) == list(data_checks.COLUMNS)
@@ -309,5 +310,5 @@ def test_planted_copies_and_labels_are_listed_by_name(project, monkeypatch):
     assert doubts["image"].tolist() == train["path"][:4].tolist()
     assert set(doubts["label"]) == {"cat"}
     assert set(doubts["suggested"]) == {"dog"}
-    monkeypatch.setattr(data_checks, "read_neighbors", None)
+    monkeypatch.setattr(findings, "read_neighbors", None)
     project.run("knn").succeeded("1 cached")  # a list that is current is not made again
