@@ -31,7 +31,7 @@ def network(entry: dict) -> Forward:
 @pytest.mark.slow
 def test_a_compiled_network_gives_the_same_rows_for_every_size_of_batch(quiet_machine, monkeypatch):
     # Batch norms with statistics of their own: folding them must not lose them.
-    entry = {"architecture": "mobilenetv2_050", "weights": "random(0)", "input_size": 64}
+    entry = {"architecture": "test_efficientnet", "weights": "random(0)", "input_size": 64}
     model = load_model("net", Model.model_validate(entry))
     for module in model.backbone.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
