@@ -70,7 +70,7 @@ H100 = {"convolutions": 12e12, "products": 20e12, "probes": 20e12, "loading": 30
 MACHINES = (
     Machine("one H100, 16 cores, 128 GB", 1, images=2_400, memory=128e9, **H100),
     Machine("eight H100, 128 cores, 1 TB", 8, images=19_200, memory=1e12, **H100),
-    Machine("two cores, 16 GB", 1, 118e9, 81e9, 80e9, 300, 16e9, 30.0),
+    Machine("two cores, 16 GB", 1, 92e9, 62e9, 80e9, 300, 16e9, 30.0),
 )
 """Two cores: measured (docs/performance.md), a compiled ResNet-50 and DeiT-tiny, both cores of a
 matrix product. Decoding: 150 images a second and core, of 500 x 375 pixels."""

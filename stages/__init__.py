@@ -5,6 +5,7 @@ imports it but the command line.
 """
 
 import atexit
+import contextlib
 import gc
 import importlib.util
 import multiprocessing
@@ -32,8 +33,11 @@ if _is_command and multiprocessing.parent_process() is None:  # a pool's has its
     # `_run.explain_errors` looks again.
     gc.disable()
 
-    @atexit.register  # the first one, so it runs after all others
+    @atexit.register  # before all that a command registers, so it runs after that
     def _leave_at_once() -> None:
         """To take a finished process apart, object by object, takes up to half a second."""
-        if ended_well:
+        if ended_well and "coverage" not in sys.modules:  # whose handler is of before
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or None
+                    stream.flush()
             os._exit(0)

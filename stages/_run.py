@@ -73,7 +73,9 @@ def explain_errors(function: Callable[P, R]) -> Callable[P, R]:
             give_up_output()
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, former)
-        stages.ended_well = True
+        # A group's own function has ended before its command's words are so much as looked at.
+        context = click.get_current_context(silent=True)
+        stages.ended_well = context is None or context.invoked_subcommand is None
         return result
 
     return wrapped

@@ -8,7 +8,7 @@ import click
 
 from cache.errors import ProbelineError
 from cache.files import sha256_bytes, write_durably
-from pipeline.machine.netcdf import write_netcdf
+from pipeline.machine.netcdf import have_no_dask_arrays, write_netcdf
 from pipeline.project.paths import PARAMS, SCORES_CSV, SCORES_NC
 from pipeline.results.cube import RECORDS_DIGEST, TABLE_DIGEST, to_cube
 from pipeline.results.gathering import gather, records_digest
@@ -22,6 +22,7 @@ from stages._run import explain_errors, say
 def main() -> None:
     """Collect the study's scores."""
     start = time.monotonic()
+    have_no_dask_arrays()
     study = load_study()
     scores, missing = gather(study)
     if scores.empty and not missing:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from cache.errors import ProbelineError
 from cache.files import write_durably
-from pipeline.machine.netcdf import write_netcdf
+from pipeline.machine.netcdf import have_no_dask_arrays, write_netcdf
 from pipeline.project.paths import CORRELATION_NC, METRICS_JSON, PLOTS, SCORES_NC, STATISTICS
 from pipeline.report.headline import headline_numbers
 from pipeline.report.inputs import Inputs
@@ -38,6 +38,7 @@ def main() -> None:
 
 def _correlate() -> None:
     start = time.monotonic()
+    have_no_dask_arrays()
     study = load_study()
     cube = read_cube()
     if not cube.sizes["variant"]:

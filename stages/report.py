@@ -7,6 +7,7 @@ import time
 import click
 
 from cache.files import write_durably
+from pipeline.machine.netcdf import have_no_dask_arrays
 from pipeline.project.paths import REPORT, SUMMARY
 from pipeline.report.inputs import load_inputs
 from pipeline.report.page import render
@@ -21,6 +22,7 @@ from stages._run import explain_errors, say
 def main() -> None:
     """Write the report."""
     start = time.monotonic()
+    have_no_dask_arrays()
     inputs = load_inputs(load_study())
     page = render(inputs).encode()
     write_durably(REPORT, page)

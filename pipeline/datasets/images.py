@@ -39,7 +39,8 @@ _UPRIGHT = {
 }
 """What makes an image upright, by its orientation in EXIF."""
 
-_ORIENTATION = 274
+_ORIENTATION, _SUBFILE = 274, 254
+"""Tags of EXIF and TIFF."""
 
 _PART = 2**18
 """Pixels of grey that are scaled at once."""
@@ -125,12 +126,13 @@ class Examined:
     ----------
     deep : Deep or None
         Of grey images of more than 8 bits.
-    pictures : int
-        In the file, of which the first is the image: frames of an animation, pages of a TIFF.
+    has_more : bool
+        Whether the file holds more pictures, of which the first is the image: frames of an
+        animation, pages of a TIFF.
     """
 
     deep: Deep | None = None
-    pictures: int = 1
+    has_more: bool = False
 
 
 def examine(data: bytes, place: str) -> Examined:
@@ -148,7 +150,7 @@ def examine(data: bytes, place: str) -> Examined:
                 deep = Deep(upright.mode == "F", _brightest(np.asarray(upright), place))
             else:
                 _to_rgb(upright, place, None)
-        return Examined(deep, _pictures(image))
+        return Examined(deep, _has_more(image))
 
 
 @contextmanager
@@ -167,14 +169,21 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         yield image
 
 
-def _pictures(image: Image.Image) -> int:
-    """How many pictures an opened file holds; 1 where that can't be told."""
+def _has_more(image: Image.Image) -> bool:
+    """Whether an opened file holds a second picture; False where that can't be told.
+
+    They are not counted: a small file may promise millions, each of which is to be looked for.
+    """
     if image.format == "MPO":  # a camera's JPEG: the others are previews of the first
-        return 1
+        return False
     try:
-        return int(getattr(image, "n_frames", 1))
+        if image.format not in ("GIF", "TIFF"):  # all others say it in their header
+            return int(getattr(image, "n_frames", 1)) > 1
+        image.seek(1)
+        # 1: a smaller copy of the first, as microscopes store beside it
+        return not int(getattr(image, "tag_v2", {}).get(_SUBFILE, 0)) & 1
     except Exception:  # noqa: BLE001 - what follows the first one may be damaged in any way
-        return 1
+        return False
 
 
 @contextmanager

@@ -154,14 +154,13 @@ def skipped_remark(skipped: Mapping[str, str]) -> tuple[str, ...]:
 
 def several_pictures(samples: pd.DataFrame) -> tuple[str, ...]:
     """A line on files that hold more than one picture, if any."""
-    several = samples[samples["pictures"] > 1]
+    several = samples[samples["has_more"]]
     if several.empty:
         return ()
     number = number_of(len(several), "file holds", "files hold")
-    one = several.iloc[0]
     return (
         f"{number} several pictures (frames of an animation, pages of a TIFF), e.g. "
-        f"{one['path']} ({one['pictures']:,}): the first alone is the image",
+        f"{several['path'].iloc[0]}: the first alone is the image",
     )
 
 

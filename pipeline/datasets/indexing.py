@@ -84,7 +84,7 @@ def build_index(
         if dataset.on_bad_image == "error":
             refuse_faults(name, faults, len(samples))
         samples["sha256"] = [f.sha256 for f in facts]
-        samples["pictures"] = [1 if f.examined is None else f.examined.pictures for f in facts]
+        samples["has_more"] = [f.examined is not None and f.examined.has_more for f in facts]
         if faults:
             skipped = why_skipped(faults)
             sound = ~samples["path"].isin(faults)

@@ -16,10 +16,11 @@ from cache.seals import read_sealed, write_sealed
 from pipeline.machine.netcdf_layout import netcdf_bytes
 
 
-def _have_no_dask_arrays() -> None:
-    """Let xarray find, once and for this process, that no array of ours can be one of Dask's.
+def have_no_dask_arrays() -> None:
+    """Let xarray find, once and for this process, that no array can be one of Dask's.
 
-    It would import all of dask.array to ask that of its first variable: a third of a second.
+    It would import all of dask.array to ask that of its first variable: a third of a second. For
+    processes of our own that read and write tables, not for one that has imported this package.
     """
     if "dask" not in sys.modules:
         sys.modules["dask"] = None  # type: ignore[assignment]  # Python: it can't be imported
@@ -27,9 +28,6 @@ def _have_no_dask_arrays() -> None:
             xr.Variable("x", [0.0])
         finally:
             del sys.modules["dask"]
-
-
-_have_no_dask_arrays()
 
 
 def write_netcdf(

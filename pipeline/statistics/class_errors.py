@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.statistics.arrays import Floats
 from pipeline.statistics.evidence import Evidence
-from pipeline.statistics.image_noise import image_noise
 from pipeline.statistics.looked_at import Looked, looked_at
-from pipeline.statistics.mean_scores import TARGET, mean_tests
+from pipeline.statistics.mean_scores import TARGET, mean_scores
 from pipeline.statistics.shares import wilson
 from pipeline.statistics.table import listed
 from pipeline.statistics.target_checks import deciding_protocol
@@ -77,22 +75,12 @@ def _within_chance(evidence: Evidence, looks: tuple[Looked, ...]) -> set[str]:
     protocol = deciding_protocol(evidence)
     if {looked.variant for looked in looks} != {evidence.headline.get(protocol)}:
         return set()
-    alone = _deciding_alone(evidence, protocol)
-    tests = mean_tests(alone).get((protocol, TARGET)) if image_noise(alone).columns else None
-    return set() if tests is None else set(np.array(tests.models)[tests.within_chance].tolist())
-
-
-def _deciding_alone(evidence: Evidence, protocol: str) -> Evidence:
-    """The outcomes of what decides, on the target: those of the other columns are not read for it.
-
-    Tables that are made of all of them are kept, mostly (see `pipeline.statistics.kept`).
-    """
-    return replace(
-        evidence,
-        cube=evidence.cube.sel(variant=[evidence.headline[protocol]]),
-        tests={name: evidence.tests[name] for name in evidence.target if name in evidence.tests},
-        headlines=None,
-    )
+    known = evidence.tables.get("mean_scores")
+    means = mean_scores(evidence) if known is None else known
+    if "within_chance" not in means or protocol in means.attrs["unpaired"].split(", "):
+        return set()
+    near = means["within_chance"].sel(protocol=protocol, scope=TARGET)
+    return {str(model) for model in near["model"].values[near.values == 1]}
 
 
 def _share(looks: tuple[Looked, ...], model: str) -> float:

@@ -143,6 +143,8 @@ class Evidence:
         what looks at nothing else is computed for that one, and once.
     outcomes : callable
         From a variant and a data set to what `read_hits` gives, as text: the keys of its records.
+    tables : mapping of str to Dataset
+        Statistics of this evidence that are made already, where some are.
     """
 
     cube: xr.Dataset
@@ -159,6 +161,7 @@ class Evidence:
     named_target: tuple[str, ...] = ()
     headlines: Evidence | None = None
     outcomes: Callable[[str, str], str] = field(default=lambda variant, dataset: "")
+    tables: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
     @cached_property
     def labels_seen(self) -> frozenset[tuple[str, str]]:

@@ -53,12 +53,12 @@ def kept_statistics(evidence: Evidence) -> dict[str, xr.Dataset]:
     names = [name for name in OF_HEADLINES if name in statistics]
     alone = headlines_alone(evidence)
     path = _FOLDER / f"{digest_of(alone)[:32]}.nc"
-    whole = replace(evidence, headlines=alone)
     kept = _read(path)
     if kept is None or not kept.keys() >= set(names):
         write_netcdf(xr.Dataset(), path, {name: statistics[name](alone) for name in names})
         kept = read_netcdf_groups(path)  # in the form that they will be read in
         _forget_oldest()
+    whole = replace(evidence, headlines=alone, tables=kept)
     return {
         name: kept[name] if name in names else statistic(whole)
         for name, statistic in statistics.items()
@@ -77,6 +77,7 @@ def headlines_alone(evidence: Evidence) -> Evidence:
         everything=None,
         images=SingleImages(),
         headlines=None,
+        tables={},
     )
 
 

@@ -107,7 +107,8 @@ def test_after_all_are_killed_a_lone_writer_goes_on(lab, tmp_path, alone):
     assert child.wait(60) == 0
     clear_mutex(tmp_path)
     check(lab, tmp_path, alone)
-    assert computed(tmp_path) - before == CHUNKS - (before - 2)  # two had claimed and not written
+    again = computed(tmp_path) - CHUNKS  # what each had claimed and not written, if anything
+    assert 0 <= again <= 2
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -250,12 +250,32 @@ def test_who_ends_well_leaves_at_once_and_who_fails_is_known_to(last, status, ta
         "outer = explain_errors(fails)\n"
         f"{last}\n"
     )
+    buffered = {name: of for name, of in os.environ.items() if name != "PYTHONUNBUFFERED"}
     ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=False
-    )
+        [sys.executable, "-c", code],
+        capture_output=True, text=True, cwd=REPOSITORY, check=False, env=buffered,
+    )  # fmt: skip
     assert "the others ran" in ran.stdout
     assert taken_apart in (None, "taken apart" in ran.stdout)
     assert ran.returncode == status, ran.stderr
+
+
+@pytest.mark.parametrize(
+    "words", ["plan --bogus", "cache verify --depe", "cache bogus", "datasets show", "stauts"]
+)
+def test_words_that_are_not_understood_are_no_success(words):
+    """The group's own function has ended well by then."""
+    code = (
+        "import sys\n"
+        f"sys.argv = ['/somewhere/bin/probeline', *{words.split()!r}]\n"
+        "from stages.cli import main\n"
+        "main()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=False
+    )
+    assert ran.returncode == 2, ran.stderr
+    assert "Usage" in ran.stderr
 
 
 def test_a_pools_process_goes_on_collecting_garbage():

@@ -157,7 +157,7 @@ def test_a_file_of_several_pictures_is_remarked(project):
         one.save("images/cat/stack.tif", save_all=True, append_images=[other, one])
     (remark,) = build_index("pets", dataset()).remarks
     assert remark.startswith("1 file holds several pictures")
-    assert "e.g. cat/stack.tif (3): the first alone is the image" in remark
+    assert "e.g. cat/stack.tif: the first alone is the image" in remark
 
 
 def test_classes_that_nobody_tests_or_can_tell_apart_are_remarked(project):

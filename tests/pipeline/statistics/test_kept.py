@@ -9,8 +9,10 @@ import pytest
 import xarray as xr
 from made_cubes import make_cube
 from made_evidence import all_statistics, make_evidence
+from made_images import MadeImages
 
 from pipeline.statistics import fidelity, kept, registry
+from pipeline.statistics.image_draws import EXACT_UP_TO
 from pipeline.statistics.kept import OF_HEADLINES, digest_of, headlines_alone, kept_statistics
 from pipeline.statistics.registry import STATISTICS, tidy
 from pipeline.study.seen import Seen
@@ -32,9 +34,23 @@ def evidence():
         v: np.stack([hits[v, f"d{d}"].mean(axis=1) for d in range(4)], axis=1) for v in VARIANTS[:2]
     }
     scores["predictors/rankme"] = skill + rng.normal(0, 0.1, (8, 4))
+    scores["fewshot/ridge_5_shots"] = scores["linear/b"] - rng.random((8, 4)) / 10
+    scores["fewshot/ridge_1_shot"] = scores["linear/b"] - rng.random((8, 4)) / 5
     scores["knn/k7_cosine_uniform_none"] = scores["knn/a"] + 0.01
     cube = make_cube(scores, family=[f"f{n // 2}" for n in range(8)])
-    return replace(make_evidence(cube, hits), outcomes=lambda variant, dataset: f"{variant} 1")
+    made = make_evidence(cube, hits)
+    return replace(
+        made,
+        outcomes=lambda variant, dataset: f"{variant} 1",
+        images=images_of(made.tests["d1"].labels, hits["linear/b", "d1"]),
+    )
+
+
+def images_of(labels, hits):
+    """Who is not right says the next class."""
+    said = np.where(hits == 1, labels, (labels + 1) % 4)
+    models = [f"m{n}" for n in range(len(hits))]
+    return MadeImages(models, labels, said, train=(labels, {}), variant="linear/b")
 
 
 @pytest.fixture
@@ -79,6 +95,33 @@ def test_means_over_a_named_target_are_kept_as_they_are(here, evidence, monkeypa
     np.testing.assert_allclose(found["mean"], expected)
 
 
+def test_classes_are_shown_of_those_that_are_within_chance_by_the_means(here, monkeypatch):
+    """Above some thousand images both are drawn, and other draws would say another thing."""
+    names = ("mean_scores", "class_accuracy")
+    monkeypatch.setattr(registry, "STATISTICS", {name: STATISTICS[name] for name in names})
+    rng, images = np.random.default_rng(1), EXACT_UP_TO + 100
+    skill = 0.8 - np.arange(12)[:, np.newaxis] / 200
+    hits = {
+        (variant, f"d{d}"): (rng.random((12, images)) < skill).astype(np.float32)
+        for variant in VARIANTS[:2]
+        for d in range(2)
+    }
+    scores = {
+        v: np.stack([hits[v, f"d{d}"].mean(axis=1) for d in range(2)], axis=1) for v in VARIANTS[:2]
+    }
+    made = make_evidence(make_cube(scores), hits)
+    made = replace(made, images=images_of(made.tests["d1"].labels, hits["linear/b", "d1"]))
+    for found in (kept_statistics(made), kept_statistics(made), all_statistics(made)):
+        of = found["mean_scores"]["within_chance"].sel(protocol="linear", scope="target")
+        near = {str(name) for name in of["model"].values[of.values == 1]}
+        classes = found["class_accuracy"]
+        shown = {str(m) for m, c in zip(classes["model"].values, classes["compared"].values,
+                                        strict=True) if not c}  # fmt: skip
+        assert 3 < len(near) < 11
+        assert shown < near
+        assert len(near - shown) <= 2
+
+
 def test_what_looks_at_headlines_alone_is_asked_once(here, evidence, monkeypatch):
     """Statistics of all variants get what those of headlines have computed."""
     monkeypatch.setattr(registry, "STATISTICS", {
@@ -96,7 +139,8 @@ def test_what_looks_at_headlines_alone_is_asked_once(here, evidence, monkeypatch
 
 
 def test_a_variant_that_is_no_headline_changes_nothing_of_it(evidence):
-    fewer = evidence.cube.sel(variant=list(VARIANTS)).assign_attrs(scores_csv_sha256="other")
+    headlines = [*VARIANTS, "fewshot/ridge_5_shots", "fewshot/ridge_1_shot"]
+    fewer = evidence.cube.sel(variant=headlines).assign_attrs(scores_csv_sha256="other")
     assert digest_of(headlines_alone(replace(evidence, cube=fewer))) == digest_of(
         headlines_alone(evidence)
     )
@@ -112,6 +156,9 @@ OTHERS = {
     "a score": lambda e: changed(e, "value", lambda v: v.where(v["variant"] != "knn/a", v + 1e-9)),
     "a cheap predictor": lambda e: changed(
         e, "value", lambda v: v.where(v["variant"] != "predictors/rankme", v * 1.001)
+    ),
+    "another number of labels": lambda e: changed(
+        e, "value", lambda v: v.where(v["variant"] != "fewshot/ridge_1_shot", v * 0.999)
     ),
     "a family": lambda e: changed(e, "family", lambda f: f.str.replace("f0", "f1")),
     "a role": lambda e: changed(e, "role", lambda r: r.where(r["dataset"] != "d3", "in_domain")),
@@ -177,5 +224,5 @@ def test_a_field_that_is_new_in_the_evidence_is_thought_of():
     told = {"cube", "settings", "tests", "untrained", "margin", "seen", "baseline", "outcomes",
             "named_target"}  # fmt: skip
     by_outcomes = {"read_hits"}
-    taken_away = {"read_draws", "everything", "images", "headlines"}
+    taken_away = {"read_draws", "everything", "images", "headlines", "tables"}
     assert {field.name for field in fields(Evidence)} == told | by_outcomes | taken_away
