@@ -102,7 +102,6 @@ def test_after_all_are_killed_a_lone_writer_goes_on(lab, tmp_path, alone):
     for child in children:
         child.kill()
         child.wait(60)
-    before = computed(tmp_path)
     child = lab.child("child_writer.py", tmp_path / "m.zarr", *SHAPE, tmp_path / "log", 0)
     assert child.wait(60) == 0
     clear_mutex(tmp_path)
