@@ -96,8 +96,8 @@ def copied(study: Path, to: Path, *, as_it_is: bool) -> Path:
         else:
             shutil.copy(source, place)
     # Who has finished a study has imported its code before.
-    for name in CODE[:4]:
-        compileall.compile_dir(to / name, quiet=1)
+    for folder in filter(Path.is_dir, (to / name for name in CODE)):
+        compileall.compile_dir(folder, quiet=1)
     return to
 
 

@@ -189,7 +189,7 @@ def read_neighbors(
     table = record.outcomes()
     splits = table["split"].to_numpy()
     samples = table["sample"].to_numpy()
-    distances, indices = (_matrix(table[name]) for name in ("distances", "indices"))
+    distances, indices = (matrix_of(table[name]) for name in ("distances", "indices"))
     stored = {}
     for facts in record.scores:
         rows = np.flatnonzero(splits == facts["split"])
@@ -332,7 +332,8 @@ def _lists(parts: list[NDArray[Any]], width: int, filler: float) -> pa.FixedSize
     return pa.FixedSizeListArray.from_arrays(values, type=pa.list_(element, width))
 
 
-def _matrix(column: pa.ChunkedArray) -> NDArray[Any]:
+def matrix_of(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Lists of one length, as rows."""
     lists = column.combine_chunks()
     matrix: NDArray[Any] = lists.flatten().to_numpy().reshape(len(column), -1)
     return matrix

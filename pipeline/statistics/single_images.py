@@ -21,7 +21,7 @@ from cache.records import Record, read_record
 from pipeline.datasets.index import Index
 from pipeline.datasets.settings import Split
 from pipeline.embeddings.cells import open_all_cells, open_cells
-from pipeline.neighbors.neighbors import Space, neighbors_key, spaces
+from pipeline.neighbors.neighbors import Space, matrix_of, neighbors_key, spaces
 from pipeline.neighbors.votes import Voting
 from pipeline.probes.knn_variants import space_of, voting_of
 from pipeline.probes.reading import read_rows
@@ -297,8 +297,5 @@ def _neighbors(
         return "the stored neighbours are of other embeddings or settings"
     table = record.outcomes_where("split", split, ("sample", *lists))
     kept = min(most, next(facts["k"] for facts in record.scores if facts["split"] == split))
-    found = {
-        name: table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1)[:, :kept]
-        for name in lists
-    }
+    found = {name: matrix_of(table[name])[:, :kept] for name in lists}
     return {"sample": table["sample"].to_numpy(), **found}
