@@ -29,6 +29,13 @@ def test_status_of_an_empty_a_half_done_and_a_whole_study(project):
     project.run("cli", "status").succeeded('precision: "float32" -> "bfloat16"', "0/1")
 
 
+@pytest.mark.parametrize("command", [("cli", "status"), ("study",)])
+def test_a_mistyped_target_is_refused_before_anything_is_computed(project, command):
+    project.params["report"]["target"] = ["pet"]
+    project.write()
+    project.run(*command).refused("report.target: there is no such data set", "`pets`")
+
+
 def test_status_of_a_large_study_is_a_screenful_and_all_of_it_on_request(project):
     pets = project.params["datasets"]["pets"]
     project.params["datasets"] |= {f"more_{n}": dict(pets) for n in range(50)}
