@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from made_inputs import make_inputs
 
 from pipeline.report.latex import escaped, figure, table
+from pipeline.report.latex_tables import scores_table
 
 WORDS = {
     "textbackslash": "\\", "textasciitilde": "~", "textasciicircum": "^", "textless": "<",
@@ -61,3 +64,12 @@ def test_a_figure_has_its_caption_and_label():
     assert r"\includegraphics[width=84mm]{ranks.pdf}" in text
     assert r"\caption{100\% \& more\_}" in text
     assert r"\label{fig:ranks}" in text
+
+
+def test_a_model_without_any_score_is_named():
+    inputs = make_inputs(models=("a", "b_1", "c"))
+    cube = inputs.cube.assign(n_test=("dataset", [10, 10]))
+    gone = cube["value"].where((cube["model"] != "b_1") | (cube["variant"] != "knn/study"))
+    inputs = replace(inputs, cube=cube.assign(value=gone))
+    assert r"Without a score: b\_1." in scores_table(inputs, "knn")
+    assert "Without a score" not in scores_table(inputs, "linear")
